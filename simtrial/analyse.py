@@ -1,0 +1,88 @@
+"""The methods on data sets: every method on every trial, as rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from simtrial.batch import ObservedBatch
+from simtrial.estimators import Estimates, Method
+from simtrial.moments import Moments, Spec, moments
+from simtrial.results import rows
+from simtrial.seeding import stream
+
+COLUMNS = ("trial_id", "method", "term", "estimate", "std_error", "df", "statistic", "p_value", "ci_lower", "ci_upper",
+           "status", "flags", "n_used", "clusters_used", "extra")  # fmt: skip
+
+
+class Shared:
+    """Moments of one batch, made once for all methods that ask for the same rows and columns."""
+
+    def __init__(self, batch: ObservedBatch) -> None:
+        self.batch = batch
+        self._made: dict[Spec, Moments] = {}
+
+    def moments(self, spec: Spec) -> Moments:
+        """Return the moments of a specification, made when first asked for."""
+        if spec not in self._made:
+            self._made[spec] = moments(self.batch, spec)
+        return self._made[spec]
+
+
+def analyse(
+    trial_ids: Sequence[str], batch: ObservedBatch, methods: Sequence[Method], seed: int = 1, every_term: bool = False
+) -> pl.DataFrame:
+    """Analyse every trial by every method.
+
+    A method that draws has a stream per trial, so its numbers do not depend on which trials are analysed together.
+
+    Returns
+    -------
+    frame
+        Columns `COLUMNS`; trials in the order given, methods within trials.
+    """
+    shared = Shared(batch)
+    frames = []
+    for place, method in enumerate(methods):
+        if method.draws:
+            parts = [_alone(batch, at, name, method, seed, every_term) for at, name in enumerate(trial_ids)]
+            made = [(e, [name]) for e, name in zip(parts, trial_ids, strict=True)]
+        else:
+            made = [(method.fit(batch, shared.moments(method.spec()), None, every_term), list(trial_ids))]
+        for estimates, names in made:
+            frames += [_rows(estimates, names, method, place, at) for at in range(len(estimates.terms))]
+    order = {name: at for at, name in enumerate(trial_ids)}
+    frame = pl.concat(frames)
+    frame = frame.with_columns(pl.col("trial_id").replace_strict(order, return_dtype=pl.Int64).alias("trial_place"))
+    return frame.sort("trial_place", "method_place", "term_place").select(COLUMNS)
+
+
+def _alone(batch: ObservedBatch, trial: int, name: str, method: Method, seed: int, every_term: bool) -> Estimates:
+    alone = batch.only(trial)
+    rng = stream(seed, name, 0, f"method:{method.name}")
+    return method.fit(alone, moments(alone, method.spec()), rng, every_term)
+
+
+def _rows(estimates: Estimates, names: Sequence[str], method: Method, place: int, term: int) -> pl.DataFrame:
+    labels = {"trial_id": list(names), "method": method.name, "term": estimates.terms[term]}
+    frame = rows(estimates, labels, term)
+    extra_names = [c for c in frame.columns if c in estimates.extras or c in estimates.notes]
+    extra = [
+        json.dumps({k: v for k, v in row.items() if v is not None and v == v and abs_finite(v)})
+        for row in frame.select(extra_names).iter_rows(named=True)
+    ] if extra_names else ["{}"] * frame.height  # fmt: skip
+    return frame.select(
+        "trial_id", "method", "term", "estimate", "std_error", "df",
+        (pl.col("estimate") / pl.col("std_error")).alias("statistic"),
+        "p_value", "ci_lower", "ci_upper", "status", "flags", "n_used", "clusters_used",
+        pl.Series("extra", extra, dtype=pl.String),
+        pl.lit(place).alias("method_place"), pl.lit(term).alias("term_place"),
+    )  # fmt: skip
+
+
+def abs_finite(value: object) -> bool:
+    """Whether a value can stand in JSON."""
+    return not isinstance(value, float) or bool(np.isfinite(value))

@@ -1,0 +1,170 @@
+"""Trials of a block side by side: ragged levels tied by an index, and the one door to the methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simtrial.errors import SimtrialError, unknown
+
+Array = NDArray[Any]
+Level = Literal["trial", "practice", "participant"]
+
+
+@dataclass(frozen=True)
+class Index:
+    """Who belongs to whom: practices sorted by trial, participants sorted by practice.
+
+    ``practice_trial`` (practices,) and ``participant_practice`` (participants,) hold row numbers of the level above.
+    Every trial has at least one practice.
+    """
+
+    trials: int
+    practice_trial: NDArray[np.intp]
+    participant_practice: NDArray[np.intp]
+
+    @cached_property
+    def participant_trial(self) -> NDArray[np.intp]:
+        """Trial of each participant (participants,)."""
+        return self.practice_trial[self.participant_practice]
+
+    @cached_property
+    def trial_starts(self) -> NDArray[np.intp]:
+        """First practice of each trial (trials,)."""
+        return np.searchsorted(self.practice_trial, np.arange(self.trials))
+
+    @property
+    def practices(self) -> int:
+        """Practices of all trials together."""
+        return len(self.practice_trial)
+
+    @property
+    def participants(self) -> int:
+        """Participants of all trials together."""
+        return len(self.participant_practice)
+
+    def size(self, level: Level) -> int:
+        """Return the number of rows at a level."""
+        return {"trial": self.trials, "practice": self.practices, "participant": self.participants}[level]
+
+    def rows(self, level: Level, target: Level) -> NDArray[np.intp] | None:
+        """Row numbers that spread values of ``level`` over ``target`` below it; None when they are the same level."""
+        if level == target:
+            return None
+        if (level, target) == ("practice", "participant"):
+            return self.participant_practice
+        if (level, target) == ("trial", "practice"):
+            return self.practice_trial
+        if (level, target) == ("trial", "participant"):
+            return self.participant_trial
+        raise SimtrialError(f"a {level}-level column has no single value per {target}")
+
+    def only(self, trial: int) -> tuple[Index, slice, slice]:
+        """Index of one trial alone, and where its practices and participants stand."""
+        first, last = np.searchsorted(self.practice_trial, [trial, trial + 1])
+        low, high = np.searchsorted(self.participant_practice, [first, last])
+        index = Index(1, np.zeros(last - first, dtype=np.intp), self.participant_practice[low:high] - first)
+        return index, slice(first, last), slice(low, high)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One variable at one level: values (rows of the level,), category names for factors (values are their codes).
+
+    ``latent`` variables never reach a method. A mask (0/1) ``hides`` other variables wherever it is 0. A missing value
+    is NaN in a number and code -1 in a factor; both occur only after masks were applied or in data that were read.
+    """
+
+    values: Array
+    level: Level
+    categories: tuple[str, ...] = ()
+    latent: bool = False
+    hides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ObservedBatch:
+    """What an analyst sees: no latent variables, blanks where something is missing."""
+
+    index: Index
+    columns: Mapping[str, Column]
+
+    def column(self, name: str) -> Column:
+        """Return a variable, or say which one was probably meant."""
+        try:
+            return self.columns[name]
+        except KeyError:
+            raise SimtrialError(unknown("column", name, self.columns)) from None
+
+    def at(self, name: str, level: Level = "participant") -> Array:
+        """Values of a variable spread over the rows of ``level`` (rows,)."""
+        column = self.column(name)
+        rows = self.index.rows(column.level, level)
+        return column.values if rows is None else column.values[rows]
+
+    def with_columns(self, new: Mapping[str, Column]) -> ObservedBatch:
+        """Return the same trials with variables added or replaced."""
+        return replace(self, columns={**self.columns, **new})
+
+    def only(self, trial: int) -> ObservedBatch:
+        """Return one trial alone."""
+        index, practices, participants = self.index.only(trial)
+        where = {"trial": slice(trial, trial + 1), "practice": practices, "participant": participants}
+        columns = {name: replace(c, values=c.values[where[c.level]]) for name, c in self.columns.items()}
+        return ObservedBatch(index, columns)
+
+
+@dataclass(frozen=True)
+class TrialBatch:
+    """Simulated trials with everything that is known of them, potential outcomes and latent traits included."""
+
+    index: Index
+    columns: Mapping[str, Column] = field(default_factory=dict)
+
+    def at(self, name: str, level: Level = "participant") -> Array:
+        """Values of a variable spread over the rows of ``level`` (rows,)."""
+        column = self.columns[name]
+        rows = self.index.rows(column.level, level)
+        return column.values if rows is None else column.values[rows]
+
+    def add(self, new: Mapping[str, Column]) -> TrialBatch:
+        """Return the batch with more columns; none that exists is touched."""
+        taken = sorted(set(new) & set(self.columns))
+        if taken:
+            raise SimtrialError(f"columns are only added, and {', '.join(taken)} exists already")
+        for name, column in new.items():
+            if column.values.shape != (self.index.size(column.level),):
+                raise SimtrialError(f"column '{name}' has shape {column.values.shape} at {column.level} level")
+        return replace(self, columns={**self.columns, **new})
+
+    def observed(self) -> ObservedBatch:
+        """Drop what is latent and blank what is missing."""
+        columns: dict[str, Column] = {}
+        masks = [(mask, c) for mask, c in self.columns.items() if c.hides]
+        for name, column in self.columns.items():
+            if column.latent:
+                continue
+            hiding = [mask for mask, c in masks if name in c.hides]
+            columns[name] = self._blanked(name, hiding)
+        return ObservedBatch(self.index, columns)
+
+    def _blanked(self, name: str, masks: list[str]) -> Column:
+        column = self.columns[name]
+        level: Level = column.level
+        for mask in masks:
+            if self.columns[mask].level == "participant":
+                level = "participant"
+        values = self.at(name, level)
+        if not column.categories:
+            values = values.astype(np.float64)
+        if masks:
+            seen = np.logical_and.reduce([self.at(mask, level).astype(bool) for mask in masks])
+            values = np.where(seen, values, -1 if column.categories else np.nan)
+        values = values.view()
+        values.flags.writeable = False
+        return replace(column, values=values, level=level, hides=())

@@ -1,0 +1,56 @@
+"""Errors that a user can act on: what is wrong, where, what is allowed, what was probably meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SimtrialError(Exception):
+    """A request that cannot be carried out; the message is complete as it stands."""
+
+    exit_code = 2
+
+
+class ScenarioError(SimtrialError):
+    """A scenario or methods file that says something impossible."""
+
+
+class DataError(SimtrialError):
+    """A data set that cannot be read as a trial."""
+
+
+class RunError(SimtrialError):
+    """A run directory that does not fit the request."""
+
+
+class IncompleteRunError(SimtrialError):
+    """Chunks that are missing or failed."""
+
+    exit_code = 3
+
+
+class StoreError(SimtrialError):
+    """A stored chunk that is not what its record says."""
+
+    exit_code = 4
+
+
+class EnvironmentFailure(SimtrialError):
+    """The disk or the engine failed, not the request."""
+
+    exit_code = 5
+
+
+def nearest(name: str, valid: Iterable[str]) -> str | None:
+    """Return the valid name closest to a misspelt one, or None when nothing is close."""
+    found = get_close_matches(name, list(valid), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def unknown(what: str, name: str, valid: Iterable[str]) -> str:
+    """Say that a name is unknown, which one was probably meant, and which exist."""
+    names = sorted(valid)
+    close = nearest(name, names)
+    hint = f"; did you mean '{close}'?" if close else ""
+    return f"unknown {what} '{name}'{hint} (allowed: {', '.join(names) or 'none'})"

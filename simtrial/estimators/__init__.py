@@ -1,0 +1,217 @@
+"""Methods of analysis: what every one of them takes, returns and is called by.
+
+A method is a frozen options model with three members: ``spec()`` says which rows and columns it analyses, ``reads()``
+which columns it needs, and ``fit`` turns observed trials into `Estimates`. One file holds one method; `METHODS` finds it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from simtrial.batch import ObservedBatch
+from simtrial.errors import SimtrialError, unknown
+from simtrial.expressions import columns, parse
+from simtrial.flags import BIT
+from simtrial.kernels.students_t import critical, two_sided
+from simtrial.moments import Moments, Spec
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What a method says of every trial; arrays (terms, trials) or (trials,), the target term first.
+
+    ``failed`` trials carry NaN wherever nothing can be said; ``flags`` are bits of `simtrial.flags`; ``extras`` are named
+    arrays (trials,) such as icc or first_stage_f; ``notes`` named texts per trial.
+    """
+
+    terms: tuple[str, ...]
+    estimate: Floats
+    std_error: Floats
+    df: Floats
+    ci_lower: Floats
+    ci_upper: Floats
+    p_value: Floats
+    failed: NDArray[np.bool_]
+    flags: NDArray[np.int64]
+    n_used: Floats
+    clusters_used: Floats
+    extras: Mapping[str, Floats] = field(default_factory=dict)
+    notes: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+
+
+class Method(BaseModel):
+    """Options that every method has.
+
+    Frozen and checked when the scenario is read. ``adjust`` left out means the baseline of the response and the factors
+    of the allocation.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    draws: ClassVar[bool] = False
+    target: ClassVar[str] = "arm"
+
+    kind: str
+    name: Annotated[str, Field(min_length=1, max_length=120, description="free text, unique within the file")]
+    response: str = Field("mansa", description="outcome analysed, e.g. mansa")
+    outcome: Literal["followup", "change"] = Field("followup", description="analyse follow-up or change from baseline")
+    adjust: list[str] | None = Field(None, description="covariates; left out: baseline and allocation factors")
+    subset: str | None = Field(None, description="expression that an analysed participant must meet")
+    level: float = Field(0.95, gt=0.5, lt=1, description="level of the interval")
+    estimand: str | list[str] | None = Field(None, description="what the method is judged against")
+
+    def spec(self) -> Spec:
+        """Rows and columns analysed."""
+        where = (self.subset,) if self.subset else ()
+        minus = f"{self.response}_baseline" if self.outcome == "change" else None
+        return Spec(f"{self.response}_followup", minus, tuple(self.adjust or ()), where)
+
+    def reads(self) -> frozenset[str]:
+        """Names of the observed columns the method needs."""
+        spec = self.spec()
+        needed = {"arm", spec.outcome, *spec.adjust}
+        if spec.minus is not None:
+            needed.add(spec.minus)
+        for text in self.expressions():
+            needed |= columns(parse(text))
+        return frozenset(needed)
+
+    def expressions(self) -> tuple[str, ...]:
+        """Expressions among the options, to be checked when the file is read."""
+        return (self.subset,) if self.subset else ()
+
+    def fit(
+        self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
+    ) -> Estimates:
+        """Analyse every trial of a batch.
+
+        Parameters
+        ----------
+        batch
+            Observed trials.
+        moments
+            ``moments(batch, self.spec())``, made once and shared by the methods that ask for the same.
+        rng
+            The method's own stream, for methods that draw.
+        every_term
+            Report every coefficient, not just the target.
+        """
+        raise NotImplementedError(self.kind)  # pragma: no cover - every registered method has its own
+
+
+M = TypeVar("M", bound=type[Method])
+_FOUND: dict[str, type[Method]] = {}
+
+
+def register(kind: str) -> Callable[[M], M]:
+    """Enter a method under the name that scenario files use."""
+
+    def enter(method: M) -> M:
+        _FOUND[kind] = method
+        return method
+
+    return enter
+
+
+@cache
+def _load() -> None:
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+
+
+def kinds() -> dict[str, type[Method]]:
+    """Every kind of method, by the name scenario files use."""
+    _load()
+    return dict(sorted(_FOUND.items()))
+
+
+def method_class(kind: str) -> type[Method]:
+    """Return the method of a kind, or say which one was probably meant."""
+    found = kinds()
+    if kind not in found:
+        raise SimtrialError(unknown("kind of method", kind, found))
+    return found[kind]
+
+
+def inherit(outer: Any) -> Any:
+    """Hand the common options of a wrapping method down to the analysis inside it, where it does not set its own."""
+    if not isinstance(outer, dict) or not isinstance(outer.get("analysis"), dict):
+        return outer
+    common = ("name", "response", "outcome", "adjust", "subset", "level", "estimand")
+    handed = {key: outer[key] for key in common if key in outer}
+    return {**outer, "analysis": {**handed, **outer["analysis"]}}
+
+
+def wald(
+    estimate: Floats,
+    variance: Floats,
+    df: Floats,
+    level: float,
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return standard error, interval and p-value of t inference: std_error, ci_lower, ci_upper, p_value."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        std_error = np.sqrt(variance)
+        half = critical(df, level) * std_error
+        p_value = two_sided(np.where(std_error > 0, estimate / std_error, np.nan), df)
+    return std_error, estimate - half, estimate + half, p_value
+
+
+def report(
+    moments: Moments,
+    terms: tuple[str, ...],
+    estimate: Floats,
+    variance: Floats,
+    df: Floats,
+    level: float,
+    *,
+    failed: NDArray[np.bool_],
+    flags: NDArray[np.int64],
+    extras: Mapping[str, Floats],
+) -> Estimates:
+    """Assemble `Estimates` from arrays (terms, trials), blanking trials that failed."""
+    failed = failed | np.isnan(estimate[0]) | np.isnan(variance[0]) | ~(df[0] > 0)
+    dropped = np.stack([~moments.kept[moments.terms.index(t)] if t in moments.terms else failed for t in terms])
+    blank = failed | dropped
+    blank[0] |= failed
+    estimate, variance, df = (np.where(blank, np.nan, x) for x in (estimate, variance, df))
+    std_error, lower, upper, p_value = wald(estimate, variance, df, level)
+    extras = {name: np.where(failed, np.nan, values) for name, values in extras.items()}
+    flags = flags | np.where(failed & (flags & FATAL == 0), BIT["invalid_result"], 0)
+    return Estimates(
+        terms, estimate, std_error, df, lower, upper, p_value, failed, flags, moments.counts, moments.clusters, extras
+    )
+
+
+FATAL = sum(
+    BIT[name]
+    for name in (
+        "no_data",
+        "arm_aliased",
+        "constant_outcome",
+        "tau2_not_identified",
+        "no_first_stage",
+        "imputation_failed",
+        "too_few_clusters",
+        "error",
+        "timeout",
+        "invalid_result",
+    )
+)
+"""Flags that explain by themselves why a fit failed."""
+
+
+def terms_of(moments: Moments, target: str, every_term: bool) -> tuple[str, ...]:
+    """Names of the terms to report, target first."""
+    if not every_term:
+        return (target,)
+    return (target, *(term for term in moments.terms if term != "arm"))

@@ -1,0 +1,101 @@
+"""Random-intercept linear mixed model, fitted by REML or ML, with small-sample degrees of freedom."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from simtrial.batch import ObservedBatch
+from simtrial.estimators import Estimates, Method, register, report, terms_of
+from simtrial.flags import BIT
+from simtrial.kernels import random_intercept as kernel
+from simtrial.moments import Moments
+
+Floats = NDArray[np.float64]
+Df = Literal["between-within", "satterthwaite", "satterthwaite-observed", "kenward-roger", "residual", "normal"]
+
+
+@register("lmm")
+class LinearMixedModel(Method):
+    """Random-intercept model of the outcome on arm and covariates; the arm coefficient is the effect.
+
+    ``df``: between-within (clusters - cluster-level coefficients), satterthwaite (expected information),
+    satterthwaite-observed (lmerTest's; N - p on the boundary), kenward-roger (adjusted SE as well), residual, normal.
+    """
+
+    kind: Literal["lmm"] = "lmm"
+    estimation: Literal["reml", "ml"] = Field("reml", description="restricted or full maximum likelihood")
+    df: Df = Field("between-within", description="degrees of freedom of the t interval")
+
+    @model_validator(mode="after")
+    def _kenward_roger_needs_reml(self) -> LinearMixedModel:
+        if self.df == "kenward-roger" and self.estimation == "ml":
+            raise ValueError("df 'kenward-roger' is defined for estimation = 'reml' only")
+        return self
+
+    def fit(
+        self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
+    ) -> Estimates:
+        """Fit every trial; see `simtrial.kernels.random_intercept` for the algorithm."""
+        terms = terms_of(moments, self.target, every_term)
+        trials, usable = moments.index.trials, moments.usable
+        flags, failed = moments.flags.copy(), moments.failed.copy()
+        blank = np.full((len(terms), trials), np.nan)
+        estimate, variance, df = blank, blank.copy(), blank.copy()
+        extras = {name: np.full(trials, np.nan) for name in ("icc", "tau2", "sigma2", "loglik")}
+        if len(usable):
+            fit = moments.reml if self.estimation == "reml" else moments.ml
+            alone = (moments.counts == moments.clusters)[usable]
+            flags[usable] |= _flags(fit, alone, self.df)
+            for at, term in enumerate(terms):
+                contrast = moments.contrast(term)[:, usable]
+                shift = moments.center[moments.regressors, usable] if term == "intercept" else 0.0
+                estimate[at, usable] = (contrast * fit.at.coefficients).sum(axis=0) + shift
+                variance[at, usable], df[at, usable] = self._inference(moments, fit, contrast, term, alone)
+            found = {"icc": fit.gamma / (1 + fit.gamma), "tau2": fit.tau2, "sigma2": fit.sigma2}
+            for name, values in found.items():
+                extras[name][usable] = np.where(alone & (name != "sigma2"), np.nan, values)
+            extras["loglik"][usable] = -0.5 * fit.deviance
+        saturated = ~failed & (moments.clusters - moments.cluster_rank <= 0)
+        flags[saturated] |= BIT["tau2_not_identified"]
+        return report(
+            moments, terms, estimate, variance, df, self.level, failed=failed | saturated, flags=flags, extras=extras
+        )
+
+    def _inference(
+        self, moments: Moments, fit: kernel.Fit, contrast: Floats, term: str, alone: NDArray[np.bool_]
+    ) -> tuple[Floats, Floats]:
+        """Variance and df of a contrast; with one row in every cluster the model is OLS and df is N - p."""
+        usable = moments.usable
+        variance = kernel.variance(fit, contrast)
+        residual = moments.counts[usable] - moments.rank[usable]
+        if self.df == "normal":
+            return variance, np.full(len(usable), np.inf)
+        if self.df == "residual":
+            return variance, residual
+        if self.df == "between-within":
+            return variance, between_within(moments, term)[usable]
+        if self.df == "satterthwaite-observed":
+            df, _ = kernel.observed_df(fit, contrast)
+        else:
+            df = kernel.expected_df(fit, contrast)
+        if self.df == "kenward-roger":
+            variance = np.where(alone, variance, kernel.kenward_roger_variance(fit, contrast))
+        return variance, np.where(alone, residual, df)
+
+
+def between_within(moments: Moments, term: str) -> Floats:
+    """Containment df (trials,): clusters - cluster-level coefficients, or the rest of N - p for individual terms."""
+    between = moments.clusters - moments.cluster_rank
+    inside = moments.counts - moments.rank - between
+    at = 0 if term == "intercept" else moments.terms.index(term)
+    return np.asarray(np.where(moments.cluster_level[at], between, inside))
+
+
+def _flags(fit: kernel.Fit, alone: NDArray[np.bool_], df: str) -> NDArray[np.int64]:
+    flags = np.where((fit.gamma == 0.0) & ~alone, BIT["boundary"], 0)
+    flags |= np.where(~fit.converged, BIT["not_converged"], 0)
+    return flags | np.where(alone, BIT["tau2_not_identified"], 0)

@@ -1,0 +1,53 @@
+"""Per-protocol analysis: another method on the participants who kept to the protocol."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
+
+from simtrial.batch import ObservedBatch
+from simtrial.estimators import Estimates, Method, inherit, method_class, register
+from simtrial.moments import Moments, Spec
+
+
+def wrapped(value: Any) -> Method:
+    """Build the analysis inside a method that wraps another."""
+    if isinstance(value, Method):
+        return value
+    if not isinstance(value, dict) or "kind" not in value:
+        raise ValueError("analysis must be a table with a kind, e.g. analysis = { kind = 'lmm' }")
+    return method_class(value["kind"]).model_validate(value)
+
+
+@register("per-protocol")
+class PerProtocol(Method):
+    """Analyse those for whom ``keep`` holds; biased for a causal effect unless keeping is unrelated to the outcome."""
+
+    kind: Literal["per-protocol"] = "per-protocol"
+    keep: str = Field(description="expression of who is analysed, e.g. arm == 0 or availability >= 0.7")
+    analysis: SerializeAsAny[Method] = Field(description="the method applied to them")
+
+    _inherit = model_validator(mode="before")(inherit)
+    _build = field_validator("analysis", mode="before")(wrapped)
+
+    def spec(self) -> Spec:
+        """Rows and columns analysed."""
+        inner = self.analysis.spec()
+        return replace(inner, where=(*inner.where, self.keep))
+
+    def expressions(self) -> tuple[str, ...]:
+        """Expressions among the options."""
+        return (self.keep, *self.analysis.expressions())
+
+    def reads(self) -> frozenset[str]:
+        """Names of the observed columns the method needs."""
+        return super().reads() | self.analysis.reads()
+
+    def fit(
+        self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
+    ) -> Estimates:
+        """Fit the analysis to the moments of the rows kept."""
+        return self.analysis.fit(batch, moments, rng, every_term)

@@ -1,0 +1,37 @@
+"""What can be odd about a fit: one name, one bit, one sentence on cause and remedy each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+CAUSES: dict[str, str] = {
+    "boundary": "The between-practice variance is estimated as 0; valid and frequent with few practices.",
+    "aliased": "A covariate is a combination of others in the analysed rows and was dropped; adjust for fewer.",
+    "leverage_one": "One practice alone determines a coefficient; CR2 uses a pseudo-inverse there, so read its SE with care.",
+    "weak_instrument": "First-stage F below 10: the effect of allocation on receipt is weak; prefer the Anderson-Rubin interval.",
+    "unbounded_interval": "The data do not bound the effect on at least one side; report the interval as it is.",
+    "not_converged": "The optimiser stopped before it converged; the numbers are the last ones reached.",
+    "no_first_stage": "Allocation does not change receipt in these data, so the complier effect is undefined.",
+    "too_few_clusters": "An arm has fewer than two analysed practices; between-practice variance rests on the other arm.",
+    "tau2_not_identified": "The between-practice variance cannot be told from these data; adjust for fewer practice-level covariates.",
+    "arm_aliased": "Arm is a combination of the covariates, or an arm is empty; adjust for fewer, or collect the other arm.",
+    "no_data": "No analysed rows are left, or no more rows than coefficients.",
+    "constant_outcome": "The outcome does not vary beyond what the covariates explain exactly.",
+    "imputation_failed": "The imputation model could not be fitted, so nothing was pooled; impute with fewer covariates.",
+    "error": "The method raised an error; see the run's failures folder.",
+    "timeout": "The method took longer than it was allowed.",
+    "invalid_result": "The method returned something that is not a valid result.",
+}
+BIT: dict[str, int] = {name: 1 << place for place, name in enumerate(CAUSES)}
+
+
+def bits(names: Iterable[str]) -> int:
+    """Return the bit mask of some flags."""
+    return sum(BIT[name] for name in names)
+
+
+@lru_cache(maxsize=1024)
+def text(mask: int) -> str:
+    """Names of the flags in a bit mask, joined by ``;`` in their fixed order."""
+    return ";".join(name for name, bit in BIT.items() if mask & bit)

@@ -1,0 +1,122 @@
+"""The life of a trial as a fold of steps: each reads columns, draws from its own stream, and adds columns."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from simtrial.batch import Column, Index, Level, TrialBatch
+from simtrial.seeding import stream
+
+STAGES = ("practices", "participants", "baseline", "allocation", "delivery", "outcomes.mansa", "dropout", "missingness")
+"""Tables below [mechanism], in the order of a trial's life."""
+
+REQUIRED = ("practices", "allocation", "outcomes.mansa")
+
+
+@dataclass(frozen=True)
+class Variable:
+    """What a step promises of a column it adds; ``label`` and ``unit`` go into the codebook."""
+
+    level: Level
+    label: str
+    unit: str = ""
+    categories: tuple[str, ...] = ()
+    latent: bool = False
+    hides: tuple[str, ...] = ()
+
+
+class Step(BaseModel):
+    """Options of one stage, and the three things it must say: what it reads, what it adds, and how it draws."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    stage: ClassVar[str]
+
+    def reads(self) -> frozenset[str]:
+        """Columns of earlier stages that are needed with these options."""
+        return frozenset()
+
+    def adds(self) -> dict[str, Variable]:
+        """Columns that will be there afterwards."""
+        raise NotImplementedError(self.stage)  # pragma: no cover - every stage has its own
+
+    def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
+        """Values of the added columns, for all trials of the batch at once."""
+        raise NotImplementedError(self.stage)  # pragma: no cover
+
+
+Mechanism = Mapping[str, Step]
+
+
+@cache
+def steps() -> dict[str, type[Step]]:
+    """Options model of every stage, in the order of a trial's life."""
+    found: dict[str, type[Step]] = {}
+    for module in pkgutil.iter_modules(__path__):
+        imported = importlib.import_module(f"{__name__}.{module.name}")
+        for value in vars(imported).values():
+            if isinstance(value, type) and issubclass(value, Step) and value is not Step:
+                found[value.stage] = value
+    return {stage: found[stage] for stage in STAGES}
+
+
+def variables(mechanism: Mechanism) -> dict[str, Variable]:
+    """Every column the mechanism will have made, in order."""
+    return {name: v for stage in STAGES if stage in mechanism for name, v in mechanism[stage].adds().items()}
+
+
+def simulate(
+    mechanism: Mechanism, trials: int, seed: int, cell: str, block: int, *, last: str = STAGES[-1], purpose: str = ""
+) -> TrialBatch:
+    """Draw the trials of one block.
+
+    Parameters
+    ----------
+    mechanism
+        Options of each stage; stages left out are skipped.
+    trials
+        Trials in the block. The same number must be used whenever the block is drawn again.
+    seed, cell, block
+        Address of the random streams; ``purpose`` sets apart other uses, such as finding true values.
+    last
+        The stage after which to stop.
+    """
+    batch = TrialBatch(Index(trials, np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)))
+    for stage in STAGES[: STAGES.index(last) + 1]:
+        if stage not in mechanism:
+            continue
+        step = mechanism[stage]
+        if stage == "practices":
+            batch = _open_practices(batch, step)
+        values = step.draw(batch, stream(seed, cell, block, purpose + stage))
+        promised = step.adds()
+        if set(values) != set(promised):
+            raise AssertionError(f"{stage} promised {sorted(promised)} and drew {sorted(values)}")
+        if stage == "practices":
+            batch = _open_participants(batch, values["recruited"])
+        batch = batch.add({n: _column(promised[n], values[n]) for n in promised})
+    return batch
+
+
+def _column(variable: Variable, values: NDArray[Any]) -> Column:
+    return Column(values, variable.level, variable.categories, variable.latent, variable.hides)
+
+
+def _open_practices(batch: TrialBatch, step: Step) -> TrialBatch:
+    number: int = step.number  # type: ignore[attr-defined]
+    trials = batch.index.trials
+    return TrialBatch(Index(trials, np.repeat(np.arange(trials), number), np.zeros(0, dtype=np.intp)))
+
+
+def _open_participants(batch: TrialBatch, recruited: NDArray[Any]) -> TrialBatch:
+    index = batch.index
+    people = np.repeat(np.arange(index.practices), recruited.astype(np.intp))
+    return TrialBatch(Index(index.trials, index.practice_trial, people))

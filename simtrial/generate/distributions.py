@@ -1,0 +1,105 @@
+"""Distributions by inversion: a table once per setting, then one uniform per draw."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simtrial.errors import ScenarioError
+
+Floats = NDArray[np.float64]
+
+
+@lru_cache(maxsize=256)
+def truncated_negative_binomial(mean: float, shape: float) -> Floats:
+    """Cumulative probabilities of a negative binomial given that it is at least 1.
+
+    Parameters
+    ----------
+    mean, shape
+        mu and k of the untruncated distribution, variance mu + mu^2/k; k = inf is Poisson.
+
+    Returns
+    -------
+    cumulative
+        (values,), entry i is P(N <= i + 1); the tail beyond 1 - 1e-15 is put on the last value.
+    """
+    from scipy.special import gammaln, xlogy
+
+    top = int(mean + 60 * np.sqrt(mean + (0 if np.isinf(shape) else mean**2 / shape))) + 60
+    values = np.arange(top + 1)
+    if np.isinf(shape):
+        log = xlogy(values, mean) - mean - gammaln(values + 1)
+    else:
+        ratio = mean / (mean + shape)
+        log = gammaln(values + shape) - gammaln(shape) - gammaln(values + 1)
+        log += xlogy(values, ratio) + shape * np.log1p(-ratio)
+    probability = np.exp(log)[1:]
+    cumulative = np.cumsum(probability / probability.sum())
+    end = int(np.searchsorted(cumulative, 1 - 1e-15)) + 1
+    cumulative = cumulative[:end]
+    cumulative[-1] = 1.0
+    return cumulative
+
+
+@lru_cache(maxsize=256)
+def truncated_shape(mean: float, cv: float) -> tuple[float, float]:
+    """mu and k of the zero-truncated negative binomial with a given mean and coefficient of variation.
+
+    E[N | N > 0] = mu / (1 - P0) and E[N^2 | N > 0] = (mu + mu^2 (1 + 1/k)) / (1 - P0) with P0 = (1 + mu/k)^-k.
+
+    Raises
+    ------
+    ScenarioError
+        When no member of the family has these moments, with the smallest and largest reachable CV.
+    """
+    if mean <= 1.0:
+        raise ScenarioError(f"a mean cluster size must exceed 1; {mean:g} given")
+    low = _moments(mean, np.inf)[1]
+    high = _moments(mean, 1e-3)[1]
+    if not low <= cv <= high:
+        raise ScenarioError(
+            f"a zero-truncated negative binomial of mean {mean:g} has a CV between {low:.3f} and {high:.3f}; {cv:g} given"
+        )
+    bottom, top = np.log(1e-3), np.log(1e7)
+    for _ in range(200):
+        middle = 0.5 * (bottom + top)
+        if _moments(mean, float(np.exp(middle)))[1] > cv:
+            bottom = middle
+        else:
+            top = middle
+    shape = float(np.exp(0.5 * (bottom + top)))
+    return _moments(mean, shape)[0], shape
+
+
+def _moments(mean: float, shape: float) -> tuple[float, float]:
+    """mu whose truncated mean is ``mean`` at this shape, and the CV that results."""
+    bottom, top = 0.0, mean
+    for _ in range(200):
+        mu = 0.5 * (bottom + top)
+        zero = np.exp(-mu) if np.isinf(shape) else np.exp(-shape * np.log1p(mu / shape))
+        if mu > mean * -np.expm1(np.log(zero)):
+            top = mu
+        else:
+            bottom = mu
+    second = (mu + mu**2 * (1.0 + (0.0 if np.isinf(shape) else 1.0 / shape))) * mean / mu
+    return mu, float(np.sqrt(max(second / mean**2 - 1.0, 0.0)))
+
+
+def invert(cumulative: Floats, uniform: Floats) -> Floats:
+    """First value whose cumulative probability reaches each uniform: 1 for the first entry of the table."""
+    return np.searchsorted(cumulative, uniform, side="left").astype(np.float64) + 1.0
+
+
+def categories(weights: tuple[float, ...], uniform: Floats) -> NDArray[np.int64]:
+    """Code of the category each uniform falls in (rows,)."""
+    edges = np.cumsum(np.asarray(weights) / np.sum(weights))[:-1]
+    return np.searchsorted(edges, uniform, side="right")
+
+
+def record(score: Floats, items: int, lowest: float, highest: float) -> Floats:
+    """Round a score to the mean of ``items`` ratings (0: keep it continuous) and keep it on its scale."""
+    rounded = np.round(score * items) / items if items else score
+    return np.clip(rounded, lowest, highest)

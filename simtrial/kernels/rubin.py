@@ -1,0 +1,60 @@
+"""Rubin's rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Pooled estimate, within, between and total variance, df, relative increase and fraction of missing information."""
+
+    estimate: Floats
+    within: Floats
+    between: Floats
+    variance: Floats
+    df: Floats
+    riv: Floats
+    fmi: Floats
+
+
+def pool(
+    estimates: Floats,
+    variances: Floats,
+    df_complete: Floats,
+    rule: Literal["barnard-rubin", "rubin"] = "barnard-rubin",
+) -> Pooled:
+    """Pool ``m`` analyses of completed data.
+
+    Rubin (1987, doi:10.1002/9780470316696): T = W + (1 + 1/m) B and nu_m = (m - 1)/lambda^2 with
+    lambda = (1 + 1/m) B/T. Barnard and Rubin (1999, doi:10.1093/biomet/86.4.948): 1/nu = 1/nu_m + 1/nu_obs with
+    nu_obs = (1 - lambda) nu_com (nu_com + 1)/(nu_com + 3). Without variation between imputations nu_m is infinite.
+
+    Parameters
+    ----------
+    estimates, variances
+        (m, ...), m at least 2.
+    df_complete
+        nu_com (...), infinite where the complete-data inference is normal.
+    """
+    m = len(estimates)
+    estimate, within = estimates.mean(axis=0), variances.mean(axis=0)
+    between = estimates.var(axis=0, ddof=1)
+    added = (1.0 + 1.0 / m) * between
+    variance = within + added
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = added / variance
+        riv = added / within
+        rubin = (m - 1) / share**2
+        observed = np.where(
+            np.isinf(df_complete), np.inf, df_complete * (df_complete + 1) / (df_complete + 3) * (1 - share)
+        )
+        df = rubin if rule == "rubin" else 1.0 / (1.0 / rubin + 1.0 / observed)
+        fmi = (riv + 2.0 / (df + 3.0)) / (riv + 1.0)
+    return Pooled(estimate, within, between, variance, df, riv, fmi)

@@ -1,0 +1,147 @@
+"""Small symmetric matrices, one per trial along the last axis: packing, elimination, inversion."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@lru_cache(maxsize=64)
+def pairs(size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Row and column of each packed entry of a symmetric matrix, upper triangle by rows."""
+    rows, cols = np.triu_indices(size)
+    return rows, cols
+
+
+@lru_cache(maxsize=64)
+def _places(size: int) -> NDArray[np.intp]:
+    rows, cols = pairs(size)
+    places = np.zeros((size, size), dtype=np.intp)
+    places[rows, cols] = places[cols, rows] = np.arange(len(rows))
+    return places
+
+
+def unpack(packed: Floats, size: int) -> Floats:
+    """Turn packed upper triangles (size(size+1)/2, ...) into full matrices (size, size, ...)."""
+    return packed[_places(size)]
+
+
+def eliminate(matrix: Floats, count: int) -> tuple[Floats, Floats]:
+    """Eliminate the first ``count`` variables of symmetric matrices.
+
+    Parameters
+    ----------
+    matrix
+        (q, q, ...), positive semi-definite.
+    count
+        Variables to eliminate.
+
+    Returns
+    -------
+    pivots, remainder
+        Pivots (count, ...), whose product is the determinant of the leading block, and the Schur complement
+        (q - count, q - count, ...).
+    """
+    work = matrix.copy()
+    pivots = np.empty((count, *matrix.shape[2:]))
+    for k in range(count):
+        pivots[k] = work[k, k]
+        ratio = work[k, k + 1 :] / pivots[k]
+        for i in range(k + 1, len(work)):
+            work[i, i:] -= ratio[i - k - 1] * work[k, i:]
+    for i in range(count, len(work)):
+        work[i + 1 :, i] = work[i, i + 1 :]
+    return pivots, work[count:, count:]
+
+
+def sweep(matrix: Floats, count: int) -> tuple[Floats, Floats, Floats, Floats]:
+    """Least squares on the first ``count`` variables by Gauss-Jordan sweeps.
+
+    Parameters
+    ----------
+    matrix
+        (q, q, ...) cross-products of ``count`` regressors and q - count responses.
+    count
+        Number of regressors.
+
+    Returns
+    -------
+    inverse, coefficients, remainder, log_determinant
+        (count, count, ...), (count, q - count, ...), residual cross-products (q - count, q - count, ...), (...).
+    """
+    work = matrix.copy()
+    log_determinant = np.zeros(matrix.shape[2:])
+    for k in range(count):
+        pivot = work[k, k].copy()
+        log_determinant += np.log(pivot)
+        row = work[k] / pivot
+        column = work[:, k].copy()
+        column[k] = 0.0
+        for i in range(len(work)):
+            if i != k:
+                work[i] -= column[i] * row
+        work[k] = row
+        work[:, k] = -column / pivot
+        work[k, k] = 1.0 / pivot
+    return work[:count, :count], work[:count, count:], work[count:, count:], log_determinant
+
+
+def cholesky(matrix: Floats) -> Floats:
+    """Lower factor L of A = LL' trial by trial (p, p, ...)."""
+    lower = np.zeros_like(matrix)
+    for j in range(len(matrix)):
+        lower[j, j] = np.sqrt(matrix[j, j] - (lower[j, :j] ** 2).sum(axis=0))
+        for i in range(j + 1, len(matrix)):
+            lower[i, j] = (matrix[i, j] - (lower[i, :j] * lower[j, :j]).sum(axis=0)) / lower[j, j]
+    return lower
+
+
+def independent(gram: Floats, scale: Floats, tolerance: float = 1e-10) -> NDArray[np.bool_]:
+    """Find, in order, the variables that are not combinations of those before them.
+
+    Parameters
+    ----------
+    gram
+        Cross-products (p, p, trials).
+    scale
+        Sum of squares (p, trials) against which each variable's remainder is judged.
+
+    Returns
+    -------
+    kept
+        (p, trials); a variable whose remainder is at most ``tolerance`` times its scale is dropped.
+    """
+    work = gram.copy()
+    kept = np.zeros(gram.shape[::2], dtype=bool)
+    for k in range(len(work)):
+        pivot = work[k, k]
+        kept[k] = pivot > tolerance * scale[k]
+        safe = np.where(kept[k], pivot, 1.0)
+        ratio = np.where(kept[k], work[k, k + 1 :], 0.0) / safe
+        for i in range(k + 1, len(work)):
+            work[i, i:] -= ratio[i - k - 1] * work[k, i:]
+    return kept
+
+
+def quadratic(vector: Floats, matrix: Floats) -> Floats:
+    """v'Av for each trial: vectors (p, ...), matrices (p, p, ...) -> (...)."""
+    return np.einsum("i...,ij...,j...->...", vector, matrix, vector)
+
+
+def multiply(left: Floats, right: Floats) -> Floats:
+    """Matrix products trial by trial: (p, q, ...) and (q, r, ...) -> (p, r, ...)."""
+    return np.einsum("ij...,jk...->ik...", left, right)
+
+
+def apply(matrix: Floats, vector: Floats) -> Floats:
+    """Matrix times vector trial by trial: (p, q, ...) and (q, ...) -> (p, ...)."""
+    return np.einsum("ij...,j...->i...", matrix, vector)
+
+
+def trace_product(left: Floats, right: Floats) -> Floats:
+    """tr(AB) trial by trial: (p, q, ...) and (q, p, ...) -> (...)."""
+    return np.einsum("ij...,ji...->...", left, right)

@@ -1,0 +1,181 @@
+"""Scenario and methods files: found, merged, checked as a whole."""
+
+from __future__ import annotations
+
+import copy
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path as File
+from typing import Any
+
+from simtrial.errors import ScenarioError, unknown
+from simtrial.estimators import Method
+from simtrial.scenario.cells import Cell, expand, set_path
+from simtrial.scenario.problems import Path, Problem, find_lines, key_name
+from simtrial.scenario.schema import Raw, Scenario, build, build_methods
+
+__all__ = ["Cell", "Scenario", "builtin_names", "load", "load_methods", "rebuild"]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A file that was read: its name as the user knows it, its text and its tables."""
+
+    name: str
+    text: str
+    data: Raw
+
+
+def builtin_folder() -> File:
+    """Folder of the scenarios that come with the program."""
+    package = File(__file__).parents[1]
+    inside = package / "scenarios"
+    return inside if inside.is_dir() else package.parent / "scenarios"
+
+
+def builtin_names() -> list[str]:
+    """Names of the built-in scenarios, e.g. partners, verify/null-39."""
+    folder = builtin_folder()
+    return sorted(str(f.relative_to(folder).with_suffix("")).replace("\\", "/") for f in folder.rglob("*.toml"))
+
+
+def load(name: str, sets: Sequence[str] = ()) -> tuple[Scenario, list[Cell]]:
+    """Load a scenario by built-in name or file, with ``path=value`` settings, and expand its cells.
+
+    Raises
+    ------
+    ScenarioError
+        Naming every problem with file, line, key, what is allowed and the nearest valid name.
+    """
+    sources = _sources(name)
+    raw: Raw = {}
+    for source in sources:
+        raw = _merge(raw, source.data)
+    raw.pop("extends", None)
+    settings = [_setting(text) for text in sets]
+    for dotted, value in settings:
+        try:
+            set_path(raw, dotted, value)
+        except KeyError:
+            raise ScenarioError(f"--set {dotted}: lies below a value that is not a table") from None
+    scenario, problems = build(raw)
+    cells: list[Cell] = []
+    if scenario is not None:
+        cells, problems = expand(scenario)
+    if problems or scenario is None:
+        raise ScenarioError(_told(problems, sources, dict(settings)))
+    return scenario, cells
+
+
+def rebuild(raw: Raw) -> tuple[Scenario, list[Cell]]:
+    """Build a scenario and its cells from a resolved file that was checked before, as a run directory stores it."""
+    scenario, problems = build(raw)
+    if scenario is None:
+        raise ScenarioError("; ".join(p.message for p in problems))
+    return scenario, expand(scenario)[0]
+
+
+def load_methods(name: str) -> list[Method]:
+    """Load the methods of a methods file (TOML with [[methods]], and [allocation] factors if wanted) or a scenario."""
+    source = _read(name)
+    if "mechanism" in source.data or "extends" in source.data:
+        return load(name)[0].methods
+    problems = [
+        Problem((k,), unknown("table", k, ("methods", "allocation")))
+        for k in source.data
+        if k not in ("methods", "allocation", "schema", "name", "title")
+    ]
+    allocation = source.data.get("allocation", {})
+    factors = allocation.get("factors", []) if isinstance(allocation, dict) else []
+    methods, found = build_methods(source.data.get("methods", []), list(factors), None)
+    problems += found
+    if not methods and not problems:
+        problems.append(Problem((), "there is no [[methods]] table"))
+    if problems:
+        raise ScenarioError(_told(problems, [source], {}))
+    return methods
+
+
+def _sources(name: str) -> list[_Source]:
+    """Return the file and, before it, the one it extends."""
+    source = _read(name)
+    base = source.data.get("extends")
+    if base is None:
+        return [source]
+    if not isinstance(base, str):
+        raise ScenarioError(f"{source.name}: extends must be the name of a scenario")
+    beside = File(source.name).parent / base if File(source.name).exists() else None
+    parent = _read(str(beside)) if beside is not None and beside.suffix == ".toml" else _read(base)
+    if "extends" in parent.data:
+        raise ScenarioError(f"{source.name}: extends '{base}', which extends another; one level is allowed")
+    return [parent, source]
+
+
+def _read(name: str) -> _Source:
+    file = File(name)
+    if name in builtin_names():
+        file = builtin_folder() / f"{name}.toml"
+    elif not file.is_file():
+        if file.suffix == ".toml" or "/" in name and not file.suffix:
+            raise ScenarioError(f"no file '{name}', nor a built-in scenario of that name ({', '.join(builtin_names())})")
+        raise ScenarioError(unknown("scenario", name, builtin_names()) + "; a file's name ends in .toml")
+    shown = name if file == File(name) else f"{name}.toml"
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+        return _Source(shown, text, tomllib.loads(text))
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{shown}: not UTF-8 text (byte {error.start + 1})") from None
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+        where = f":{place[1]}" if place else ""
+        raise ScenarioError(f"{shown}{where}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise ScenarioError(f"{shown}: cannot be read ({error.strerror})") from None
+
+
+def _merge(base: Raw, over: Raw) -> Raw:
+    """Lay one file over another: tables are merged, everything else replaces."""
+    merged = copy.deepcopy(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else copy.deepcopy(value)
+    return merged
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Split ``path=value``; the value is TOML, or plain text."""
+    path, equals, value = text.partition("=")
+    path = path.strip()
+    if not equals or not path:
+        raise ScenarioError(f"--set takes path=value, e.g. --set mechanism.practices.number=20; '{text}' given")
+    try:
+        return path, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return path, value.strip()
+
+
+def _told(problems: Sequence[Problem], sources: Sequence[_Source], settings: dict[str, Any]) -> str:
+    """Say every problem on a line of its own: file:line: key: what."""
+    lines = [find_lines(source.text, [p.path for p in problems]) for source in sources]
+    told = []
+    for problem in problems:
+        dotted = ".".join(map(str, problem.path))
+        if any(dotted == name or dotted.startswith(f"{name}.") for name in settings):
+            told.append(f"--set {dotted}: {problem.message}")
+            continue
+        at = _origin(problem.path, sources)
+        line = lines[at][problem.path]
+        name = key_name(problem.path)
+        told.append(f"{sources[at].name}{f':{line}' if line else ''}: {f'{name}: ' if name else ''}{problem.message}")
+    return "\n".join(dict.fromkeys(told))
+
+
+def _origin(path: Path, sources: Sequence[_Source]) -> int:
+    """Return the last file that says anything of a path, the deepest level first."""
+    from simtrial.scenario.problems import _depth
+
+    depths = [_depth(source.data, path) for source in sources]
+    best = max(depths)
+    return max(at for at, depth in enumerate(depths) if depth == best)

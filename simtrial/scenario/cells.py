@@ -1,0 +1,121 @@
+"""Cells of a sweep: every combination of the varied factors, each a scenario of its own."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from simtrial.scenario.problems import Path, Problem
+from simtrial.scenario.schema import Raw, Scenario, Vary, build
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of varied factors: its id, what addresses its random streams, its factors and its scenario."""
+
+    id: str
+    key: str
+    factors: Mapping[str, Any]
+    scenario: Scenario
+
+
+def set_path(raw: Raw, dotted: str, value: Any) -> None:
+    """Set a dotted path in nested tables, making tables on the way."""
+    *parents, last = dotted.split(".")
+    table = raw
+    for key in parents:
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise KeyError(dotted)
+    table[last] = value
+
+
+def expand(scenario: Scenario) -> tuple[list[Cell], list[Problem]]:
+    """Expand [vary] into cells and check every one of them.
+
+    A cell is identified by the factors whose value differs from the scenario's own, so reordering levels, or adding a
+    factor that contains the present value, leaves the numbers of existing cells as they are.
+    """
+    rows, problems = combinations(scenario.vary)
+    cells: dict[str, Cell] = {}
+    for factors in rows:
+        cell, found = _cell(scenario, factors)
+        problems += [p for p in found if p not in problems]
+        if cell is not None:
+            cells.setdefault(cell.id, cell)
+    return list(cells.values()), problems
+
+
+def combinations(vary: Vary) -> tuple[list[dict[str, Any]], list[Problem]]:
+    """Every combination of factors that is not excluded."""
+    problems: list[Problem] = []
+    both = sorted(set(vary.cross) & set(vary.zip))
+    problems += [Problem(("vary", "zip", name), f"'{name}' is varied in [vary.cross] as well") for name in both]
+    lengths = {len(values) for values in vary.zip.values()}
+    if len(lengths) > 1:
+        sizes = ", ".join(f"{name} has {len(v)}" for name, v in vary.zip.items())
+        problems.append(Problem(("vary", "zip"), f"factors moved together must have as many values each: {sizes}"))
+        return [], problems
+    together = [dict(zip(vary.zip, row, strict=True)) for row in zip(*vary.zip.values(), strict=True)] or [{}]
+    crossed = [dict(zip(vary.cross, row, strict=True)) for row in itertools.product(*vary.cross.values())]
+    rows = [{**a, **b} for b in together for a in crossed]
+    names = {*vary.cross, *vary.zip}
+    for at, rule in enumerate(vary.exclude):
+        for name in rule:
+            if name not in names:
+                problems.append(Problem(("vary", "exclude", at), f"'{name}' is not varied"))
+    kept = [r for r in rows if not any(rule and all(r.get(k) == v for k, v in rule.items()) for rule in vary.exclude)]
+    if not kept and not problems:
+        problems.append(Problem(("vary", "exclude"), "every combination is excluded"))
+    return kept, problems
+
+
+def _cell(scenario: Scenario, factors: dict[str, Any]) -> tuple[Cell | None, list[Problem]]:
+    raw = copy.deepcopy({k: v for k, v in scenario.raw.items() if k != "vary"})
+    where = {name: _where(scenario, name) for name in factors}
+    problems = [
+        Problem(where[name], f"'{name}' cannot be varied: write a key of the mechanism, e.g. mechanism.practices.number")
+        for name in factors
+        if not name.startswith("mechanism.")
+    ]
+    if problems:
+        return None, problems
+    for name, value in factors.items():
+        try:
+            set_path(raw, name, value)
+        except KeyError:
+            return None, [Problem(where[name], f"'{name}' lies below a value that is not a table")]
+    made, found = build(raw)
+    if made is None:
+        blame = [p for p in found if ".".join(map(str, p.path)) in factors] or found
+        return None, [Problem(_blamed(p, where), p.message) for p in blame]
+    changed = {n: v for n, v in factors.items() if value_at(scenario, n) != value_at(made, n)}
+    text = json.dumps(changed, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12] if changed else "base"
+    key = "" if scenario.run.streams == "common" or not changed else text
+    return Cell(digest, key, factors, made), []
+
+
+def _where(scenario: Scenario, name: str) -> Path:
+    return ("vary", "cross" if name in scenario.vary.cross else "zip", name)
+
+
+def _blamed(problem: Problem, where: Mapping[str, Path]) -> Path:
+    dotted = ".".join(map(str, problem.path))
+    return next((path for name, path in where.items() if dotted == name or name.startswith(f"{dotted}.")), problem.path)
+
+
+def value_at(scenario: Scenario, dotted: str) -> Any:
+    """Value of a mechanism key in a checked scenario, defaults included."""
+    keys = dotted.split(".")[1:]
+    stage = ".".join(keys[:2]) if keys[0] == "outcomes" else keys[0]
+    keys = keys[2:] if keys[0] == "outcomes" else keys[1:]
+    value: Any = scenario.mechanism[stage].model_dump() if stage in scenario.mechanism else {}
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value

@@ -1,0 +1,118 @@
+"""What is wrong in a file, told in a statistician's words with file and line; all of it at once."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from simtrial.errors import nearest
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong: where in the file (keys and list positions), and what."""
+
+    path: Path
+    message: str
+
+
+_BOUNDS = {"greater_than": ("gt", ">"), "greater_than_equal": ("ge", ">="), "less_than": ("lt", "<"),
+           "less_than_equal": ("le", "<=")}  # fmt: skip
+_TYPES = {
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "string_type": "text in quotes",
+    "bool_type": "true or false",
+    "list_type": "a list in square brackets",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "finite_number": "a finite number",
+}
+
+
+def from_pydantic(error: ValidationError, model: type[BaseModel], path: Path) -> list[Problem]:
+    """Translate every error of a validation."""
+    return [_problem(dict(item), model, path) for item in error.errors(include_url=False)]
+
+
+def _problem(item: dict[str, Any], model: type[BaseModel], path: Path) -> Problem:
+    loc: Path = tuple(item["loc"])
+    kind, given, context = item["type"], item.get("input"), item.get("ctx", {})
+    name = str(loc[-1]) if loc else ""
+    field = model.model_fields.get(str(loc[0])) if loc else None
+    meaning = f" ({field.description})" if field is not None and field.description else ""
+    if kind == "extra_forbidden":
+        names = list(model.model_fields)
+        close = nearest(name, names)
+        hint = f"; did you mean '{close}'?" if close else ""
+        message = f"unknown key '{name}'{hint} (allowed: {', '.join(names)})"
+    elif kind == "missing":
+        message = f"missing key '{name}'{meaning}"
+    elif kind in _BOUNDS:
+        key, sign = _BOUNDS[kind]
+        message = f"{name} must be {sign} {context[key]:g}; {given!r} given{meaning}"
+    elif kind == "literal_error":
+        message = f"{name} must be one of {context['expected']}; {given!r} given{_close(given, context['expected'])}"
+    elif kind in _TYPES:
+        message = f"{name} must be {_TYPES[kind]}; {given!r} given{meaning}"
+    elif kind == "value_error":
+        message = (f"{name}: " if name else "") + str(context["error"])
+    else:
+        message = f"{name}: {item['msg']}; {given!r} given{meaning}"
+    return Problem((*path, *loc), message)
+
+
+def _close(given: Any, expected: str) -> str:
+    close = nearest(str(given), re.findall(r"'([^']*)'", expected))
+    return f"; did you mean '{close}'?" if close else ""
+
+
+def find_lines(text: str, paths: Iterable[Path]) -> dict[Path, int]:
+    """Line of each path in a TOML text, or of the closest table that holds it.
+
+    A key's line is the end of the shortest prefix of the file that parses and contains it.
+    """
+    lines = text.splitlines()
+    wanted = {path: 0 for path in paths}
+    depth = dict.fromkeys(wanted, 0)
+    for end in range(1, min(len(lines), 2000) + 1):
+        if not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#"):
+            continue
+        try:
+            data = tomllib.loads("\n".join(lines[:end]))
+        except tomllib.TOMLDecodeError:
+            continue
+        for path in wanted:
+            found = _depth(data, path)
+            if found > depth[path]:
+                wanted[path], depth[path] = end, found
+        if all(depth[path] == len(path) for path in wanted):
+            break
+    return wanted
+
+
+def _depth(data: Any, path: Path) -> int:
+    for at, key in enumerate(path):
+        if isinstance(data, Mapping) and key in data:
+            data = data[key]
+        elif isinstance(data, Sequence) and isinstance(key, int) and key < len(data):
+            data = data[key]
+        else:
+            return at
+    return len(path)
+
+
+def key_name(path: Path) -> str:
+    """Spell a path as a user would write it: mechanism.outcomes.mansa.icc, methods[2].kind."""
+    text = ""
+    for key in path:
+        text += f"[{key + 1}]" if isinstance(key, int) else f".{key}" if text else key
+    return text

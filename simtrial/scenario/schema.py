@@ -1,0 +1,335 @@
+"""A scenario: aims, mechanism, estimands, methods, performance; assembled from the steps and methods there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from simtrial.errors import SimtrialError, unknown
+from simtrial.estimands import Estimand
+from simtrial.estimators import Method, inherit, kinds, method_class
+from simtrial.expressions import ExpressionError, check
+from simtrial.generate import REQUIRED, STAGES, Mechanism, Step, Variable, steps, variables
+from simtrial.scenario.problems import Path, Problem, from_pydantic
+
+Raw = dict[str, Any]
+NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Aims(_Table):
+    """What the simulation is to find out, in words."""
+
+    question: str = Field("", description="the question the simulation answers")
+    source: str = Field("", description="where the settings come from")
+
+
+class Performance(_Table):
+    """What is reported of every method."""
+
+    measures: list[str] = Field(default_factory=list, description="measures to report; left out: all")
+    mcse: Literal["robust", "normal"] = Field("robust", description="form of the Monte Carlo standard errors")
+
+
+class Run(_Table):
+    """How much is run, and from which seed."""
+
+    replicates: int = Field(1000, ge=1, le=100_000_000, description="replicates per cell")
+    seed: int = Field(1, ge=0, lt=2**63, description="seed of the run")
+    block: int = Field(250, ge=1, le=100_000, description="replicates drawn together; part of the scenario's identity")
+    streams: Literal["independent", "common"] = Field("independent", description="random streams across cells")
+
+
+class Published(_Table):
+    """A published result to show beside the simulated ones of a method."""
+
+    method: str = Field(description="name of the method")
+    estimate: float = Field(description="published estimate")
+    ci_lower: float = Field(description="published lower limit")
+    ci_upper: float = Field(description="published upper limit")
+    source: str = Field("", description="where it is printed")
+
+
+class Vary(_Table):
+    """Factors of a sweep: ``cross`` full factorial, ``zip`` moved together, ``exclude`` combinations left out."""
+
+    cross: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    zip: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    exclude: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class Head(_Table):
+    """The keys above the first table."""
+
+    schema_: Literal[1] = Field(1, alias="schema", description="version of the file format")
+    name: str = Field(pattern=NAME, description="short name: lower-case letters, digits, - and _")
+    title: str = Field("", description="one line for people")
+
+
+TABLES: dict[str, type[_Table]] = {"aims": Aims, "performance": Performance, "run": Run, "vary": Vary}
+LISTS: dict[str, type[BaseModel]] = {"estimands": Estimand, "published": Published}
+KNOWN = (*TABLES, *LISTS, "mechanism", "methods", "schema", "name", "title")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A checked scenario; ``raw`` is the resolved file it was built from."""
+
+    name: str
+    title: str
+    aims: Aims
+    mechanism: Mechanism
+    estimands: list[Estimand]
+    methods: list[Method]
+    performance: Performance
+    run: Run
+    vary: Vary
+    published: list[Published]
+    raw: Raw = field(repr=False)
+
+    @property
+    def variables(self) -> dict[str, Variable]:
+        """Every column the mechanism makes."""
+        return variables(self.mechanism)
+
+
+def build(raw: Raw) -> tuple[Scenario | None, list[Problem]]:
+    """Check a resolved file in whole.
+
+    Returns
+    -------
+    scenario, problems
+        The scenario is None when anything is wrong.
+    """
+    problems = [Problem((k,), unknown("table", k, KNOWN)) for k in raw if k not in KNOWN]
+    head, found = _model(Head, {k: raw[k] for k in ("schema", "name", "title") if k in raw}, ())
+    problems += found
+    tables: dict[str, Any] = {}
+    for key, model in TABLES.items():
+        tables[key], found = _model(model, raw.get(key, {}), (key,))
+        problems += found
+    lists: dict[str, list[Any]] = {}
+    for key, row_model in LISTS.items():
+        lists[key], found = _models(row_model, raw.get(key, []), key)
+        problems += found
+    mechanism, found = build_mechanism(raw.get("mechanism", {}))
+    problems += found
+    factors = list(getattr(mechanism.get("allocation"), "factors", []))
+    methods, found = build_methods(raw.get("methods", []), factors, _columns(mechanism) if not found else None)
+    problems += found
+    if problems:
+        return None, problems
+    scenario = Scenario(head.name, head.title, mechanism=mechanism, methods=methods, raw=raw, **tables, **lists)
+    problems = _cross_checks(scenario)
+    return (None if problems else scenario), problems
+
+
+def _columns(mechanism: Mechanism) -> dict[str, Variable]:
+    return {name: v for name, v in variables(mechanism).items() if not v.latent}
+
+
+def _model(model: type[BaseModel], data: Any, path: Path) -> tuple[Any, list[Problem]]:
+    try:
+        return model.model_validate(data), []
+    except ValidationError as error:
+        return None, from_pydantic(error, model, path)
+
+
+def _models(model: type[BaseModel], rows: Any, key: str) -> tuple[list[Any], list[Problem]]:
+    if not isinstance(rows, list):
+        return [], [Problem((key,), f"{key} must be written as [[{key}]], one table each")]
+    pairs = [_model(model, row, (key, at)) for at, row in enumerate(rows)]
+    return [made for made, _ in pairs], [p for _, found in pairs for p in found]
+
+
+def build_mechanism(raw: Any) -> tuple[dict[str, Step], list[Problem]]:
+    """Build the options of every stage, and check that each finds the columns it reads."""
+    if not isinstance(raw, dict):
+        return {}, [Problem(("mechanism",), "mechanism must be a table")]
+    found, problems = {}, []
+    known = steps()
+    for stage, data, path in _stages(raw):
+        if stage not in known:
+            names = [f"mechanism.{name}" for name in STAGES]
+            problems.append(Problem(path, unknown("table", f"mechanism.{stage}", names)))
+            continue
+        step, wrong = _model(known[stage], data, path)
+        problems += wrong
+        if step is not None:
+            found[stage] = step
+    present = {stage for stage, _, _ in _stages(raw)}
+    for stage in REQUIRED:
+        if stage not in present:
+            problems.append(Problem(("mechanism",), f"missing table [mechanism.{stage}]"))
+    mechanism = {stage: found[stage] for stage in STAGES if stage in found}
+    return mechanism, problems + ([] if problems else _reads(mechanism))
+
+
+def _stages(raw: Raw) -> list[tuple[str, Any, Path]]:
+    rows: list[tuple[str, Any, Path]] = []
+    for key, value in raw.items():
+        if key == "outcomes" and isinstance(value, dict):
+            rows += [(f"outcomes.{name}", data, ("mechanism", key, name)) for name, data in value.items()]
+        else:
+            rows.append((key, value, ("mechanism", key)))
+    return rows
+
+
+def _reads(mechanism: Mechanism) -> list[Problem]:
+    problems: list[Problem] = []
+    available: dict[str, Variable] = {}
+    everything = variables({stage: step.model_construct() for stage, step in steps().items() if stage not in mechanism})
+    for stage, step in mechanism.items():
+        path = ("mechanism", *stage.split("."))
+        try:
+            needed = step.reads()
+        except ExpressionError as error:
+            problems.append(Problem(path, str(error)))
+            continue
+        for name in sorted(needed - set(available)):
+            if name in everything:
+                problems.append(Problem(path, f"{stage} reads '{name}', which a table left out of this file would add"))
+            else:
+                problems.append(Problem(path, f"{stage}: {unknown('column', name, available)}"))
+        problems += _stage_checks(stage, step, available)
+        available |= step.adds()
+    return problems
+
+
+def _stage_checks(stage: str, step: Any, available: Mapping[str, Variable]) -> list[Problem]:
+    path: Path = ("mechanism", *stage.split("."))
+    if stage == "allocation":
+        return [
+            Problem((*path, "factors"), f"'{f}' is not a practice-level factor")
+            for f in step.factors
+            if f in available and not (available[f].categories and available[f].level == "practice")
+        ]
+    if stage == "outcomes.mansa":
+        wrong = [
+            Problem((*path, "region_effects", name), unknown("region", name, available["region"].categories))
+            for name in step.region_effects
+            if "region" in available and name not in available["region"].categories
+        ]
+        if step.effect_among is not None:
+            wrong += _expression(step.effect_among, available, (*path, "effect_among"))
+        return wrong
+    return []
+
+
+def _expression(text: str, available: Mapping[str, Variable], path: Path) -> list[Problem]:
+    try:
+        check(text, {name: v.categories for name, v in available.items() if not v.latent})
+    except ExpressionError as error:
+        return [Problem(path, str(error))]
+    return []
+
+
+def build_methods(
+    rows: Any, factors: list[str], columns: Mapping[str, Variable] | None
+) -> tuple[list[Method], list[Problem]]:
+    """Build every method; ``columns`` known in advance (a scenario's) are checked against what the methods read."""
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        return [], [Problem(("methods",), "methods must be written as [[methods]], one table each")]
+    methods: list[Method] = []
+    problems: list[Problem] = []
+    for at, row in enumerate(rows):
+        method, found = build_method(_with_adjust(row, factors, columns), ("methods", at))
+        problems += found
+        if method is not None:
+            methods.append(method)
+            if columns is not None:
+                problems += _method_columns(method, columns, ("methods", at))
+    names = [m.name for m in methods]
+    for name in sorted({n for n in names if names.count(n) > 1}):
+        problems.append(Problem(("methods", len(names) - 1 - names[::-1].index(name), "name"), f"two methods are named '{name}'"))
+    return methods, problems
+
+
+def _with_adjust(row: Raw, factors: list[str], columns: Mapping[str, Variable] | None) -> Raw:
+    """Fill in the covariates of a method that names none: baseline of its response and the allocation factors."""
+    if "adjust" in row:
+        return row
+    baseline = f"{row.get('response', 'mansa')}_baseline"
+    known = columns is None or baseline in columns
+    return {**row, "adjust": [*([baseline] if known else []), *factors]}
+
+
+def build_method(row: Raw, path: Path) -> tuple[Method | None, list[Problem]]:
+    """Build one method, the analysis inside it first."""
+    if "kind" not in row:
+        return None, [Problem(path, f"missing key 'kind' (one of {', '.join(kinds())})")]
+    try:
+        model = method_class(str(row["kind"]))
+    except SimtrialError as error:
+        return None, [Problem((*path, "kind"), str(error))]
+    row = inherit(row)
+    if "analysis" in model.model_fields and isinstance(row.get("analysis"), dict):
+        inner, found = build_method(row["analysis"], (*path, "analysis"))
+        if inner is None:
+            return None, found
+        row = {**row, "analysis": inner}
+    made, problems = _model(model, row, path)
+    if made is not None:
+        for text in made.expressions():
+            try:
+                check_syntax(text)
+            except ExpressionError as error:
+                problems.append(Problem(path, str(error)))
+    return (None if problems else made), problems
+
+
+def check_syntax(text: str) -> None:
+    """Parse an expression; raises `ExpressionError`."""
+    from simtrial.expressions import parse
+
+    parse(text)
+
+
+def _method_columns(method: Method, columns: Mapping[str, Variable], path: Path) -> list[Problem]:
+    problems = [
+        Problem(path, f"method '{method.name}': {unknown('column', name, columns)}")
+        for name in sorted(method.reads() - set(columns))
+    ]
+    if not problems:
+        for text in method.expressions():
+            problems += _expression(text, columns, path)
+    return problems
+
+
+def _cross_checks(scenario: Scenario) -> list[Problem]:
+    """Check what refers to something elsewhere in the file."""
+    problems: list[Problem] = []
+    estimands = {e.name for e in scenario.estimands}
+    methods = {m.name for m in scenario.methods}
+    columns = _columns(scenario.mechanism)
+    for at, estimand in enumerate(scenario.estimands):
+        if f"{estimand.response}_if_control" not in scenario.variables:
+            problems.append(Problem(("estimands", at, "response"), f"no outcome '{estimand.response}' in [mechanism.outcomes]"))
+        if estimand.received is not None:
+            problems += _expression(estimand.received, columns, ("estimands", at, "received"))
+    for at, method in enumerate(scenario.methods):
+        for name in targets(method, scenario):
+            if name not in estimands:
+                problems.append(Problem(("methods", at, "estimand"), unknown("estimand", name, estimands)))
+    for at, row in enumerate(scenario.published):
+        if row.method not in methods:
+            problems.append(Problem(("published", at, "method"), unknown("method", row.method, methods)))
+    from simtrial.performance import MEASURES
+
+    for at, name in enumerate(scenario.performance.measures):
+        if name not in MEASURES:
+            problems.append(Problem(("performance", "measures", at), unknown("measure", name, MEASURES)))
+    return problems
+
+
+def targets(method: Method, scenario: Scenario) -> list[str]:
+    """Estimands a method is judged against; left out: the first one of the file."""
+    if method.estimand is None:
+        return [scenario.estimands[0].name] if scenario.estimands else []
+    return [method.estimand] if isinstance(method.estimand, str) else list(method.estimand)
