@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 
 from simtrial.batch import ObservedBatch
+from simtrial.design_matrix import Spec
 from simtrial.estimators import Estimates, Method
-from simtrial.moments import Moments, Spec, moments
+from simtrial.moments import Moments, moments
 from simtrial.results import rows
 from simtrial.seeding import stream
 

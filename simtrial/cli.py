@@ -2,28 +2,323 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+import simtrial
+from simtrial.errors import EnvironmentFailure, IncompleteRunError, SimtrialError
 
-@click.group()
+if TYPE_CHECKING:
+    import polars as pl
+
+    from simtrial.scenario import Cell, Scenario
+
+FORMAT = click.option(
+    "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="Output."
+)
+SETS = click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change a key of the scenario.")
+SEED = click.option("--seed", type=click.IntRange(min=0), help="Seed; left out: the scenario's.")
+
+
+def main() -> NoReturn:
+    """Run the command line; a user's mistake is one message and exit 2, never a traceback (unless --debug)."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # small matrices: threads only cost, and processes do the work
+    debug = "--debug" in sys.argv
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = cli.main(arguments, prog_name="simtrial", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted: finished chunks are kept; run the same command to go on", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except SimtrialError as error:
+        if debug:
+            raise
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        kind = "the disk or the machine failed" if isinstance(error, OSError) else "this is a fault of simtrial"
+        click.echo(f"error: {type(error).__name__}: {error} ({kind}; --debug shows where)", err=True)
+        sys.exit(EnvironmentFailure.exit_code)
+
+
+def _terminated(number: int, frame: object) -> NoReturn:
+    click.echo("terminated: finished chunks are kept; run the same command to go on", err=True)
+    sys.exit(143)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(simtrial.__version__, prog_name="simtrial")
 def cli() -> None:
-    """Simulate cluster-randomised trials and test the estimators that analyse them."""
+    """Simulate cluster-randomised trials like PARTNERS2 and test the estimators that analyse them.
+
+    A SCENARIO is the name of a built-in one (simtrial list) or a .toml file. Results go to stdout, progress to stderr.
+    Exit 0: done; 1: a check failed; 2: the request was wrong; 3: chunks failed or are missing; 4: stored results are
+    damaged; 5: disk or engine failed; 130, 143: interrupted, run the same command to go on.
+    """
+
+
+@cli.command("list")
+@FORMAT
+def list_(form: str) -> None:
+    """List built-in scenarios, methods, estimands and measures.
+
+    Example: simtrial list
+    """
+    import polars as pl
+
+    from simtrial.estimands import MEANINGS
+    from simtrial.estimators import kinds
+    from simtrial.performance import MEASURES
+    from simtrial.report.tables import emit, show
+    from simtrial.scenario import builtin_names, load
+
+    def first_line(value: object) -> str:
+        return (value.__doc__ or "").strip().splitlines()[0].rstrip(".")
+
+    rows = [("scenario", name, load(name)[0].title) for name in builtin_names()]
+    rows += [("method", name, first_line(kind)) for name, kind in kinds().items()]
+    rows += [("estimand", name, meaning) for name, meaning in MEANINGS.items()]
+    rows += [("measure", name, first_line(measure)) for name, measure in MEASURES.items()]
+    if form == "table":
+        show("What there is", ["what", "name", "meaning"], rows, 3)
+    else:
+        emit(pl.DataFrame(rows, schema=["what", "name", "meaning"], orient="row"), form)
+
+
+@cli.command("show")
+@click.argument("scenario")
+@SETS
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Output."
+)
+def show_(scenario: str, sets: tuple[str, ...], form: str) -> None:
+    """Show a scenario as resolved: every key, its cells, expected cost and Monte Carlo error.
+
+    Example: simtrial show partners --set mechanism.practices.number=20
+    """
+    from simtrial.report.resolved import print_resolved, resolved_json
+    from simtrial.scenario import load
+
+    found, cells = load(scenario, sets)
+    if form == "json":
+        click.echo(resolved_json(found, cells))
+    else:
+        print_resolved(found, cells)
+
+
+@cli.command()
+@click.argument("scenario")
+@click.option("-n", "--replicates", type=click.IntRange(min=1), default=1, show_default=True, help="How many trials.")
+@click.option("--replicate", type=click.IntRange(min=1), help="This replicate alone, exactly as a run draws it.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the data sets.")
+@click.option("--cell", help="Cell of a sweep; see simtrial show.")
+@click.option("--format", "form", type=click.Choice(["csv", "parquet", "dta"]), default="csv", show_default=True)
+@click.option("--with-latent", is_flag=True, help="Add potential outcomes and other things nobody observes.")
+@SEED
+@SETS
+def generate(
+    scenario: str, replicates: int, replicate: int | None, output: Path, cell: str | None, form: str,
+    with_latent: bool, seed: int | None, sets: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Write simulated trials as data sets, with a codebook.
+
+    Example: simtrial generate partners -n 10 -o trials
+    """
+    from simtrial.export import codebook, trial_frames, write_frame
+
+    found, cells = _load(scenario, sets, None, seed)
+    chosen = _cell(cells, cell)
+    first, last = (replicate, replicate) if replicate else (1, replicates)
+    names = {n: v.label for n, v in found.variables.items()}
+    count = 0
+    for number, frame in trial_frames(chosen, first, last, with_latent):
+        write_frame(frame, output / f"{found.name}-{number:06d}.{form}", names)
+        count += 1
+    write_frame(codebook(found.variables, with_latent), output / "codebook.csv", {})
+    click.echo(f"{count} data set{'s' if count > 1 else ''} and codebook.csv in {output}", err=True)
+
+
+def _cell(cells: list[Cell], name: str | None) -> Cell:
+    from simtrial.errors import unknown
+
+    if name is None:
+        return cells[0]
+    for cell in cells:
+        if cell.id == name:
+            return cell
+    raise SimtrialError(unknown("cell", name, [c.id for c in cells]))
+
+
+def _load(
+    scenario: str, sets: tuple[str, ...], replicates: int | None, seed: int | None
+) -> tuple[Scenario, list[Cell]]:
+    from simtrial.scenario import load
+
+    extra = [f"run.replicates={replicates}"] if replicates is not None else []
+    extra += [f"run.seed={seed}"] if seed is not None else []
+    return load(scenario, [*sets, *extra])
 
 
 @cli.command()
 @click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--methods", required=True)
-@click.option("--format", "form", default="table")
-def analyse(data, methods, form):
-    from simtrial.analyse import analyse
-    from simtrial.data import read_trials
-    from simtrial.scenario import load_methods
-    ms = load_methods(methods)
-    needed = set().union(*[m.reads() for m in ms])
-    ids, batch = read_trials(data, needed, {})
-    print(analyse(ids, batch, ms).write_csv(), end="")
+@click.option("--methods", required=True, metavar="FILE", help="TOML with [[methods]], or a scenario.")
+@click.option("--map", "maps", multiple=True, metavar="NAME=YOURS", help="Your name of a column, e.g. practice=gp_id.")
+@click.option("--factor", "factors", multiple=True, metavar="COLUMN", help="Take a column of numbers as categories.")
+@click.option("--all-terms", is_flag=True, help="Print every coefficient.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of methods that draw.")
+@FORMAT
+def analyse(
+    data: tuple[Path, ...], methods: str, maps: tuple[str, ...], factors: tuple[str, ...], all_terms: bool, seed: int,
+    form: str,
+) -> None:  # fmt: skip
+    """Analyse data sets (CSV, Parquet, Stata) by the methods of a file.
 
-def main(): cli()
+    Needed columns: practice, arm (0/1), and those the methods read, e.g. mansa_followup; trial_id if there are several.
+
+    Example: simtrial analyse trial.csv --methods methods.toml --map practice=gp_id
+    """
+    from simtrial.analyse import analyse as analyse_trials
+    from simtrial.data import read_trials
+    from simtrial.report.tables import emit
+    from simtrial.scenario import load_methods
+
+    chosen = load_methods(methods)
+    needed = frozenset[str]().union(*(m.reads() for m in chosen))
+    renamed = dict(_pair(text, "--map") for text in maps)
+    ids, batch = read_trials(data, needed, renamed, factors)
+    frame = analyse_trials(ids, batch, chosen, seed, all_terms)
+    if form == "table":
+        _print_analyses(frame)
+    else:
+        emit(frame, form)
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise SimtrialError(f"{option} takes name=yours, e.g. {option} practice=gp_id; '{text}' given")
+    return name, value
+
+
+def _print_analyses(frame: pl.DataFrame) -> None:
+    from simtrial.flags import CAUSES
+    from simtrial.report.tables import number, show
+
+    rows = []
+    for row in frame.iter_rows(named=True):
+        digits = [(row[n], d) for n, d in (("estimate", 4), ("std_error", 4), ("df", 1), ("p_value", 4))]
+        interval = f"{number(row['ci_lower'], 3)} to {number(row['ci_upper'], 3)}"
+        named = [row[n] for n in ("trial_id", "method", "term", "status")]
+        used = [str(row["n_used"]), str(row["clusters_used"])]
+        rows.append([*named, row["flags"].replace(";", " "), *(number(v, d) for v, d in digits), interval, *used])
+    headings = ["trial", "method", "term", "status", "flags", "estimate", "SE", "df", "p", "interval"]
+    headings += ["people", "practices"]
+    show("Analyses", headings, rows, 5)
+    seen = sorted({name for row in frame["flags"] for name in row.split(";") if name})
+    for name in seen:
+        click.echo(f"{name}: {CAUSES[name]}")
+
+
+@cli.command()
+@click.argument("scenario")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Run directory.")
+@click.option("--replicates", type=click.IntRange(min=1), help="Replicates per cell; left out: the scenario's.")
+@click.option("--engine", "engine_name", type=click.Choice(["auto", "serial", "processes"]), default="auto",
+              show_default=True, help="auto: processes when there is work for them.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes; left out: the cores granted.")
+@click.option(
+    "--chunk", type=click.IntRange(min=1), default=1000, show_default=True, help="Replicates per stored file."
+)
+@SEED
+@SETS
+@FORMAT
+def run(
+    scenario: str, output: Path, replicates: int | None, engine_name: str, workers: int | None, chunk: int,
+    seed: int | None, sets: tuple[str, ...], form: str,
+) -> None:  # fmt: skip
+    """Run a scenario into a directory and print its performance; the same command again goes on where it stopped.
+
+    Example: simtrial run partners -o runs/partners --replicates 1000 --workers 2
+    """
+    from simtrial.report.progress import Progress
+    from simtrial.run import blocks_of
+    from simtrial.run import run as run_scenario
+
+    found, cells = _load(scenario, sets, replicates, seed)
+    granted = workers or _cores()
+    work = blocks_of(found) * len(cells)
+    if engine_name == "auto":
+        engine_name = "processes" if granted > 1 and (work > 8 or workers) else "serial"
+    if engine_name == "processes":
+        os.environ.setdefault("POLARS_MAX_THREADS", "1")
+        chunk = min(chunk, max(found.run.block, -(-found.run.replicates * len(cells) // (2 * granted))))
+    with Progress() as progress:
+        outcome = run_scenario(
+            found, cells, output, engine_name=engine_name, workers=granted, chunk_replicates=chunk,
+            command=" ".join(sys.argv), progress=progress,
+        )  # fmt: skip
+    if outcome.failed:
+        for failed, message in outcome.failed:
+            click.echo(f"chunk {failed.cell} blocks {failed.first}-{failed.last} failed: {message}", err=True)
+        raise IncompleteRunError(
+            f"{len(outcome.failed)} of {outcome.chunks} chunks failed; run the same command to try again"
+        )
+    _summarise(output, form, partial=False)
+
+
+def _cores() -> int:
+    """Cores granted by SLURM or the operating system."""
+    granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if granted.isdigit() and int(granted) > 0:
+        return int(granted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--partial", is_flag=True, help="Summarise what there is of an unfinished run.")
+@FORMAT
+def summarise(run: Path, partial: bool, form: str) -> None:
+    """Print the performance of a run again.
+
+    Example: simtrial summarise runs/partners --format csv
+    """
+    _summarise(run, form, partial)
+
+
+def _summarise(folder: Path, form: str, partial: bool) -> None:
+    from simtrial.report import tables
+    from simtrial.results import parquet_bytes, write_bytes
+    from simtrial.store import read_rows
+
+    rows, cells, run = read_rows(folder, partial)
+    frame = tables.summary(rows, cells, run)
+    write_bytes(folder / "performance.parquet", parquet_bytes(frame, {}))
+    if form != "table":
+        tables.emit(tables.with_factors(frame, cells), form)
+        return
+    labels = tables.cell_labels(cells)
+    tables.failures(frame, labels)
+    tables.performance_table(frame, cells, labels)
+    published: list[dict[str, Any]] = run["scenario"].get("published", [])
+    if published:
+        tables.published_table(rows, published, labels)

@@ -131,7 +131,8 @@ def _column(frame: pl.DataFrame, name: str, index: Index, starts: NDArray[np.int
     elif wrong.height:
         row = wrong.row(0, named=True)
         raise DataError(
-            f"{row['file']}:{row['line']}: column '{name}' must hold numbers (blank or NA if missing); '{row[name]}' given"
+            f"{row['file']}:{row['line']}: column '{name}' must hold numbers (blank or NA if missing); "
+            f"'{row[name]}' given"
         )
     else:
         values = numbers.fill_null(np.nan).to_numpy()

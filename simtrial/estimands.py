@@ -15,6 +15,7 @@ from simtrial.batch import TrialBatch
 from simtrial.expressions import evaluate
 from simtrial.generate import Mechanism, simulate
 from simtrial.generate.outcomes import if_offered
+from simtrial.kernels.segments import sum_by
 
 Floats = NDArray[np.float64]
 
@@ -25,9 +26,9 @@ PRACTICES = 100_000
 class Estimand(BaseModel):
     """A quantity that methods estimate.
 
-    kind itt: effect of allocation on everyone randomised. kind cace: effect of allocation among those who would receive
-    the intervention if offered, ``received`` saying what counts. ``unit`` participant averages over people, cluster over
-    practices (each practice's mean counts once).
+    kind itt: effect of allocation on everyone randomised. kind cace: effect of allocation among those who would
+    receive the intervention if offered, ``received`` saying what counts. ``unit`` participant averages over people,
+    cluster over practices (each practice's mean counts once).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -75,14 +76,14 @@ MEANINGS = {
 def contributions(estimand: Estimand, batch: TrialBatch) -> tuple[Floats, Floats]:
     """Numerator and denominator of the estimand from every practice, each (practices,).
 
-    Participant average: sum of unit effects and number of people; cluster average: mean unit effect and 1, for practices
-    with at least one person concerned.
+    Participant average: sum of unit effects and number of people; cluster average: mean unit effect and 1, for
+    practices with at least one person concerned.
     """
     counted = POPULATIONS[estimand.kind](estimand, batch)
     effect = batch.at(f"{estimand.response}_if_intervention") - batch.at(f"{estimand.response}_if_control")
     practice, practices = batch.index.participant_practice, batch.index.practices
-    total = np.bincount(practice, weights=effect * counted, minlength=practices)
-    people = np.bincount(practice, weights=counted, minlength=practices)
+    total = sum_by(effect * counted, practice, practices)
+    people = sum_by(counted, practice, practices)
     if estimand.unit == "participant":
         return total, people
     some = (people > 0).astype(np.float64)

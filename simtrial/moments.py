@@ -1,4 +1,4 @@
-"""Cross-products and cluster sums for one response, set of covariates and analysis set: made once, shared explicitly."""
+"""Cross-products and cluster sums for one response, covariates and analysis set: made once, shared explicitly."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.batch import Index, ObservedBatch
-from simtrial.expressions import evaluate
+from simtrial.design_matrix import Regressor, Spec, analysed, coefficients_needed, regressors, responses
 from simtrial.flags import BIT
 from simtrial.kernels import random_intercept, sandwich
+from simtrial.kernels.segments import count_by, sum_by
 from simtrial.kernels.symmetric import Floats, independent, pairs, sweep, unpack
 
 Bools = NDArray[np.bool_]
@@ -19,27 +20,6 @@ Ints = NDArray[np.intp]
 
 PERFECT = 1e-13  # residual share of the outcome's sum of squares below which the fit is called perfect
 CONSTANT = 1e-20  # within-cluster share of a covariate's sum of squares below which it is constant in clusters
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What is analysed: the outcome column (less another one, for change), covariates, conditions, receipt if any."""
-
-    outcome: str
-    minus: str | None = None
-    adjust: tuple[str, ...] = ()
-    where: tuple[str, ...] = ()
-    received: str | None = None
-
-
-@dataclass(frozen=True)
-class Regressor:
-    """One column of X: its term, values (practice or participant rows), level, and whether it is a measurement."""
-
-    term: str
-    values: Floats
-    level: str
-    measured: bool
 
 
 @dataclass(frozen=True)
@@ -100,7 +80,7 @@ class Moments:
     @cached_property
     def rank(self) -> Floats:
         """Rank of X (trials,)."""
-        return self.kept.sum(axis=0).astype(np.float64)
+        return np.asarray(self.kept.sum(axis=0), dtype=np.float64)
 
     @cached_property
     def cluster_rank(self) -> Floats:
@@ -118,13 +98,13 @@ class Moments:
 
     @cached_property
     def _slots(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Sizes, counts, between and within sums of all q columns, by cluster size or by cluster, whichever is fewer."""
+        """Sizes, counts, between and within sums of all q columns, by cluster size or by cluster if that is fewer."""
         trials = self.index.trials
         distinct, slot = np.unique(self.sizes, return_inverse=True)
         most = int(self.clusters.max()) if len(self.sizes) else 1
         if len(distinct) > most:
-            first = np.concatenate([[0], np.cumsum(np.bincount(self.cluster_trial, minlength=trials))[:-1]])
-            slot = np.arange(len(self.sizes)) - first[self.cluster_trial]
+            first = np.concatenate([[0], np.cumsum(count_by(self.cluster_trial, trials))[:-1]])
+            slot = np.arange(len(self.sizes)) - first[self.cluster_trial].astype(np.intp)
             sizes = np.ones((most, trials))
             sizes[slot, self.cluster_trial] = self.sizes
         else:
@@ -133,11 +113,11 @@ class Moments:
         key = slot * trials + self.cluster_trial
 
         def spread(values: Floats) -> Floats:
-            return np.bincount(key, weights=values, minlength=slots * trials).reshape(slots, trials)
+            return sum_by(values, key, slots * trials).reshape(slots, trials)
 
         upper = list(zip(*pairs(len(self.means)), strict=True))
         between = np.stack([spread(self.means[i] * self.means[j]) for i, j in upper], axis=1)
-        counts = np.bincount(key, minlength=slots * trials).reshape(slots, trials).astype(np.float64)
+        counts = count_by(key, slots * trials).reshape(slots, trials)
         within = np.zeros((len(upper), trials))
         place = {column: at for at, column in enumerate(self.varying)}
         for k, (i, j) in enumerate(upper):
@@ -154,8 +134,9 @@ class Moments:
         rows, cols = pairs(len(self.means))
         chosen = np.flatnonzero(np.isin(rows, wanted) & np.isin(cols, wanted))
         every = random_intercept.SizeSums(
-            sizes, counts, between[:, chosen], within[chosen], self.regressors, self.counts, self.rank
-        )
+            sizes, counts, between[:, chosen], within[chosen], self.regressors, self.counts, self.rank,
+            (~self.kept).astype(np.float64),
+        )  # fmt: skip
         return every if len(self.usable) == self.index.trials else every.take(self.usable)
 
     @cached_property
@@ -206,13 +187,6 @@ class LeastSquares:
     residual: Floats
 
 
-def sum_by(values: Floats, group: Ints, groups: int) -> Floats:
-    """Sum the last axis within groups: (..., rows) -> (..., groups)."""
-    flat = values.reshape(-1, values.shape[-1])
-    total = np.stack([np.bincount(group, weights=row, minlength=groups) for row in flat])
-    return total.reshape(*values.shape[:-1], groups)
-
-
 def _harmless(gram: Floats, failed: Bools) -> Floats:
     """Replace the cross-products of failed trials by the identity, so that nothing divides by zero."""
     return np.where(failed, np.eye(len(gram))[:, :, None], gram)
@@ -224,81 +198,43 @@ def moments(batch: ObservedBatch, spec: Spec) -> Moments:
     Analysed are participants with the outcome, arm and every covariate observed for whom all conditions hold.
     Measurements are centred at their trial mean first; means and deviations take two passes.
     """
-    regressors = _regressors(batch, spec)
-    responses = _responses(batch, spec)
-    rows = np.flatnonzero(_analysed(batch, spec, responses))
+    columns_of_x = regressors(batch, spec)
+    outcomes = responses(batch, spec)
+    rows = np.flatnonzero(analysed(batch, spec, outcomes))
     practice, trial = batch.index.participant_practice[rows], batch.index.participant_trial[rows]
-    columns = [*regressors, *responses]
+    columns = [*columns_of_x, *outcomes]
     design, center = _centred(batch.index, columns, rows, practice, trial)
-    per_practice = np.bincount(practice, minlength=batch.index.practices)
+    per_practice = count_by(practice, batch.index.practices)
     cluster = np.flatnonzero(per_practice)
     place = np.zeros(batch.index.practices, dtype=np.intp)
     place[cluster] = np.arange(len(cluster))
-    of_row, sizes = place[practice], per_practice[cluster].astype(np.float64)
+    of_row, sizes = place[practice], per_practice[cluster]
     varying = tuple(k for k, column in enumerate(columns) if column.level == "participant")
     means = sum_by(design, of_row, len(cluster)) / sizes if len(cluster) else np.zeros((len(columns), 0))
     steady = [k for k in range(len(columns)) if k not in varying]
     first = np.zeros(len(cluster), dtype=np.intp)
     first[of_row[::-1]] = np.arange(len(rows))[::-1]
-    means[steady] = design[np.ix_(steady, first)]  # exactly, where nothing varies
+    means[steady] = design[steady][:, first]  # exactly, where nothing varies
     within = _within(design, means, varying, of_row, len(cluster))
     parts = (rows, design, trial, cluster, of_row, batch.index.practice_trial[cluster], sizes, means)
-    return _judged(batch, spec, regressors, parts, varying, within, center)
+    return _judged(batch, spec, columns_of_x, parts, varying, within, center)
 
 
 def predictors(batch: ObservedBatch, spec: Spec, fitted: Moments, rows: Ints) -> Floats:
     """X of other participants on the scale of the fitted moments: centred alike, dropped columns 0 (p, rows)."""
-    columns = _regressors(batch, spec)
+    columns = regressors(batch, spec)
     practice, trial = batch.index.participant_practice[rows], batch.index.participant_trial[rows]
     values = np.stack([c.values[rows if c.level == "participant" else practice] for c in columns])
     return np.asarray((values - fitted.center[: len(columns), trial]) * fitted.kept[:, trial])
 
 
-def _regressors(batch: ObservedBatch, spec: Spec) -> list[Regressor]:
-    """Intercept, covariates in treatment contrasts (first category is the reference), arm."""
-    found = [Regressor("intercept", np.ones(batch.index.practices), "practice", False)]
-    for name in spec.adjust:
-        column = batch.column(name)
-        if column.categories:
-            found += [
-                Regressor(f"{name}={label}", (column.values == code).astype(np.float64), column.level, False)
-                for code, label in enumerate(column.categories)
-                if code
-            ]
-        else:
-            found.append(Regressor(name, column.values, column.level, True))
-    arm = batch.column("arm")
-    return [*found, Regressor("arm", arm.values.astype(np.float64), arm.level, False)]
-
-
-def _responses(batch: ObservedBatch, spec: Spec) -> list[Regressor]:
-    values = batch.at(spec.outcome)
-    if spec.minus is not None:
-        values = values - batch.at(spec.minus)
-    found = [Regressor("outcome", values, "participant", True)]
-    if spec.received is not None:
-        received = evaluate(spec.received, batch).astype(np.float64)
-        found.append(Regressor("received", received, "participant", False))
-    return found
-
-
-def _analysed(batch: ObservedBatch, spec: Spec, responses: list[Regressor]) -> Bools:
-    seen = ~np.isnan(responses[0].values)
-    for name in ("arm", *spec.adjust):
-        values = batch.at(name)
-        seen &= values >= 0 if batch.column(name).categories else ~np.isnan(values)
-    for condition in spec.where:
-        seen &= evaluate(condition, batch)
-    return seen
-
-
 def _centred(index: Index, columns: list[Regressor], rows: Ints, practice: Ints, trial: Ints) -> tuple[Floats, Floats]:
     design, center = np.empty((len(columns), len(rows))), np.zeros((len(columns), index.trials))
-    counts = np.maximum(np.bincount(trial, minlength=index.trials), 1)
+    counts = np.maximum(count_by(trial, index.trials), 1.0)
     for k, column in enumerate(columns):
         design[k] = column.values[rows if column.level == "participant" else practice]
         if column.measured:
-            center[k] = np.bincount(trial, weights=design[k], minlength=index.trials) / counts
+            center[k] = sum_by(design[k], trial, index.trials) / counts
             design[k] -= center[k][trial]
     return design, center
 
@@ -310,7 +246,7 @@ def _within(design: Floats, means: Floats, varying: tuple[int, ...], of_row: Int
     within = np.empty((len(chosen), len(chosen), clusters))
     for i in range(len(chosen)):
         for j in range(i, len(chosen)):
-            within[i, j] = np.bincount(of_row, weights=deviation[i] * deviation[j], minlength=clusters)
+            within[i, j] = sum_by(deviation[i] * deviation[j], of_row, clusters)
             within[j, i] = within[i, j]
     return within
 
@@ -318,7 +254,7 @@ def _within(design: Floats, means: Floats, varying: tuple[int, ...], of_row: Int
 def _judged(
     batch: ObservedBatch,
     spec: Spec,
-    regressors: list[Regressor],
+    columns_of_x: list[Regressor],
     parts: tuple[Ints, Floats, Ints, Ints, Ints, Ints, Floats, Floats],
     varying: tuple[int, ...],
     within: Floats,
@@ -326,13 +262,13 @@ def _judged(
 ) -> Moments:
     """Drop aliased columns, tell cluster-level from individual ones, and flag what is thin."""
     rows, design, trial, cluster, of_row, cluster_trial, sizes, means = parts
-    trials, p = batch.index.trials, len(regressors)
-    squares = np.stack([np.bincount(trial, weights=row * row, minlength=trials) for row in design])
+    trials, p = batch.index.trials, len(columns_of_x)
+    squares = sum_by(design**2, trial, trials)
     draft = Moments(
-        batch.index, tuple(r.term for r in regressors), rows, design, trial, cluster, of_row, cluster_trial, sizes,
+        batch.index, tuple(r.term for r in columns_of_x), rows, design, trial, cluster, of_row, cluster_trial, sizes,
         means, varying, within, center,
-        np.bincount(trial, minlength=trials).astype(np.float64),
-        np.bincount(cluster_trial, minlength=trials).astype(np.float64),
+        count_by(trial, trials),
+        count_by(cluster_trial, trials),
         np.ones((p, trials), dtype=bool), np.ones((p, trials), dtype=bool),
         np.zeros(trials, dtype=bool), np.zeros(trials, dtype=np.int64),
     )  # fmt: skip
@@ -340,9 +276,9 @@ def _judged(
     level = np.ones((p, trials), dtype=bool)
     for at, column in enumerate(varying):
         if column < p:
-            inside = np.bincount(cluster_trial, weights=within[at, at], minlength=trials)
+            inside = sum_by(within[at, at], cluster_trial, trials)
             level[column] = inside <= CONSTANT * squares[column]
-    flags = _flags(batch, spec, regressors, draft, kept)
+    flags = _flags(batch, spec, draft, kept)
     rest = _residual(draft.gram, kept, p)
     constant = rest <= PERFECT * squares[p]
     flags |= np.where(constant & kept[-1] & (draft.counts > kept.sum(axis=0)), BIT["constant_outcome"], 0)
@@ -367,15 +303,13 @@ def _residual(gram: Floats, kept: Bools, p: int) -> Floats:
     mask = np.concatenate([kept, np.ones((1, kept.shape[1]), dtype=bool)])
     part = gram[: p + 1, : p + 1] * mask[:, None] * mask[None, :]
     part[np.arange(p), np.arange(p)] += ~kept
-    return sweep(part, p)[2][0, 0]
+    return np.asarray(sweep(part, p)[2][0, 0])
 
 
-def _flags(
-    batch: ObservedBatch, spec: Spec, regressors: list[Regressor], draft: Moments, kept: Bools
-) -> NDArray[np.int64]:
+def _flags(batch: ObservedBatch, spec: Spec, draft: Moments, kept: Bools) -> NDArray[np.int64]:
     trials = batch.index.trials
     flags = np.zeros(trials, dtype=np.int64)
-    arm = draft.design[len(regressors) - 1]
+    arm = draft.design[len(kept) - 1]
     rank = kept.sum(axis=0)
     flags |= np.where(draft.counts <= rank, BIT["no_data"], 0)
     flags |= np.where(~kept[-1] & (draft.counts > 0), BIT["arm_aliased"], 0)
@@ -384,21 +318,5 @@ def _flags(
     treated = sum_by((arm[first] > 0.5).astype(np.float64), draft.cluster_trial, trials)
     thin = np.minimum(treated, draft.clusters - treated) < 2
     flags |= np.where(thin, BIT["too_few_clusters"], 0)
-    flags |= np.where(rank - 2 < _expected(batch, spec), BIT["aliased"], 0)
+    flags |= np.where(rank - 2 < coefficients_needed(batch, spec), BIT["aliased"], 0)
     return flags
-
-
-def _expected(batch: ObservedBatch, spec: Spec) -> NDArray[np.int64]:
-    """Coefficients that the covariates of each trial would need, were all of its people analysed (trials,)."""
-    total = np.zeros(batch.index.trials, dtype=np.int64)
-    for name in spec.adjust:
-        column = batch.column(name)
-        if not column.categories:
-            total += 1
-            continue
-        trial = batch.index.practice_trial if column.level == "practice" else batch.index.participant_trial
-        present = np.zeros((len(column.categories), batch.index.trials), dtype=bool)
-        seen = column.values >= 0
-        present[column.values[seen], trial[seen]] = True
-        total += np.maximum(present.sum(axis=0) - 1, 0)
-    return total

@@ -1,7 +1,7 @@
 """Performance measures: one function each, every one with its Monte Carlo standard error and its count.
 
-Notation of Morris, White and Crowther (2019, doi:10.1002/sim.8086): estimates e_i, true value theta, standard errors s_i,
-V_i = s_i^2, S the SD of the estimates, n replicates that can be used for the measure.
+Notation of Morris, White and Crowther (2019, doi:10.1002/sim.8086): estimates e_i, true value theta, standard errors
+s_i, V_i = s_i^2, S the SD of the estimates, n replicates that can be used for the measure.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def model_se(sample: Sample, form: Form) -> Value:
 
 
 def relative_error_model_se(sample: Sample, form: Form) -> Value:
-    """100 (model SE / empirical SE - 1), over replicates with both; MCSE normal or by the ratio of V to (e - mean)^2."""
+    """100 (model SE / empirical SE - 1), over replicates with both; MCSE normal, or from V and (e - mean)^2."""
     e, s = _present(sample.estimate, sample.std_error)
     n = len(e)
     if n < 2 or e.std() == 0:
@@ -224,7 +224,11 @@ def sample_of(rows: pl.DataFrame, truth: float, truth_mcse: float, alpha: float)
         return rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
 
     return Sample(
-        *(column(name) for name in ("estimate", "std_error", "ci_lower", "ci_upper", "p_value")),
+        column("estimate"),
+        column("std_error"),
+        column("ci_lower"),
+        column("ci_upper"),
+        column("p_value"),
         rows["status"].to_numpy() == "failed",
         truth,
         truth_mcse,

@@ -1,7 +1,8 @@
 """Methods of analysis: what every one of them takes, returns and is called by.
 
 A method is a frozen options model with three members: ``spec()`` says which rows and columns it analyses, ``reads()``
-which columns it needs, and ``fit`` turns observed trials into `Estimates`. One file holds one method; `METHODS` finds it.
+which columns it needs, and ``fit`` turns observed trials into `Estimates`. One file holds one method; `METHODS` finds
+it.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from simtrial.batch import ObservedBatch
+from simtrial.design_matrix import Spec
 from simtrial.errors import SimtrialError, unknown
 from simtrial.expressions import columns, parse
 from simtrial.flags import BIT
 from simtrial.kernels.students_t import critical, two_sided
-from simtrial.moments import Moments, Spec
+from simtrial.moments import Moments
 
 Floats = NDArray[np.float64]
 
@@ -31,8 +33,8 @@ Floats = NDArray[np.float64]
 class Estimates:
     """What a method says of every trial; arrays (terms, trials) or (trials,), the target term first.
 
-    ``failed`` trials carry NaN wherever nothing can be said; ``flags`` are bits of `simtrial.flags`; ``extras`` are named
-    arrays (trials,) such as icc or first_stage_f; ``notes`` named texts per trial.
+    ``failed`` trials carry NaN wherever nothing can be said; ``flags`` are bits of `simtrial.flags`; ``extras`` are
+    named arrays (trials,) such as icc or first_stage_f; ``notes`` named texts per trial.
     """
 
     terms: tuple[str, ...]

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from simtrial.batch import ObservedBatch
+from simtrial.design_matrix import Spec
 from simtrial.estimators import Estimates, Method, register, report
 from simtrial.estimators.ols import Df, StandardError, covariance
 from simtrial.flags import BIT
+from simtrial.kernels.segments import sum_by
 from simtrial.kernels.students_t import critical, two_sided
-from simtrial.moments import Moments, Spec
+from simtrial.moments import Moments
 
 Floats = NDArray[np.float64]
 WEAK = 10.0  # first-stage F of Staiger and Stock (1997, doi:10.2307/2171753)
@@ -65,7 +67,8 @@ class InstrumentalVariable(Method):
         flags |= np.where(absent, BIT["no_first_stage"], 0)
         flags |= np.where((first_stage < WEAK) & ~absent & ~moments.failed, BIT["weak_instrument"], 0)
         extras = {"first_stage": receipt, "first_stage_f": np.where(absent, 0.0, first_stage)}
-        terms, estimate, variances, dfs = ("received",), theta[None], variance[None], df[None]
+        terms: tuple[str, ...] = ("received",)
+        estimate, variances, dfs = theta[None], variance[None], df[None]
         if every_term:
             terms, estimate, variances, dfs = self._structural_terms(moments, theta, safe, variance, df)
         result = report(
@@ -97,13 +100,12 @@ class InstrumentalVariable(Method):
 def _receipt_squares(moments: Moments) -> Floats:
     """Mean square of receipt per trial (trials,)."""
     row = moments.design[moments.regressors + 1]
-    total = np.bincount(moments.trial, weights=row**2, minlength=moments.index.trials)
-    return np.asarray(total / np.maximum(moments.counts, 1))
+    return sum_by(row**2, moments.trial, moments.index.trials) / np.maximum(moments.counts, 1.0)
 
 
 def _structural(joint: Floats, theta: Floats) -> Floats:
     """Variance of the arm coefficient of y - theta d."""
-    return np.maximum(joint[0, 0] - 2.0 * theta * joint[0, 1] + theta**2 * joint[1, 1], 0.0)
+    return np.asarray(np.maximum(joint[0, 0] - 2.0 * theta * joint[0, 1] + theta**2 * joint[1, 1], 0.0))
 
 
 def _anderson_rubin(result: Estimates, outcome: Floats, receipt: Floats, joint: Floats, level: float) -> Estimates:

@@ -96,6 +96,6 @@ def between_within(moments: Moments, term: str) -> Floats:
 
 
 def _flags(fit: kernel.Fit, alone: NDArray[np.bool_], df: str) -> NDArray[np.int64]:
-    flags = np.where((fit.gamma == 0.0) & ~alone, BIT["boundary"], 0)
+    flags = np.where((fit.gamma == 0.0) & ~alone, BIT["boundary"], 0).astype(np.int64)
     flags |= np.where(~fit.converged, BIT["not_converged"], 0)
     return flags | np.where(alone, BIT["tau2_not_identified"], 0)

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from simtrial.batch import Column, ObservedBatch
+from simtrial.design_matrix import Spec
 from simtrial.estimators import Estimates, Method, inherit, register, report
 from simtrial.estimators.per_protocol import wrapped
 from simtrial.flags import BIT
 from simtrial.kernels.posterior import InverseGamma, Posterior, draw, posterior, practice_effects
 from simtrial.kernels.rubin import pool
-from simtrial.moments import Moments, Spec, moments, predictors
+from simtrial.moments import Moments, moments, predictors
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -27,9 +28,9 @@ class MultipleImputation(Method):
     """Impute missing outcomes ``m`` times, analyse each completed trial, pool by Rubin's rules.
 
     The imputation model is a random-intercept regression of follow-up on arm, the covariates of the analysis and
-    ``auxiliary`` columns; draws are independent and exact. A missing baseline is drawn first, from its regression on arm
-    and the other covariates, and on the follow-up as well for those who have one; its posterior rests on those with
-    every variable observed. Participants who lack another covariate are not imputed and not analysed. ``df``
+    ``auxiliary`` columns; draws are independent and exact. A missing baseline is drawn first, from its regression on
+    arm and the other covariates, and on the follow-up as well for those who have one; its posterior rests on those
+    with every variable observed. Participants who lack another covariate are not imputed and not analysed. ``df``
     barnard-rubin takes its complete-data df from the analysis of the completed data.
     """
 
@@ -194,9 +195,7 @@ class Imputer:
         return batch
 
 
-def _gap(
-    batch: ObservedBatch, spec: Spec, fitted: Moments, prior: Any, rows: Ints, failed: NDArray[np.bool_]
-) -> Gap:
+def _gap(batch: ObservedBatch, spec: Spec, fitted: Moments, prior: Any, rows: Ints, failed: NDArray[np.bool_]) -> Gap:
     failed[np.unique(batch.index.participant_trial[rows])] |= fitted.failed[
         np.unique(batch.index.participant_trial[rows])
     ]
@@ -210,5 +209,3 @@ def _complete(batch: ObservedBatch, names: Sequence[str]) -> NDArray[np.bool_]:
         values = batch.at(name)
         seen &= values >= 0 if batch.column(name).categories else ~np.isnan(values)
     return seen
-
-

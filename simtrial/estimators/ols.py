@@ -12,6 +12,7 @@ from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report, terms_of
 from simtrial.flags import BIT
 from simtrial.kernels.sandwich import Correction, Sandwich, sandwich
+from simtrial.kernels.segments import sum_by
 from simtrial.kernels.symmetric import apply, quadratic
 from simtrial.moments import Moments
 
@@ -24,8 +25,8 @@ Df = Literal["satterthwaite", "clusters-1", "clusters-2", "clusters-p", "residua
 class OrdinaryLeastSquares(Method):
     """Least squares of the outcome on arm and covariates, practices entering through the standard error.
 
-    ``se``: CR2 (Bell-McCaffrey), CR0, CR1 (J/(J-1)), CR1S (Stata's factor), CR3, HC1, classical. ``df`` satterthwaite is
-    Bell and McCaffrey's, which under HC1 and classical means N - p.
+    ``se``: CR2 (Bell-McCaffrey), CR0, CR1 (J/(J-1)), CR1S (Stata's factor), CR3, HC1, classical. ``df`` satterthwaite
+    is Bell and McCaffrey's, which under HC1 and classical means N - p.
     """
 
     kind: Literal["ols"] = "ols"
@@ -95,9 +96,7 @@ def robust(moments: Moments, contrast: Floats, correction: Correction) -> Sandwi
     """Cluster-robust variance of a contrast of the OLS coefficients, before scalar factors."""
     fit = moments.least_squares
     trials = moments.index.trials
-    return sandwich(
-        moments.basis, moments.cluster_trial, trials, fit.inverse, fit.coefficients, contrast, correction
-    )
+    return sandwich(moments.basis, moments.cluster_trial, trials, fit.inverse, fit.coefficients, contrast, correction)
 
 
 def _factor(moments: Moments, se: str) -> Floats:
@@ -122,6 +121,6 @@ def _heteroscedastic(moments: Moments, contrast: Floats) -> Floats:
     variance = np.empty((count, count, trials))
     for i in range(count):
         for j in range(count):
-            variance[i, j] = np.bincount(moments.trial, weights=score[i] * score[j], minlength=trials)
+            variance[i, j] = sum_by(score[i] * score[j], moments.trial, trials)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(variance * moments.counts / (moments.counts - moments.rank))

@@ -9,8 +9,9 @@ import numpy as np
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from simtrial.batch import ObservedBatch
+from simtrial.design_matrix import Spec
 from simtrial.estimators import Estimates, Method, inherit, method_class, register
-from simtrial.moments import Moments, Spec
+from simtrial.moments import Moments
 
 
 def wrapped(value: Any) -> Method:

@@ -16,8 +16,8 @@ from simtrial.generate import Step, Variable
 class Allocation(Step):
     """Which arm each practice enters (0 control, 1 intervention).
 
-    minimisation: Pocock and Simon (1975, doi:10.2307/2529712) with range imbalance summed over the factors; the arm with
-    the smaller total is chosen with ``best_arm_probability``, a fair coin decides ties. simple: a fair coin each.
+    minimisation: Pocock and Simon (1975, doi:10.2307/2529712) with range imbalance summed over the factors; the arm
+    with the smaller total is chosen with ``best_arm_probability``, a fair coin decides ties. simple: a fair coin each.
     complete: half of the practices in each arm (with an odd number the arm of the last is a coin).
     """
 
@@ -62,7 +62,7 @@ def _complete(coins: NDArray[np.float64], last: NDArray[np.float64]) -> NDArray[
     rank = np.argsort(np.argsort(coins, axis=1), axis=1)
     number = coins.shape[1]
     treated = number // 2 + (number % 2) * (last < 0.5)
-    return (rank < treated[:, None]).astype(np.int64)
+    return np.asarray(rank < treated[:, None], dtype=np.int64)
 
 
 def minimise(levels: NDArray[np.int64], coins: NDArray[np.float64], best: float) -> NDArray[np.int64]:

@@ -17,9 +17,9 @@ from simtrial.generate.distributions import invert, truncated_negative_binomial
 class Delivery(Step):
     """Who would receive how much if offered, and what is received in the arm allocated.
 
-    Every practice has a care-partner availability (Beta), every person an engagement (standard normal). Sessions are the
-    quantile, in a hurdle zero-truncated negative binomial, of c z_availability + sqrt(1 - c^2) engagement with
-    c = ``availability_correlation``: the marginal distribution is exact, practices share their availability. Goals are
+    Every practice has a care-partner availability (Beta), every person an engagement (standard normal). Sessions are
+    the quantile, in a hurdle zero-truncated negative binomial, of c z_availability + sqrt(1 - c^2) engagement with c =
+    ``availability_correlation``: the marginal distribution is exact, practices share their availability. Goals are
     discussed in each session independently. The control arm has no access.
     """
 

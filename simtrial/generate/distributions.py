@@ -46,7 +46,7 @@ def truncated_negative_binomial(mean: float, shape: float) -> Floats:
 
 @lru_cache(maxsize=256)
 def truncated_shape(mean: float, cv: float) -> tuple[float, float]:
-    """mu and k of the zero-truncated negative binomial with a given mean and coefficient of variation.
+    """Mu and k of the zero-truncated negative binomial with a given mean and coefficient of variation.
 
     E[N | N > 0] = mu / (1 - P0) and E[N^2 | N > 0] = (mu + mu^2 (1 + 1/k)) / (1 - P0) with P0 = (1 + mu/k)^-k.
 
@@ -61,7 +61,7 @@ def truncated_shape(mean: float, cv: float) -> tuple[float, float]:
     high = _moments(mean, 1e-3)[1]
     if not low <= cv <= high:
         raise ScenarioError(
-            f"a zero-truncated negative binomial of mean {mean:g} has a CV between {low:.3f} and {high:.3f}; {cv:g} given"
+            f"cluster sizes of mean {mean:g} have a CV between {low:.3f} and {high:.3f} in this family; {cv:g} given"
         )
     bottom, top = np.log(1e-3), np.log(1e7)
     for _ in range(200):
@@ -75,7 +75,7 @@ def truncated_shape(mean: float, cv: float) -> tuple[float, float]:
 
 
 def _moments(mean: float, shape: float) -> tuple[float, float]:
-    """mu whose truncated mean is ``mean`` at this shape, and the CV that results."""
+    """Mu whose truncated mean is ``mean`` at this shape, and the CV that results."""
     bottom, top = 0.0, mean
     for _ in range(200):
         mu = 0.5 * (bottom + top)

@@ -14,7 +14,7 @@ from simtrial.generate import Step, Variable
 
 
 class Dropout(Step):
-    """Loss to follow-up; with ``engagement_correlation`` r a person drops out when r engagement + sqrt(1 - r^2) z is low.
+    """Loss to follow-up: with correlation r a person drops out when r engagement + sqrt(1 - r^2) z is high.
 
     The marginal rate is exact whatever r; r < 0 means that engaged people stay.
     """

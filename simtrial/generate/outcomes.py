@@ -31,7 +31,9 @@ class Mansa(Step):
     residual_sd: float = Field(0.701, gt=0, description="SD given baseline, between and within practices, points")
     icc: float = Field(0.18, ge=0, lt=1, description="share of the residual variance between practices, in [0, 1)")
     effect: float = Field(0.0, description="effect of the intervention, points")
-    effect_among: str | None = Field(None, description="expression: whom the effect reaches; left out: everyone offered")
+    effect_among: str | None = Field(
+        None, description="expression: whom the effect reaches; left out: everyone offered"
+    )
     engagement_correlation: float = Field(0.0, ge=-1, le=1, description="correlation of engagement with the outcome")
     region_effects: dict[str, float] = Field(default_factory=dict, description="shift by region, points")
     small_practice_effect: float = Field(0.0, description="shift in small practices, points")

@@ -25,8 +25,8 @@ Weight = Annotated[float, Field(ge=0)]
 class Practices(Step):
     """A fixed number of practices with zero-truncated negative binomial cluster sizes.
 
-    ``counts`` fixed: every trial has the same number of practices per region and size class, in random order (shares are
-    rounded by largest remainder); random: drawn independently with those shares.
+    ``counts`` fixed: every trial has the same number of practices per region and size class, in random order (shares
+    are rounded by largest remainder); random: drawn independently with those shares.
     """
 
     stage: ClassVar[str] = "practices"
@@ -90,13 +90,13 @@ class Practices(Step):
         if self.counts == "random":
             return categories(shares, uniform.ravel())
         fixed = np.repeat(np.arange(len(shares)), apportion(shares, shape[1]))
-        return fixed[np.argsort(uniform, axis=1, kind="stable")].ravel()
+        return np.asarray(fixed[np.argsort(uniform, axis=1, kind="stable")].ravel())
 
 
 def apportion(shares: tuple[float, ...], total: int) -> NDArray[np.int64]:
     """Whole numbers that add up to ``total`` in proportion to shares, by largest remainder."""
     exact = np.asarray(shares) / np.sum(shares) * total
-    whole = np.floor(exact + 1e-9).astype(np.int64)
+    whole: NDArray[np.int64] = np.floor(exact + 1e-9).astype(np.int64)
     order = np.argsort(-(exact - whole), kind="stable")
     whole[order[: total - whole.sum()]] += 1
     return whole

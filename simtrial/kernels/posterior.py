@@ -1,8 +1,8 @@
 """Exact independent draws from the posterior of the random-intercept model, without Markov chains.
 
 With a flat prior on the coefficients, everything given gamma = tau2/sigma2 is conjugate: sigma2 is inverse gamma, the
-coefficients and the practice effects are normal. The posterior of rho = gamma/(1 + gamma), one dimension, is tabulated on
-the midpoints of a grid and drawn by inversion, uniform within a cell. Two priors:
+coefficients and the practice effects are normal. The posterior of rho = gamma/(1 + gamma), one dimension, is tabulated
+on the midpoints of a grid and drawn by inversion, uniform within a cell. Two priors:
 
 uniform-icc     rho uniform on (0, 1), p(sigma2) proportional to 1/sigma2
 inverse-gamma   tau2 ~ IG(shape, scale) and sigma2 ~ IG(shape, scale), independent

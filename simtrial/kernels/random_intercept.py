@@ -1,15 +1,15 @@
 """The random-intercept model by its one-dimensional profile, all trials of a block at once.
 
-y = X beta + u_j + e with u_j ~ N(0, tau2), e ~ N(0, sigma2). With gamma = tau2/sigma2, n_j rows in cluster j and cluster
-means z_j of the columns of [X y],
+y = X beta + u_j + e with u_j ~ N(0, tau2), e ~ N(0, sigma2). With gamma = tau2/sigma2, n_j rows in cluster j and
+cluster means z_j of the columns of [X y],
 
     M(gamma) = W + sum_j a_j z_j z_j',   a_j = n_j / (1 + n_j gamma)
 
-is [X y]'H^-1[X y] as a sum of non-negative terms (W: pooled within-cluster cross-products), so nothing cancels when gamma
-is large. Clusters of one size share a_j: their z_j z_j' are summed once, and every evaluation runs over sizes.
+is [X y]'H^-1[X y] as a sum of non-negative terms (W: pooled within-cluster cross-products), so nothing cancels when
+gamma is large. Clusters of one size share a_j: their z_j z_j' are summed once, and every evaluation runs over sizes.
 
-The profiled criterion is f(gamma) = (1/2)[nu log q + log|C| + sum_j log(1 + n_j gamma)], where C is the X block of M and
-q the residual sum of squares; nu = N - p under REML; under ML nu = N and log|C| is left out (Bates et al. 2015,
+The profiled criterion is f(gamma) = (1/2)[nu log q + log|C| + sum_j log(1 + n_j gamma)], where C is the X block of M
+and q the residual sum of squares; nu = N - p under REML; under ML nu = N and log|C| is left out (Bates et al. 2015,
 doi:10.18637/jss.v067.i01, section 3.4, for one scalar random effect).
 """
 
@@ -48,6 +48,8 @@ class SizeSums:
         p; the last column of q = p + 1 is the response.
     rows, rank
         (trials,): rows N and rank of X.
+    dropped
+        (p, trials): 1 where a column is left out; its products are 0 and its place in ``within`` holds a 1.
     """
 
     sizes: Floats
@@ -57,6 +59,7 @@ class SizeSums:
     regressors: int
     rows: Floats
     rank: Floats
+    dropped: Floats
 
     def take(self, trials: NDArray[np.intp]) -> SizeSums:
         """Return the sums of chosen trials, in the order given."""
@@ -69,6 +72,7 @@ class SizeSums:
             self.regressors,
             self.rows[trials],
             self.rank[trials],
+            self.dropped[:, trials],
         )
 
     def weighted(self, weights: Floats) -> Floats:
@@ -134,7 +138,7 @@ class Fit:
 
 
 def evaluate(sums: SizeSums, gamma: Floats, nu: Floats, reml: bool) -> Evaluation:
-    """Evaluate f, f' and f'' at ``gamma`` (trials,); formulas in the head of this file, q = v'Mv with v = (-beta, 1)."""
+    """Evaluate f, f' and f'' at ``gamma`` (trials,); formulas in the head of the file, q = v'Mv, v = (-beta, 1)."""
     p = sums.regressors
     shrink = 1.0 / (1.0 + sums.sizes * gamma)
     a = np.broadcast_to(sums.sizes * shrink, sums.counts.shape)
@@ -160,7 +164,7 @@ def evaluate(sums: SizeSums, gamma: Floats, nu: Floats, reml: bool) -> Evaluatio
 
 
 def profile(sums: SizeSums, grid: Floats, nu: Floats, reml: bool) -> Floats:
-    """f on a grid of gamma common to all trials: (points, trials)."""
+    """F on a grid of gamma common to all trials: (points, trials)."""
     rss, logs, log_determinant = grid_parts(sums, grid)
     return np.asarray(0.5 * (nu * np.log(rss) + logs + (log_determinant if reml else 0.0)))
 
@@ -220,7 +224,8 @@ def _brackets(values: Floats, falls: NDArray[np.bool_]) -> tuple[NDArray[np.intp
     padded = np.concatenate([values[:1] + 1.0, values, values[-1:] + np.inf])
     padded[0] = np.where(falls, np.inf, -np.inf)  # the first row counts when f falls from 0
     low = (values <= padded[:-2]) & (values <= padded[2:])
-    return np.nonzero(low)
+    rows, trials = np.nonzero(low)
+    return rows, trials
 
 
 def _parabola(values: Floats, grid: Floats, rows: NDArray[np.intp], trials: NDArray[np.intp]) -> Floats:
@@ -299,6 +304,7 @@ def expected_information(fit: Fit) -> Information:
         return sums.weighted(weights)[:p, :p]
 
     within = unpack(sums.within, p + 1)[:p, :p]
+    within[np.arange(p), np.arange(p)] -= sums.dropped
     p_tau, p_sigma = block(a * a), within + block(a * b)
     q_tt, q_ts, q_ss = block(a**3), block(a * a * b), within + block(a * b * b)
     t_tt, t_ts = (sums.counts * a * a).sum(axis=0), (sums.counts * a * b).sum(axis=0)

@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Pooled:
-    """Pooled estimate, within, between and total variance, df, relative increase and fraction of missing information."""
+    """Pooled estimate, variances within, between and in all, df, relative increase, fraction of missing information."""
 
     estimate: Floats
     within: Floats

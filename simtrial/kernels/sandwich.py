@@ -1,10 +1,10 @@
 """Cluster-robust variances of least squares, all clusters of a block at once, without any matrix larger than p.
 
-Inside cluster j the columns of X_j span 1 + w directions (w columns vary inside clusters): an orthonormal basis U_j gives
-R_j = U_j'X_j, and with M = (X'X)^-1 and K_j = R_j M R_j' the leverage acts as H_j = U_j K_j U_j'. So CR2's (I - H_j)^(-1/2)
-and CR3's (I - H_j)^-1 are (1 + w)-square matrices B_j (Bell and McCaffrey 2002; Pustejovsky and Tipton 2018,
-doi:10.1080/07350015.2016.1247004). Where an eigenvalue of I - K_j is zero (a cluster determines a coefficient alone) the
-Moore-Penrose inverse is taken and the trial is flagged.
+Inside cluster j the columns of X_j span 1 + w directions (w columns vary inside clusters): an orthonormal basis U_j
+gives R_j = U_j'X_j, and with M = (X'X)^-1 and K_j = R_j M R_j' the leverage acts as H_j = U_j K_j U_j'. So CR2's (I -
+H_j)^(-1/2) and CR3's (I - H_j)^-1 are (1 + w)-square matrices B_j (Bell and McCaffrey 2002; Pustejovsky and Tipton
+2018, doi:10.1080/07350015.2016.1247004). Where an eigenvalue of I - K_j is zero (a cluster determines a coefficient
+alone) the Moore-Penrose inverse is taken and the trial is flagged.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.kernels.segments import sum_by
 from simtrial.kernels.symmetric import Floats, apply, multiply, quadratic, trace_product
 
 Correction = Literal["CR0", "CR1", "CR1S", "CR2", "CR3"]
@@ -24,7 +25,7 @@ SINGULAR = 1e-9  # eigenvalues of I - K_j below this are zero
 
 @dataclass(frozen=True)
 class Basis:
-    """Every cluster in its own basis: ``regressors`` R_j (k, p, clusters), ``responses`` U_j'Y_j (k, responses, clusters)."""
+    """Every cluster in its own basis: R_j (k, p, clusters) and U_j'Y_j (k, responses, clusters)."""
 
     regressors: Floats
     responses: Floats
@@ -72,7 +73,7 @@ def _matrix_function(matrix: Floats, power: float) -> tuple[Floats, NDArray[np.b
         return _matrix_function_2(matrix, power)
     values, vectors = np.linalg.eigh(matrix.transpose(2, 0, 1))
     scaled, singular = _power(values, power)
-    return np.einsum("cik,ck,cjk->ijc", vectors, scaled, vectors), singular.any(axis=-1)
+    return np.einsum("cik,ck,cjk->ijc", vectors, scaled, vectors), np.asarray(singular.any(axis=-1))
 
 
 def _power(values: Floats, power: float) -> tuple[Floats, NDArray[np.bool_]]:
@@ -145,9 +146,9 @@ def sandwich(
     variance = np.empty((count, count, trials))
     for i in range(count):
         for j in range(i, count):
-            variance[i, j] = variance[j, i] = np.bincount(trial, weights=score[i] * score[j], minlength=trials)
+            variance[i, j] = variance[j, i] = sum_by(score[i] * score[j], trial, trials)
     df = _bell_mccaffrey(r, base, trial, trials, inverse)
-    return Sandwich(variance, df, np.bincount(trial, weights=singular, minlength=trials) > 0)
+    return Sandwich(variance, df, sum_by(singular, trial, trials) > 0)
 
 
 def _bell_mccaffrey(r: Floats, base: Floats, trial: NDArray[np.intp], trials: int, inverse: Floats) -> Floats:
@@ -159,9 +160,9 @@ def _bell_mccaffrey(r: Floats, base: Floats, trial: NDArray[np.intp], trials: in
     total = np.empty((p, p, trials))
     for i in range(p):
         for j in range(i, p):
-            total[i, j] = total[j, i] = np.bincount(trial, weights=h[i] * h[j], minlength=trials)
+            total[i, j] = total[j, i] = sum_by(h[i] * h[j], trial, trials)
     product = multiply(inverse, total)
-    first = np.bincount(trial, weights=length - hat, minlength=trials)
-    second = np.bincount(trial, weights=length**2 - 2.0 * length * hat, minlength=trials)
+    first = sum_by(length - hat, trial, trials)
+    second = sum_by(length**2 - 2.0 * length * hat, trial, trials)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(first**2 / (second + trace_product(product, product)))

@@ -128,20 +128,20 @@ def independent(gram: Floats, scale: Floats, tolerance: float = 1e-10) -> NDArra
 
 
 def quadratic(vector: Floats, matrix: Floats) -> Floats:
-    """v'Av for each trial: vectors (p, ...), matrices (p, p, ...) -> (...)."""
-    return np.einsum("i...,ij...,j...->...", vector, matrix, vector)
+    """V'Av for each trial: vectors (p, ...), matrices (p, p, ...) -> (...)."""
+    return np.asarray(np.einsum("i...,ij...,j...->...", vector, matrix, vector))
 
 
 def multiply(left: Floats, right: Floats) -> Floats:
     """Matrix products trial by trial: (p, q, ...) and (q, r, ...) -> (p, r, ...)."""
-    return np.einsum("ij...,jk...->ik...", left, right)
+    return np.asarray(np.einsum("ij...,jk...->ik...", left, right))
 
 
 def apply(matrix: Floats, vector: Floats) -> Floats:
     """Matrix times vector trial by trial: (p, q, ...) and (q, ...) -> (p, ...)."""
-    return np.einsum("ij...,j...->i...", matrix, vector)
+    return np.asarray(np.einsum("ij...,j...->i...", matrix, vector))
 
 
 def trace_product(left: Floats, right: Floats) -> Floats:
     """tr(AB) trial by trial: (p, q, ...) and (q, p, ...) -> (...)."""
-    return np.einsum("ij...,ji...->...", left, right)
+    return np.asarray(np.einsum("ij...,ji...->...", left, right))

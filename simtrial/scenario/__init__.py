@@ -118,8 +118,10 @@ def _read(name: str) -> _Source:
     if name in builtin_names():
         file = builtin_folder() / f"{name}.toml"
     elif not file.is_file():
-        if file.suffix == ".toml" or "/" in name and not file.suffix:
-            raise ScenarioError(f"no file '{name}', nor a built-in scenario of that name ({', '.join(builtin_names())})")
+        if file.suffix == ".toml" or ("/" in name and not file.suffix):
+            raise ScenarioError(
+                f"no file '{name}', nor a built-in scenario of that name ({', '.join(builtin_names())})"
+            )
         raise ScenarioError(unknown("scenario", name, builtin_names()) + "; a file's name ends in .toml")
     shown = name if file == File(name) else f"{name}.toml"
     try:

@@ -79,7 +79,9 @@ def _cell(scenario: Scenario, factors: dict[str, Any]) -> tuple[Cell | None, lis
     raw = copy.deepcopy({k: v for k, v in scenario.raw.items() if k != "vary"})
     where = {name: _where(scenario, name) for name in factors}
     problems = [
-        Problem(where[name], f"'{name}' cannot be varied: write a key of the mechanism, e.g. mechanism.practices.number")
+        Problem(
+            where[name], f"'{name}' cannot be varied: write a key of the mechanism, e.g. mechanism.practices.number"
+        )
         for name in factors
         if not name.startswith("mechanism.")
     ]

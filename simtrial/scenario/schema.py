@@ -110,13 +110,12 @@ def build(raw: Raw) -> tuple[Scenario | None, list[Problem]]:
     problems = [Problem((k,), unknown("table", k, KNOWN)) for k in raw if k not in KNOWN]
     head, found = _model(Head, {k: raw[k] for k in ("schema", "name", "title") if k in raw}, ())
     problems += found
-    tables: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     for key, model in TABLES.items():
-        tables[key], found = _model(model, raw.get(key, {}), (key,))
+        parts[key], found = _model(model, raw.get(key, {}), (key,))
         problems += found
-    lists: dict[str, list[Any]] = {}
     for key, row_model in LISTS.items():
-        lists[key], found = _models(row_model, raw.get(key, []), key)
+        parts[key], found = _models(row_model, raw.get(key, []), key)
         problems += found
     mechanism, found = build_mechanism(raw.get("mechanism", {}))
     problems += found
@@ -125,7 +124,7 @@ def build(raw: Raw) -> tuple[Scenario | None, list[Problem]]:
     problems += found
     if problems:
         return None, problems
-    scenario = Scenario(head.name, head.title, mechanism=mechanism, methods=methods, raw=raw, **tables, **lists)
+    scenario = Scenario(head.name, head.title, mechanism=mechanism, methods=methods, raw=raw, **parts)
     problems = _cross_checks(scenario)
     return (None if problems else scenario), problems
 
@@ -247,7 +246,9 @@ def build_methods(
                 problems += _method_columns(method, columns, ("methods", at))
     names = [m.name for m in methods]
     for name in sorted({n for n in names if names.count(n) > 1}):
-        problems.append(Problem(("methods", len(names) - 1 - names[::-1].index(name), "name"), f"two methods are named '{name}'"))
+        problems.append(
+            Problem(("methods", len(names) - 1 - names[::-1].index(name), "name"), f"two methods are named '{name}'")
+        )
     return methods, problems
 
 
@@ -310,7 +311,9 @@ def _cross_checks(scenario: Scenario) -> list[Problem]:
     columns = _columns(scenario.mechanism)
     for at, estimand in enumerate(scenario.estimands):
         if f"{estimand.response}_if_control" not in scenario.variables:
-            problems.append(Problem(("estimands", at, "response"), f"no outcome '{estimand.response}' in [mechanism.outcomes]"))
+            problems.append(
+                Problem(("estimands", at, "response"), f"no outcome '{estimand.response}' in [mechanism.outcomes]")
+            )
         if estimand.received is not None:
             problems += _expression(estimand.received, columns, ("estimands", at, "received"))
     for at, method in enumerate(scenario.methods):

@@ -1,0 +1,15 @@
+"""One chunk after the other, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+
+def run(function: Callable[[Any], Any], tasks: Sequence[Any], workers: int) -> Iterator[tuple[Any, Any]]:
+    """Map the function; an exception is a result."""
+    for task in tasks:
+        try:
+            yield task, function(task)
+        except Exception as error:
+            yield task, error

@@ -1,0 +1,108 @@
+"""Simulated trials as data sets, with a codebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from simtrial.batch import Column, Index, ObservedBatch
+from simtrial.errors import EnvironmentFailure
+from simtrial.generate import Variable, simulate
+from simtrial.results import write_bytes
+from simtrial.scenario import Cell
+
+FORMATS = ("csv", "parquet", "dta")
+
+
+def trial_frames(cell: Cell, first: int, last: int, with_latent: bool = False) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Replicates ``first`` to ``last`` (from 1, both included) as data frames, exactly as a run analyses them."""
+    scenario = cell.scenario
+    size = scenario.run.block
+    for block in range((first - 1) // size, (last - 1) // size + 1):
+        batch = simulate(scenario.mechanism, size, scenario.run.seed, cell.key, block)
+        latent = {name: c for name, c in batch.columns.items() if c.latent} if with_latent else {}
+        seen = ObservedBatch(batch.index, {**batch.observed().columns, **latent})
+        for replicate in range(max(first, block * size + 1), min(last, (block + 1) * size) + 1):
+            alone = seen.only(replicate - block * size - 1)
+            yield replicate, _frame(alone, f"{scenario.name.replace('/', '-')}-{replicate:06d}")
+
+
+def _frame(trial: ObservedBatch, name: str) -> pl.DataFrame:
+    index = trial.index
+    people = index.participants
+    data: dict[str, object] = {
+        "trial_id": [name] * people,
+        "practice": [f"P{k + 1:02d}" for k in index.participant_practice],
+        "arm": trial.at("arm"),
+    }
+    for key, column in trial.columns.items():
+        if key not in ("practice", "arm", "recruited"):
+            data[key] = _values(column, index)
+    data["participant"] = [f"S{k + 1:04d}" for k in range(people)]
+    order = ["trial_id", "practice", "arm", "participant"]
+    frame = pl.DataFrame(data).select(*order, pl.exclude(order))
+    whole = [c for c in frame.columns if frame[c].dtype == pl.Float64 and _whole(frame[c])]
+    return frame.with_columns(pl.col(whole).cast(pl.Int64)).with_columns(pl.col(pl.Float64).fill_nan(None))
+
+
+def _values(column: Column, index: Index) -> pl.Series:
+    rows = index.rows(column.level, "participant")
+    values = column.values if rows is None else column.values[rows]
+    if column.categories:
+        labels = np.array([*column.categories, ""], dtype=object)[values]
+        return pl.Series(labels.tolist(), dtype=pl.String).replace("", None)
+    return pl.Series(values.astype(np.float64))
+
+
+def _whole(values: pl.Series) -> bool:
+    present = values.drop_nulls()
+    return bool(not values.is_nan().any() and (present == present.round()).all())
+
+
+def write_frame(frame: pl.DataFrame, file: Path, labels: dict[str, str]) -> None:
+    """Write a data set as CSV, Parquet or Stata file, by the ending of its name."""
+    if file.suffix == ".csv":
+        write_bytes(file, frame.write_csv().encode())
+    elif file.suffix == ".parquet":
+        from simtrial.results import parquet_bytes
+
+        write_bytes(file, parquet_bytes(frame, {}))
+    else:
+        from io import BytesIO
+
+        import pandas as pd
+
+        table = pd.DataFrame({n: _stata(frame[n]) for n in frame.columns})
+        buffer = BytesIO()
+        shown = {n: labels[n][:80] for n in table.columns if n in labels}
+        try:
+            table.to_stata(buffer, write_index=False, variable_labels=shown, version=118)
+        except ValueError as error:
+            raise EnvironmentFailure(f"{file}: cannot be written as a Stata file ({error})") from None
+        write_bytes(file, buffer.getvalue())
+
+
+def _stata(values: pl.Series) -> object:
+    import pandas as pd
+
+    if values.dtype == pl.String:
+        return pd.Categorical(values.to_list()) if values.n_unique() <= 12 else values.fill_null("").to_list()
+    return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def codebook(variables: dict[str, Variable], with_latent: bool) -> pl.DataFrame:
+    """Name, level, label, unit and values of every column of a data set."""
+    fixed = [
+        ("trial_id", "trial", "Trial: scenario and replicate", "", ""),
+        ("practice", "practice", "Practice, in order of recruitment", "", "P01, P02, ..."),
+        ("participant", "participant", "Participant", "", "S0001, S0002, ..."),
+    ]
+    rows = [
+        (n, v.level, v.label, v.unit, ", ".join(v.categories))
+        for n, v in variables.items()
+        if n not in ("practice", "recruited") and (with_latent or not v.latent)
+    ]
+    return pl.DataFrame([*fixed, *rows], schema=["name", "level", "label", "unit", "values"], orient="row")

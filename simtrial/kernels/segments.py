@@ -1,0 +1,23 @@
+"""Sums over the members of a group: participants of a practice, practices of a trial."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+
+def sum_by(values: NDArray[np.generic], group: Ints, groups: int) -> Floats:
+    """Sum the last axis within groups: (..., rows) -> (..., groups)."""
+    if values.ndim == 1:
+        return np.asarray(np.bincount(group, weights=values, minlength=groups), dtype=np.float64)
+    flat = values.reshape(-1, values.shape[-1])
+    total = np.stack([np.bincount(group, weights=row, minlength=groups) for row in flat])
+    return np.asarray(total.reshape(*values.shape[:-1], groups), dtype=np.float64)
+
+
+def count_by(group: Ints, groups: int) -> Floats:
+    """Count the members of each group (groups,)."""
+    return np.bincount(group, minlength=groups).astype(np.float64)

@@ -1,0 +1,79 @@
+"""A scenario as resolved: every key with its meaning, its cells, what a run will cost and how precise it will be."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from math import sqrt
+
+from simtrial.report.tables import show
+from simtrial.scenario import Cell, Scenario
+
+PROBE = 25  # trials drawn and analysed to predict the cost
+
+
+def resolved_json(scenario: Scenario, cells: Sequence[Cell]) -> str:
+    """Return the resolved scenario and its cells as JSON."""
+    mechanism = {stage: step.model_dump() for stage, step in scenario.mechanism.items()}
+    return json.dumps(
+        {
+            "schema": 1,
+            "name": scenario.name,
+            "title": scenario.title,
+            "mechanism": mechanism,
+            "estimands": [e.model_dump() for e in scenario.estimands],
+            "methods": [m.model_dump() for m in scenario.methods],
+            "run": scenario.run.model_dump(),
+            "cells": [{"cell": c.id, "factors": dict(c.factors)} for c in cells],
+        },
+        indent=1,
+    )
+
+
+def print_resolved(scenario: Scenario, cells: Sequence[Cell]) -> None:
+    """Print keys, estimands, methods, cells, cost and precision."""
+    rows = []
+    for stage, step in scenario.mechanism.items():
+        for name, field in type(step).model_fields.items():
+            rows.append([f"mechanism.{stage}.{name}", _text(getattr(step, name)), field.description or ""])
+    for name, field in type(scenario.run).model_fields.items():
+        rows.append([f"run.{name}", _text(getattr(scenario.run, name)), field.description or ""])
+    show(f"{scenario.name}: {scenario.title}", ["key", "value", "meaning"], rows, 3)
+    estimands = [[e.name, e.kind, e.unit, e.received or ""] for e in scenario.estimands]
+    show("Estimands", ["name", "kind", "averaged over", "received"], estimands, 4)
+    methods = []
+    for method in scenario.methods:
+        options = method.model_dump(exclude={"name", "kind"}, exclude_none=True, exclude_defaults=True)
+        methods.append([method.name, method.kind, "; ".join(f"{k} = {_text(v)}" for k, v in options.items())])
+    show("Methods", ["name", "kind", "options other than defaults"], methods, 3)
+    show("Cells", ["cell", "factors"], [[c.id, _text(dict(c.factors))] for c in cells], 2)
+    if scenario.run.streams == "common":
+        print("Common streams: cells are paired; where cluster sizes differ between them the pairing is weak.\n")
+    print(_expectation(scenario, cells))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} = {_text(v)}" for k, v in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_text, value)) or "none"
+    return "" if value is None else str(value)
+
+
+def _expectation(scenario: Scenario, cells: Sequence[Cell]) -> str:
+    """Predict the time of a run from a small probe, and the Monte Carlo error of rates of 95% and 50%."""
+    from simtrial.run import block_rows
+    from simtrial.scenario import rebuild
+
+    raw = {**scenario.raw, "run": {**scenario.run.model_dump(), "block": PROBE}}
+    small = rebuild(raw)[1][0]
+    begun = time.perf_counter()
+    block_rows(small, 0)
+    each = (time.perf_counter() - begun) / PROBE
+    n = scenario.run.replicates
+    return (
+        f"{n:,} replicates in {len(cells)} cell{'s' if len(cells) > 1 else ''}: at most about "
+        f"{each * n * len(cells):.0f} s on one core (from a probe of {PROBE}). Monte Carlo error of a coverage of "
+        f"95%: {100 * sqrt(0.0475 / n):.2f} points; of a rate of 50%: {100 * sqrt(0.25 / n):.2f} points."
+    )

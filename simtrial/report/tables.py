@@ -1,0 +1,162 @@
+"""Text tables: performance with Monte Carlo errors, failures first, and published results beside simulated ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from simtrial.performance import performance
+
+COLUMNS = (
+    ("bias", "bias", 4),
+    ("median_bias", "median bias", 4),
+    ("empirical_se", "empirical SE", 4),
+    ("model_se", "model SE", 4),
+    ("relative_error_model_se", "SE error %", 1),
+    ("coverage", "coverage", 3),
+    ("rejection_rate", "rejected", 3),
+    ("median_width", "median width", 3),
+)
+"""Measures of the printed table, their headings and decimals."""
+
+
+def number(value: float | None, digits: int) -> str:
+    """Format a number, a dash where there is none."""
+    if value is None or value != value:
+        return "-"
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "", 1) if float(text) == 0 else text
+
+
+def with_mcse(value: float | None, mcse: float | None, digits: int) -> str:
+    """Format a value with its Monte Carlo standard error in parentheses."""
+    return number(value, digits) + ("" if mcse is None or mcse != mcse else f" ({mcse:.{digits}f})")
+
+
+def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> None:
+    """Print a table on stdout; the first columns are text, the others numbers."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    wide = None if sys.stdout.isatty() else 4000
+    console = Console(width=wide, highlight=False, no_color=bool(os.environ.get("NO_COLOR")) or None)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(title, style="bold"), title_justify="left")
+    for at, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if at < text_columns else "right", no_wrap=at >= text_columns)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+
+
+def failures(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:
+    """Print failures and flags of every method, zeros included for failures."""
+    first = frame.group_by("cell", "method", "measure", maintain_order=True).first()
+    counts = first.filter((pl.col("measure") == "failures") | pl.col("measure").str.starts_with("flag:"))
+    flags = sorted({m for m in counts["measure"] if m.startswith("flag:")})
+    rows = []
+    for (cell, method), group in counts.group_by("cell", "method", maintain_order=True):
+        found = dict(zip(group["measure"], group["value"], strict=True))
+        cells = [number(found.get(name, 0.0), 0) for name in ("failures", *flags)]
+        rows.append([*_label(str(cell), labels), str(method), number(group["n"][0], 0), *cells])
+    headings = [*_cell_heading(labels), "method", "replicates", "failed", *(f.removeprefix("flag:") for f in flags)]
+    show("Failures and flags (replicates)", headings, rows, 1 + _many(labels))
+
+
+def performance_table(frame: pl.DataFrame, truths: pl.DataFrame, labels: Mapping[str, str]) -> None:
+    """Print the performance of every method against its estimand."""
+    known = {(r["cell"], r["estimand"]): r["true_value"] for r in truths.iter_rows(named=True)}
+    rows = []
+    for (cell, method, estimand), group in frame.group_by("cell", "method", "estimand", maintain_order=True):
+        found = {m: (v, e) for m, v, e in group.select("measure", "value", "mcse").iter_rows()}
+        shown = [with_mcse(*found[name], digits) for name, _, digits in COLUMNS if name in found]
+        truth = number(known.get((cell, estimand)), 4)
+        rows.append([*_label(str(cell), labels), str(method), str(estimand), truth, *shown])
+    present = set(frame["measure"])
+    headings = [title for name, title, _ in COLUMNS if name in present]
+    title = "Performance (Monte Carlo standard error)"
+    show(title, [*_cell_heading(labels), "method", "estimand", "true value", *headings], rows, 2 + _many(labels))
+
+
+def published_table(rows: pl.DataFrame, published: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> None:
+    """Print published estimates and CI half-widths beside the median and central 95% range of the simulated ones."""
+    lines = []
+    for cell in rows["cell"].unique(maintain_order=True):
+        for row in published:
+            group = rows.filter((pl.col("cell") == cell) & (pl.col("method") == row["method"]))
+            half = (group["ci_upper"] - group["ci_lower"]).drop_nulls() / 2
+            estimates = group["estimate"].drop_nulls()
+            printed = (row["ci_upper"] - row["ci_lower"]) / 2
+            median = half.median() if len(half) else None
+            off = "-" if median is None else f"{100 * (float(median) / printed - 1):+.0f}%"  # type: ignore[arg-type]
+            lines.append([
+                *_label(str(cell), labels), row["method"], number(row["estimate"], 3), *_middle(estimates),
+                number(printed, 3), *_middle(half), off,
+            ])  # fmt: skip
+    headings = [*_cell_heading(labels), "method", "published", "simulated median", "central 95%",
+                "published half-width", "simulated median", "central 95%", "difference"]  # fmt: skip
+    show("Published and simulated estimates and CI half-widths", headings, lines, 1 + _many(labels))
+
+
+def _middle(values: pl.Series) -> tuple[str, str]:
+    if not len(values):
+        return "-", "-"
+    low, middle, high = (values.quantile(q, "linear") for q in (0.025, 0.5, 0.975))
+    return number(middle, 3), f"{number(low, 3)} to {number(high, 3)}"
+
+
+def _many(labels: Mapping[str, str]) -> int:
+    return int(len(labels) > 1)
+
+
+def _cell_heading(labels: Mapping[str, str]) -> list[str]:
+    return ["cell"] if _many(labels) else []
+
+
+def _label(cell: str, labels: Mapping[str, str]) -> list[str]:
+    return [labels.get(cell, cell)] if _many(labels) else []
+
+
+def cell_labels(cells: pl.DataFrame) -> dict[str, str]:
+    """Short description of every cell: the varied keys without their common beginning."""
+    found = {}
+    for cell, factors in cells.select("cell", "factors").unique(maintain_order=True).iter_rows():
+        values = json.loads(factors)
+        found[cell] = ", ".join(f"{name.rsplit('.', 1)[-1]}={value}" for name, value in values.items()) or cell
+    return found
+
+
+def emit(frame: pl.DataFrame, form: str) -> None:
+    """Write a frame on stdout as csv or json."""
+    if form == "csv":
+        sys.stdout.write(frame.write_csv())
+    else:
+        sys.stdout.write(json.dumps({"schema": 1, "rows": frame.to_dicts()}, indent=1) + "\n")
+
+
+def summary(rows: pl.DataFrame, cells: pl.DataFrame, run: Mapping[str, Any]) -> pl.DataFrame:
+    """Performance of a run read back, in long form."""
+    scenario = run["scenario"]
+    options = scenario.get("performance", {})
+    alphas = {m["name"]: 1 - m["level"] for m in scenario.get("methods", []) if "level" in m}
+    truths = cells.filter(pl.col("estimand") != "")
+    return performance(
+        rows, truths, measures=options.get("measures", []), form=options.get("mcse", "robust"), alphas=alphas
+    )
+
+
+def with_factors(frame: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
+    """Put each varied factor in a column of its own, after the cell."""
+    lines = [
+        {"cell": c, **json.loads(f)} for c, f in cells.select("cell", "factors").unique(maintain_order=True).iter_rows()
+    ]
+    factors = pl.DataFrame(lines, infer_schema_length=None)
+    joined = frame.join(factors, on="cell", how="left", maintain_order="left")
+    names = [c for c in factors.columns if c != "cell"]
+    return joined.select("cell", *names, *(c for c in frame.columns if c != "cell"))

@@ -1,0 +1,199 @@
+"""A run: chunks of whole blocks, each simulated, analysed and stored; the only loop."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from simtrial import store
+from simtrial.analyse import Shared
+from simtrial.batch import ObservedBatch
+from simtrial.engines import engine
+from simtrial.estimands import true_values
+from simtrial.estimators import Estimates, Method
+from simtrial.flags import BIT
+from simtrial.generate import simulate
+from simtrial.results import bind, parquet_bytes, rows, write_bytes, write_chunk
+from simtrial.scenario import Cell, Scenario, rebuild
+from simtrial.scenario.schema import targets
+from simtrial.seeding import stream
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Blocks ``first`` to ``last`` (both included) of one cell, to be stored in one file of a run directory."""
+
+    folder: str
+    cell: str
+    first: int
+    last: int
+
+    @property
+    def file(self) -> Path:
+        """Where its rows go."""
+        return store.blocks(Path(self.folder), self.cell) / f"{self.first:06d}-{self.last:06d}.parquet"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: chunks asked for, found already there, made now, and failed with what message."""
+
+    chunks: int
+    found: int
+    made: int
+    failed: tuple[tuple[Chunk, str], ...]
+
+
+def run(
+    scenario: Scenario,
+    cells: Sequence[Cell],
+    folder: Path,
+    *,
+    engine_name: str = "serial",
+    workers: int = 1,
+    chunk_replicates: int = 1000,
+    command: str = "",
+    progress: Callable[[int, int, float], None] | None = None,
+) -> Outcome:
+    """Run every chunk that the directory does not hold yet.
+
+    Parameters
+    ----------
+    scenario, cells
+        What to run, from `simtrial.scenario.load`.
+    folder
+        The run directory: made, or extended when it belongs to the same scenario and seed.
+    engine_name, workers, chunk_replicates
+        How the work is spread; none of them changes a number.
+    progress
+        Called after every chunk with chunks done, chunks in all, and seconds since the start.
+    """
+    store.open_run(folder, scenario, command)
+    _find_true_values(scenario, cells, folder)
+    per_chunk = max(1, -(-chunk_replicates // scenario.run.block))
+    chunks = [c for cell in cells for c in missing(folder, scenario, cell, per_chunk)]
+    held = sum(store.covered(folder, cell.id, blocks_of(scenario)) for cell in cells)
+    begun = time.monotonic()
+    failed: list[tuple[Chunk, str]] = []
+    for done, (chunk, result) in enumerate(engine(engine_name)(make_chunk, chunks, workers), start=1):
+        if isinstance(result, BaseException):
+            failed.append((chunk, f"{type(result).__name__}: {result}"))
+        if progress is not None:
+            progress(done, len(chunks), time.monotonic() - begun)
+    return Outcome(len(chunks), held, len(chunks) - len(failed), tuple(failed))
+
+
+def blocks_of(scenario: Scenario) -> int:
+    """Whole blocks that hold the replicates asked for."""
+    return -(-scenario.run.replicates // scenario.run.block)
+
+
+def missing(folder: Path, scenario: Scenario, cell: Cell, per_chunk: int) -> list[Chunk]:
+    """Chunks of blocks that no stored chunk of the cell covers."""
+    held = store.held_blocks(folder, cell.id)
+    chunks: list[Chunk] = []
+    for block in range(blocks_of(scenario)):
+        if block in held:
+            continue
+        if chunks and chunks[-1].last == block - 1 and block - chunks[-1].first < per_chunk:
+            chunks[-1] = Chunk(str(folder), cell.id, chunks[-1].first, block)
+        else:
+            chunks.append(Chunk(str(folder), cell.id, block, block))
+    return chunks
+
+
+def make_chunk(chunk: Chunk) -> int:
+    """Simulate, analyse and store one chunk; return its rows."""
+    begun = time.monotonic()
+    scenario, cells = _resolved(chunk.folder)
+    cell = cells[chunk.cell]
+    failures: list[dict[str, Any]] = []
+    frame = bind([block_rows(cell, b, failures) for b in range(chunk.first, chunk.last + 1)])
+    if failures:
+        lines = "".join(json.dumps(f) + "\n" for f in failures)
+        name = f"{chunk.cell}-{chunk.first:06d}-{chunk.last:06d}.jsonl"
+        write_bytes(Path(chunk.folder) / "failures" / name, lines.encode())
+    record = {"cell": chunk.cell, "first": chunk.first, "last": chunk.last,
+              "seconds": round(time.monotonic() - begun, 3), "versions": store.versions()}  # fmt: skip
+    write_chunk(chunk.file, frame, record, {"simtrial": store.provenance(scenario)})
+    return frame.height
+
+
+@lru_cache(maxsize=4)
+def _resolved(folder: str) -> tuple[Scenario, dict[str, Cell]]:
+    scenario, cells = rebuild(store.read_run(Path(folder))["scenario"])
+    return scenario, {cell.id: cell for cell in cells}
+
+
+def block_rows(cell: Cell, block: int, failures: list[dict[str, Any]] | None = None) -> pl.DataFrame:
+    """Rows of one block: every replicate by every method, once per estimand of the method."""
+    scenario = cell.scenario
+    size, seed = scenario.run.block, scenario.run.seed
+    observed = simulate(scenario.mechanism, size, seed, cell.key, block).observed()
+    shared = Shared(observed)
+    replicate = np.arange(block * size + 1, (block + 1) * size + 1)
+    frames = []
+    for method in scenario.methods:
+        rng = stream(seed, cell.key, block, f"method:{method.name}") if method.draws else None
+        estimates = _guarded(method, observed, shared, rng, failures, cell.id, block)
+        labels = {"cell": cell.id, "replicate": replicate, "method": method.name}
+        names = targets(method, scenario) or [""]
+        frames += [rows(estimates, {**labels, "estimand": name}) for name in names]
+        if failures is not None:
+            failures += _failed_rows(frames[-1])
+    return bind(frames)
+
+
+def _guarded(
+    method: Method, observed: ObservedBatch, shared: Shared, rng: np.random.Generator | None,
+    failures: list[dict[str, Any]] | None, cell: str, block: int,
+) -> Estimates:  # fmt: skip
+    """Fit a method; one that raises costs its own rows of the block and nothing else."""
+    try:
+        return method.fit(observed, shared.moments(method.spec()), rng)
+    except Exception as error:
+        if failures is not None:
+            told = {"cell": cell, "block": block, "method": method.name, "error": f"{type(error).__name__}: {error}"}
+            failures.append({**told, "traceback": traceback.format_exc()})
+        return nothing(observed.index.trials, method.target, "error")
+
+
+def nothing(trials: int, term: str, flag: str) -> Estimates:
+    """Estimates of a method that said nothing at all."""
+    blank, zero = np.full((1, trials), np.nan), np.zeros(trials)
+    flags = np.full(trials, BIT[flag], dtype=np.int64)
+    failed = np.ones(trials, dtype=bool)
+    return Estimates((term,), blank, blank, blank, blank, blank, blank, failed, flags, zero, zero)
+
+
+def _failed_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    wanted = ("cell", "replicate", "method", "flags", "n_used", "clusters_used")
+    bad = frame.filter((pl.col("status") == "failed") & (pl.col("flags") != "error"))
+    return list(bad.select(wanted).iter_rows(named=True))
+
+
+def _find_true_values(scenario: Scenario, cells: Sequence[Cell], folder: Path) -> None:
+    """Store every cell's factors and true values, once."""
+    file = folder / "cells.parquet"
+    if file.is_file():
+        return
+    lines: list[tuple[Any, ...]] = []
+    for cell in cells:
+        factors = json.dumps(dict(cell.factors), sort_keys=True)
+        found = true_values(cell.scenario.estimands, cell.scenario.mechanism, scenario.run.seed, cell.key)
+        lines += [(cell.id, factors, t.estimand, t.value, t.mcse, t.practices) for t in found]
+        if not found:
+            lines.append((cell.id, factors, "", None, None, 0))
+    schema = {"cell": pl.String, "factors": pl.String, "estimand": pl.String, "true_value": pl.Float64,
+              "true_value_mcse": pl.Float64, "practices": pl.Int64}  # fmt: skip
+    frame = pl.DataFrame(lines, schema=schema, orient="row").with_columns(pl.col(pl.Float64).fill_nan(None))
+    write_bytes(file, parquet_bytes(frame, {"simtrial": store.provenance(scenario)}))

@@ -1,0 +1,184 @@
+"""The run directory: what it says of itself, which blocks it holds, and its rows read back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+import simtrial
+from simtrial.errors import IncompleteRunError, RunError
+from simtrial.results import bind, read_chunk, read_record, write_json
+from simtrial.scenario import Scenario
+
+FORMAT = 1
+
+
+def blocks(folder: Path, cell: str) -> Path:
+    """Folder of a cell's chunks."""
+    return folder / "blocks" / cell
+
+
+def versions() -> dict[str, str]:
+    """Versions that numbers may depend on."""
+    found = {name: metadata.version(name) for name in ("numpy", "scipy", "polars")}
+    return {"simtrial": simtrial.__version__, "python": platform.python_version(), **found}
+
+
+def digest(raw: dict[str, Any]) -> str:
+    """Identity of a resolved scenario: everything but how many replicates are asked for."""
+    kept = {k: v for k, v in raw.items() if k != "run"}
+    kept["run"] = {k: v for k, v in raw.get("run", {}).items() if k != "replicates"}
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def provenance(scenario: Scenario) -> str:
+    """What every stored table carries: scenario, seed and versions, as JSON."""
+    return json.dumps({"scenario": scenario.raw, "digest": digest(scenario.raw), "versions": versions()})
+
+
+def open_run(folder: Path, scenario: Scenario, command: str) -> None:
+    """Make a run directory, or check that an existing one belongs to the same scenario and seed.
+
+    Only the number of replicates asked for may grow; it is the one thing in run.json that is ever replaced.
+
+    Raises
+    ------
+    RunError
+        When the directory belongs to something else.
+    """
+    file = folder / "run.json"
+    raw = {**scenario.raw, "run": scenario.run.model_dump()}
+    if not file.exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise RunError(f"{folder}: not empty and not a run directory; choose another with -o")
+        import numpy as np
+
+        config: Any = np.show_config(mode="dicts")
+        blas = config["Build Dependencies"]["blas"]
+        said = {
+            "format": FORMAT,
+            "scenario": raw,
+            "digest": digest(raw),
+            "replicates": scenario.run.replicates,
+            "seed": scenario.run.seed,
+            "versions": versions(),
+            "plugins": [],
+            "blas": f"{blas.get('name')} {blas.get('version')}",
+            "command": command,
+        }
+        write_json(file, said)
+        return
+    held = read_run(folder)
+    if held["digest"] != digest(raw):
+        told = _difference(held["scenario"], raw)
+        raise RunError(f"{folder}: belongs to a different request ({told}); choose another directory with -o")
+    if held["versions"]["simtrial"] != simtrial.__version__:
+        raise RunError(
+            f"{folder}: made by simtrial {held['versions']['simtrial']}, this is {simtrial.__version__}; "
+            "choose another directory with -o"
+        )
+    if scenario.run.replicates > held["replicates"]:
+        held["replicates"] = scenario.run.replicates
+        held["scenario"]["run"]["replicates"] = scenario.run.replicates
+        write_json(file, held)
+
+
+def _difference(a: Any, b: Any, path: str = "") -> str:
+    """First place where two resolved files differ."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in dict.fromkeys([*a, *b]):
+            if (path, key) != ("run.", "replicates") and a.get(key) != b.get(key):
+                return _difference(a.get(key), b.get(key), f"{path}{key}.")
+    if isinstance(a, list) and isinstance(b, list):
+        if len(a) != len(b):
+            return f"{path.rstrip('.')} has {len(a)} entries there and {len(b)} here"
+        for at, (x, y) in enumerate(zip(a, b, strict=True)):
+            if x != y:
+                return _difference(x, y, f"{path.rstrip('.')}[{at + 1}].")
+    return f"{path.rstrip('.')} is {a!r} there and {b!r} here"
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """Read run.json of a run directory."""
+    file = folder / "run.json"
+    if not file.is_file():
+        raise RunError(f"{folder}: not a run directory (there is no run.json)")
+    try:
+        found = json.loads(file.read_text())
+    except ValueError:
+        raise RunError(f"{file}: damaged, it is not JSON") from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise RunError(f"{file}: not of a format this version reads")
+    return found
+
+
+def chunk_files(folder: Path, cell: str) -> list[tuple[int, int, Path]]:
+    """First block, last block and file of every chunk of a cell that counts."""
+    found = []
+    for file in sorted(blocks(folder, cell).glob("*.parquet")):
+        if read_record(file) is not None:
+            first, last = file.stem.split("-")
+            found.append((int(first), int(last), file))
+    return found
+
+
+def held_blocks(folder: Path, cell: str) -> set[int]:
+    """Blocks of a cell that some chunk holds."""
+    return {b for first, last, _ in chunk_files(folder, cell) for b in range(first, last + 1)}
+
+
+def covered(folder: Path, cell: str, wanted: int) -> int:
+    """How many of the first ``wanted`` blocks of a cell are held."""
+    return len(held_blocks(folder, cell) & set(range(wanted)))
+
+
+def read_rows(folder: Path, partial: bool = False) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
+    """Read a run back.
+
+    Returns
+    -------
+    rows, cells, run
+        Rows of the replicates asked for (surplus of the last block cut), cells.parquet, and run.json.
+
+    Raises
+    ------
+    IncompleteRunError
+        When blocks are missing and ``partial`` is false.
+    """
+    run = read_run(folder)
+    cells_file = folder / "cells.parquet"
+    if not cells_file.is_file():
+        raise IncompleteRunError(f"{folder}: nothing has been run yet; run the same command again")
+    cells = pl.read_parquet(cells_file)
+    wanted = -(-run["replicates"] // run["scenario"]["run"]["block"])
+    frames: list[pl.DataFrame] = []
+    absent = 0
+    for cell in cells["cell"].unique(maintain_order=True):
+        seen: set[int] = set()
+        for first, last, file in chunk_files(folder, cell):
+            new = [b for b in range(first, min(last + 1, wanted)) if b not in seen]
+            if new:
+                frames.append(_only_blocks(read_chunk(file), new, run))
+                seen |= set(new)
+        absent += wanted - len(seen)
+    if absent and not partial:
+        total = wanted * cells["cell"].n_unique()
+        raise IncompleteRunError(
+            f"{folder}: {absent} of {total} blocks are missing; run the same command again, or summarise with --partial"
+        )
+    if not frames:
+        raise IncompleteRunError(f"{folder}: no block is finished yet")
+    rows = bind([frame.sort("replicate", maintain_order=True) for frame in frames])
+    return rows, cells, run
+
+
+def _only_blocks(frame: pl.DataFrame, wanted: list[int], run: dict[str, Any]) -> pl.DataFrame:
+    block = (pl.col("replicate") - 1) // run["scenario"]["run"]["block"]
+    return frame.filter(block.is_in(wanted) & (pl.col("replicate") <= run["replicates"]))
