@@ -14,8 +14,6 @@ import simtrial
 from simtrial.errors import EnvironmentFailure, IncompleteRunError, SimtrialError
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from simtrial.scenario import Cell, Scenario
 
 FORMAT = click.option(
@@ -79,7 +77,7 @@ def cli() -> None:
 @cli.command("list")
 @FORMAT
 def list_(form: str) -> None:
-    """List built-in scenarios, methods, estimands and measures.
+    """List built-in scenarios, methods, estimands, measures and flags.
 
     Example: simtrial list
     """
@@ -87,17 +85,19 @@ def list_(form: str) -> None:
 
     from simtrial.estimands import MEANINGS
     from simtrial.estimators import kinds
+    from simtrial.flags import CAUSES
     from simtrial.performance import MEASURES
     from simtrial.report.tables import emit, show
     from simtrial.scenario import builtin_names, load
 
     def first_line(value: object) -> str:
-        return (value.__doc__ or "").strip().splitlines()[0].rstrip(".")
+        return (value.__doc__ or "").strip().splitlines()[0].rstrip(".").replace("``", "")
 
     rows = [("scenario", name, load(name)[0].title) for name in builtin_names()]
     rows += [("method", name, first_line(kind)) for name, kind in kinds().items()]
     rows += [("estimand", name, meaning) for name, meaning in MEANINGS.items()]
     rows += [("measure", name, first_line(measure)) for name, measure in MEASURES.items()]
+    rows += [("flag", name, cause) for name, cause in CAUSES.items()]
     if form == "table":
         show("What there is", ["what", "name", "meaning"], rows, 3)
     else:
@@ -198,7 +198,7 @@ def analyse(
     """
     from simtrial.analyse import analyse as analyse_trials
     from simtrial.data import read_trials
-    from simtrial.report.tables import emit
+    from simtrial.report.tables import analyses_table, emit
     from simtrial.scenario import load_methods
 
     chosen = load_methods(methods)
@@ -207,7 +207,7 @@ def analyse(
     ids, batch = read_trials(data, needed, renamed, factors)
     frame = analyse_trials(ids, batch, chosen, seed, all_terms)
     if form == "table":
-        _print_analyses(frame)
+        analyses_table(frame)
     else:
         emit(frame, form)
 
@@ -217,25 +217,6 @@ def _pair(text: str, option: str) -> tuple[str, str]:
     if not (name and equals and value):
         raise SimtrialError(f"{option} takes name=yours, e.g. {option} practice=gp_id; '{text}' given")
     return name, value
-
-
-def _print_analyses(frame: pl.DataFrame) -> None:
-    from simtrial.flags import CAUSES
-    from simtrial.report.tables import number, show
-
-    rows = []
-    for row in frame.iter_rows(named=True):
-        digits = [(row[n], d) for n, d in (("estimate", 4), ("std_error", 4), ("df", 1), ("p_value", 4))]
-        interval = f"{number(row['ci_lower'], 3)} to {number(row['ci_upper'], 3)}"
-        named = [row[n] for n in ("trial_id", "method", "term", "status")]
-        used = [str(row["n_used"]), str(row["clusters_used"])]
-        rows.append([*named, row["flags"].replace(";", " "), *(number(v, d) for v, d in digits), interval, *used])
-    headings = ["trial", "method", "term", "status", "flags", "estimate", "SE", "df", "p", "interval"]
-    headings += ["people", "practices"]
-    show("Analyses", headings, rows, 5)
-    seen = sorted({name for row in frame["flags"] for name in row.split(";") if name})
-    for name in seen:
-        click.echo(f"{name}: {CAUSES[name]}")
 
 
 @cli.command()

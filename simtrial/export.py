@@ -44,8 +44,8 @@ def _frame(trial: ObservedBatch, name: str) -> pl.DataFrame:
     data["participant"] = [f"S{k + 1:04d}" for k in range(people)]
     order = ["trial_id", "practice", "arm", "participant"]
     frame = pl.DataFrame(data).select(*order, pl.exclude(order))
-    whole = [c for c in frame.columns if frame[c].dtype == pl.Float64 and _whole(frame[c])]
-    return frame.with_columns(pl.col(whole).cast(pl.Int64)).with_columns(pl.col(pl.Float64).fill_nan(None))
+    frame = frame.with_columns(pl.col(pl.Float64).fill_nan(None))
+    return frame.with_columns(pl.col(c).cast(pl.Int64) for c in frame.columns if _whole(frame[c]))
 
 
 def _values(column: Column, index: Index) -> pl.Series:
@@ -58,8 +58,7 @@ def _values(column: Column, index: Index) -> pl.Series:
 
 
 def _whole(values: pl.Series) -> bool:
-    present = values.drop_nulls()
-    return bool(not values.is_nan().any() and (present == present.round()).all())
+    return values.dtype == pl.Float64 and bool((values == values.round()).all())
 
 
 def write_frame(frame: pl.DataFrame, file: Path, labels: dict[str, str]) -> None:

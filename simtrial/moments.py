@@ -12,6 +12,7 @@ from simtrial.batch import Index, ObservedBatch
 from simtrial.design_matrix import Regressor, Spec, analysed, coefficients_needed, regressors, responses
 from simtrial.flags import BIT
 from simtrial.kernels import random_intercept, sandwich
+from simtrial.kernels.criterion import SizeSums
 from simtrial.kernels.segments import count_by, sum_by
 from simtrial.kernels.symmetric import Floats, independent, pairs, sweep, unpack
 
@@ -127,13 +128,13 @@ class Moments:
                 within[k] += ~self.kept[i]
         return sizes if len(sizes) else np.ones((1, 1)), counts, between, within
 
-    def size_sums(self, response: int = 0) -> random_intercept.SizeSums:
+    def size_sums(self, response: int = 0) -> SizeSums:
         """Sums for the random-intercept model of one response, usable trials only."""
         sizes, counts, between, within = self._slots
         wanted = [*range(self.regressors), self.regressors + response]
         rows, cols = pairs(len(self.means))
         chosen = np.flatnonzero(np.isin(rows, wanted) & np.isin(cols, wanted))
-        every = random_intercept.SizeSums(
+        every = SizeSums(
             sizes, counts, between[:, chosen], within[chosen], self.regressors, self.counts, self.rank,
             (~self.kept).astype(np.float64),
         )  # fmt: skip

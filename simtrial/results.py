@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ def write_bytes(file: Path, content: bytes) -> None:
             os.fsync(handle.fileno())
         aside.replace(file)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
         raise EnvironmentFailure(f"{file}: cannot be written ({error.strerror or error})") from None
 
 

@@ -20,7 +20,7 @@ class Mansa(Step):
 
     Y(0) = mean + slope (baseline - at_baseline) + region and size effects + u_j + v_ij, with var(u) = icc sd^2,
     var(v) = (1 - icc) sd^2 and corr(v, engagement) = ``engagement_correlation``; Y(1) = Y(0) + effect for those in
-    ``effect_among`` (an expression over what they would receive; left out: everyone). Both are recorded on the scale.
+    ``effect_among`` (an expression over what they would receive; empty: everyone). Both are recorded on the scale.
     """
 
     stage: ClassVar[str] = "outcomes.mansa"
@@ -31,9 +31,7 @@ class Mansa(Step):
     residual_sd: float = Field(0.701, gt=0, description="SD given baseline, between and within practices, points")
     icc: float = Field(0.18, ge=0, lt=1, description="share of the residual variance between practices, in [0, 1)")
     effect: float = Field(0.0, description="effect of the intervention, points")
-    effect_among: str | None = Field(
-        None, description="expression: whom the effect reaches; left out: everyone offered"
-    )
+    effect_among: str = Field("", description="expression: whom the effect reaches; empty: everyone offered")
     engagement_correlation: float = Field(0.0, ge=-1, le=1, description="correlation of engagement with the outcome")
     region_effects: dict[str, float] = Field(default_factory=dict, description="shift by region, points")
     small_practice_effect: float = Field(0.0, description="shift in small practices, points")
@@ -53,7 +51,9 @@ class Mansa(Step):
             needed.add("engagement")
         if self.region_effects:
             needed.add("region")
-        if self.effect_among is not None:
+        if self.small_practice_effect:
+            needed.add("practice_size")
+        if self.effect_among:
             needed |= columns(parse(self.effect_among))
         return frozenset(needed)
 
@@ -78,7 +78,7 @@ class Mansa(Step):
             own = r * batch.at("engagement") + np.sqrt(1.0 - r * r) * own
         untreated = self._mean(batch) + u[index.participant_practice]
         untreated += self.residual_sd * np.sqrt(1.0 - self.icc) * own
-        reached = 1.0 if self.effect_among is None else evaluate(self.effect_among, if_offered(batch)).astype(float)
+        reached = evaluate(self.effect_among, if_offered(batch)).astype(float) if self.effect_among else 1.0
         control = record(untreated, self.items, self.lowest, self.highest)
         treated = record(untreated + self.effect * reached, self.items, self.lowest, self.highest)
         months = self.followup_months + self.followup_months_sd * rng.standard_normal(index.participants)

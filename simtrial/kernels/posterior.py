@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.random_intercept import SizeSums, grid_parts
+from simtrial.kernels.criterion import SizeSums, grid_parts
 from simtrial.kernels.symmetric import Floats, apply, cholesky, sweep
 
 POINTS = 200

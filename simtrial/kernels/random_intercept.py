@@ -1,16 +1,8 @@
-"""The random-intercept model by its one-dimensional profile, all trials of a block at once.
+"""Fits of the random-intercept model to their global optimum, and small-sample inference from them.
 
-y = X beta + u_j + e with u_j ~ N(0, tau2), e ~ N(0, sigma2). With gamma = tau2/sigma2, n_j rows in cluster j and
-cluster means z_j of the columns of [X y],
-
-    M(gamma) = W + sum_j a_j z_j z_j',   a_j = n_j / (1 + n_j gamma)
-
-is [X y]'H^-1[X y] as a sum of non-negative terms (W: pooled within-cluster cross-products), so nothing cancels when
-gamma is large. Clusters of one size share a_j: their z_j z_j' are summed once, and every evaluation runs over sizes.
-
-The profiled criterion is f(gamma) = (1/2)[nu log q + log|C| + sum_j log(1 + n_j gamma)], where C is the X block of M
-and q the residual sum of squares; nu = N - p under REML; under ML nu = N and log|C| is left out (Bates et al. 2015,
-doi:10.18637/jss.v067.i01, section 3.4, for one scalar random effect).
+The criterion is that of `simtrial.kernels.criterion`. Degrees of freedom: Fai and Cornelius (1996,
+doi:10.1080/00949659608811740) by observed information, Kenward and Roger (1997, doi:10.2307/2533558) by expected
+information, both from sums over cluster sizes; no matrix is larger than p.
 """
 
 from __future__ import annotations
@@ -21,92 +13,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.symmetric import apply, eliminate, multiply, quadratic, sweep, trace_product, unpack
-
-Floats = NDArray[np.float64]
+from simtrial.kernels.criterion import Evaluation, SizeSums, evaluate, profile
+from simtrial.kernels.symmetric import Floats, apply, multiply, quadratic, trace_product, unpack
 
 GRID = np.array([0.0, 0.01, 0.03, 0.07, 0.15, 0.3, 0.6, 1.2, 3.0, 10.0, 100.0])
 LONG_GRID = np.concatenate([GRID, 10.0 ** np.arange(3, 9)])
 _SHIFT = 0.02  # Newton runs in log(gamma + shift): nearly quadratic both near 0 and far from it
 _ITERATIONS = 60
-
-
-@dataclass(frozen=True)
-class SizeSums:
-    """Cross-products of cluster means, summed over clusters of one size (slots), with pooled within-cluster products.
-
-    Attributes
-    ----------
-    sizes, counts
-        (slots, trials): number of rows of a cluster, and how many clusters of that size; sizes (slots, 1) when the
-        slots are the same sizes in every trial.
-    between
-        (slots, K, trials): sums of z z' over the clusters of a slot, packed, K = q(q+1)/2.
-    within
-        (K, trials): pooled within-cluster cross-products, packed.
-    regressors
-        p; the last column of q = p + 1 is the response.
-    rows, rank
-        (trials,): rows N and rank of X.
-    dropped
-        (p, trials): 1 where a column is left out; its products are 0 and its place in ``within`` holds a 1.
-    """
-
-    sizes: Floats
-    counts: Floats
-    between: Floats
-    within: Floats
-    regressors: int
-    rows: Floats
-    rank: Floats
-    dropped: Floats
-
-    def take(self, trials: NDArray[np.intp]) -> SizeSums:
-        """Return the sums of chosen trials, in the order given."""
-        sizes = self.sizes if self.sizes.shape[1] == 1 else self.sizes[:, trials]
-        return SizeSums(
-            sizes,
-            self.counts[:, trials],
-            self.between[:, :, trials],
-            self.within[:, trials],
-            self.regressors,
-            self.rows[trials],
-            self.rank[trials],
-            self.dropped[:, trials],
-        )
-
-    def weighted(self, weights: Floats) -> Floats:
-        """Sum of ``between`` over slots with weights (slots, trials): full matrices (q, q, trials)."""
-        return unpack(np.einsum("skr,sr->kr", self.between, weights), self.regressors + 1)
-
-    def products(self, gamma: Floats) -> Floats:
-        """M(gamma) for every trial (q, q, trials); ``gamma`` (trials,)."""
-        a = self.sizes / (1.0 + self.sizes * gamma)
-        packed = self.within + np.einsum("skr,sr->kr", self.between, np.broadcast_to(a, self.counts.shape))
-        return unpack(packed, self.regressors + 1)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The criterion f at one gamma per trial with two derivatives, and what they are made of.
-
-    ``inverse`` is C^-1 (p, p, trials), ``coefficients`` (p, trials), ``rss`` q, ``rss1`` and ``rss2`` its derivatives,
-    ``first`` and ``second`` the X blocks of dM/dgamma and d2M/dgamma2, ``log_sizes`` sum log(1 + n gamma).
-    """
-
-    value: Floats
-    slope: Floats
-    curvature: Floats
-    inverse: Floats
-    coefficients: Floats
-    rss: Floats
-    rss1: Floats
-    rss2: Floats
-    first: Floats
-    log_determinant: Floats
-    trace1: Floats
-    trace2: Floats
-    squares: Floats
 
 
 @dataclass(frozen=True)
@@ -135,54 +48,6 @@ class Fit:
     def information(self) -> Information:
         """Expected information of the two variances at the fit."""
         return expected_information(self)
-
-
-def evaluate(sums: SizeSums, gamma: Floats, nu: Floats, reml: bool) -> Evaluation:
-    """Evaluate f, f' and f'' at ``gamma`` (trials,); formulas in the head of the file, q = v'Mv, v = (-beta, 1)."""
-    p = sums.regressors
-    shrink = 1.0 / (1.0 + sums.sizes * gamma)
-    a = np.broadcast_to(sums.sizes * shrink, sums.counts.shape)
-    matrix = unpack(sums.within + np.einsum("skr,sr->kr", sums.between, a), p + 1)
-    first, second = -sums.weighted(a**2), 2.0 * sums.weighted(a**3)
-    inverse, coefficients, rest, log_determinant = sweep(matrix, p)
-    beta, rss = coefficients[:, 0], rest[0, 0]
-    v = np.concatenate([-beta, np.ones((1, beta.shape[1]))])
-    moved = apply(first, v)
-    rss1 = np.einsum("ir,ir->r", v, moved)
-    rss2 = quadratic(v, second) - 2.0 * quadratic(moved[:p], inverse)
-    change = multiply(inverse, first[:p, :p])
-    trace1 = np.einsum("iir->r", change)
-    trace2 = trace_product(inverse, second[:p, :p]) - trace_product(change, change)
-    ones, squares = (sums.counts * a).sum(axis=0), (sums.counts * a**2).sum(axis=0)
-    logs = -(sums.counts * np.log(shrink)).sum(axis=0)
-    value = 0.5 * (nu * np.log(rss) + logs + (log_determinant if reml else 0.0))
-    slope = 0.5 * (nu * rss1 / rss + ones + (trace1 if reml else 0.0))
-    curvature = 0.5 * (nu * (rss2 / rss - (rss1 / rss) ** 2) - squares + (trace2 if reml else 0.0))
-    return Evaluation(
-        value, slope, curvature, inverse, beta, rss, rss1, rss2, first[:p, :p], log_determinant, trace1, trace2, squares
-    )
-
-
-def profile(sums: SizeSums, grid: Floats, nu: Floats, reml: bool) -> Floats:
-    """F on a grid of gamma common to all trials: (points, trials)."""
-    rss, logs, log_determinant = grid_parts(sums, grid)
-    return np.asarray(0.5 * (nu * np.log(rss) + logs + (log_determinant if reml else 0.0)))
-
-
-def grid_parts(sums: SizeSums, grid: Floats) -> tuple[Floats, Floats, Floats]:
-    """q, sum log(1 + n gamma) and log|C| on a grid of gamma common to all trials: each (points, trials)."""
-    p, trials = sums.regressors, len(sums.rows)
-    shrink = 1.0 / (1.0 + sums.sizes[None] * grid[:, None, None])
-    a = sums.sizes[None] * shrink
-    slots, packed = sums.between.shape[:2]
-    if sums.sizes.shape[1] == 1:
-        flat = a[:, :, 0] @ sums.between.reshape(slots, packed * trials)
-        total = flat.reshape(len(grid), packed, trials) + sums.within
-    else:
-        total = np.einsum("gsr,skr->gkr", a, sums.between) + sums.within
-    pivots, rest = eliminate(unpack(total.transpose(1, 0, 2), p + 1), p)
-    logs = -np.einsum("sr,gsr->gr", sums.counts, np.broadcast_to(np.log(shrink), (len(grid), *sums.counts.shape)))
-    return rest[0, 0], logs, np.log(pivots).sum(axis=0)
 
 
 def fit(sums: SizeSums, reml: bool = True) -> Fit:

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from simtrial.flags import CAUSES
 from simtrial.performance import performance
 
 COLUMNS = (
@@ -102,6 +103,23 @@ def published_table(rows: pl.DataFrame, published: Sequence[Mapping[str, Any]], 
     headings = [*_cell_heading(labels), "method", "published", "simulated median", "central 95%",
                 "published half-width", "simulated median", "central 95%", "difference"]  # fmt: skip
     show("Published and simulated estimates and CI half-widths", headings, lines, 1 + _many(labels))
+
+
+def analyses_table(frame: pl.DataFrame) -> None:
+    """Print analyses of data sets, and what their flags mean."""
+    rows = []
+    for row in frame.iter_rows(named=True):
+        digits = [(row[n], d) for n, d in (("estimate", 4), ("std_error", 4), ("df", 1), ("p_value", 4))]
+        interval = f"{number(row['ci_lower'], 3)} to {number(row['ci_upper'], 3)}"
+        named = [row[n] for n in ("trial_id", "method", "term", "status")]
+        used = [str(row["n_used"]), str(row["clusters_used"])]
+        rows.append([*named, row["flags"].replace(";", " "), *(number(v, d) for v, d in digits), interval, *used])
+    headings = ["trial", "method", "term", "status", "flags", "estimate", "SE", "df", "p", "interval"]
+    headings += ["people", "practices"]
+    show("Analyses", headings, rows, 5)
+    seen = sorted({name for row in frame["flags"] for name in row.split(";") if name})
+    for name in seen:
+        print(f"{name}: {CAUSES[name]}")
 
 
 def _middle(values: pl.Series) -> tuple[str, str]:

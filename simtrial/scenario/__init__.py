@@ -13,8 +13,9 @@ from typing import Any
 from simtrial.errors import ScenarioError, unknown
 from simtrial.estimators import Method
 from simtrial.scenario.cells import Cell, expand, set_path
+from simtrial.scenario.methods import build_methods
 from simtrial.scenario.problems import Path, Problem, find_lines, key_name
-from simtrial.scenario.schema import Raw, Scenario, build, build_methods
+from simtrial.scenario.schema import Raw, Scenario, build
 
 __all__ = ["Cell", "Scenario", "builtin_names", "load", "load_methods", "rebuild"]
 

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from simtrial.errors import SimtrialError, unknown
+from simtrial.errors import unknown
 from simtrial.estimands import Estimand
-from simtrial.estimators import Method, inherit, kinds, method_class
-from simtrial.expressions import ExpressionError, check
+from simtrial.estimators import Method
+from simtrial.expressions import ExpressionError
 from simtrial.generate import REQUIRED, STAGES, Mechanism, Step, Variable, steps, variables
-from simtrial.scenario.problems import Path, Problem, from_pydantic
+from simtrial.scenario.methods import build_methods, check_expression, validated
+from simtrial.scenario.problems import Path, Problem
 
 Raw = dict[str, Any]
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -108,11 +109,11 @@ def build(raw: Raw) -> tuple[Scenario | None, list[Problem]]:
         The scenario is None when anything is wrong.
     """
     problems = [Problem((k,), unknown("table", k, KNOWN)) for k in raw if k not in KNOWN]
-    head, found = _model(Head, {k: raw[k] for k in ("schema", "name", "title") if k in raw}, ())
+    head, found = validated(Head, {k: raw[k] for k in ("schema", "name", "title") if k in raw}, ())
     problems += found
     parts: dict[str, Any] = {}
     for key, model in TABLES.items():
-        parts[key], found = _model(model, raw.get(key, {}), (key,))
+        parts[key], found = validated(model, raw.get(key, {}), (key,))
         problems += found
     for key, row_model in LISTS.items():
         parts[key], found = _models(row_model, raw.get(key, []), key)
@@ -133,17 +134,10 @@ def _columns(mechanism: Mechanism) -> dict[str, Variable]:
     return {name: v for name, v in variables(mechanism).items() if not v.latent}
 
 
-def _model(model: type[BaseModel], data: Any, path: Path) -> tuple[Any, list[Problem]]:
-    try:
-        return model.model_validate(data), []
-    except ValidationError as error:
-        return None, from_pydantic(error, model, path)
-
-
 def _models(model: type[BaseModel], rows: Any, key: str) -> tuple[list[Any], list[Problem]]:
     if not isinstance(rows, list):
         return [], [Problem((key,), f"{key} must be written as [[{key}]], one table each")]
-    pairs = [_model(model, row, (key, at)) for at, row in enumerate(rows)]
+    pairs = [validated(model, row, (key, at)) for at, row in enumerate(rows)]
     return [made for made, _ in pairs], [p for _, found in pairs for p in found]
 
 
@@ -158,7 +152,7 @@ def build_mechanism(raw: Any) -> tuple[dict[str, Step], list[Problem]]:
             names = [f"mechanism.{name}" for name in STAGES]
             problems.append(Problem(path, unknown("table", f"mechanism.{stage}", names)))
             continue
-        step, wrong = _model(known[stage], data, path)
+        step, wrong = validated(known[stage], data, path)
         problems += wrong
         if step is not None:
             found[stage] = step
@@ -215,92 +209,10 @@ def _stage_checks(stage: str, step: Any, available: Mapping[str, Variable]) -> l
             for name in step.region_effects
             if "region" in available and name not in available["region"].categories
         ]
-        if step.effect_among is not None:
-            wrong += _expression(step.effect_among, available, (*path, "effect_among"))
+        if step.effect_among:
+            wrong += check_expression(step.effect_among, available, (*path, "effect_among"))
         return wrong
     return []
-
-
-def _expression(text: str, available: Mapping[str, Variable], path: Path) -> list[Problem]:
-    try:
-        check(text, {name: v.categories for name, v in available.items() if not v.latent})
-    except ExpressionError as error:
-        return [Problem(path, str(error))]
-    return []
-
-
-def build_methods(
-    rows: Any, factors: list[str], columns: Mapping[str, Variable] | None
-) -> tuple[list[Method], list[Problem]]:
-    """Build every method; ``columns`` known in advance (a scenario's) are checked against what the methods read."""
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        return [], [Problem(("methods",), "methods must be written as [[methods]], one table each")]
-    methods: list[Method] = []
-    problems: list[Problem] = []
-    for at, row in enumerate(rows):
-        method, found = build_method(_with_adjust(row, factors, columns), ("methods", at))
-        problems += found
-        if method is not None:
-            methods.append(method)
-            if columns is not None:
-                problems += _method_columns(method, columns, ("methods", at))
-    names = [m.name for m in methods]
-    for name in sorted({n for n in names if names.count(n) > 1}):
-        problems.append(
-            Problem(("methods", len(names) - 1 - names[::-1].index(name), "name"), f"two methods are named '{name}'")
-        )
-    return methods, problems
-
-
-def _with_adjust(row: Raw, factors: list[str], columns: Mapping[str, Variable] | None) -> Raw:
-    """Fill in the covariates of a method that names none: baseline of its response and the allocation factors."""
-    if "adjust" in row:
-        return row
-    baseline = f"{row.get('response', 'mansa')}_baseline"
-    known = columns is None or baseline in columns
-    return {**row, "adjust": [*([baseline] if known else []), *factors]}
-
-
-def build_method(row: Raw, path: Path) -> tuple[Method | None, list[Problem]]:
-    """Build one method, the analysis inside it first."""
-    if "kind" not in row:
-        return None, [Problem(path, f"missing key 'kind' (one of {', '.join(kinds())})")]
-    try:
-        model = method_class(str(row["kind"]))
-    except SimtrialError as error:
-        return None, [Problem((*path, "kind"), str(error))]
-    row = inherit(row)
-    if "analysis" in model.model_fields and isinstance(row.get("analysis"), dict):
-        inner, found = build_method(row["analysis"], (*path, "analysis"))
-        if inner is None:
-            return None, found
-        row = {**row, "analysis": inner}
-    made, problems = _model(model, row, path)
-    if made is not None:
-        for text in made.expressions():
-            try:
-                check_syntax(text)
-            except ExpressionError as error:
-                problems.append(Problem(path, str(error)))
-    return (None if problems else made), problems
-
-
-def check_syntax(text: str) -> None:
-    """Parse an expression; raises `ExpressionError`."""
-    from simtrial.expressions import parse
-
-    parse(text)
-
-
-def _method_columns(method: Method, columns: Mapping[str, Variable], path: Path) -> list[Problem]:
-    problems = [
-        Problem(path, f"method '{method.name}': {unknown('column', name, columns)}")
-        for name in sorted(method.reads() - set(columns))
-    ]
-    if not problems:
-        for text in method.expressions():
-            problems += _expression(text, columns, path)
-    return problems
 
 
 def _cross_checks(scenario: Scenario) -> list[Problem]:
@@ -315,7 +227,7 @@ def _cross_checks(scenario: Scenario) -> list[Problem]:
                 Problem(("estimands", at, "response"), f"no outcome '{estimand.response}' in [mechanism.outcomes]")
             )
         if estimand.received is not None:
-            problems += _expression(estimand.received, columns, ("estimands", at, "received"))
+            problems += check_expression(estimand.received, columns, ("estimands", at, "received"))
     for at, method in enumerate(scenario.methods):
         for name in targets(method, scenario):
             if name not in estimands:

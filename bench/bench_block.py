@@ -1,0 +1,48 @@
+"""Cost of a block of 250 PARTNERS-like trials: drawing it, reducing it, and each method on shared moments."""
+
+import pytest
+
+from simtrial.estimators import kinds
+from simtrial.generate import simulate
+from simtrial.moments import moments
+from simtrial.scenario import load
+from simtrial.seeding import stream
+
+FULL = ["mansa_baseline", "region", "practice_size"]
+METHODS = {
+    "lmm, between-within": {"kind": "lmm"},
+    "lmm, kenward-roger": {"kind": "lmm", "df": "kenward-roger"},
+    "ols, CR2": {"kind": "ols"},
+    "iv, CR2": {"kind": "iv", "received": "sessions >= 6"},
+    "mi, 20 mixed models": {"kind": "mi", "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
+}
+
+
+@pytest.fixture(scope="module")
+def scenario():
+    return load("partners")[0]
+
+
+@pytest.fixture(scope="module")
+def observed(scenario):
+    return simulate(scenario.mechanism, 250, 1, "", 0).observed()
+
+
+def test_simulate(benchmark, scenario):
+    benchmark.extra_info["trials"] = 250
+    batch = benchmark(simulate, scenario.mechanism, 250, 1, "", 0)
+    assert batch.index.trials == 250
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_method(benchmark, observed, name):
+    """A method from observed data: nothing is shared between rounds."""
+    options = METHODS[name]
+    method = kinds()[options["kind"]].model_validate({"name": name, "adjust": FULL, **options})
+    benchmark.extra_info["trials"] = 250
+
+    def analyse():
+        return method.fit(observed, moments(observed, method.spec()), stream(1, "", 0, name))
+
+    estimates = benchmark(analyse)
+    assert not estimates.failed.any()

@@ -1,0 +1,162 @@
+"""What must not matter to an estimator, and what must scale with the data: one suite over every registered method."""
+
+import copy
+
+import numpy as np
+import pytest
+
+from reference import method
+from simtrial.analyse import analyse
+from simtrial.estimators import kinds
+from trials import batch, fit, ragged
+
+ADJUST = {"adjust": ["mansa_baseline", "age", "size", "list_size"]}
+LMM = {"kind": "lmm", "df": "kenward-roger"}
+METHODS = {
+    "lmm": ("lmm", ADJUST),
+    "lmm satterthwaite": ("lmm", {**ADJUST, "df": "satterthwaite-observed"}),
+    "lmm kenward-roger": ("lmm", {**ADJUST, "df": "kenward-roger"}),
+    "lmm ml": ("lmm", {**ADJUST, "df": "normal", "estimation": "ml"}),
+    **{f"ols {se}": ("ols", {**ADJUST, "se": se}) for se in ("CR2", "CR0", "CR1", "CR1S", "CR3", "HC1", "classical")},
+    "iv": ("iv", {**ADJUST, "received": "received == 1"}),
+    "iv anderson-rubin": ("iv", {**ADJUST, "received": "received == 1", "ci": "anderson-rubin"}),
+    "per-protocol": ("per-protocol", {"keep": "age >= 30", "analysis": {**LMM, **ADJUST}}),
+    "mi": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3}),
+}
+EXACT = [name for name, (kind, _) in METHODS.items() if kind != "mi"]  # the same draws meet other people otherwise
+SEEDS = (11, 12, 13)
+# Sums of some fifty rows in another order or scale, then a Newton step from elsewhere: see test_identities.
+ROUNDING = 1e-10
+NUMBERS = ("estimate", "std_error", "df", "ci_lower", "ci_upper", "p_value")
+
+
+def trial(seed):
+    """Return a trial in which some outcomes are missing."""
+    data = ragged(seed, practices=14)
+    gone = np.random.default_rng(seed).random(len(data["arm"])) < 0.15
+    return {**data, "mansa_followup": np.where(gone, np.nan, data["mansa_followup"])}
+
+
+def analysed(data, name, every_term=False):
+    kind, options = METHODS[name]
+    return fit(batch(data), method(kind, **options), every_term)
+
+
+def same(left, right, sign=1.0, scale=1.0):
+    """Assert that all numbers agree, those of the left in units of ``scale`` and mirrored where ``sign`` is -1."""
+    assert not left.failed.any()
+    close = {"rel": ROUNDING, "abs": ROUNDING}
+    assert left.estimate / scale == pytest.approx(sign * right.estimate, **close)
+    assert left.std_error / scale == pytest.approx(right.std_error, **close)
+    assert left.df == pytest.approx(right.df, **close)
+    assert left.p_value == pytest.approx(right.p_value, **close)
+    ends = np.sort(sign * np.stack([right.ci_lower, right.ci_upper]), axis=0)
+    assert np.stack([left.ci_lower, left.ci_upper]) / scale == pytest.approx(ends, **close)
+    assert left.flags.tolist() == right.flags.tolist()
+
+
+def test_every_registered_method_takes_this_suite():
+    assert {kind for kind, _ in METHODS.values()} == set(kinds())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", METHODS)
+def test_shifting_the_outcome_changes_nothing(name, seed):
+    data = trial(seed)
+    same(analysed({**data, "mansa_followup": data["mansa_followup"] - 37.0}, name), analysed(data, name))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", METHODS)
+def test_the_estimate_is_in_units_of_the_outcome(name, seed):
+    data = trial(seed)
+    same(analysed({**data, "mansa_followup": 250.0 * data["mansa_followup"]}, name), analysed(data, name), scale=250.0)
+
+
+@pytest.mark.parametrize("name", [name for name in EXACT if not name.startswith("iv")])
+def test_swapping_the_arms_flips_the_sign(name):
+    data = trial(SEEDS[0])
+    same(analysed({**data, "arm": 1 - data["arm"]}, name), analysed(data, name), sign=-1.0)
+
+
+@pytest.mark.parametrize("name", [name for name in EXACT if name.startswith("iv")])
+def test_swapping_receipt_flips_the_sign_and_swapping_the_instrument_does_not(name):
+    data = trial(SEEDS[0])
+    same(analysed({**data, "received": 1 - data["received"]}, name), analysed(data, name), sign=-1.0)
+    same(analysed({**data, "arm": 1 - data["arm"]}, name), analysed(data, name))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", EXACT)
+def test_the_order_of_people_and_of_practices_does_not_matter(name, seed):
+    data, rng = trial(seed), np.random.default_rng(seed)
+    shuffled = rng.permutation(len(data["arm"]))
+    renamed = rng.permutation(14)[data["practice"]]
+    moved = {column: values[shuffled] for column, values in {**data, "practice": renamed}.items()}
+    same(analysed(moved, name), analysed(data, name))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_units_and_origin_of_covariates_do_not_matter(name):
+    data = trial(SEEDS[1])
+    moved = {**data, "mansa_baseline": 3.7 * data["mansa_baseline"] - 100, "list_size": 1e-3 * data["list_size"] + 5}
+    if name == "per-protocol":
+        same(analysed(moved, name), analysed(data, name))
+    else:
+        same(analysed({**moved, "age": 12 * data["age"]}, name), analysed(data, name))
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_any_basis_of_the_covariates_gives_the_same_arm_row(name):
+    data = trial(SEEDS[1])
+    mixed = {
+        **data,
+        "mansa_baseline": data["mansa_baseline"] + 0.05 * data["age"],
+        "list_size": data["list_size"] - 2 * (data["size"] == "large"),
+        "size": np.where(data["size"] == "large", "a larger one", "small"),  # the reference category changes
+    }
+    same(analysed(mixed, name), analysed(data, name))
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_a_batch_is_the_loop_over_its_trials(name):
+    data = [trial(seed) for seed in range(20, 28)]
+    stacked = {column: np.concatenate([one[column] for one in data]) for column in data[0]}
+    stacked["trial"] = np.repeat(np.arange(len(data)), [len(one["arm"]) for one in data])
+    together = analysed(stacked, name, every_term=True)
+    alone = [analysed(one, name, every_term=True) for one in data]
+    for number in (*NUMBERS, "failed", "flags", "n_used", "clusters_used"):
+        loop = np.concatenate([getattr(one, number) for one in alone], axis=-1)
+        assert getattr(together, number) == pytest.approx(loop, rel=1e-12, abs=1e-12), number
+    for extra, values in together.extras.items():
+        assert values == pytest.approx(np.concatenate([one.extras[extra] for one in alone]), rel=1e-12, abs=1e-12), extra
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_trial_has_the_same_rows_whatever_is_analysed_beside_it(name):
+    data = [trial(seed) for seed in range(30, 34)]
+    stacked = {column: np.concatenate([one[column] for one in data]) for column in data[0]}
+    stacked["trial"] = np.repeat(np.arange(len(data)), [len(one["arm"]) for one in data])
+    kind, options = METHODS[name]
+    chosen = [method(kind, **options), method("ols", name="another")]
+    ids = [f"trial {at}" for at in range(len(data))]
+    together = analyse(ids, batch(stacked), chosen)
+    for at, one in enumerate(data):
+        alone = analyse([ids[at]], batch(one), chosen[:1])
+        rows = together.filter((together["trial_id"] == ids[at]) & (together["method"] == "method"))
+        for number in NUMBERS:
+            assert rows[number][0] == pytest.approx(alone[number][0], rel=1e-12), number
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_data_are_left_as_they_were(name):
+    observed = batch(trial(SEEDS[2]))
+    assert not any(column.values.flags.writeable for column in observed.columns.values())
+    before = copy.deepcopy(observed)
+    kind, options = METHODS[name]
+    fit(observed, method(kind, **options), every_term=True)  # writing to an array would raise
+    assert observed.columns.keys() == before.columns.keys()
+    for column, kept in before.columns.items():
+        assert observed.columns[column].values.tobytes() == kept.values.tobytes()
+    for rows in ("practice_trial", "participant_practice"):
+        assert np.array_equal(getattr(observed.index, rows), getattr(before.index, rows))
