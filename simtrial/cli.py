@@ -86,7 +86,7 @@ def list_(form: str) -> None:
     from simtrial.estimands import MEANINGS
     from simtrial.estimators import kinds
     from simtrial.flags import CAUSES
-    from simtrial.performance import MEASURES
+    from simtrial.performance import MEASURES, PAIRED
     from simtrial.report.tables import emit, show
     from simtrial.scenario import builtin_names, load
 
@@ -96,7 +96,7 @@ def list_(form: str) -> None:
     rows = [("scenario", name, load(name)[0].title) for name in builtin_names()]
     rows += [("method", name, first_line(kind)) for name, kind in kinds().items()]
     rows += [("estimand", name, meaning) for name, meaning in MEANINGS.items()]
-    rows += [("measure", name, first_line(measure)) for name, measure in MEASURES.items()]
+    rows += [("measure", name, first_line(measure)) for name, measure in {**MEASURES, **PAIRED}.items()]
     rows += [("flag", name, cause) for name, cause in CAUSES.items()]
     if form == "table":
         show("What there is", ["what", "name", "meaning"], rows, 3)
@@ -277,29 +277,75 @@ def _cores() -> int:
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--partial", is_flag=True, help="Summarise what there is of an unfinished run.")
+@click.option(
+    "--mcse", type=click.Choice(["robust", "jackknife", "normal"]), help="Form of Monte Carlo standard errors."
+)
+@click.option("--reference", metavar="METHOD", help="Compare the others with this method, trial by trial.")
+@click.option("--common", is_flag=True, help="Only replicates in which every method has an estimate.")
+@click.option("--true", "true", metavar="NUMBER|COLUMN", help="FILE: the true value.")
+@click.option("--by", "by", multiple=True, metavar="COLUMN", help="FILE: a factor that makes cells.")
+@click.option(
+    "--map", "maps", multiple=True, metavar="NAME=YOURS", help="FILE: your name of a column, e.g. estimate=b."
+)
+@click.option("--df", type=float, help="FILE: degrees of freedom where no column has them.")
+@click.option("--level", type=click.FloatRange(0.5, 1, min_open=True, max_open=True), default=0.95, show_default=True,
+              help="FILE: level of intervals and tests.")  # fmt: skip
 @FORMAT
-def summarise(run: Path, partial: bool, form: str) -> None:
-    """Print the performance of a run again.
+def summarise(
+    run: Path, partial: bool, mcse: str | None, reference: str | None, common: bool, true: str | None,
+    by: tuple[str, ...], maps: tuple[str, ...], df: float | None, level: float, form: str,
+) -> None:  # fmt: skip
+    """Print the performance of a run, or of a FILE of results made elsewhere (CSV, Parquet, .dta).
 
-    Example: simtrial summarise runs/partners --format csv
+    A file has one row per replicate and method (rsimsum's, siman's or our column names are known), or one per replicate
+    with columns such as b_1, se_b_1 (simsum) or est1, se1 (siman).
+
+    Example: simtrial summarise estimates.csv --true 0.5 --by dgm --reference lmm
     """
-    _summarise(run, form, partial)
+    if run.is_dir() or not run.suffix:
+        _summarise(run, form, partial, mcse, reference, common)
+        return
+    import polars as pl
+
+    from simtrial.imported import Reading, read_results
+    from simtrial.performance import Options, performance
+    from simtrial.report import tables
+
+    renamed = dict(_pair(text, "--map") for text in maps)
+    rows, cells = read_results(run, Reading(renamed, by, true, df, level))
+    methods = rows["method"].unique(maintain_order=True).to_list()
+    alphas = dict.fromkeys(methods, 1 - level)
+    chosen = Options(form=mcse or "robust", reference=_known(reference, methods), alphas=alphas, common=common)  # type: ignore[arg-type]
+    frame = performance(rows, cells.filter(pl.col("true_value").is_not_null()), chosen)
+    tables.print_performance(frame, cells, form)
 
 
-def _summarise(folder: Path, form: str, partial: bool) -> None:
+def _known(name: str | None, methods: list[str]) -> str | None:
+    from simtrial.errors import unknown
+
+    if name is not None and name not in methods:
+        raise SimtrialError(f"--reference: {unknown('method', name, methods)}")
+    return name
+
+
+def _summarise(
+    folder: Path, form: str, partial: bool, mcse: str | None = None, reference: str | None = None, common: bool = False
+) -> None:
+    from dataclasses import replace
+
     from simtrial.report import tables
     from simtrial.results import parquet_bytes, write_bytes
     from simtrial.store import read_rows
 
     rows, cells, run = read_rows(folder, partial)
-    frame = tables.summary(rows, cells, run)
-    write_bytes(folder / "performance.parquet", parquet_bytes(frame, {}))
-    if form != "table":
-        tables.emit(tables.with_factors(frame, cells), form)
-        return
-    labels = tables.cell_labels(cells)
-    tables.failures(frame, labels)
-    tables.performance_table(frame, cells, labels)
+    asked = tables.options_of(run)
+    methods = [m["name"] for m in run["scenario"]["methods"]]
+    compared = _known(reference, methods) or asked.reference
+    chosen = replace(asked, form=mcse or asked.form, reference=compared, common=common)  # type: ignore[arg-type]
+    frame = tables.summary(rows, cells, chosen)
+    if chosen == asked:
+        write_bytes(folder / "performance.parquet", parquet_bytes(frame, {}))
+    tables.print_performance(frame, cells, form)
     published: list[dict[str, Any]] = run["scenario"].get("published", [])
-    if published:
-        tables.published_table(rows, published, labels)
+    if published and form == "table":
+        tables.published_table(rows, published, tables.cell_labels(cells))

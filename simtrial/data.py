@@ -96,11 +96,11 @@ def _one_file(file: Path, wanted: Sequence[str], renamed: Mapping[str, str]) -> 
     frame = read_frame(file)
     for ours, theirs in renamed.items():
         if theirs not in frame.columns:
-            raise DataError(f"{file}: --map {ours}={theirs}: no column '{theirs}'{_hint(theirs, frame.columns)}")
+            raise DataError(f"{file}: --map {ours}={theirs}: no column '{theirs}'{hint(theirs, frame.columns)}")
     frame = frame.rename({theirs: ours for ours, theirs in renamed.items() if theirs != ours}, strict=False)
     missing = [name for name in wanted if name not in frame.columns]
     if missing:
-        told = "; ".join(f"no column '{name}'{_hint(name, frame.columns)}" for name in missing)
+        told = "; ".join(f"no column '{name}'{hint(name, frame.columns)}" for name in missing)
         raise DataError(f"{file}: {told}; columns there: {', '.join(frame.columns)}; rename with --map name=yours")
     trial = pl.col("trial_id") if "trial_id" in frame.columns else pl.lit(file.stem).alias("trial_id")
     where = pl.int_range(2, pl.len() + 2).alias("line")
@@ -112,7 +112,8 @@ def _one_file(file: Path, wanted: Sequence[str], renamed: Mapping[str, str]) -> 
     return frame
 
 
-def _hint(name: str, columns: Sequence[str]) -> str:
+def hint(name: str, columns: Sequence[str]) -> str:
+    """Which column was probably meant, as the end of a message."""
     close = nearest(name, columns)
     return f" (did you mean '{close}'?)" if close else ""
 

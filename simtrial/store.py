@@ -30,9 +30,13 @@ def versions() -> dict[str, str]:
     return {"simtrial": simtrial.__version__, "python": platform.python_version(), **found}
 
 
+READING = ("title", "aims", "performance", "published", "expect")
+"""Tables that say how rows are read, not what is in them: they may change in a directory that has rows."""
+
+
 def digest(raw: dict[str, Any]) -> str:
-    """Identity of a resolved scenario: everything but how many replicates are asked for."""
-    kept = {k: v for k, v in raw.items() if k != "run"}
+    """Identity of what a scenario simulates and analyses, however many replicates and however it is read."""
+    kept = {k: v for k, v in raw.items() if k != "run" and k not in READING}
     kept["run"] = {k: v for k, v in raw.get("run", {}).items() if k != "replicates"}
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -46,7 +50,8 @@ def provenance(scenario: Scenario) -> str:
 def open_run(folder: Path, scenario: Scenario, command: str) -> None:
     """Make a run directory, or check that an existing one belongs to the same scenario and seed.
 
-    Only the number of replicates asked for may grow; it is the one thing in run.json that is ever replaced.
+    The number of replicates asked for may grow, and tables that say how rows are read may change; nothing else in
+    run.json is ever replaced.
 
     Raises
     ------
@@ -84,17 +89,18 @@ def open_run(folder: Path, scenario: Scenario, command: str) -> None:
             f"{folder}: made by simtrial {held['versions']['simtrial']}, this is {simtrial.__version__}; "
             "choose another directory with -o"
         )
-    if scenario.run.replicates > held["replicates"]:
-        held["replicates"] = scenario.run.replicates
-        held["scenario"]["run"]["replicates"] = scenario.run.replicates
-        write_json(file, held)
+    replicates = max(scenario.run.replicates, held["replicates"])
+    now = {**raw, "run": {**raw["run"], "replicates": replicates}}
+    if now != held["scenario"]:
+        write_json(file, {**held, "scenario": now, "replicates": replicates})
 
 
 def _difference(a: Any, b: Any, path: str = "") -> str:
     """First place where two resolved files differ."""
     if isinstance(a, dict) and isinstance(b, dict):
         for key in dict.fromkeys([*a, *b]):
-            if (path, key) != ("run.", "replicates") and a.get(key) != b.get(key):
+            reading = (path, key) == ("run.", "replicates") or (path == "" and key in READING)
+            if not reading and a.get(key) != b.get(key):
                 return _difference(a.get(key), b.get(key), f"{path}{key}.")
     if isinstance(a, list) and isinstance(b, list):
         if len(a) != len(b):

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from simtrial.flags import CAUSES
-from simtrial.performance import performance
+from simtrial.performance import PAIRED, Options, performance
 
 COLUMNS = (
     ("bias", "bias", 4),
@@ -24,6 +24,15 @@ COLUMNS = (
     ("median_width", "median width", 3),
 )
 """Measures of the printed table, their headings and decimals."""
+
+PAIRED_COLUMNS = (
+    ("bias_difference", "bias", 4),
+    ("relative_precision", "precision gain %", 1),
+    ("coverage_difference", "coverage", 4),
+    ("rejection_difference", "rejected", 4),
+    ("width_difference", "mean width", 4),
+)
+"""Paired measures of the printed table."""
 
 
 def number(value: float | None, digits: int) -> str:
@@ -83,6 +92,20 @@ def performance_table(frame: pl.DataFrame, truths: pl.DataFrame, labels: Mapping
     headings = [title for name, title, _ in COLUMNS if name in present]
     title = "Performance (Monte Carlo standard error)"
     show(title, [*_cell_heading(labels), "method", "estimand", "true value", *headings], rows, 2 + _many(labels))
+
+
+def paired_table(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:
+    """Print differences from the reference method, trial by trial."""
+    rows = []
+    for (cell, method, estimand), group in frame.group_by("cell", "method", "estimand", maintain_order=True):
+        found = {m: (v, e) for m, v, e in group.select("measure", "value", "mcse").iter_rows()}
+        shown = [with_mcse(*found[name], digits) for name, _, digits in PAIRED_COLUMNS if name in found]
+        if shown:
+            rows.append([*_label(str(cell), labels), str(method), str(estimand), *shown])
+    present = set(frame["measure"])
+    headings = [title for name, title, _ in PAIRED_COLUMNS if name in present]
+    title = "Difference from the reference method on the same trials (Monte Carlo standard error)"
+    show(title, [*_cell_heading(labels), "method", "estimand", *headings], rows, 2 + _many(labels))
 
 
 def published_table(rows: pl.DataFrame, published: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> None:
@@ -158,15 +181,29 @@ def emit(frame: pl.DataFrame, form: str) -> None:
         sys.stdout.write(json.dumps({"schema": 1, "rows": frame.to_dicts()}, indent=1) + "\n")
 
 
-def summary(rows: pl.DataFrame, cells: pl.DataFrame, run: Mapping[str, Any]) -> pl.DataFrame:
-    """Performance of a run read back, in long form."""
+def options_of(run: Mapping[str, Any]) -> Options:
+    """What a run's scenario asks to be reported."""
     scenario = run["scenario"]
-    options = scenario.get("performance", {})
+    said = scenario.get("performance", {})
     alphas = {m["name"]: 1 - m["level"] for m in scenario.get("methods", []) if "level" in m}
-    truths = cells.filter(pl.col("estimand") != "")
-    return performance(
-        rows, truths, measures=options.get("measures", []), form=options.get("mcse", "robust"), alphas=alphas
-    )
+    return Options(said.get("measures", []), said.get("mcse", "robust"), said.get("reference") or None, alphas)
+
+
+def summary(rows: pl.DataFrame, cells: pl.DataFrame, options: Options) -> pl.DataFrame:
+    """Performance of a run read back, in long form."""
+    return performance(rows, cells.filter(pl.col("estimand") != ""), options)
+
+
+def print_performance(frame: pl.DataFrame, cells: pl.DataFrame, form: str) -> None:
+    """Print performance as tables, failures first, or in long form."""
+    if form != "table":
+        emit(with_factors(frame, cells), form)
+        return
+    labels = cell_labels(cells)
+    failures(frame, labels)
+    performance_table(frame, cells, labels)
+    if frame["measure"].is_in(list(PAIRED)).any():
+        paired_table(frame, labels)
 
 
 def with_factors(frame: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:

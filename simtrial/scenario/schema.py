@@ -35,7 +35,8 @@ class Performance(_Table):
     """What is reported of every method."""
 
     measures: list[str] = Field(default_factory=list, description="measures to report; left out: all")
-    mcse: Literal["robust", "normal"] = Field("robust", description="form of the Monte Carlo standard errors")
+    mcse: Literal["robust", "jackknife", "normal"] = Field("robust", description="form of Monte Carlo standard errors")
+    reference: str = Field("", description="method the others are compared with, trial by trial; empty: none")
 
 
 class Run(_Table):
@@ -235,11 +236,14 @@ def _cross_checks(scenario: Scenario) -> list[Problem]:
     for at, row in enumerate(scenario.published):
         if row.method not in methods:
             problems.append(Problem(("published", at, "method"), unknown("method", row.method, methods)))
-    from simtrial.performance import MEASURES
+    from simtrial.performance import MEASURES, PAIRED
 
     for at, name in enumerate(scenario.performance.measures):
-        if name not in MEASURES:
-            problems.append(Problem(("performance", "measures", at), unknown("measure", name, MEASURES)))
+        if name not in MEASURES and name not in PAIRED:
+            problems.append(Problem(("performance", "measures", at), unknown("measure", name, {**MEASURES, **PAIRED})))
+    reference = scenario.performance.reference
+    if reference and reference not in methods:
+        problems.append(Problem(("performance", "reference"), unknown("method", reference, methods)))
     return problems
 
 

@@ -1,0 +1,147 @@
+"""Performance measures: one function each, every one with its Monte Carlo standard error and its count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from inspect import isfunction
+from math import sqrt
+from types import ModuleType
+
+import numpy as np
+import polars as pl
+
+from simtrial.performance import measures, paired, robust
+from simtrial.performance.sample import NOTHING, Bools, Floats, Form, Sample, Value
+
+__all__ = ["MEASURES", "PAIRED", "Form", "Options", "Sample", "Value", "performance"]
+
+
+def _public(module: ModuleType) -> list[Callable[..., Value]]:
+    found = [f for n, f in vars(module).items() if isfunction(f) and f.__module__ == module.__name__ and n[0] != "_"]
+    return [f for f in found if f.__annotations__.get("return") == "Value"]
+
+
+MEASURES: dict[str, Callable[[Sample, Form], Value]] = {f.__name__: f for f in [*_public(measures), *_public(robust)]}
+"""Measures of one method by name."""
+
+PAIRED: dict[str, Callable[[Sample, Sample, Form], Value]] = {f.__name__: f for f in _public(paired)}
+"""Measures of a method against the reference method, by name."""
+
+SCHEMA = {
+    "cell": pl.String,
+    "method": pl.String,
+    "estimand": pl.String,
+    "measure": pl.String,
+    "value": pl.Float64,
+    "mcse": pl.Float64,
+    "n": pl.Int64,
+    "mc_lower": pl.Float64,
+    "mc_upper": pl.Float64,
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to report.
+
+    ``measures`` by name (empty: all); ``form`` of the Monte Carlo standard errors; ``reference`` method for paired
+    measures (none: no paired measures); ``alphas`` nominal type I error by method where it is not 0.05; ``common``:
+    only replicates in which every method of the estimand has an estimate.
+    """
+
+    measures: Sequence[str] = ()
+    form: Form = "robust"
+    reference: str | None = None
+    alphas: Mapping[str, float] = field(default_factory=dict)
+    common: bool = False
+
+
+def performance(rows: pl.DataFrame, truths: pl.DataFrame, options: Options | None = None) -> pl.DataFrame:
+    """Summarise rows into one line per cell, method, estimand and measure.
+
+    Parameters
+    ----------
+    rows
+        One per replicate, method and estimand, with columns cell, replicate, method, estimand, estimate, std_error,
+        ci_lower, ci_upper, p_value, status and flags.
+    truths
+        cell, estimand, true_value, true_value_mcse.
+
+    Returns
+    -------
+    frame
+        cell, method, estimand, measure, value, mcse, n, and the 95% Monte Carlo interval mc_lower, mc_upper; failures
+        and flags are measures ``failures`` and ``flag:NAME``.
+    """
+    chosen = options or Options()
+    known = {(r["cell"], r["estimand"]): (r["true_value"], r["true_value_mcse"]) for r in truths.iter_rows(named=True)}
+    lines: list[tuple[object, ...]] = []
+    for (cell, estimand), group in rows.group_by("cell", "estimand", maintain_order=True):
+        truth, mcse = known.get((cell, estimand), (None, None))
+        truth, mcse = NOTHING if truth is None else truth, mcse or 0.0
+        kept = _complete(group) if chosen.common else group
+        samples = {str(m): (_sample(g, truth, mcse, chosen, str(m)), g) for (m,), g in
+                   kept.group_by("method", maintain_order=True)}  # fmt: skip
+        for method, (sample, part) in samples.items():
+            found = [("failures", count(sample.failed)), *_flag_counts(part["flags"])]
+            found += _plain(sample, chosen)
+            found += _paired(method, samples, chosen)
+            lines += [(cell, method, estimand, name, v.value, v.mcse, v.n, *v.interval) for name, v in found]
+    frame = pl.DataFrame(lines, schema=SCHEMA, orient="row")
+    return frame.with_columns(pl.col(pl.Float64).fill_nan(None))
+
+
+def _plain(sample: Sample, options: Options) -> Iterator[tuple[str, Value]]:
+    for name in options.measures or MEASURES:
+        if name in MEASURES:
+            yield name, MEASURES[name](sample, options.form)
+
+
+def _paired(
+    method: str, samples: Mapping[str, tuple[Sample, pl.DataFrame]], options: Options
+) -> Iterator[tuple[str, Value]]:
+    """Measures against the reference, replicate by replicate."""
+    if options.reference is None or method == options.reference or options.reference not in samples:
+        return
+    (one, rows), (other, others) = samples[method], samples[options.reference]
+    a, b = rows["replicate"].to_numpy(), others["replicate"].to_numpy()
+    if not np.array_equal(a, b):
+        _, at, there = np.intersect1d(a, b, return_indices=True)
+        one, other = one.only(at), other.only(there)
+    for name in options.measures or PAIRED:
+        if name in PAIRED:
+            yield name, PAIRED[name](one, other, options.form)
+
+
+def _complete(group: pl.DataFrame) -> pl.DataFrame:
+    """Replicates in which every method has an estimate and a standard error."""
+    methods = group["method"].n_unique()
+    has = pl.col("estimate").is_not_null() & pl.col("std_error").is_not_null()
+    return group.filter(has.sum().over("replicate") == methods)
+
+
+def _sample(group: pl.DataFrame, truth: float, truth_mcse: float, options: Options, method: str) -> Sample:
+    """Take the arrays of one method's rows."""
+
+    def column(name: str) -> Floats:
+        return group[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+
+    failed = group["status"].to_numpy() == "failed"
+    e, s, low, high, p = (column(n) for n in ("estimate", "std_error", "ci_lower", "ci_upper", "p_value"))
+    return Sample(e, s, low, high, p, failed, truth, truth_mcse, options.alphas.get(method, 0.05))
+
+
+def count(which: Bools) -> Value:
+    """How many replicates something happened in; MCSE sqrt(n p (1 - p))."""
+    n = len(which)
+    if n == 0:
+        return Value(0.0, NOTHING, 0)
+    p = float(which.mean())
+    return Value(float(which.sum()), sqrt(n * p * (1 - p)), n)
+
+
+def _flag_counts(flags: pl.Series) -> Iterable[tuple[str, Value]]:
+    lists = flags.fill_null("").str.split(";")
+    names = sorted({name for row in lists.unique() for name in row if name})
+    return [(f"flag:{name}", count(lists.list.contains(name).to_numpy())) for name in names]

@@ -1,0 +1,261 @@
+"""Measures of one method: bias, precision, coverage, power.
+
+Notation of Morris, White and Crowther (2019, doi:10.1002/sim.8086): estimates e_i, true value theta, d_i = e_i - theta,
+standard errors s_i, V_i = s_i^2, S the SD of the estimates, n replicates that can be used for the measure.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+
+from simtrial.performance.sample import (
+    NOTHING,
+    Form,
+    Sample,
+    Value,
+    both_errors,
+    jackknife,
+    mean,
+    median,
+    nothing,
+    present,
+    share,
+    without_each,
+)
+
+
+def n_estimates(sample: Sample, form: Form) -> Value:
+    """Replicates with an estimate."""
+    return Value(float(np.sum(~np.isnan(sample.estimate))), NOTHING, len(sample.estimate))
+
+
+def n_std_errors(sample: Sample, form: Form) -> Value:
+    """Replicates with a standard error."""
+    return Value(float(np.sum(~np.isnan(sample.std_error))), NOTHING, len(sample.std_error))
+
+
+def mean_estimate(sample: Sample, form: Form) -> Value:
+    """Mean of the estimates; MCSE S/sqrt(n)."""
+    return mean(present(sample.estimate)[0])
+
+
+def median_estimate(sample: Sample, form: Form) -> Value:
+    """Median of the estimates; MCSE from order statistics."""
+    return median(present(sample.estimate)[0])
+
+
+def bias(sample: Sample, form: Form) -> Value:
+    """Mean of e - theta; MCSE S/sqrt(n), the error of the true value added in squares."""
+    return both_errors(mean(present(sample.estimate)[0] - sample.truth), sample.truth_mcse)
+
+
+def relative_bias(sample: Sample, form: Form) -> Value:
+    """Bias in percent of the absolute true value; undefined for a true value of 0."""
+    found = bias(sample, form)
+    return nothing(found.n) if sample.truth == 0 else found.scaled(100 / abs(sample.truth))
+
+
+def median_bias(sample: Sample, form: Form) -> Value:
+    """Median of e - theta; MCSE from order statistics."""
+    return both_errors(median(present(sample.estimate)[0] - sample.truth), sample.truth_mcse)
+
+
+def standardised_bias(sample: Sample, form: Form) -> Value:
+    """Bias in percent of the empirical SE; MCSE by the delta method with robust errors."""
+    (e,) = present(sample.estimate)
+    n, s = len(e), float(e.std(ddof=1)) if len(e) > 1 else 0.0
+    if s == 0:
+        return nothing(n)
+    b = float(e.mean()) - sample.truth
+    influence = (e - e.mean()) / s - b / (2 * s) * (((e - e.mean()) / s) ** 2 - 1)
+    error = float(np.hypot(influence.std(ddof=1) / sqrt(n), sample.truth_mcse / s))
+    return Value(100 * b / s, 100 * error, n)
+
+
+def empirical_se(sample: Sample, form: Form) -> Value:
+    """SD of the estimates S; MCSE normal S/sqrt(2(n-1)), robust by the fourth moment, or jackknife."""
+    (e,) = present(sample.estimate)
+    n = len(e)
+    if n < 3:
+        return nothing(n)
+    s = float(e.std(ddof=1))
+    if form == "jackknife":
+        return Value(s, jackknife(np.sqrt(without_each(e)[1])), n)
+    if form == "normal" or s == 0:
+        return Value(s, s / sqrt(2 * (n - 1)), n)
+    q = n / (n - 1) * (e - e.mean()) ** 2
+    return Value(s, sqrt(n / (n - 1)) * sqrt(float(((q - q.mean()) ** 2).sum())) / (n * 2 * s), n)
+
+
+def variance(sample: Sample, form: Form) -> Value:
+    """Variance of the estimates S^2; MCSE S^2 sqrt((k-1)/n), k the kurtosis, or normal S^2 sqrt(2/(n-1))."""
+    (e,) = present(sample.estimate)
+    n = len(e)
+    if n < 3:
+        return nothing(n)
+    s2 = float(e.var(ddof=1))
+    if form == "normal" or s2 == 0:
+        return Value(s2, s2 * sqrt(2 / (n - 1)), n)
+    kurtosis = float(((e - e.mean()) ** 4).mean()) / s2**2
+    return Value(s2, s2 * sqrt(max(kurtosis - 1, 0.0) / n), n)
+
+
+def model_se(sample: Sample, form: Form) -> Value:
+    """Root mean squared standard error sqrt(mean V); MCSE sqrt(var(V) / (4 n mean V))."""
+    (s,) = present(sample.std_error)
+    n = len(s)
+    if n < 2:
+        return nothing(n)
+    v = s**2
+    average = float(v.mean())
+    mcse = sqrt(float(v.var(ddof=1)) / (4 * n * average)) if average > 0 else NOTHING
+    return Value(sqrt(average), mcse, n)
+
+
+def relative_error_model_se(sample: Sample, form: Form) -> Value:
+    """100 (model SE / empirical SE - 1), over replicates with both; MCSE normal, or from V and (e - mean)^2."""
+    e, s = present(sample.estimate, sample.std_error)
+    n = len(e)
+    if n < 3 or e.std() == 0:
+        return nothing(n)
+    v, b = s**2, (e - e.mean()) ** 2
+    ratio = sqrt(float(v.mean()) / float(e.var(ddof=1)))
+    if form == "normal":
+        average = float(v.mean())
+        mcse = 100 * ratio * sqrt(float(v.var(ddof=1)) / (4 * n * average**2) + 1 / (2 * (n - 1)))
+    elif form == "jackknife":
+        mcse = 100 * jackknife(np.sqrt(without_each(v)[0] / without_each(e)[1]))
+    else:
+        r = float(v.sum() / b.sum())
+        mcse = 100 / (2 * ratio) * sqrt(float(((v - r * b) ** 2).sum())) / float(b.sum())
+    return Value(100 * (ratio - 1), mcse, n)
+
+
+def relative_bias_variance(sample: Sample, form: Form) -> Value:
+    """100 (mean V / S^2 - 1), bias of the variance estimator in percent; MCSE by the jackknife."""
+    e, s = present(sample.estimate, sample.std_error)
+    if len(e) < 3 or e.std() == 0:
+        return nothing(len(e))
+    ratio = float((s**2).mean() / e.var(ddof=1))
+    return Value(100 * (ratio - 1), 100 * jackknife(without_each(s**2)[0] / without_each(e)[1]), len(e))
+
+
+def relative_mse_variance(sample: Sample, form: Form) -> Value:
+    """MSE of V as an estimator of S^2, over S^4: ((mean V - S^2)^2 + var V) / S^4; MCSE by the jackknife."""
+    e, s = present(sample.estimate, sample.std_error)
+    if len(e) < 4 or e.std() == 0:
+        return nothing(len(e))
+    v = s**2
+    s2 = float(e.var(ddof=1))
+    value = ((float(v.mean()) - s2) ** 2 + float(v.var(ddof=1))) / s2**2
+    (v_mean, v_var), s2_left = without_each(v), without_each(e)[1]
+    return Value(value, jackknife(((v_mean - s2_left) ** 2 + v_var) / s2_left**2), len(e))
+
+
+def mse(sample: Sample, form: Form) -> Value:
+    """Mean of (e - theta)^2; MCSE SD/sqrt(n), and 2 |bias| times the error of the true value."""
+    (e,) = present(sample.estimate)
+    shift = 2 * abs(float(e.mean()) - sample.truth) * sample.truth_mcse if len(e) else 0.0
+    return both_errors(mean((e - sample.truth) ** 2), shift)
+
+
+def rmse(sample: Sample, form: Form) -> Value:
+    """Root of the MSE; MCSE by the delta method, MCSE(MSE) / (2 RMSE)."""
+    found = mse(sample, form)
+    root = sqrt(found.value) if found.value >= 0 else NOTHING
+    return Value(root, found.mcse / (2 * root) if root > 0 else NOTHING, found.n)
+
+
+def relative_mse(sample: Sample, form: Form) -> Value:
+    """MSE over theta^2; undefined for a true value of 0."""
+    found = mse(sample, form)
+    return nothing(found.n) if sample.truth == 0 else found.scaled(1 / sample.truth**2)
+
+
+def relative_rmse(sample: Sample, form: Form) -> Value:
+    """RMSE over the absolute true value; undefined for a true value of 0."""
+    found = rmse(sample, form)
+    return nothing(found.n) if sample.truth == 0 else found.scaled(1 / abs(sample.truth))
+
+
+def mean_absolute_error(sample: Sample, form: Form) -> Value:
+    """Mean of |e - theta|; MCSE SD/sqrt(n)."""
+    return both_errors(mean(np.abs(present(sample.estimate)[0] - sample.truth)), sample.truth_mcse)
+
+
+def coverage(sample: Sample, form: Form) -> Value:
+    """Share of intervals that hold the true value, both ends included; MCSE sqrt(c(1-c)/n)."""
+    found = share(sample.covered)
+    return found if found.n else nothing(len(present(sample.ci_lower, sample.ci_upper)[0]))
+
+
+def bias_eliminated_coverage(sample: Sample, form: Form) -> Value:
+    """Share of intervals that hold the mean estimate; MCSE sqrt(c(1-c)/n)."""
+    (e,) = present(sample.estimate)
+    low, high = present(sample.ci_lower, sample.ci_upper)
+    if not len(e):
+        return nothing()
+    return share(((low <= e.mean()) & (e.mean() <= high)).astype(np.float64))
+
+
+def worst_case_coverage(sample: Sample, form: Form) -> Value:
+    """Coverage over all replicates, those without an interval counted as not covering."""
+    if np.isnan(sample.truth):
+        return nothing(len(sample.estimate))
+    return share(np.where(np.isnan(sample.covered), 0.0, sample.covered))
+
+
+def lower_miss(sample: Sample, form: Form) -> Value:
+    """Share of intervals wholly above the true value."""
+    low, _ = present(sample.ci_lower, sample.ci_upper)
+    return nothing(len(low)) if np.isnan(sample.truth) else share((low > sample.truth).astype(np.float64))
+
+
+def upper_miss(sample: Sample, form: Form) -> Value:
+    """Share of intervals wholly below the true value."""
+    _, high = present(sample.ci_lower, sample.ci_upper)
+    return nothing(len(high)) if np.isnan(sample.truth) else share((high < sample.truth).astype(np.float64))
+
+
+def rejection_rate(sample: Sample, form: Form) -> Value:
+    """Share of p-values below alpha, or of intervals that leave out 0 where there is no p-value."""
+    return share(sample.rejected)
+
+
+def type_s_rate(sample: Sample, form: Form) -> Value:
+    """Share of rejections whose estimate has the wrong sign; undefined for a true value of 0."""
+    e, rejected = present(sample.estimate, sample.rejected)
+    e = e[rejected == 1]
+    if sample.truth == 0 or np.isnan(sample.truth):
+        return nothing(len(e))
+    return share((np.sign(e) != np.sign(sample.truth)).astype(np.float64))
+
+
+def exaggeration_ratio(sample: Sample, form: Form) -> Value:
+    """Mean |e| of the rejections over |theta|; undefined for a true value of 0."""
+    e, rejected = present(sample.estimate, sample.rejected)
+    e = e[rejected == 1]
+    if sample.truth == 0 or np.isnan(sample.truth):
+        return nothing(len(e))
+    found = mean(np.abs(e)).scaled(1 / abs(sample.truth))
+    return both_errors(found, found.value * sample.truth_mcse / abs(sample.truth))
+
+
+def mean_width(sample: Sample, form: Form) -> Value:
+    """Mean width of the intervals; infinite as soon as one is unbounded."""
+    low, high = present(sample.ci_lower, sample.ci_upper)
+    found = mean(high - low)
+    return found if np.isfinite(found.value) else Value(found.value, NOTHING, found.n)
+
+
+def median_width(sample: Sample, form: Form) -> Value:
+    """Median width of the intervals; MCSE from order statistics."""
+    low, high = present(sample.ci_lower, sample.ci_upper)
+    return median(high - low)
+
+
+def convergence_rate(sample: Sample, form: Form) -> Value:
+    """Share of replicates in which the method gave a result."""
+    return share((~sample.failed).astype(np.float64))

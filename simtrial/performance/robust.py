@@ -1,0 +1,65 @@
+"""Measures that a few wild estimates cannot rule: trimmed and winsorised, always beside the plain ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import sqrt
+
+import numpy as np
+
+from simtrial.performance import measures
+from simtrial.performance.sample import Floats, Form, Sample, Value, both_errors, nothing, present, share
+
+TRIM = 0.05  # share cut off either end
+FENCE = 2.0  # winsorised at the quartiles and this many interquartile ranges beyond
+
+
+def trimmed_bias(sample: Sample, form: Form) -> Value:
+    """Mean of e - theta without the lowest and highest 5%; MCSE SD of the winsorised values / (0.9 sqrt n).
+
+    Tukey and McLaughlin (1963).
+    """
+    d = np.sort(present(sample.estimate)[0] - sample.truth)
+    n = len(d)
+    cut = int(TRIM * n)
+    if n - 2 * cut < 2:
+        return nothing(n)
+    clipped = np.clip(d, d[cut], d[n - 1 - cut])
+    error = float(clipped.std(ddof=1)) / ((1 - 2 * cut / n) * sqrt(n))
+    return both_errors(Value(float(d[cut : n - cut].mean()), error, n), sample.truth_mcse)
+
+
+def fences(x: Floats) -> tuple[float, float]:
+    """Return the quartiles moved out by `FENCE` interquartile ranges."""
+    low, high = np.quantile(x, [0.25, 0.75])
+    return float(low - FENCE * (high - low)), float(high + FENCE * (high - low))
+
+
+def _winsorised(sample: Sample) -> Sample:
+    e = sample.estimate
+    seen = e[~np.isnan(e)]
+    return sample if len(seen) < 3 else replace(sample, estimate=np.clip(e, *fences(seen)))
+
+
+def winsorised_bias(sample: Sample, form: Form) -> Value:
+    """Bias with estimates beyond the fences pulled in to them; MCSE of the plain measure on the clipped estimates."""
+    return measures.bias(_winsorised(sample), form)
+
+
+def winsorised_empirical_se(sample: Sample, form: Form) -> Value:
+    """Empirical SE with estimates beyond the fences pulled in to them."""
+    return measures.empirical_se(_winsorised(sample), form)
+
+
+def winsorised_rmse(sample: Sample, form: Form) -> Value:
+    """Root mean squared error with estimates beyond the fences pulled in to them."""
+    return measures.rmse(_winsorised(sample), form)
+
+
+def winsorised_share(sample: Sample, form: Form) -> Value:
+    """Share of estimates beyond the fences."""
+    (e,) = present(sample.estimate)
+    if len(e) < 3:
+        return nothing(len(e))
+    low, high = fences(e)
+    return share(((e < low) | (e > high)).astype(np.float64))

@@ -1,0 +1,153 @@
+"""What measures are made from, and what they are: results of one method in one cell, and a value with its error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Form = Literal["robust", "jackknife", "normal"]
+NOTHING = float("nan")
+Z = 1.959963984540054  # upper 2.5% point of the normal distribution
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Results of one method against one estimand in one cell; arrays (replicates,), NaN where something is missing.
+
+    ``truth`` with its own Monte Carlo error ``truth_mcse``; ``alpha`` the nominal type I error.
+    """
+
+    estimate: Floats
+    std_error: Floats
+    ci_lower: Floats
+    ci_upper: Floats
+    p_value: Floats
+    failed: Bools
+    truth: float
+    truth_mcse: float = 0.0
+    alpha: float = 0.05
+
+    def only(self, chosen: NDArray[np.intp]) -> Sample:
+        """Return the results of some replicates, by their places."""
+        numbers = (self.estimate, self.std_error, self.ci_lower, self.ci_upper, self.p_value)
+        e, s, low, high, p = (a[chosen] for a in numbers)
+        return Sample(e, s, low, high, p, self.failed[chosen], self.truth, self.truth_mcse, self.alpha)
+
+    @property
+    def rejected(self) -> Floats:
+        """1 where the null hypothesis is rejected, 0 where not, NaN where nothing can be said.
+
+        By p-value, or by the interval leaving out 0 where there is no p-value.
+        """
+        outside = (self.ci_lower > 0) | (self.ci_upper < 0)
+        no_p, no_interval = np.isnan(self.p_value), np.isnan(self.ci_lower) | np.isnan(self.ci_upper)
+        by_p = (self.p_value < self.alpha).astype(np.float64)
+        return np.where(no_p, np.where(no_interval, np.nan, outside), by_p)
+
+    @property
+    def covered(self) -> Floats:
+        """1 where the interval holds the true value, 0 where not, NaN where there is no interval or no true value."""
+        unknown = np.isnan(self.ci_lower) | np.isnan(self.ci_upper) | np.isnan(self.truth)
+        inside = (self.ci_lower <= self.truth) & (self.truth <= self.ci_upper)
+        return np.where(unknown, np.nan, inside)
+
+
+@dataclass(frozen=True)
+class Value:
+    """A measure: value, Monte Carlo standard error (NaN where there is none), and replicates used.
+
+    ``lower`` and ``upper`` are its 95% Monte Carlo interval: value and 1.96 standard errors either way, or Wilson's for
+    shares, which stays honest at 0 and 1 where the standard error is 0.
+    """
+
+    value: float
+    mcse: float
+    n: int
+    share: bool = False
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95% Monte Carlo interval of the measure."""
+        if not self.share or self.n == 0 or np.isnan(self.value):
+            return self.value - Z * self.mcse, self.value + Z * self.mcse
+        z2 = Z * Z / self.n
+        middle = (self.value + z2 / 2) / (1 + z2)
+        half = Z / (1 + z2) * sqrt(self.value * (1 - self.value) / self.n + z2 / (4 * self.n))
+        return max(middle - half, 0.0), min(middle + half, 1.0)
+
+    def scaled(self, factor: float) -> Value:
+        """Multiply the measure and its error."""
+        return Value(self.value * factor, self.mcse * abs(factor), self.n)
+
+
+def nothing(n: int = 0) -> Value:
+    """Return a measure that cannot be computed."""
+    return Value(NOTHING, NOTHING, n)
+
+
+def present(*arrays: Floats) -> tuple[Floats, ...]:
+    """Keep the replicates in which none of the arrays is missing."""
+    seen = np.logical_and.reduce([~np.isnan(a) for a in arrays])
+    return tuple(a[seen] for a in arrays)
+
+
+def mean(x: Floats) -> Value:
+    """Mean and SD/sqrt(n)."""
+    n = len(x)
+    if n == 0:
+        return nothing()
+    with np.errstate(invalid="ignore"):
+        spread = float(x.std(ddof=1)) / sqrt(n) if n > 1 else NOTHING
+    return Value(float(x.mean()), spread, n)
+
+
+def share(x: Floats) -> Value:
+    """Share of ones and sqrt(p(1-p)/n), missing values left out."""
+    (seen,) = present(x)
+    n = len(seen)
+    if n == 0:
+        return nothing()
+    p = float(seen.mean())
+    return Value(p, sqrt(p * (1 - p) / n), n, share=True)
+
+
+def median(x: Floats) -> Value:
+    """Median, and its error: the distance of the order statistics n/2 +- 0.98 sqrt(n) over 2 x 1.96.
+
+    Under a smooth density f the error is 1/(2 f sqrt n), which the order statistics estimate without knowing f.
+    """
+    n = len(x)
+    if n == 0:
+        return nothing()
+    ordered = np.sort(x)
+    half = Z / 2 * sqrt(n)
+    low, high = int(np.floor(n / 2 - half)), int(np.ceil(n / 2 + half))
+    error = NOTHING
+    if low >= 0 and high < n and np.isfinite(ordered[[low, high]]).all():
+        error = float(ordered[high] - ordered[low]) / (2 * Z)
+    return Value(float(np.median(x)), error, n)
+
+
+def jackknife(left_out: Floats) -> float:
+    """Jackknife standard error from the values with each replicate left out."""
+    n = len(left_out)
+    return sqrt((n - 1) / n * float(((left_out - left_out.mean()) ** 2).sum()))
+
+
+def without_each(x: Floats) -> tuple[Floats, Floats]:
+    """Mean and variance (divisor n - 2) of a sample with each value left out in turn."""
+    n = len(x)
+    centre = x - x.mean()
+    total = float((centre**2).sum())
+    return x.mean() - centre / (n - 1), (total - centre**2 * n / (n - 1)) / (n - 2)
+
+
+def both_errors(value: Value, truth_error: float) -> Value:
+    """Add the error of the true value in squares."""
+    return Value(value.value, float(np.hypot(value.mcse, truth_error)), value.n)
