@@ -1,3 +1,30 @@
 """simtrial: synthetic cluster-randomised trials and a test bench for their estimators."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+__all__ = ["Estimates", "Method", "ObservedBatch", "plain_method", "register"]
+
+if TYPE_CHECKING:
+    from simtrial.batch import ObservedBatch
+    from simtrial.estimators import Estimates, Method, register
+    from simtrial.plain import plain_method
+
+_HOMES = {
+    "Estimates": "simtrial.estimators",
+    "Method": "simtrial.estimators",
+    "ObservedBatch": "simtrial.batch",
+    "plain_method": "simtrial.plain",
+    "register": "simtrial.estimators",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what plugins use when it is first asked for, so that the command line starts at once."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'simtrial' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

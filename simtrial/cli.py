@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 FORMAT = click.option(
     "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="Output."
 )
+PLUGINS = click.option(
+    "--plugin", "plugins", multiple=True, metavar="MODULE", help="Module (or .py file) that registers methods of yours."
+)
 SETS = click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change a key of the scenario.")
 SEED = click.option("--seed", type=click.IntRange(min=0), help="Seed; left out: the scenario's.")
 
@@ -106,11 +109,12 @@ def list_(form: str) -> None:
 
 @cli.command("show")
 @click.argument("scenario")
+@PLUGINS
 @SETS
 @click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Output."
 )
-def show_(scenario: str, sets: tuple[str, ...], form: str) -> None:
+def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: str) -> None:
     """Show a scenario as resolved: every key, its cells, expected cost and Monte Carlo error.
 
     Example: simtrial show partners --set mechanism.practices.number=20
@@ -118,6 +122,7 @@ def show_(scenario: str, sets: tuple[str, ...], form: str) -> None:
     from simtrial.report.resolved import print_resolved, resolved_json
     from simtrial.scenario import load
 
+    _plugins(plugins)
     found, cells = load(scenario, sets)
     if form == "json":
         click.echo(resolved_json(found, cells))
@@ -185,10 +190,11 @@ def _load(
 @click.option("--factor", "factors", multiple=True, metavar="COLUMN", help="Take a column of numbers as categories.")
 @click.option("--all-terms", is_flag=True, help="Print every coefficient.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of methods that draw.")
+@PLUGINS
 @FORMAT
 def analyse(
     data: tuple[Path, ...], methods: str, maps: tuple[str, ...], factors: tuple[str, ...], all_terms: bool, seed: int,
-    form: str,
+    plugins: tuple[str, ...], form: str,
 ) -> None:  # fmt: skip
     """Analyse data sets (CSV, Parquet, Stata) by the methods of a file.
 
@@ -201,6 +207,7 @@ def analyse(
     from simtrial.report.tables import analyses_table, emit
     from simtrial.scenario import load_methods
 
+    _plugins(plugins)
     chosen = load_methods(methods)
     needed = frozenset[str]().union(*(m.reads() for m in chosen))
     renamed = dict(_pair(text, "--map") for text in maps)
@@ -229,22 +236,33 @@ def _pair(text: str, option: str) -> tuple[str, str]:
 @click.option(
     "--chunk", type=click.IntRange(min=1), default=1000, show_default=True, help="Replicates per stored file."
 )
+@PLUGINS
 @SEED
 @SETS
 @FORMAT
 def run(
     scenario: str, output: Path, replicates: int | None, engine_name: str, workers: int | None, chunk: int,
-    seed: int | None, sets: tuple[str, ...], form: str,
+    plugins: tuple[str, ...], seed: int | None, sets: tuple[str, ...], form: str,
 ) -> None:  # fmt: skip
     """Run a scenario into a directory and print its performance; the same command again goes on where it stopped.
 
     Example: simtrial run partners -o runs/partners --replicates 1000 --workers 2
     """
+    records = _plugins(plugins)
+    found, cells = _load(scenario, sets, replicates, seed)
+    _run(found, cells, output, engine_name, workers, chunk, records)
+    _summarise(output, form, partial=False)
+
+
+def _run(
+    found: Scenario, cells: list[Cell], output: Path, engine_name: str, workers: int | None, chunk: int,
+    plugins: list[dict[str, str]],
+) -> None:  # fmt: skip
+    """Run what is missing, showing progress; chunks that fail end the program with exit 3."""
     from simtrial.report.progress import Progress
     from simtrial.run import blocks_of
     from simtrial.run import run as run_scenario
 
-    found, cells = _load(scenario, sets, replicates, seed)
     granted = workers or _cores()
     work = blocks_of(found) * len(cells)
     if engine_name == "auto":
@@ -255,15 +273,13 @@ def run(
     with Progress() as progress:
         outcome = run_scenario(
             found, cells, output, engine_name=engine_name, workers=granted, chunk_replicates=chunk,
-            command=" ".join(sys.argv), progress=progress,
+            command=" ".join(sys.argv), plugins=plugins, progress=progress,
         )  # fmt: skip
+    for failed, message in outcome.failed:
+        click.echo(f"chunk {failed.cell} blocks {failed.first}-{failed.last} failed: {message}", err=True)
     if outcome.failed:
-        for failed, message in outcome.failed:
-            click.echo(f"chunk {failed.cell} blocks {failed.first}-{failed.last} failed: {message}", err=True)
-        raise IncompleteRunError(
-            f"{len(outcome.failed)} of {outcome.chunks} chunks failed; run the same command to try again"
-        )
-    _summarise(output, form, partial=False)
+        told = f"{len(outcome.failed)} of {outcome.chunks} chunks failed; run the same command to try again"
+        raise IncompleteRunError(told)
 
 
 def _cores() -> int:
@@ -272,6 +288,65 @@ def _cores() -> int:
     if granted.isdigit() and int(granted) > 0:
         return int(granted)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cli.command()
+@click.argument("what", metavar="RUN|SCENARIO")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="SCENARIO: run directory; left out: a temporary one."
+)
+@click.option("--replicates", type=click.IntRange(min=1), help="SCENARIO: replicates per cell.")
+@click.option("--workers", type=click.IntRange(min=1), help="SCENARIO: worker processes.")
+@PLUGINS
+@SEED
+@SETS
+@FORMAT
+def check(
+    what: str, output: Path | None, replicates: int | None, workers: int | None, plugins: tuple[str, ...],
+    seed: int | None, sets: tuple[str, ...], form: str,
+) -> None:  # fmt: skip
+    """Hold a run, or a fresh run of a scenario, against the scenario's [[expect]] tables; exit 1 when one fails.
+
+    Example: simtrial check verify/null-39
+    """
+    import tempfile
+
+    if Path(what).is_dir():
+        _check(Path(what), form)
+        return
+    records = _plugins(plugins)
+    found, cells = _load(what, sets, replicates, seed)
+    if not found.expect:
+        raise SimtrialError(f"{what}: there is no [[expect]] table to check")
+    with tempfile.TemporaryDirectory() as folder:
+        _run(found, cells, output or Path(folder) / "run", "auto", workers, 1000, records)
+        _check(output or Path(folder) / "run", form)
+
+
+def _check(folder: Path, form: str) -> None:
+    from simtrial.check import check as judge
+    from simtrial.report import tables
+    from simtrial.store import read_rows
+
+    rows, cells, run = read_rows(folder)
+    expectations = run["scenario"].get("expect", [])
+    if not expectations:
+        raise SimtrialError(f"{folder}: its scenario has no [[expect]] table to check")
+    frame = judge(tables.summary(rows, cells, tables.options_of(run, everything=True)), cells, expectations)
+    if form == "table":
+        tables.check_table(frame, tables.cell_labels(cells))
+    else:
+        tables.emit(frame, form)
+    if (frame["verdict"] == "FAIL").any():
+        raise click.exceptions.Exit(1)
+
+
+def _plugins(names: tuple[str, ...]) -> list[dict[str, str]]:
+    if not names:
+        return []
+    from simtrial.plugins import load_plugins
+
+    return load_plugins(names)
 
 
 @cli.command()

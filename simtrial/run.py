@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from simtrial.estimands import true_values
 from simtrial.estimators import Estimates, Method
 from simtrial.flags import BIT
 from simtrial.generate import simulate
+from simtrial.plugins import load_plugins
 from simtrial.results import bind, parquet_bytes, rows, write_bytes, write_chunk
 from simtrial.scenario import Cell, Scenario, rebuild
 from simtrial.scenario.schema import targets
@@ -62,6 +63,7 @@ def run(
     workers: int = 1,
     chunk_replicates: int = 1000,
     command: str = "",
+    plugins: Sequence[Mapping[str, str]] = (),
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Outcome:
     """Run every chunk that the directory does not hold yet.
@@ -74,10 +76,12 @@ def run(
         The run directory: made, or extended when it belongs to the same scenario and seed.
     engine_name, workers, chunk_replicates
         How the work is spread; none of them changes a number.
+    command, plugins
+        Kept in run.json; plugins (from `simtrial.plugins.load_plugins`) are loaded again by worker processes.
     progress
         Called after every chunk with chunks done, chunks in all, and seconds since the start.
     """
-    store.open_run(folder, scenario, command)
+    store.open_run(folder, scenario, command, plugins)
     _find_true_values(scenario, cells, folder)
     per_chunk = max(1, -(-chunk_replicates // scenario.run.block))
     chunks = [c for cell in cells for c in missing(folder, scenario, cell, per_chunk)]
@@ -130,7 +134,9 @@ def make_chunk(chunk: Chunk) -> int:
 
 @lru_cache(maxsize=4)
 def _resolved(folder: str) -> tuple[Scenario, dict[str, Cell]]:
-    scenario, cells = rebuild(store.read_run(Path(folder))["scenario"])
+    run = store.read_run(Path(folder))
+    load_plugins([plugin["name"] for plugin in run["plugins"]])
+    scenario, cells = rebuild(run["scenario"])
     return scenario, {cell.id: cell for cell in cells}
 
 
@@ -176,9 +182,9 @@ def nothing(trials: int, term: str, flag: str) -> Estimates:
 
 
 def _failed_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
-    wanted = ("cell", "replicate", "method", "flags", "n_used", "clusters_used")
-    bad = frame.filter((pl.col("status") == "failed") & (pl.col("flags") != "error"))
-    return list(bad.select(wanted).iter_rows(named=True))
+    wanted = ["cell", "replicate", "method", "flags", "n_used", "clusters_used"]
+    wanted += ["message"] if "message" in frame.columns else []
+    return list(frame.filter(pl.col("status") == "failed").select(wanted).iter_rows(named=True))
 
 
 def _find_true_values(scenario: Scenario, cells: Sequence[Cell], folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def provenance(scenario: Scenario) -> str:
     return json.dumps({"scenario": scenario.raw, "digest": digest(scenario.raw), "versions": versions()})
 
 
-def open_run(folder: Path, scenario: Scenario, command: str) -> None:
+def open_run(folder: Path, scenario: Scenario, command: str, plugins: Sequence[Mapping[str, str]] = ()) -> None:
     """Make a run directory, or check that an existing one belongs to the same scenario and seed.
 
     The number of replicates asked for may grow, and tables that say how rows are read may change; nothing else in
@@ -74,7 +75,7 @@ def open_run(folder: Path, scenario: Scenario, command: str) -> None:
             "replicates": scenario.run.replicates,
             "seed": scenario.run.seed,
             "versions": versions(),
-            "plugins": [],
+            "plugins": [dict(p) for p in plugins],
             "blas": f"{blas.get('name')} {blas.get('version')}",
             "command": command,
         }
@@ -89,6 +90,10 @@ def open_run(folder: Path, scenario: Scenario, command: str) -> None:
             f"{folder}: made by simtrial {held['versions']['simtrial']}, this is {simtrial.__version__}; "
             "choose another directory with -o"
         )
+    before, here = ([p["sha256"] for p in found] for found in (held["plugins"], plugins))
+    if before != here:
+        names = ", ".join(p["name"] for p in held["plugins"]) or "none"
+        raise RunError(f"{folder}: made with other plugins or versions of them ({names}); choose another with -o")
     replicates = max(scenario.run.replicates, held["replicates"])
     now = {**raw, "run": {**raw["run"], "replicates": replicates}}
     if now != held["scenario"]:

@@ -13,6 +13,8 @@ def sum_by(values: NDArray[np.generic], group: Ints, groups: int) -> Floats:
     """Sum the last axis within groups: (..., rows) -> (..., groups)."""
     if values.ndim == 1:
         return np.asarray(np.bincount(group, weights=values, minlength=groups), dtype=np.float64)
+    if not values.shape[-1]:
+        return np.zeros((*values.shape[:-1], groups))
     flat = values.reshape(-1, values.shape[-1])
     total = np.stack([np.bincount(group, weights=row, minlength=groups) for row in flat])
     return np.asarray(total.reshape(*values.shape[:-1], groups), dtype=np.float64)

@@ -22,6 +22,7 @@ from simtrial.performance.sample import (
     nothing,
     present,
     share,
+    varies,
     without_each,
 )
 
@@ -65,9 +66,10 @@ def median_bias(sample: Sample, form: Form) -> Value:
 def standardised_bias(sample: Sample, form: Form) -> Value:
     """Bias in percent of the empirical SE; MCSE by the delta method with robust errors."""
     (e,) = present(sample.estimate)
-    n, s = len(e), float(e.std(ddof=1)) if len(e) > 1 else 0.0
-    if s == 0:
+    n = len(e)
+    if n < 3 or not varies(e):
         return nothing(n)
+    s = float(e.std(ddof=1))
     b = float(e.mean()) - sample.truth
     influence = (e - e.mean()) / s - b / (2 * s) * (((e - e.mean()) / s) ** 2 - 1)
     error = float(np.hypot(influence.std(ddof=1) / sqrt(n), sample.truth_mcse / s))
@@ -118,7 +120,7 @@ def relative_error_model_se(sample: Sample, form: Form) -> Value:
     """100 (model SE / empirical SE - 1), over replicates with both; MCSE normal, or from V and (e - mean)^2."""
     e, s = present(sample.estimate, sample.std_error)
     n = len(e)
-    if n < 3 or e.std() == 0:
+    if n < 3 or not varies(e):
         return nothing(n)
     v, b = s**2, (e - e.mean()) ** 2
     ratio = sqrt(float(v.mean()) / float(e.var(ddof=1)))
@@ -136,7 +138,7 @@ def relative_error_model_se(sample: Sample, form: Form) -> Value:
 def relative_bias_variance(sample: Sample, form: Form) -> Value:
     """100 (mean V / S^2 - 1), bias of the variance estimator in percent; MCSE by the jackknife."""
     e, s = present(sample.estimate, sample.std_error)
-    if len(e) < 3 or e.std() == 0:
+    if len(e) < 3 or not varies(e):
         return nothing(len(e))
     ratio = float((s**2).mean() / e.var(ddof=1))
     return Value(100 * (ratio - 1), 100 * jackknife(without_each(s**2)[0] / without_each(e)[1]), len(e))
@@ -145,7 +147,7 @@ def relative_bias_variance(sample: Sample, form: Form) -> Value:
 def relative_mse_variance(sample: Sample, form: Form) -> Value:
     """MSE of V as an estimator of S^2, over S^4: ((mean V - S^2)^2 + var V) / S^4; MCSE by the jackknife."""
     e, s = present(sample.estimate, sample.std_error)
-    if len(e) < 4 or e.std() == 0:
+    if len(e) < 4 or not varies(e):
         return nothing(len(e))
     v = s**2
     s2 = float(e.var(ddof=1))

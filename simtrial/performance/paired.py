@@ -6,7 +6,18 @@ from math import sqrt
 
 import numpy as np
 
-from simtrial.performance.sample import Floats, Form, Sample, Value, jackknife, mean, nothing, present, without_each
+from simtrial.performance.sample import (
+    Floats,
+    Form,
+    Sample,
+    Value,
+    jackknife,
+    mean,
+    nothing,
+    present,
+    varies,
+    without_each,
+)
 
 
 def relative_precision(sample: Sample, reference: Sample, form: Form) -> Value:
@@ -16,7 +27,7 @@ def relative_precision(sample: Sample, reference: Sample, form: Form) -> Value:
     """
     e, r = present(sample.estimate, reference.estimate)
     n = len(e)
-    if n < 4 or e.std() == 0 or r.std() == 0:
+    if n < 4 or not varies(e) or not varies(r):
         return nothing(n)
     top, bottom = (r - r.mean()) ** 2, (e - e.mean()) ** 2
     ratio = float(top.sum() / bottom.sum())

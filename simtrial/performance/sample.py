@@ -134,6 +134,11 @@ def median(x: Floats) -> Value:
     return Value(float(np.median(x)), error, n)
 
 
+def varies(x: Floats) -> bool:
+    """Whether values differ by more than rounding."""
+    return len(x) > 1 and bool(np.ptp(x) > 1e-12 * np.abs(x).max())
+
+
 def jackknife(left_out: Floats) -> float:
     """Jackknife standard error from the values with each replicate left out."""
     n = len(left_out)

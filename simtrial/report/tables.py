@@ -145,6 +145,20 @@ def analyses_table(frame: pl.DataFrame) -> None:
         print(f"{name}: {CAUSES[name]}")
 
 
+def check_table(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:
+    """Print expectations beside what was found, failures first."""
+    rows = []
+    for row in frame.sort(pl.col("verdict") == "ok", maintain_order=True).iter_rows(named=True):
+        value = "-" if row["value"] is None else f"{row['value']:.4g}"
+        mcse = "-" if row["mcse"] is None else f"{row['mcse']:.2g}"
+        distance = f"{number(row['distance'], 2)} of {number(row['allowed'], 1)}"
+        named = [row["verdict"], row["method"], row["measure"]]
+        rows.append([*_label(row["cell"], labels), *named, f"{value} ({mcse})", row["expected"], distance])
+    headings = [*_cell_heading(labels), "verdict", "method", "measure", "found (MCSE)", "expected", "standard errors"]
+    failed = int((frame["verdict"] == "FAIL").sum())
+    show(f"Expectations: {frame.height - failed} hold, {failed} fail", headings, rows, 3 + _many(labels))
+
+
 def _middle(values: pl.Series) -> tuple[str, str]:
     if not len(values):
         return "-", "-"
@@ -181,12 +195,17 @@ def emit(frame: pl.DataFrame, form: str) -> None:
         sys.stdout.write(json.dumps({"schema": 1, "rows": frame.to_dicts()}, indent=1) + "\n")
 
 
-def options_of(run: Mapping[str, Any]) -> Options:
-    """What a run's scenario asks to be reported."""
+def options_of(run: Mapping[str, Any], everything: bool = False) -> Options:
+    """What a run's scenario asks to be reported, or every measure there is."""
     scenario = run["scenario"]
     said = scenario.get("performance", {})
     alphas = {m["name"]: 1 - m["level"] for m in scenario.get("methods", []) if "level" in m}
-    return Options(said.get("measures", []), said.get("mcse", "robust"), said.get("reference") or None, alphas)
+    return Options(
+        [] if everything else said.get("measures", []),
+        said.get("mcse", "robust"),
+        said.get("reference") or None,
+        alphas,
+    )
 
 
 def summary(rows: pl.DataFrame, cells: pl.DataFrame, options: Options) -> pl.DataFrame:

@@ -53,7 +53,7 @@ def load(name: str, sets: Sequence[str] = ()) -> tuple[Scenario, list[Cell]]:
     sources = _sources(name)
     raw: Raw = {}
     for source in sources:
-        raw = _merge(raw, source.data)
+        raw = _merge(_still_apt(raw, source.data), source.data)
     raw.pop("extends", None)
     settings = [_setting(text) for text in sets]
     for dotted, value in settings:
@@ -136,6 +136,12 @@ def _read(name: str) -> _Source:
         raise ScenarioError(f"{shown}{where}: not valid TOML: {error}") from None
     except OSError as error:
         raise ScenarioError(f"{shown}: cannot be read ({error.strerror})") from None
+
+
+def _still_apt(base: Raw, over: Raw) -> Raw:
+    """Drop what the base says of its methods when the file has methods of its own."""
+    spoken = ("published", "expect") if "methods" in over else ()
+    return {k: v for k, v in base.items() if k not in spoken or k in over}
 
 
 def _merge(base: Raw, over: Raw) -> Raw:

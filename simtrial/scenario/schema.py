@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simtrial.errors import unknown
 from simtrial.estimands import Estimand
@@ -58,6 +58,29 @@ class Published(_Table):
     source: str = Field("", description="where it is printed")
 
 
+class Expectation(_Table):
+    """What `simtrial check` asserts of a measure: a theory value, or bounds, judged in Monte Carlo errors."""
+
+    measure: str = Field(description="name of a measure, failures, or flag:NAME (as a share of replicates)")
+    method: str = Field(description="name of the method")
+    estimand: str = Field("", description="estimand, where a method has several")
+    cell: dict[str, Any] = Field(default_factory=dict, description="factors of the cells meant; left out: all cells")
+    value: float | None = Field(None, description="theory or published value")
+    mcse: float = Field(0.0, ge=0, description="Monte Carlo error of that value")
+    lower: float | None = Field(None, description="lower bound")
+    upper: float | None = Field(None, description="upper bound")
+    margin: float = Field(0.0, ge=0, description="difference that does not matter")
+    z: float = Field(3.3, gt=0, description="standard errors allowed; 3.3 gives a false alarm in 1,000 checks")
+    source: str = Field("", description="where the expectation comes from")
+
+    @model_validator(mode="after")
+    def _something(self) -> Expectation:
+        bounds = self.lower is not None or self.upper is not None
+        if (self.value is None) != bounds:
+            raise ValueError("an expectation has either a value, or a lower and/or an upper bound")
+        return self
+
+
 class Vary(_Table):
     """Factors of a sweep: ``cross`` full factorial, ``zip`` moved together, ``exclude`` combinations left out."""
 
@@ -75,7 +98,7 @@ class Head(_Table):
 
 
 TABLES: dict[str, type[_Table]] = {"aims": Aims, "performance": Performance, "run": Run, "vary": Vary}
-LISTS: dict[str, type[BaseModel]] = {"estimands": Estimand, "published": Published}
+LISTS: dict[str, type[BaseModel]] = {"estimands": Estimand, "published": Published, "expect": Expectation}
 KNOWN = (*TABLES, *LISTS, "mechanism", "methods", "schema", "name", "title")
 
 
@@ -93,6 +116,7 @@ class Scenario:
     run: Run
     vary: Vary
     published: list[Published]
+    expect: list[Expectation]
     raw: Raw = field(repr=False)
 
     @property
@@ -236,6 +260,7 @@ def _cross_checks(scenario: Scenario) -> list[Problem]:
     for at, row in enumerate(scenario.published):
         if row.method not in methods:
             problems.append(Problem(("published", at, "method"), unknown("method", row.method, methods)))
+    problems += _expectations(scenario, methods)
     from simtrial.performance import MEASURES, PAIRED
 
     for at, name in enumerate(scenario.performance.measures):
@@ -244,6 +269,25 @@ def _cross_checks(scenario: Scenario) -> list[Problem]:
     reference = scenario.performance.reference
     if reference and reference not in methods:
         problems.append(Problem(("performance", "reference"), unknown("method", reference, methods)))
+    return problems
+
+
+def _expectations(scenario: Scenario, methods: set[str]) -> list[Problem]:
+    """Check that every expectation is about something that will be there."""
+    from simtrial.flags import CAUSES
+    from simtrial.performance import MEASURES, PAIRED
+
+    measures = {*MEASURES, *PAIRED, "failures", *(f"flag:{name}" for name in CAUSES)}
+    factors = {*scenario.vary.cross, *scenario.vary.zip}
+    problems = []
+    for at, wanted in enumerate(scenario.expect):
+        if wanted.method not in methods:
+            problems.append(Problem(("expect", at, "method"), unknown("method", wanted.method, methods)))
+        if wanted.measure not in measures:
+            problems.append(Problem(("expect", at, "measure"), unknown("measure", wanted.measure, measures)))
+        for name in wanted.cell:
+            if "vary" in scenario.raw and name not in factors:
+                problems.append(Problem(("expect", at, "cell", name), unknown("varied key", name, factors)))
     return problems
 
 

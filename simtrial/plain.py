@@ -1,0 +1,157 @@
+"""An estimator of one's own as a plain function of one trial's data frame."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+from pydantic import Field, create_model
+
+from simtrial.batch import ObservedBatch
+from simtrial.estimators import Estimates, Method, register, wald
+from simtrial.flags import BIT
+from simtrial.moments import Moments
+
+COMMON = ("adjust", "response", "outcome", "level", "subset")
+"""Common options handed to a function that has a parameter of that name."""
+
+NUMBERS = ("estimate", "std_error", "df", "ci_lower", "ci_upper", "p_value")
+
+
+class PlainMethod(Method):
+    """A user's function called trial by trial; whatever it does wrong costs the rows of that trial only."""
+
+    function: ClassVar[Callable[..., Any]]
+    needs: ClassVar[tuple[str, ...]] = ()
+    parameters: ClassVar[tuple[str, ...]] = ()
+
+    def reads(self) -> frozenset[str]:
+        """Names of the observed columns the method needs."""
+        return super().reads() | frozenset(self.needs)
+
+    def fit(
+        self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
+    ) -> Estimates:
+        """Call the function for every trial in turn."""
+        results = [self._one(batch.only(t), rng) for t in range(batch.index.trials)]
+        numbers = np.array([[found.get(name, np.nan) for name in NUMBERS] for found, _, _ in results]).T
+        flags = np.array([BIT[flag] if flag else 0 for _, flag, _ in results], dtype=np.int64) | moments.flags
+        failed = np.array([bool(flag) for _, flag, _ in results])
+        estimate, std_error, df, lower, upper, p = (row[None] for row in numbers)
+        df = np.where(np.isnan(df) & ~np.isnan(std_error), np.inf, df)
+        _, low, high, p_made = wald(estimate, std_error**2, df, self.level)
+        no_interval = np.isnan(lower) & np.isnan(upper)
+        lower, upper = np.where(no_interval, low, lower), np.where(no_interval, high, upper)
+        message = np.array([text for _, _, text in results])
+        return Estimates(
+            (self.target,),
+            estimate,
+            std_error,
+            df,
+            lower,
+            upper,
+            np.where(np.isnan(p), p_made, p),
+            failed,
+            flags,
+            moments.counts,
+            moments.clusters,
+            notes={"message": message},
+        )
+
+    def _one(self, trial: ObservedBatch, rng: np.random.Generator | None) -> tuple[dict[str, float], str, str]:
+        """Return numbers, flag and message of one trial."""
+        extra: dict[str, Any] = {name: getattr(self, name) for name in self.parameters}
+        if self.draws:
+            extra["rng"] = rng
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                found = type(self).function(frame_of(trial), **extra)
+        except Exception as error:
+            return {}, "error", f"{type(error).__name__}: {error}"
+        return checked(found)
+
+
+def checked(found: Any) -> tuple[dict[str, float], str, str]:
+    """Check what a function returned: numbers, flag (empty when it is a result), and what is wrong with it."""
+    if not isinstance(found, Mapping):
+        return {}, "invalid_result", f"returned {type(found).__name__}; a dict with 'estimate' is expected"
+    unknown = sorted(set(map(str, found)) - set(NUMBERS))
+    if unknown:
+        return {}, "invalid_result", f"unknown keys {', '.join(unknown)} (allowed: {', '.join(NUMBERS)})"
+    try:
+        numbers = {str(k): np.nan if v is None else float(v) for k, v in found.items()}
+    except (TypeError, ValueError) as error:
+        return {}, "invalid_result", f"not a number: {error}"
+    estimate, std_error = numbers.get("estimate", np.nan), numbers.get("std_error", np.nan)
+    if not np.isfinite(estimate):
+        return {}, "invalid_result", f"estimate is {estimate}"
+    if std_error < 0 or np.isinf(std_error):
+        return {}, "invalid_result", f"std_error is {std_error}"
+    if numbers.get("df", 1.0) <= 0:
+        return {}, "invalid_result", f"df is {numbers['df']}"
+    if not (0 <= numbers.get("p_value", 0.5) <= 1 or np.isnan(numbers["p_value"])):
+        return {}, "invalid_result", f"p_value is {numbers['p_value']}"
+    if numbers.get("ci_lower", -np.inf) > numbers.get("ci_upper", np.inf):
+        return {}, "invalid_result", "ci_lower is above ci_upper"
+    return numbers, "", ""
+
+
+def frame_of(trial: ObservedBatch) -> pl.DataFrame:
+    """One trial as its analyst would have it: a row per participant, a null where something is missing."""
+    index = trial.index
+    data: dict[str, pl.Series] = {"practice": pl.Series(index.participant_practice + 1, dtype=pl.Int64)}
+    for name, column in trial.columns.items():
+        if name == "practice":
+            continue
+        values = trial.at(name)
+        if column.categories:
+            labels = [column.categories[code] if code >= 0 else None for code in values.tolist()]
+            data[name] = pl.Series(labels, dtype=pl.String)
+        else:
+            data[name] = pl.Series(values.astype(np.float64)).fill_nan(None)
+    frame = pl.DataFrame(data)
+    return frame.with_columns(pl.col("arm").cast(pl.Int64))
+
+
+def plain_method(
+    kind: str, reads: Sequence[str] = ()
+) -> Callable[[Callable[..., Mapping[str, Any]]], Callable[..., Mapping[str, Any]]]:
+    """Register a function of one trial's frame as a kind of method.
+
+    The function takes a polars frame (practice, arm and every observed column) and returns a dict with ``estimate`` and
+    any of ``std_error, df, ci_lower, ci_upper, p_value``. Its further parameters with defaults become options of the
+    method; parameters named adjust, response, outcome, level or subset receive the common option; ``rng`` receives the
+    method's own generator.
+
+    Parameters
+    ----------
+    kind
+        Name in scenario files.
+    reads
+        Columns it needs besides the outcome, so that a scenario without them is refused when it is read.
+    """
+
+    def enter(function: Callable[..., Mapping[str, Any]]) -> Callable[..., Mapping[str, Any]]:
+        parameters = list(inspect.signature(function).parameters.values())[1:]
+        own = [p for p in parameters if p.name not in (*COMMON, "rng")]
+        missing = [p.name for p in own if p.default is inspect.Parameter.empty]
+        if missing:
+            raise TypeError(f"{kind}: parameters need defaults: {', '.join(missing)}")
+        options: dict[str, Any] = {
+            p.name: (type(p.default), Field(p.default, description="option of its own")) for p in own
+        }
+        model = create_model(f"Plain_{kind}", __base__=PlainMethod, kind=(str, kind), **options)
+        model.function = staticmethod(function)
+        model.needs = tuple(reads)
+        model.parameters = tuple(p.name for p in parameters if p.name != "rng")
+        model.draws = any(p.name == "rng" for p in parameters)
+        model.__doc__ = inspect.getdoc(function) or f"A function of your own, {function.__name__}."
+        register(kind)(model)
+        return function
+
+    return enter

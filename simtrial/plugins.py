@@ -1,0 +1,57 @@
+"""Modules of one's own that register methods; loaded only when named."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import os
+import sys
+import types
+from collections.abc import Sequence
+from pathlib import Path
+
+from simtrial.errors import SimtrialError
+
+
+def load_plugins(names: Sequence[str]) -> list[dict[str, str]]:
+    """Import modules that register methods: ``package.module``, or the path of a .py file.
+
+    Returns
+    -------
+    records
+        Name, file and SHA-256 of each, to be kept with the run.
+    """
+    records = []
+    for name in names:
+        try:
+            module = _from_file(Path(name)) if name.endswith(".py") else _from_path(name)
+        except ModuleNotFoundError as error:
+            told = f"--plugin {name}: no module '{error.name}'; give package.module on the path, or a .py file"
+            raise SimtrialError(told) from None
+        except Exception as error:
+            raise SimtrialError(f"--plugin {name}: importing it failed: {type(error).__name__}: {error}") from error
+        file = Path(str(module.__file__)).resolve()
+        records.append({"name": name, "file": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()})
+    return records
+
+
+def _from_path(name: str) -> types.ModuleType:
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    return importlib.import_module(name)
+
+
+def _from_file(file: Path) -> types.ModuleType:
+    if not file.is_file():
+        raise SimtrialError(f"--plugin {file}: no such file")
+    name = f"simtrial_plugin_{file.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
