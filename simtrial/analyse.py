@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -11,7 +12,7 @@ import polars as pl
 from simtrial.batch import ObservedBatch
 from simtrial.design_matrix import Spec
 from simtrial.estimators import Estimates, Method
-from simtrial.moments import Moments, moments
+from simtrial.moments import Moments, moments, with_received
 from simtrial.results import rows
 from simtrial.seeding import stream
 
@@ -29,7 +30,11 @@ class Shared:
     def moments(self, spec: Spec) -> Moments:
         """Return the moments of a specification, made when first asked for."""
         if spec not in self._made:
-            self._made[spec] = moments(self.batch, spec)
+            if spec.received is None:
+                self._made[spec] = moments(self.batch, spec)
+            else:
+                plain = self.moments(replace(spec, received=None))
+                self._made[spec] = with_received(plain, self.batch, spec)
         return self._made[spec]
 
 

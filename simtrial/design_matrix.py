@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.batch import ObservedBatch
+from simtrial.batch import Index, ObservedBatch
 from simtrial.expressions import evaluate
+from simtrial.kernels.segments import count_by
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,55 @@ class Regressor:
     measured: bool
 
 
+@dataclass(frozen=True)
+class AnalysisSet:
+    """Analysed participants and the clusters they make.
+
+    ``rows`` (rows,) are row numbers of participants, ``trial`` and ``cluster_of_row`` their trial and cluster;
+    ``cluster`` (clusters,) row numbers of practices with an analysed participant, ``cluster_trial`` their trials,
+    ``position`` their places within it, ``sizes`` n_j; ``counts`` N and ``clusters`` J per trial (trials,). ``slot``
+    sorts clusters by size, or by position when that makes fewer slots; ``slot_sizes`` (slots, trials), or (slots, 1)
+    when the same in all trials.
+    """
+
+    index: Index
+    rows: Ints
+    trial: Ints
+    cluster_of_row: Ints
+    cluster: Ints
+    cluster_trial: Ints
+    sizes: Floats
+    counts: Floats
+    clusters: Floats
+    position: Ints
+    slot: Ints
+    slot_sizes: Floats
+
+    @classmethod
+    def of(cls, index: Index, seen: Bools) -> AnalysisSet:
+        """Set of the participants for whom ``seen`` (participants,) holds."""
+        rows = np.flatnonzero(seen)
+        practice, trial = index.participant_practice[rows], index.participant_trial[rows]
+        per_practice = count_by(practice, index.practices)
+        cluster = np.flatnonzero(per_practice)
+        place = np.zeros(index.practices, dtype=np.intp)
+        place[cluster] = np.arange(len(cluster))
+        cluster_trial, sizes = index.practice_trial[cluster], per_practice[cluster]
+        clusters = count_by(cluster_trial, index.trials)
+        first = np.concatenate([[0], np.cumsum(clusters)[:-1]]).astype(np.intp)
+        position = np.arange(len(cluster)) - first[cluster_trial]
+        distinct, slot = np.unique(sizes, return_inverse=True)
+        most = int(clusters.max(initial=1.0))
+        slot_sizes = distinct[:, None] if len(distinct) else np.ones((1, 1))
+        if len(distinct) > most:
+            slot, slot_sizes = position, np.ones((most, index.trials))
+            slot_sizes[slot, cluster_trial] = sizes
+        return cls(
+            index, rows, trial, place[practice], cluster, cluster_trial, sizes, count_by(trial, index.trials), clusters,
+            position, slot, slot_sizes,
+        )  # fmt: skip
+
+
 def regressors(batch: ObservedBatch, spec: Spec) -> list[Regressor]:
     """Intercept, covariates in treatment contrasts (first category is the reference), arm."""
     found = [Regressor("intercept", np.ones(batch.index.practices), "practice", False)]
@@ -52,24 +103,20 @@ def regressors(batch: ObservedBatch, spec: Spec) -> list[Regressor]:
     return [*found, Regressor("arm", arm.values.astype(np.float64), arm.level, False)]
 
 
-def responses(batch: ObservedBatch, spec: Spec) -> list[Regressor]:
-    """Outcome (or change) and, where receipt is analysed, a 0/1 column of it."""
+def outcome(batch: ObservedBatch, spec: Spec) -> Floats:
+    """Values of the outcome, or of the change (participants,)."""
     values = batch.at(spec.outcome)
-    if spec.minus is not None:
-        values = values - batch.at(spec.minus)
-    found = [Regressor("outcome", values, "participant", True)]
-    if spec.received is not None:
-        received = evaluate(spec.received, batch).astype(np.float64)
-        found.append(Regressor("received", received, "participant", False))
-    return found
+    return values if spec.minus is None else values - batch.at(spec.minus)
 
 
-def analysed(batch: ObservedBatch, spec: Spec, outcomes: list[Regressor]) -> Bools:
+def analysed(batch: ObservedBatch, spec: Spec, values: Floats) -> Bools:
     """Participants with outcome, arm and covariates observed who meet every condition (participants,)."""
-    seen = ~np.isnan(outcomes[0].values)
+    seen = ~np.isnan(values)
     for name in ("arm", *spec.adjust):
-        values = batch.at(name)
-        seen &= values >= 0 if batch.column(name).categories else ~np.isnan(values)
+        column = batch.column(name)
+        there = column.values >= 0 if column.categories else ~np.isnan(column.values)
+        rows = batch.index.rows(column.level, "participant")
+        seen &= there if rows is None else there[rows]
     for condition in spec.where:
         seen &= evaluate(condition, batch)
     return seen

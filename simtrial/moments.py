@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.batch import Index, ObservedBatch
-from simtrial.design_matrix import Regressor, Spec, analysed, coefficients_needed, regressors, responses
+from simtrial.batch import ObservedBatch
+from simtrial.design_matrix import AnalysisSet, Regressor, Spec, analysed, coefficients_needed, outcome, regressors
+from simtrial.expressions import evaluate
 from simtrial.flags import BIT
 from simtrial.kernels import random_intercept, sandwich
 from simtrial.kernels.criterion import SizeSums
-from simtrial.kernels.segments import count_by, sum_by
+from simtrial.kernels.segments import sum_by
 from simtrial.kernels.symmetric import Floats, independent, pairs, sweep, unpack
 
 Bools = NDArray[np.bool_]
@@ -24,59 +25,87 @@ CONSTANT = 1e-20  # within-cluster share of a covariate's sum of squares below w
 
 
 @dataclass(frozen=True)
+class LeastSquares:
+    """OLS per trial: (X'X)^-1 (p, p, trials), coefficients (p, responses, trials), residual products."""
+
+    inverse: Floats
+    coefficients: Floats
+    residual: Floats
+
+
+@dataclass(frozen=True)
 class Moments:
-    """Sufficient statistics of every trial; p regressors (intercept first, arm last), then the responses.
+    """Sufficient statistics of every trial: p regressors (intercept first, arm last), then responses, q in all.
 
     Attributes
     ----------
-    index, terms
-        Whose trials, and the names of the p regressors.
-    rows
-        Analysed participants (row numbers); ``design`` (q, rows) their centred values, ``trial`` their trials.
-    cluster, cluster_trial, sizes
-        Analysed clusters (row numbers of practices), their trials, and their analysed rows n_j (clusters,).
-    cluster_of_row
-        Place of each analysed participant's cluster in ``cluster``.
+    analysed, terms
+        Whose rows, and the names of the p regressors.
     means
         Cluster means z_j (q, clusters) of centred columns.
-    varying, within
-        Which of the q columns vary inside clusters, and their cross-products per cluster (V, V, clusters).
+    varying, inner, within
+        Which columns vary inside clusters (V of them), their values (V, rows), and their cross-products of deviations
+        per cluster (V, V, clusters).
     center
         What was subtracted (q, trials): trial means of measurements, 0 for indicators.
-    counts, clusters
-        N and J per trial (trials,).
+    between, pooled
+        Sums of z_j z_j' over the clusters of a slot (slots, K, trials), and pooled within-cluster products (K, trials),
+        packed; dropped regressors have products 0 and a 1 in their own place of ``pooled``.
     kept
-        (p, trials); columns that are aliased are dropped, order deciding.
+        (p, trials); regressors that are aliased are dropped, order deciding.
     cluster_level
         (p, trials); constant within every analysed cluster.
     failed, flags
         Trials without a usable fit, and flag bits (trials,).
+    parent
+        The same moments without the last response.
     """
 
-    index: Index
+    analysed: AnalysisSet
     terms: tuple[str, ...]
-    rows: Ints
-    design: Floats
-    trial: Ints
-    cluster: Ints
-    cluster_of_row: Ints
-    cluster_trial: Ints
-    sizes: Floats
     means: Floats
     varying: tuple[int, ...]
+    inner: Floats
     within: Floats
     center: Floats
-    counts: Floats
-    clusters: Floats
+    between: Floats
+    pooled: Floats
     kept: Bools
     cluster_level: Bools
     failed: Bools
     flags: NDArray[np.int64]
+    parent: Moments | None = None
+    _leverages: dict[str, sandwich.Leverage] = field(default_factory=dict, repr=False)
+
+    @property
+    def trials(self) -> int:
+        """Number of trials."""
+        return self.analysed.index.trials
 
     @property
     def regressors(self) -> int:
         """Number of columns of X, p."""
         return len(self.terms)
+
+    @property
+    def counts(self) -> Floats:
+        """Analysed participants N (trials,)."""
+        return self.analysed.counts
+
+    @property
+    def clusters(self) -> Floats:
+        """Analysed clusters J (trials,)."""
+        return self.analysed.clusters
+
+    @property
+    def cluster_trial(self) -> Ints:
+        """Trial of each analysed cluster (clusters,)."""
+        return self.analysed.cluster_trial
+
+    @property
+    def sizes(self) -> Floats:
+        """Analysed participants n_j of each cluster (clusters,)."""
+        return self.analysed.sizes
 
     @cached_property
     def rank(self) -> Floats:
@@ -93,64 +122,27 @@ class Moments:
         """Trials that can be fitted."""
         return np.flatnonzero(~self.failed)
 
-    def by_trial(self, values: Floats) -> Floats:
-        """Sum values over the clusters of each trial: (..., clusters) -> (..., trials)."""
-        return sum_by(values, self.cluster_trial, self.index.trials)
-
-    @cached_property
-    def _slots(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Sizes, counts, between and within sums of all q columns, by cluster size or by cluster if that is fewer."""
-        trials = self.index.trials
-        distinct, slot = np.unique(self.sizes, return_inverse=True)
-        most = int(self.clusters.max()) if len(self.sizes) else 1
-        if len(distinct) > most:
-            first = np.concatenate([[0], np.cumsum(count_by(self.cluster_trial, trials))[:-1]])
-            slot = np.arange(len(self.sizes)) - first[self.cluster_trial].astype(np.intp)
-            sizes = np.ones((most, trials))
-            sizes[slot, self.cluster_trial] = self.sizes
-        else:
-            sizes = distinct[:, None]
-        slots = max(len(sizes), 1)
-        key = slot * trials + self.cluster_trial
-
-        def spread(values: Floats) -> Floats:
-            return sum_by(values, key, slots * trials).reshape(slots, trials)
-
-        upper = list(zip(*pairs(len(self.means)), strict=True))
-        between = np.stack([spread(self.means[i] * self.means[j]) for i, j in upper], axis=1)
-        counts = count_by(key, slots * trials).reshape(slots, trials)
-        within = np.zeros((len(upper), trials))
-        place = {column: at for at, column in enumerate(self.varying)}
-        for k, (i, j) in enumerate(upper):
-            if i in place and j in place:
-                within[k] = self.by_trial(self.within[place[i], place[j]])
-            if i == j and i < self.regressors:
-                within[k] += ~self.kept[i]
-        return sizes if len(sizes) else np.ones((1, 1)), counts, between, within
-
-    def size_sums(self, response: int = 0) -> SizeSums:
-        """Sums for the random-intercept model of one response, usable trials only."""
-        sizes, counts, between, within = self._slots
-        wanted = [*range(self.regressors), self.regressors + response]
-        rows, cols = pairs(len(self.means))
-        chosen = np.flatnonzero(np.isin(rows, wanted) & np.isin(cols, wanted))
+    def size_sums(self) -> SizeSums:
+        """Sums for the random-intercept model of the first response, usable trials only."""
+        q = self.regressors + 1
+        packed = q * (q + 1) // 2
         every = SizeSums(
-            sizes, counts, between[:, chosen], within[chosen], self.regressors, self.counts, self.rank,
-            (~self.kept).astype(np.float64),
+            self.analysed.slot_sizes, _slot_counts(self.analysed), self.between[:, :packed], self.pooled[:packed],
+            self.regressors, self.counts, self.rank, (~self.kept).astype(np.float64),
         )  # fmt: skip
-        return every if len(self.usable) == self.index.trials else every.take(self.usable)
+        return every if len(self.usable) == self.trials else every.take(self.usable)
 
     @cached_property
     def gram(self) -> Floats:
-        """[X y]'[X y] (q, q, trials), identity in the place of dropped columns."""
-        sizes, _, between, within = self._slots
-        total = within + np.einsum("skr,sr->kr", between, np.broadcast_to(sizes, between.shape[::2]))
-        return unpack(total, len(self.means))
+        """[X Y]'[X Y] (q, q, trials), a 1 on the diagonal of dropped columns; the identity for failed trials."""
+        sizes = np.broadcast_to(self.analysed.slot_sizes, self.between.shape[::2])
+        total = unpack(self.pooled + np.einsum("skr,sr->kr", self.between, sizes), len(self.means))
+        return np.where(self.failed, np.eye(len(total))[:, :, None], total) if self.failed.any() else total
 
     @cached_property
     def least_squares(self) -> LeastSquares:
         """OLS of every response on X."""
-        inverse, coefficients, rest, _ = sweep(_harmless(self.gram, self.failed), self.regressors)
+        inverse, coefficients, rest, _ = sweep(self.gram, self.regressors)
         return LeastSquares(inverse, coefficients, rest)
 
     @cached_property
@@ -163,14 +155,53 @@ class Moments:
         """Random-intercept fit of the first response by ML, usable trials only."""
         return random_intercept.fit(self.size_sums(), reml=False)
 
+    @property
+    def root(self) -> Moments:
+        """The moments of X alone."""
+        return self if self.parent is None else self.parent.root
+
     @cached_property
-    def basis(self) -> sandwich.Basis:
-        """Every analysed cluster in an orthonormal basis of its own, for cluster-robust variances."""
-        return sandwich.basis(self.sizes, self.means, self.within, list(self.varying), self.regressors)
+    def basis(self) -> Floats:
+        """Every cluster in an orthonormal basis of its own: X, or the last response (trials, positions, k, columns)."""
+        p, rows = self.regressors, self.analysed
+        inner = [at for at, column in enumerate(self.varying) if column < p]
+        last = [] if self.parent is None else [len(self.varying) - 1]
+        chosen = [*inner, *last]
+        names = list(range(p)) if self.parent is None else [*(self.varying[at] for at in inner), len(self.means) - 1]
+        varying = [names.index(self.varying[at]) for at in chosen]
+        made = sandwich.basis(rows.sizes, self.means[names], self.within[np.ix_(chosen, chosen)], varying, len(inner))
+        if self.parent is not None:
+            made = made[:, -1:]
+        most = int(rows.clusters.max(initial=1.0))
+        return sandwich.side_by_side(made, rows.cluster_trial, rows.position, self.trials, most)
+
+    def leverage(self, correction: sandwich.Correction, contrast: Floats | None = None) -> sandwich.Leverage:
+        """Leverage-adjusted weights of a contrast; those of the arm are kept for all methods that ask."""
+        root = self.root
+        inverse = self.least_squares.inverse
+        if contrast is not None:
+            return sandwich.leverage(root.basis, inverse, contrast, correction)
+        if correction not in root._leverages:
+            root._leverages[correction] = sandwich.leverage(root.basis, inverse, self.contrast("arm"), correction)
+        return root._leverages[correction]
+
+    @cached_property
+    def responses_in_basis(self) -> Floats:
+        """U_j'Y_j of all responses (trials, positions, k, responses)."""
+        if self.parent is None:
+            return self.basis[..., :0]
+        return np.concatenate([self.parent.responses_in_basis, self.basis], axis=-1)
+
+    @cached_property
+    def design(self) -> Floats:
+        """Centred columns of the analysed rows (q, rows), dropped ones 0."""
+        out = self.means[:, self.analysed.cluster_of_row]
+        out[list(self.varying)] = self.inner
+        return out
 
     def contrast(self, term: str) -> Floats:
         """Coefficients (p, trials) that give a term in the user's units, centring undone."""
-        chosen = np.zeros((self.regressors, self.index.trials))
+        chosen = np.zeros((self.regressors, self.trials))
         if term == "intercept":
             chosen[0] = 1.0
             chosen[1:] = -self.center[1 : self.regressors]
@@ -178,19 +209,92 @@ class Moments:
             chosen[self.terms.index(term)] = 1.0
         return chosen
 
+    def with_response(self, values: Floats, measured: bool = True) -> Moments:
+        """Add a response given for the analysed rows (rows,); what X alone decides is shared, not made again."""
+        rows, p = self.analysed, self.regressors
+        added = _column(rows, values, measured, "participant")
+        means = np.concatenate([self.means, added.means[None]])
+        inner = np.concatenate([self.inner, added.inner])
+        within = _within_with(rows, self.within, self.inner, self.means[list(self.varying)], added)
+        between, pooled = _products(rows, means, (*self.varying, len(self.means)), within, len(self.means))
+        made = replace(
+            self, means=means, varying=(*self.varying, len(self.means)), inner=inner, within=within,
+            center=np.concatenate([self.center, added.center[None]]), parent=self, _leverages={},
+            between=np.concatenate([self.between, between], axis=1), pooled=np.concatenate([self.pooled, pooled]),
+        )  # fmt: skip
+        return made if len(means) > p + 1 else made._judged(added)
+
+    def _judged(self, outcome: _Column) -> Moments:
+        """Fail trials whose outcome leaves no residual."""
+        squares = sum_by(outcome.inner[0] ** 2, self.analysed.trial, self.trials)
+        constant = (self.least_squares.residual[0, 0] <= PERFECT * squares) & ~self.failed
+        if not constant.any():
+            return self
+        return replace(
+            self, failed=self.failed | constant, flags=self.flags | np.where(constant, BIT["constant_outcome"], 0)
+        )
+
 
 @dataclass(frozen=True)
-class LeastSquares:
-    """OLS per trial: (X'X)^-1 (p, p, trials), coefficients (p, responses, trials), residual products."""
+class _Column:
+    """One centred column: cluster means (clusters,), values where it varies (1 or 0, rows), what was subtracted."""
 
-    inverse: Floats
-    coefficients: Floats
-    residual: Floats
+    means: Floats
+    inner: Floats
+    center: Floats
+    squares: Floats
 
 
-def _harmless(gram: Floats, failed: Bools) -> Floats:
-    """Replace the cross-products of failed trials by the identity, so that nothing divides by zero."""
-    return np.where(failed, np.eye(len(gram))[:, :, None], gram)
+def _column(rows: AnalysisSet, values: Floats, measured: bool, level: str) -> _Column:
+    """Center a column given per analysed row, or per cluster at practice level; two passes."""
+    trials, individual = rows.index.trials, level == "participant"
+    center = np.zeros(trials)
+    trial = rows.trial if individual else rows.cluster_trial
+    weights = None if individual else rows.sizes
+    if measured:
+        total = sum_by(values if weights is None else values * weights, trial, trials)
+        center = total / np.maximum(rows.counts, 1.0)
+        values = values - center[trial]
+    squares = sum_by(values**2 if weights is None else values**2 * weights, trial, trials)
+    if not individual:
+        return _Column(values, np.empty((0, len(rows.rows))), center, squares)
+    means = sum_by(values, rows.cluster_of_row, len(rows.cluster)) / rows.sizes
+    return _Column(means, values[None], center, squares)
+
+
+def _within_with(rows: AnalysisSet, within: Floats, inner: Floats, means: Floats, added: _Column) -> Floats:
+    """Cross-products of deviations per cluster with one more column (V + 1, V + 1, clusters)."""
+    old, clusters = len(within), len(rows.cluster)
+    out = np.empty((old + 1, old + 1, clusters))
+    out[:old, :old] = within
+    deviation = added.inner[0] - added.means[rows.cluster_of_row]
+    for at in range(old):  # deviations sum to 0 in a cluster, so one of the two factors needs no centring
+        out[at, old] = out[old, at] = sum_by(inner[at] * deviation, rows.cluster_of_row, clusters)
+    out[old, old] = sum_by(deviation**2, rows.cluster_of_row, clusters)
+    return out
+
+
+def _products(
+    rows: AnalysisSet, means: Floats, varying: tuple[int, ...], within: Floats, first: int
+) -> tuple[Floats, Floats]:
+    """Packed products of columns ``first`` onwards with all before them: by slot and trial, and pooled within."""
+    trials, slots = rows.index.trials, len(rows.slot_sizes)
+    key = rows.slot * trials + rows.cluster_trial
+    place = {column: at for at, column in enumerate(varying)}
+    new = [(i, j) for i, j in zip(*pairs(len(means)), strict=True) if j >= first]
+    between = np.empty((slots, len(new), trials))
+    pooled = np.zeros((len(new), trials))
+    for k, (i, j) in enumerate(new):
+        between[:, k] = sum_by(means[i] * means[j], key, slots * trials).reshape(slots, trials)
+        if i in place and j in place:
+            pooled[k] = sum_by(within[place[i], place[j]], rows.cluster_trial, trials)
+    return between, pooled
+
+
+def _slot_counts(rows: AnalysisSet) -> Floats:
+    trials, slots = rows.index.trials, len(rows.slot_sizes)
+    counts = np.bincount(rows.slot * trials + rows.cluster_trial, minlength=slots * trials)
+    return counts.reshape(slots, trials).astype(np.float64)
 
 
 def moments(batch: ObservedBatch, spec: Spec) -> Moments:
@@ -199,26 +303,65 @@ def moments(batch: ObservedBatch, spec: Spec) -> Moments:
     Analysed are participants with the outcome, arm and every covariate observed for whom all conditions hold.
     Measurements are centred at their trial mean first; means and deviations take two passes.
     """
-    columns_of_x = regressors(batch, spec)
-    outcomes = responses(batch, spec)
-    rows = np.flatnonzero(analysed(batch, spec, outcomes))
-    practice, trial = batch.index.participant_practice[rows], batch.index.participant_trial[rows]
-    columns = [*columns_of_x, *outcomes]
-    design, center = _centred(batch.index, columns, rows, practice, trial)
-    per_practice = count_by(practice, batch.index.practices)
-    cluster = np.flatnonzero(per_practice)
-    place = np.zeros(batch.index.practices, dtype=np.intp)
-    place[cluster] = np.arange(len(cluster))
-    of_row, sizes = place[practice], per_practice[cluster]
-    varying = tuple(k for k, column in enumerate(columns) if column.level == "participant")
-    means = sum_by(design, of_row, len(cluster)) / sizes if len(cluster) else np.zeros((len(columns), 0))
-    steady = [k for k in range(len(columns)) if k not in varying]
-    first = np.zeros(len(cluster), dtype=np.intp)
-    first[of_row[::-1]] = np.arange(len(rows))[::-1]
-    means[steady] = design[steady][:, first]  # exactly, where nothing varies
-    within = _within(design, means, varying, of_row, len(cluster))
-    parts = (rows, design, trial, cluster, of_row, batch.index.practice_trial[cluster], sizes, means)
-    return _judged(batch, spec, columns_of_x, parts, varying, within, center)
+    values = outcome(batch, spec)
+    rows = AnalysisSet.of(batch.index, analysed(batch, spec, values))
+    found = x_moments(batch, spec, rows).with_response(values[rows.rows])
+    return found if spec.received is None else with_received(found, batch, spec)
+
+
+def with_received(found: Moments, batch: ObservedBatch, spec: Spec) -> Moments:
+    """Add receipt as a second response."""
+    assert spec.received is not None
+    received = evaluate(spec.received, batch).astype(np.float64)
+    return found.with_response(received[found.analysed.rows], measured=False)
+
+
+def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> Moments:
+    """Moments of the regressors alone: intercept, covariates, arm; aliased ones dropped."""
+    columns = regressors(batch, spec)
+    trials, clusters = batch.index.trials, len(rows.cluster)
+    made = [_column(rows, _values(c, rows), c.measured, c.level) for c in columns]
+    varying = tuple(k for k, c in enumerate(columns) if c.level == "participant")
+    within, inner, means = np.empty((0, 0, clusters)), np.empty((0, len(rows.rows))), np.empty((0, clusters))
+    for k in varying:
+        within = _within_with(rows, within, inner, means, made[k])
+        inner, means = np.concatenate([inner, made[k].inner]), np.concatenate([means, made[k].means[None]])
+    squares = np.stack([c.squares for c in made])
+    level = np.ones((len(columns), trials), dtype=bool)
+    for at, k in enumerate(varying):
+        level[k] = sum_by(within[at, at], rows.cluster_trial, trials) <= CONSTANT * squares[k]
+    every = np.stack([c.means for c in made])
+    between, pooled = _products(rows, every, varying, within, 0)
+    found = Moments(
+        rows, tuple(c.term for c in columns), every, varying, inner, within, np.stack([c.center for c in made]),
+        between, pooled, np.ones_like(level), level, np.zeros(trials, dtype=bool), np.zeros(trials, dtype=np.int64),
+    )  # fmt: skip
+    kept = independent(found.gram, squares)
+    flags = _flags(batch, spec, rows, made[-1], kept)
+    failed = (flags & (BIT["no_data"] | BIT["arm_aliased"])) != 0
+    if kept.all() and not failed.any():
+        return replace(found, flags=flags)  # nothing to drop: the sums stand
+    return _dropped(found, kept, flags, failed)
+
+
+def _values(column: Regressor, rows: AnalysisSet) -> Floats:
+    return column.values[rows.rows if column.level == "participant" else rows.cluster]
+
+
+def _dropped(found: Moments, kept: Bools, flags: NDArray[np.int64], failed: Bools) -> Moments:
+    """Blank the regressors that are not kept, trial by trial, in every sum."""
+    rows, place = found.analysed, list(found.varying)
+    by_cluster, by_row = kept[:, rows.cluster_trial], kept[place][:, rows.trial]
+    inside = by_cluster[place]
+    i, j = pairs(len(kept))
+    both = kept[i] & kept[j]
+    pooled = found.pooled * both
+    pooled[i == j] += ~kept[i[i == j]]
+    return replace(
+        found, means=found.means * by_cluster, inner=found.inner * by_row,
+        within=found.within * inside * inside[:, None],
+        between=found.between * both, pooled=pooled, kept=kept, flags=flags, failed=failed, _leverages={},
+    )  # fmt: skip
 
 
 def predictors(batch: ObservedBatch, spec: Spec, fitted: Moments, rows: Ints) -> Floats:
@@ -229,95 +372,11 @@ def predictors(batch: ObservedBatch, spec: Spec, fitted: Moments, rows: Ints) ->
     return np.asarray((values - fitted.center[: len(columns), trial]) * fitted.kept[:, trial])
 
 
-def _centred(index: Index, columns: list[Regressor], rows: Ints, practice: Ints, trial: Ints) -> tuple[Floats, Floats]:
-    design, center = np.empty((len(columns), len(rows))), np.zeros((len(columns), index.trials))
-    counts = np.maximum(count_by(trial, index.trials), 1.0)
-    for k, column in enumerate(columns):
-        design[k] = column.values[rows if column.level == "participant" else practice]
-        if column.measured:
-            center[k] = sum_by(design[k], trial, index.trials) / counts
-            design[k] -= center[k][trial]
-    return design, center
-
-
-def _within(design: Floats, means: Floats, varying: tuple[int, ...], of_row: Ints, clusters: int) -> Floats:
-    """Cross-products of deviations from cluster means, per cluster (V, V, clusters)."""
-    chosen = list(varying)
-    deviation = design[chosen] - means[chosen][:, of_row]
-    within = np.empty((len(chosen), len(chosen), clusters))
-    for i in range(len(chosen)):
-        for j in range(i, len(chosen)):
-            within[i, j] = sum_by(deviation[i] * deviation[j], of_row, clusters)
-            within[j, i] = within[i, j]
-    return within
-
-
-def _judged(
-    batch: ObservedBatch,
-    spec: Spec,
-    columns_of_x: list[Regressor],
-    parts: tuple[Ints, Floats, Ints, Ints, Ints, Ints, Floats, Floats],
-    varying: tuple[int, ...],
-    within: Floats,
-    center: Floats,
-) -> Moments:
-    """Drop aliased columns, tell cluster-level from individual ones, and flag what is thin."""
-    rows, design, trial, cluster, of_row, cluster_trial, sizes, means = parts
-    trials, p = batch.index.trials, len(columns_of_x)
-    squares = sum_by(design**2, trial, trials)
-    draft = Moments(
-        batch.index, tuple(r.term for r in columns_of_x), rows, design, trial, cluster, of_row, cluster_trial, sizes,
-        means, varying, within, center,
-        count_by(trial, trials),
-        count_by(cluster_trial, trials),
-        np.ones((p, trials), dtype=bool), np.ones((p, trials), dtype=bool),
-        np.zeros(trials, dtype=bool), np.zeros(trials, dtype=np.int64),
-    )  # fmt: skip
-    kept = independent(draft.gram[:p, :p], squares[:p])
-    level = np.ones((p, trials), dtype=bool)
-    for at, column in enumerate(varying):
-        if column < p:
-            inside = sum_by(within[at, at], cluster_trial, trials)
-            level[column] = inside <= CONSTANT * squares[column]
-    flags = _flags(batch, spec, draft, kept)
-    rest = _residual(draft.gram, kept, p)
-    constant = rest <= PERFECT * squares[p]
-    flags |= np.where(constant & kept[-1] & (draft.counts > kept.sum(axis=0)), BIT["constant_outcome"], 0)
-    failed = (flags & (BIT["no_data"] | BIT["arm_aliased"] | BIT["constant_outcome"])) != 0
-    kept_rows = kept[:, trial] if not kept.all() else None
-    if kept_rows is not None:
-        design, means, within = design.copy(), means.copy(), within.copy()
-        design[:p] *= kept_rows
-        means[:p] *= kept[:, cluster_trial]
-        for at, column in enumerate(varying):
-            if column < p:
-                within[at] *= kept[column, cluster_trial]
-                within[:, at] *= kept[column, cluster_trial]
-    return Moments(
-        batch.index, draft.terms, rows, design, trial, cluster, of_row, cluster_trial, sizes, means, varying, within,
-        center, draft.counts, draft.clusters, kept, level, failed, flags,
-    )  # fmt: skip
-
-
-def _residual(gram: Floats, kept: Bools, p: int) -> Floats:
-    """Residual sum of squares of the first response on the kept columns (trials,)."""
-    mask = np.concatenate([kept, np.ones((1, kept.shape[1]), dtype=bool)])
-    part = gram[: p + 1, : p + 1] * mask[:, None] * mask[None, :]
-    part[np.arange(p), np.arange(p)] += ~kept
-    return np.asarray(sweep(part, p)[2][0, 0])
-
-
-def _flags(batch: ObservedBatch, spec: Spec, draft: Moments, kept: Bools) -> NDArray[np.int64]:
-    trials = batch.index.trials
-    flags = np.zeros(trials, dtype=np.int64)
-    arm = draft.design[len(kept) - 1]
-    rank = kept.sum(axis=0)
-    flags |= np.where(draft.counts <= rank, BIT["no_data"], 0)
-    flags |= np.where(~kept[-1] & (draft.counts > 0), BIT["arm_aliased"], 0)
-    first = np.zeros(len(draft.cluster), dtype=np.intp)
-    first[draft.cluster_of_row] = np.arange(len(draft.rows))
-    treated = sum_by((arm[first] > 0.5).astype(np.float64), draft.cluster_trial, trials)
-    thin = np.minimum(treated, draft.clusters - treated) < 2
+def _flags(batch: ObservedBatch, spec: Spec, rows: AnalysisSet, arm: _Column, kept: Bools) -> NDArray[np.int64]:
+    trials, rank = batch.index.trials, kept.sum(axis=0)
+    flags = np.where(rows.counts <= rank, BIT["no_data"], 0).astype(np.int64)
+    flags |= np.where(~kept[-1] & (rows.counts > 0), BIT["arm_aliased"], 0)
+    treated = sum_by(arm.means > 0.5, rows.cluster_trial, trials)
+    thin = np.minimum(treated, rows.clusters - treated) < 2
     flags |= np.where(thin, BIT["too_few_clusters"], 0)
-    flags |= np.where(rank - 2 < coefficients_needed(batch, spec), BIT["aliased"], 0)
-    return flags
+    return flags | np.where(rank - 2 < coefficients_needed(batch, spec), BIT["aliased"], 0)

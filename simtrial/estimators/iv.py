@@ -53,13 +53,12 @@ class InstrumentalVariable(Method):
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
     ) -> Estimates:
         """Fit every trial by indirect least squares; ``every_term`` adds the covariates of the structural equation."""
-        arm = moments.contrast("arm")
         outcome, receipt = moments.least_squares.coefficients[-1]
         scale = _receipt_squares(moments)
         absent = ~(receipt**2 > ABSENT * scale) & ~moments.failed
         safe = np.where(absent | moments.failed, np.nan, receipt)
         theta = outcome / safe
-        joint, df, singular = covariance(moments, arm, self.se, self.df)
+        joint, df, singular = covariance(moments, None, self.se, self.df)
         with np.errstate(invalid="ignore", divide="ignore"):
             variance = _structural(joint, theta) / safe**2
             first_stage = np.where(joint[1, 1] > ABSENT * receipt**2, receipt**2 / joint[1, 1], np.inf)
@@ -99,8 +98,8 @@ class InstrumentalVariable(Method):
 
 def _receipt_squares(moments: Moments) -> Floats:
     """Mean square of receipt per trial (trials,)."""
-    row = moments.design[moments.regressors + 1]
-    return sum_by(row**2, moments.trial, moments.index.trials) / np.maximum(moments.counts, 1.0)
+    row = moments.inner[-1]
+    return sum_by(row**2, moments.analysed.trial, moments.trials) / np.maximum(moments.counts, 1.0)
 
 
 def _structural(joint: Floats, theta: Floats) -> Floats:

@@ -41,7 +41,7 @@ class LinearMixedModel(Method):
     ) -> Estimates:
         """Fit every trial; see `simtrial.kernels.random_intercept` for the algorithm."""
         terms = terms_of(moments, self.target, every_term)
-        trials, usable = moments.index.trials, moments.usable
+        trials, usable = moments.trials, moments.usable
         flags, failed = moments.flags.copy(), moments.failed.copy()
         blank = np.full((len(terms), trials), np.nan)
         estimate, variance, df = blank, blank.copy(), blank.copy()

@@ -136,9 +136,9 @@ class Gap:
         beta = np.zeros((p, index.trials))
         beta[:, usable] = drawn.coefficients
         sizes, residual = np.zeros(index.practices), np.zeros(index.practices)
-        sizes[fitted.cluster] = fitted.sizes
+        sizes[fitted.analysed.cluster] = fitted.sizes
         fitted_means = np.einsum("pc,pc->c", fitted.means[:p], beta[:, fitted.cluster_trial])
-        residual[fitted.cluster] = fitted.means[p] - fitted_means
+        residual[fitted.analysed.cluster] = fitted.means[p] - fitted_means
         trial = index.practice_trial
         effects = practice_effects(gamma[trial], sigma2[trial], sizes, residual, rng)
         people = index.participant_trial[self.rows]

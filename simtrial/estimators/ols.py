@@ -11,7 +11,7 @@ from pydantic import Field
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report, terms_of
 from simtrial.flags import BIT
-from simtrial.kernels.sandwich import Correction, Sandwich, sandwich
+from simtrial.kernels import sandwich
 from simtrial.kernels.segments import sum_by
 from simtrial.kernels.symmetric import apply, quadratic
 from simtrial.moments import Moments
@@ -39,14 +39,14 @@ class OrdinaryLeastSquares(Method):
         """Fit every trial by its cross-products."""
         terms = terms_of(moments, self.target, every_term)
         beta = moments.least_squares.coefficients[:, 0]
-        shape = (len(terms), moments.index.trials)
+        shape = (len(terms), moments.trials)
         estimate, variance, df = np.empty(shape), np.empty(shape), np.empty(shape)
-        singular = np.zeros(moments.index.trials, dtype=bool)
+        singular = np.zeros(moments.trials, dtype=bool)
         for at, term in enumerate(terms):
             contrast = moments.contrast(term)
             shift = moments.center[moments.regressors] if term == "intercept" else 0.0
             estimate[at] = (contrast * beta).sum(axis=0) + shift
-            robust, df[at], lonely = covariance(moments, contrast, self.se, self.df)
+            robust, df[at], lonely = covariance(moments, None if term == self.target else contrast, self.se, self.df)
             variance[at], singular = robust[0, 0], singular | lonely
         flags = moments.flags | np.where(singular, BIT["leverage_one"], 0)
         extras = {"sigma2": residual_variance(moments)[0, 0]}
@@ -61,8 +61,8 @@ def residual_variance(moments: Moments) -> Floats:
         return np.asarray(moments.least_squares.residual / (moments.counts - moments.rank))
 
 
-def covariance(moments: Moments, contrast: Floats, se: str, df: str) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Variance of a contrast over all responses, its df, and where a cluster has leverage one.
+def covariance(moments: Moments, contrast: Floats | None, se: str, df: str) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Variance of a contrast (None: the arm) over all responses, its df, and where a cluster has leverage one.
 
     Returns
     -------
@@ -72,14 +72,16 @@ def covariance(moments: Moments, contrast: Floats, se: str, df: str) -> tuple[Fl
     fit = moments.least_squares
     n, j = moments.counts, moments.clusters
     residual = n - moments.rank
-    found: Sandwich | None = None
+    direction = moments.contrast("arm") if contrast is None else contrast
+    found: sandwich.Leverage | None = None
     if se == "classical":
-        variance = residual_variance(moments) * quadratic(contrast, fit.inverse)
+        variance = residual_variance(moments) * quadratic(direction, fit.inverse)
     elif se == "HC1":
-        variance = _heteroscedastic(moments, contrast)
+        variance = _heteroscedastic(moments, direction)
     else:
-        found = robust(moments, contrast, se)  # type: ignore[arg-type]
-        variance = found.variance * _factor(moments, se)
+        found = moments.leverage("CR0" if se.startswith(("CR0", "CR1")) else se, contrast)  # type: ignore[arg-type]
+        fit_rows, responses = moments.root.basis, moments.responses_in_basis
+        variance = sandwich.variance(found, fit_rows, responses, fit.coefficients) * _factor(moments, se)
     if df == "satterthwaite":
         used = residual if found is None else found.df
     elif df == "normal":
@@ -90,13 +92,6 @@ def covariance(moments: Moments, contrast: Floats, se: str, df: str) -> tuple[Fl
         used = j - (moments.cluster_rank if df == "clusters-p" else float(df.removeprefix("clusters-")))
     singular = np.zeros(len(n), dtype=bool) if found is None else found.singular
     return variance, used, singular
-
-
-def robust(moments: Moments, contrast: Floats, correction: Correction) -> Sandwich:
-    """Cluster-robust variance of a contrast of the OLS coefficients, before scalar factors."""
-    fit = moments.least_squares
-    trials = moments.index.trials
-    return sandwich(moments.basis, moments.cluster_trial, trials, fit.inverse, fit.coefficients, contrast, correction)
 
 
 def _factor(moments: Moments, se: str) -> Floats:
@@ -112,15 +107,15 @@ def _factor(moments: Moments, se: str) -> Floats:
 
 def _heteroscedastic(moments: Moments, contrast: Floats) -> Floats:
     """HC1: sum of (l'M x_i)^2 e_i e_i' times N / (N - p)."""
-    fit, trials = moments.least_squares, moments.index.trials
+    fit, trials = moments.least_squares, moments.trials
     p = moments.regressors
-    weight = np.einsum("pn,pn->n", apply(fit.inverse, contrast)[:, moments.trial], moments.design[:p])
-    fitted = np.einsum("prn,pn->rn", fit.coefficients[:, :, moments.trial], moments.design[:p])
+    weight = np.einsum("pn,pn->n", apply(fit.inverse, contrast)[:, moments.analysed.trial], moments.design[:p])
+    fitted = np.einsum("prn,pn->rn", fit.coefficients[:, :, moments.analysed.trial], moments.design[:p])
     score = weight * (moments.design[p:] - fitted)
     count = len(score)
     variance = np.empty((count, count, trials))
     for i in range(count):
         for j in range(count):
-            variance[i, j] = sum_by(score[i] * score[j], moments.trial, trials)
+            variance[i, j] = sum_by(score[i] * score[j], moments.analysed.trial, trials)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(variance * moments.counts / (moments.counts - moments.rank))

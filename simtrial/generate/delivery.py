@@ -11,7 +11,7 @@ from pydantic import Field
 
 from simtrial.batch import TrialBatch
 from simtrial.generate import Step, Variable
-from simtrial.generate.distributions import invert, truncated_negative_binomial
+from simtrial.generate.distributions import beta_quantiles, invert, truncated_negative_binomial
 
 
 class Delivery(Step):
@@ -51,11 +51,11 @@ class Delivery(Step):
 
     def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
         """Draw potential and received sessions."""
-        from scipy.special import betaincinv, ndtr
+        from scipy.special import ndtr
 
         index = batch.index
         z = rng.standard_normal(index.practices)
-        offered = betaincinv(self.availability_alpha, self.availability_beta, ndtr(z))
+        offered = np.interp(z, *beta_quantiles(self.availability_alpha, self.availability_beta))
         engagement = rng.standard_normal(index.participants)
         c = self.availability_correlation
         uniform = ndtr(c * z[index.participant_practice] + np.sqrt(1.0 - c * c) * engagement)

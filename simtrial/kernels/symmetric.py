@@ -12,8 +12,11 @@ Floats = NDArray[np.float64]
 
 @lru_cache(maxsize=64)
 def pairs(size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Row and column of each packed entry of a symmetric matrix, upper triangle by rows."""
-    rows, cols = np.triu_indices(size)
+    """Row and column of each packed entry of a symmetric matrix, upper triangle by columns.
+
+    The entries of a leading block come first, so a variable added at the end adds its entries at the end.
+    """
+    cols, rows = np.tril_indices(size)
     return rows, cols
 
 
@@ -26,7 +29,7 @@ def _places(size: int) -> NDArray[np.intp]:
 
 
 def unpack(packed: Floats, size: int) -> Floats:
-    """Turn packed upper triangles (size(size+1)/2, ...) into full matrices (size, size, ...)."""
+    """Turn packed upper triangles (at least size(size+1)/2, ...) into full matrices (size, size, ...)."""
     return packed[_places(size)]
 
 
