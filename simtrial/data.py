@@ -51,7 +51,8 @@ def _read(file: Path) -> pl.DataFrame:
     import pandas as pd
 
     frame = pd.read_stata(file)
-    return pl.DataFrame({str(name): frame[name].astype("string").tolist() for name in frame.columns})
+    columns = {str(name): [None if v is pd.NA else v for v in frame[name].astype("string")] for name in frame.columns}
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
 
 def read_trials(
@@ -76,7 +77,9 @@ def read_trials(
         In order of first appearance.
     """
     wanted = [*dict.fromkeys(["practice", "arm", *sorted(needed)])]
-    frames = [_one_file(file, wanted, renamed) for file in files]
+    stems = [file.stem for file in files]
+    names = [f.stem if stems.count(f.stem) == 1 else str(f.with_suffix("")) for f in files]
+    frames = [_one_file(file, name, wanted, renamed) for file, name in zip(files, names, strict=True)]
     frame = pl.concat(frames).with_row_index("order")
     ids = frame["trial_id"].unique(maintain_order=True).to_list()
     places = {name: at for at, name in enumerate(ids)}
@@ -92,17 +95,18 @@ def read_trials(
     return ids, ObservedBatch(index, columns)
 
 
-def _one_file(file: Path, wanted: Sequence[str], renamed: Mapping[str, str]) -> pl.DataFrame:
+def _one_file(file: Path, name: str, wanted: Sequence[str], renamed: Mapping[str, str]) -> pl.DataFrame:
     frame = read_frame(file)
     for ours, theirs in renamed.items():
         if theirs not in frame.columns:
             raise DataError(f"{file}: --map {ours}={theirs}: no column '{theirs}'{hint(theirs, frame.columns)}")
-    frame = frame.rename({theirs: ours for ours, theirs in renamed.items() if theirs != ours}, strict=False)
+    moved = {theirs: ours for ours, theirs in renamed.items() if theirs != ours}
+    frame = frame.drop([ours for ours in moved.values() if ours in frame.columns and ours not in moved]).rename(moved)
     missing = [name for name in wanted if name not in frame.columns]
     if missing:
         told = "; ".join(f"no column '{name}'{hint(name, frame.columns)}" for name in missing)
         raise DataError(f"{file}: {told}; columns there: {', '.join(frame.columns)}; rename with --map name=yours")
-    trial = pl.col("trial_id") if "trial_id" in frame.columns else pl.lit(file.stem).alias("trial_id")
+    trial = pl.col("trial_id") if "trial_id" in frame.columns else pl.lit(name).alias("trial_id")
     where = pl.int_range(2, pl.len() + 2).alias("line")
     frame = frame.select(trial, pl.lit(str(file)).alias("file"), where, *wanted)
     for name in ("trial_id", "practice"):

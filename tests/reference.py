@@ -132,9 +132,7 @@ def differences(mine: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[float,
     """Errors of estimate and interval ends (in standard errors), and relative errors of standard error and df."""
     scale = mine["std_error"] if math.isnan(row["std_error"]) else row["std_error"]
     ends = [_apart(mine[c], row[c], scale) for c in ("ci_lower", "ci_upper") if not math.isnan(row[c])]
-    relative = [
-        0.0 if math.isnan(row[c]) else _apart(mine[c], row[c], row[c]) for c in ("std_error", "df")
-    ]
+    relative = [0.0 if math.isnan(row[c]) else _apart(mine[c], row[c], row[c]) for c in ("std_error", "df")]
     return _apart(mine["estimate"], row["estimate"], scale), *relative, max(ends, default=0.0)
 
 

@@ -6,9 +6,8 @@ where a Newton step of at most 1e-6 ends, hence about 1e-12 from the exact one; 
 
 import numpy as np
 import pytest
-from scipy import stats
-
 from reference import method
+from scipy import stats
 from trials import batch, fit, ragged
 
 ROUNDING = 1e-12
@@ -35,9 +34,10 @@ def balanced(seed, people=6, treated=7, control=5, between=1.0):
     return {"practice": practice, "arm": arm[practice], "mansa_followup": outcome}
 
 
+@pytest.mark.parametrize("between", [1.0, 20.0, 3000.0])  # an icc of one half, 0.9975 and 0.9999999
 @pytest.mark.parametrize("seed", range(5))
-def test_in_balanced_practices_the_mixed_model_is_the_t_test_of_practice_means(seed):
-    data = balanced(seed)
+def test_in_balanced_practices_the_mixed_model_is_the_t_test_of_practice_means(seed, between):
+    data = balanced(seed, between=between)
     found = fit(batch(data), method("lmm", df="between-within"))
     means = data["mansa_followup"].reshape(12, 6).mean(axis=1)
     expected = stats.ttest_ind(means[:7], means[7:])  # pooled variance

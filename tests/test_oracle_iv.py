@@ -3,7 +3,6 @@
 import math
 
 import pytest
-
 from reference import CACE, MODELS, OUTCOMES, RECEIVED, Key, Tolerance, disagreements, ours, reference, targets
 
 EXACT = Tolerance(1e-9, 1e-9, 1e-9)  # agreement of two programs in double precision on well-conditioned ratios

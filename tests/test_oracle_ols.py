@@ -3,7 +3,6 @@
 import math
 
 import pytest
-
 from reference import OLS, Key, Tolerance, disagreements, ours, reference
 
 ROWS = {

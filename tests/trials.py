@@ -21,14 +21,17 @@ def batch(columns: Mapping[str, ArrayLike]) -> ObservedBatch:
     data that are read. Every array is read-only.
     """
     data = {name: np.asarray(values) for name, values in columns.items()}
-    trial = data.pop("trial", np.zeros(len(data["practice"]), dtype=int))
-    practice = data.pop("practice")
+    trial = _codes(data.pop("trial", np.zeros(len(data["practice"]), dtype=int)))
+    practice = _codes(data.pop("practice"))
     order = np.lexsort((practice, trial))
-    keys, place = np.unique(np.stack([trial, practice]), axis=1, return_inverse=True)
-    place = place[order].astype(np.intp)
+    keys, place = np.unique(np.stack([trial, practice])[:, order], axis=1, return_inverse=True)
     starts = np.searchsorted(place, np.arange(keys.shape[1]))
-    index = Index(len(np.unique(trial)), np.unique(keys[0], return_inverse=True)[1].astype(np.intp), place)
+    index = Index(int(keys[0].max()) + 1, keys[0], place)
     return ObservedBatch(index, {name: _column(values[order], place, starts) for name, values in data.items()})
+
+
+def _codes(values: Array) -> NDArray[np.intp]:
+    return np.unique(values, return_inverse=True)[1].astype(np.intp)
 
 
 def _column(values: Array, place: Array, starts: Array) -> Column:

@@ -188,6 +188,7 @@ def report(
     estimate, variance, df = (np.where(blank, np.nan, x) for x in (estimate, variance, df))
     std_error, lower, upper, p_value = wald(estimate, variance, df, level)
     extras = {name: np.where(failed, np.nan, values) for name, values in extras.items()}
+    flags = np.where(failed, flags & ~OF_A_FIT, flags)
     flags = flags | np.where(failed & (flags & FATAL == 0), BIT["invalid_result"], 0)
     return Estimates(
         terms, estimate, std_error, df, lower, upper, p_value, failed, flags, moments.counts, moments.clusters, extras
@@ -210,6 +211,9 @@ FATAL = sum(
     )
 )
 """Flags that explain by themselves why a fit failed."""
+
+OF_A_FIT = sum(BIT[name] for name in ("boundary", "aliased", "leverage_one", "weak_instrument", "not_converged"))
+"""Flags that say something of a fit, and so nothing where there is none."""
 
 
 def terms_of(moments: Moments, target: str, every_term: bool) -> tuple[str, ...]:

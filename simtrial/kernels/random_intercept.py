@@ -61,6 +61,8 @@ def fit(sums: SizeSums, reml: bool = True) -> Fit:
     last = np.flatnonzero(gamma > 0.9 * GRID[-1])
     if len(last):
         gamma[last], converged[last] = _optimum(sums.take(last), nu[last], reml, LONG_GRID)
+    alone = sums.counts.sum(axis=0) == sums.rows  # one row in every cluster: f is flat, and the model is OLS
+    gamma[alone], converged[alone] = 0.0, True
     at = evaluate(sums, gamma, nu, reml)
     deviance = 2.0 * at.value + nu * (1.0 + np.log(2.0 * np.pi / nu))
     return Fit(sums, gamma, at.rss / nu, deviance, converged, at, nu, reml)
@@ -197,8 +199,9 @@ def expected_df(fit: Fit, contrast: Floats) -> Floats:
     w_tt, w_ts, w_ss = fit.information.inverse
     g = apply(fit.at.inverse, contrast)
     u_tau, u_sigma = (quadratic(g, matrix) for matrix in fit.information.first)
-    spread = w_tt * u_tau**2 + 2.0 * w_ts * u_tau * u_sigma + w_ss * u_sigma**2
-    return np.asarray(2.0 * quadratic(contrast, fit.at.inverse) ** 2 / spread)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a dropped column, or variances that are not identified
+        spread = w_tt * u_tau**2 + 2.0 * w_ts * u_tau * u_sigma + w_ss * u_sigma**2
+        return np.asarray(2.0 * quadratic(contrast, fit.at.inverse) ** 2 / spread)
 
 
 def observed_df(fit: Fit, contrast: Floats) -> tuple[Floats, NDArray[np.bool_]]:
@@ -219,10 +222,11 @@ def observed_df(fit: Fit, contrast: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     if fit.reml:
         h22 = h22 + at.trace2
     determinant = h11 * h22 - h12**2
-    spread = (h22 * value**2 - 2.0 * h12 * value * by_gamma + h11 * by_gamma**2) / determinant
+    spread = h22 * value**2 - 2.0 * h12 * value * by_gamma + h11 * by_gamma**2
     boundary = fit.gamma == 0.0
     definite = (determinant > 0.0) | boundary
-    df = np.where(definite, value**2 / spread, expected_df(fit, contrast))
+    with np.errstate(divide="ignore", invalid="ignore"):  # nothing is known of a dropped column
+        df = np.where(definite, value**2 * determinant / spread, expected_df(fit, contrast))
     return np.where(boundary, nu, df), definite
 
 
@@ -234,5 +238,6 @@ def kenward_roger_variance(fit: Fit, contrast: Floats) -> Floats:
     total = np.zeros(len(fit.gamma))
     for weight, second, i, j in zip(info.inverse, info.second, (0, 0, 1), (0, 1, 1), strict=True):
         part = quadratic(g, second) - np.einsum("ir,ijr,jr->r", moved[i], phi, moved[j])
-        total += (2.0 if i != j else 1.0) * weight * part
+        with np.errstate(invalid="ignore"):  # variances that are not identified
+            total += (2.0 if i != j else 1.0) * weight * part
     return np.asarray(fit.sigma2 * (quadratic(contrast, phi) + 2.0 * total))

@@ -128,7 +128,8 @@ def relative_error_model_se(sample: Sample, form: Form) -> Value:
         average = float(v.mean())
         mcse = 100 * ratio * sqrt(float(v.var(ddof=1)) / (4 * n * average**2) + 1 / (2 * (n - 1)))
     elif form == "jackknife":
-        mcse = 100 * jackknife(np.sqrt(without_each(v)[0] / without_each(e)[1]))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mcse = 100 * jackknife(np.sqrt(without_each(v)[0] / without_each(e)[1]))
     else:
         r = float(v.sum() / b.sum())
         mcse = 100 / (2 * ratio) * sqrt(float(((v - r * b) ** 2).sum())) / float(b.sum())
@@ -141,7 +142,9 @@ def relative_bias_variance(sample: Sample, form: Form) -> Value:
     if len(e) < 3 or not varies(e):
         return nothing(len(e))
     ratio = float((s**2).mean() / e.var(ddof=1))
-    return Value(100 * (ratio - 1), 100 * jackknife(without_each(s**2)[0] / without_each(e)[1]), len(e))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left_out = without_each(s**2)[0] / without_each(e)[1]
+    return Value(100 * (ratio - 1), 100 * jackknife(left_out), len(e))
 
 
 def relative_mse_variance(sample: Sample, form: Form) -> Value:
@@ -153,7 +156,9 @@ def relative_mse_variance(sample: Sample, form: Form) -> Value:
     s2 = float(e.var(ddof=1))
     value = ((float(v.mean()) - s2) ** 2 + float(v.var(ddof=1))) / s2**2
     (v_mean, v_var), s2_left = without_each(v), without_each(e)[1]
-    return Value(value, jackknife(((v_mean - s2_left) ** 2 + v_var) / s2_left**2), len(e))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left_out = ((v_mean - s2_left) ** 2 + v_var) / s2_left**2
+    return Value(value, jackknife(left_out), len(e))
 
 
 def mse(sample: Sample, form: Form) -> Value:

@@ -35,7 +35,9 @@ def relative_precision(sample: Sample, reference: Sample, form: Form) -> Value:
         rho = float(np.corrcoef(e, r)[0, 1])
         return Value(100 * (ratio - 1), 200 * ratio * sqrt(max(1 - rho**2, 0.0) / (n - 1)), n)
     if form == "jackknife":
-        return Value(100 * (ratio - 1), 100 * jackknife(without_each(r)[1] / without_each(e)[1]), n)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            left_out = without_each(r)[1] / without_each(e)[1]
+        return Value(100 * (ratio - 1), 100 * jackknife(left_out), n)
     return Value(100 * (ratio - 1), 100 * sqrt(float(((top - ratio * bottom) ** 2).sum())) / float(bottom.sum()), n)
 
 

@@ -142,6 +142,8 @@ def varies(x: Floats) -> bool:
 def jackknife(left_out: Floats) -> float:
     """Jackknife standard error from the values with each replicate left out."""
     n = len(left_out)
+    if not np.isfinite(left_out).all():
+        return NOTHING
     return sqrt((n - 1) / n * float(((left_out - left_out.mean()) ** 2).sum()))
 
 
@@ -150,7 +152,7 @@ def without_each(x: Floats) -> tuple[Floats, Floats]:
     n = len(x)
     centre = x - x.mean()
     total = float((centre**2).sum())
-    return x.mean() - centre / (n - 1), (total - centre**2 * n / (n - 1)) / (n - 2)
+    return x.mean() - centre / (n - 1), np.maximum(total - centre**2 * n / (n - 1), 0.0) / (n - 2)
 
 
 def both_errors(value: Value, truth_error: float) -> Value:

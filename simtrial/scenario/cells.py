@@ -96,7 +96,7 @@ def _cell(scenario: Scenario, factors: dict[str, Any]) -> tuple[Cell | None, lis
     if made is None:
         blame = [p for p in found if ".".join(map(str, p.path)) in factors] or found
         return None, [Problem(_blamed(p, where), p.message) for p in blame]
-    changed = {n: v for n, v in factors.items() if value_at(scenario, n) != value_at(made, n)}
+    changed = {n: value_at(made, n) for n in factors if value_at(scenario, n) != value_at(made, n)}
     text = json.dumps(changed, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(text.encode()).hexdigest()[:12] if changed else "base"
     key = "" if scenario.run.streams == "common" or not changed else text

@@ -1,0 +1,104 @@
+"""A change in one stage's table leaves bit-identical every stage that does not read what it adds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from simulated import draw, drawn_by, partners
+
+from simtrial.batch import TrialBatch
+from simtrial.generate import STAGES, Mechanism, simulate
+
+CHANGES: dict[str, Mapping[str, Any]] = {
+    "practices": {"small_share": 0.6},
+    "participants": {"female": 0.2, "age_mean": 40.0, "provider_icc": 0.4},
+    "baseline": {"mean": 4.0, "icc": 0.3},
+    "allocation": {"method": "simple"},
+    "delivery": {"sessions_mu": 5.0, "no_contact": 0.3, "availability_alpha": 2.0},
+    "outcomes.mansa": {"icc": 0.01, "effect": 1.0, "effect_among": "arm == 1"},
+    "dropout": {"rate": 0.4, "practice_rate": 0.2},
+    "missingness": {"baseline": 0.3, "followup": 0.3},
+}
+
+
+def affected(stage: str, before: Mechanism, after: Mechanism) -> set[str]:
+    """The stage, and those that read what it or another affected stage adds."""
+    found = {stage}
+    for later in STAGES[STAGES.index(stage) + 1 :]:
+        reads = before[later].reads() | after[later].reads()
+        if any(reads & set(before[s].adds()) for s in found):
+            found.add(later)
+    return found
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stages_that_do_not_read_a_changed_one_draw_the_same(stage: str) -> None:
+    before, after = partners(), partners({stage: CHANGES[stage]})
+    first, second = (simulate(m, 40, 3, "", 0) for m in (before, after))
+    touched = affected(stage, before, after)
+    compared = 0
+    for other in set(STAGES) - touched:
+        for name in before[other].adds():
+            same = np.array_equal(first.columns[name].values, second.columns[name].values, equal_nan=True)
+            assert same, f"{name} of {other} moved with {stage}"
+            compared += 1
+    changed = [n for n in before[stage].adds() if not equal(first, second, n)]
+    assert changed, f"the change in {stage} changed nothing"
+    assert compared > 0
+
+
+def equal(first: TrialBatch, second: TrialBatch, name: str) -> bool:
+    a, b = first.columns[name].values, second.columns[name].values
+    return np.array_equal(a, b, equal_nan=True)
+
+
+def test_size_classes_leave_cluster_sizes_alone() -> None:
+    first, second = draw(trials=40), draw({"practices": {"small_share": 0.6}}, trials=40)
+    assert equal(first, second, "recruited")
+    assert not equal(first, second, "practice_size")
+
+
+@pytest.mark.parametrize("stage", ["participants", "baseline", "delivery", "dropout", "missingness"])
+def test_leaving_a_stage_out_leaves_the_others_alone(stage: str) -> None:
+    changes = {
+        "outcomes.mansa": {"baseline_slope": 0.0, "effect_among": ""},
+        "dropout": {"engagement_correlation": 0.0},
+    }
+    whole = partners(changes)
+    fewer = {s: step for s, step in whole.items() if s != stage}
+    first, second = (simulate(m, 40, 3, "", 0) for m in (whole, fewer))
+    assert set(first.columns) - set(second.columns) == set(whole[stage].adds())
+    assert all(equal(first, second, name) for name in second.columns)
+
+
+VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
+    *((stage, {}) for stage in STAGES[1:]),
+    ("outcomes.mansa", {"engagement_correlation": 0.5}),
+    ("outcomes.mansa", {"region_effects": {"Cornwall": 1.0}}),
+    ("outcomes.mansa", {"effect_among": "region == 'Cornwall' and availability >= 0.5"}),
+    ("outcomes.mansa", {"small_practice_effect": 1.0}),
+]
+
+
+@pytest.mark.parametrize(("stage", "options"), VARIANTS)
+def test_a_stage_needs_no_more_than_it_declares(stage: str, options: Mapping[str, Any]) -> None:
+    """It draws the same where only the stages that add something it declares have been."""
+    step = partners({stage: options})[stage]
+    earlier = {s: partners()[s] for s in STAGES[: STAGES.index(stage)]}
+    whole = simulate(earlier, 10, 3, "", 0)
+    kept = {n for s in earlier.values() if set(s.adds()) & step.reads() for n in s.adds()}
+    partial = TrialBatch(whole.index, {n: c for n, c in whole.columns.items() if n in kept})
+    expected = drawn_by(step, whole)
+    found = drawn_by(step, partial)
+    assert set(found) == set(step.adds())
+    for name, values in expected.items():
+        assert np.array_equal(found[name], values, equal_nan=True)
+
+
+def test_longer_studies_begin_with_the_shorter_one() -> None:
+    """Blocks are drawn whole, so a block does not know how many there are."""
+    whole = [simulate(partners(), 10, 3, "", block) for block in (0, 1)]
+    again = simulate(partners(), 10, 3, "", 1)
+    assert all(equal(whole[1], again, name) for name in again.columns)
+    assert not equal(whole[0], whole[1], "recruited")
