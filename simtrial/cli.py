@@ -362,7 +362,7 @@ def _plugins(names: tuple[str, ...]) -> list[dict[str, str]]:
 @click.option(
     "--map", "maps", multiple=True, metavar="NAME=YOURS", help="FILE: your name of a column, e.g. estimate=b."
 )
-@click.option("--df", type=float, help="FILE: degrees of freedom where no column has them.")
+@click.option("--df", type=float, help="FILE: degrees of freedom for all; inf: normal.")
 @click.option("--level", type=click.FloatRange(0.5, 1, min_open=True, max_open=True), default=0.95, show_default=True,
               help="FILE: level of intervals and tests.")  # fmt: skip
 @FORMAT

@@ -49,7 +49,7 @@ def read_results(file: Path, reading: Reading) -> tuple[pl.DataFrame, pl.DataFra
     """Read a file of estimates.
 
     Intervals and p-values that the file lacks are made from estimate and standard error, by Student's t where there are
-    degrees of freedom, else by the normal distribution.
+    degrees of freedom (a column df, or ``reading.df`` for all), else by the normal distribution.
 
     Returns
     -------
@@ -173,7 +173,7 @@ def _completed(frame: pl.DataFrame, reading: Reading) -> pl.DataFrame:
 
 def _intervals(frame: pl.DataFrame, reading: Reading) -> pl.DataFrame:
     e, s, df = (frame[n].fill_null(np.nan).to_numpy() for n in ("estimate", "std_error", "df"))
-    df = np.where(np.isnan(df), np.inf if reading.df is None else reading.df, df)
+    df = np.where(np.isnan(df), np.inf, df) if reading.df is None else np.full(len(df), reading.df)
     half = critical(df, reading.level) * s
     with np.errstate(divide="ignore", invalid="ignore"):
         p = two_sided(e / s, df)

@@ -31,9 +31,13 @@ from simtrial.seeding import stream
 
 @dataclass(frozen=True)
 class Chunk:
-    """Blocks ``first`` to ``last`` (both included) of one cell, to be stored in one file of a run directory."""
+    """Blocks ``first`` to ``last`` (both included) of one cell, to be stored in one file of a run directory.
+
+    ``digest`` is that of the directory's scenario.
+    """
 
     folder: str
+    digest: str
     cell: str
     first: int
     last: int
@@ -103,22 +107,22 @@ def blocks_of(scenario: Scenario) -> int:
 
 def missing(folder: Path, scenario: Scenario, cell: Cell, per_chunk: int) -> list[Chunk]:
     """Chunks of blocks that no stored chunk of the cell covers."""
-    held = store.held_blocks(folder, cell.id)
+    held, digest = store.held_blocks(folder, cell.id), store.read_run(folder)["digest"]
     chunks: list[Chunk] = []
     for block in range(blocks_of(scenario)):
         if block in held:
             continue
         if chunks and chunks[-1].last == block - 1 and block - chunks[-1].first < per_chunk:
-            chunks[-1] = Chunk(str(folder), cell.id, chunks[-1].first, block)
+            chunks[-1] = Chunk(str(folder), digest, cell.id, chunks[-1].first, block)
         else:
-            chunks.append(Chunk(str(folder), cell.id, block, block))
+            chunks.append(Chunk(str(folder), digest, cell.id, block, block))
     return chunks
 
 
 def make_chunk(chunk: Chunk) -> int:
     """Simulate, analyse and store one chunk; return its rows."""
     begun = time.monotonic()
-    scenario, cells = _resolved(chunk.folder)
+    scenario, cells = _resolved(chunk.folder, chunk.digest)
     cell = cells[chunk.cell]
     failures: list[dict[str, Any]] = []
     frame = bind([block_rows(cell, b, failures) for b in range(chunk.first, chunk.last + 1)])
@@ -133,7 +137,7 @@ def make_chunk(chunk: Chunk) -> int:
 
 
 @lru_cache(maxsize=4)
-def _resolved(folder: str) -> tuple[Scenario, dict[str, Cell]]:
+def _resolved(folder: str, digest: str) -> tuple[Scenario, dict[str, Cell]]:
     run = store.read_run(Path(folder))
     load_plugins([plugin["name"] for plugin in run["plugins"]])
     scenario, cells = rebuild(run["scenario"])

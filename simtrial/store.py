@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 import simtrial
-from simtrial.errors import IncompleteRunError, RunError
+from simtrial.errors import IncompleteRunError, RunError, StoreError
 from simtrial.results import bind, read_chunk, read_record, write_json
 from simtrial.scenario import Scenario
 
@@ -43,9 +43,15 @@ def digest(raw: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def resolved(scenario: Scenario) -> dict[str, Any]:
+    """The file a run belongs to, its seed and replicates written out."""
+    return {**scenario.raw, "run": scenario.run.model_dump()}
+
+
 def provenance(scenario: Scenario) -> str:
     """What every stored table carries: scenario, seed and versions, as JSON."""
-    return json.dumps({"scenario": scenario.raw, "digest": digest(scenario.raw), "versions": versions()})
+    raw = resolved(scenario)
+    return json.dumps({"scenario": raw, "digest": digest(raw), "versions": versions()})
 
 
 def open_run(folder: Path, scenario: Scenario, command: str, plugins: Sequence[Mapping[str, str]] = ()) -> None:
@@ -60,7 +66,7 @@ def open_run(folder: Path, scenario: Scenario, command: str, plugins: Sequence[M
         When the directory belongs to something else.
     """
     file = folder / "run.json"
-    raw = {**scenario.raw, "run": scenario.run.model_dump()}
+    raw = resolved(scenario)
     if not file.exists():
         if folder.exists() and any(folder.iterdir()):
             raise RunError(f"{folder}: not empty and not a run directory; choose another with -o")
@@ -167,7 +173,11 @@ def read_rows(folder: Path, partial: bool = False) -> tuple[pl.DataFrame, pl.Dat
     cells_file = folder / "cells.parquet"
     if not cells_file.is_file():
         raise IncompleteRunError(f"{folder}: nothing has been run yet; run the same command again")
-    cells = pl.read_parquet(cells_file)
+    try:
+        cells = pl.read_parquet(cells_file)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        told = str(error).splitlines()[0]
+        raise StoreError(f"{cells_file}: damaged ({told}); delete it and run the same command again") from None
     wanted = -(-run["replicates"] // run["scenario"]["run"]["block"])
     frames: list[pl.DataFrame] = []
     absent = 0

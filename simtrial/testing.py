@@ -10,6 +10,7 @@ import numpy as np
 
 from simtrial.batch import Column, ObservedBatch
 from simtrial.estimators import Estimates, Method, method_class
+from simtrial.flags import text
 from simtrial.generate import simulate
 from simtrial.moments import moments
 from simtrial.scenario import load
@@ -44,6 +45,9 @@ def check_method(method: Method | str | Mapping[str, Any], *, equivariant: bool 
     first = _fit(made, batch)
     _shapes(first, trials)
     _said(first)
+    if first.failed.all():
+        told = first.notes["message"][0] if "message" in first.notes else text(int(first.flags[0]))
+        raise ContractError(f"it fails on every one of {trials} ordinary trials ({told})")
     _same(first, _fit(made, batch), 1e-12, "a second call on the same trials gives other numbers (is the rng used?)")
     _same(first, _one_by_one(made, batch), 1e-8, "trials analysed one by one give other numbers than together")
     if not made.draws:

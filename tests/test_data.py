@@ -73,13 +73,26 @@ def test_several_files_are_one_batch(write):
     assert batch.index.practice_trial.tolist() == [0, 0, 1, 1]
 
 
-def test_two_files_of_one_name_are_never_merged_into_one_trial(write):
-    files = [write(GOOD, "north/trial.csv"), write(GOOD.replace("\np", "\nq"), "south/trial.csv")]
+def as_parquet(file):
+    """Write a CSV file again as Parquet, beside it."""
+    pl.read_csv(file).write_parquet(file.with_suffix(".parquet"))
+    return file.with_suffix(".parquet")
+
+
+@pytest.mark.parametrize("case", ["in two folders", "of two kinds", "given twice"])
+def test_two_files_of_one_name_are_never_merged_into_one_trial(write, case):
+    first = write(GOOD, "north/trial.csv")
+    second = {
+        "in two folders": lambda: write(GOOD.replace("\np", "\nq"), "south/trial.csv"),
+        "of two kinds": lambda: as_parquet(first),
+        "given twice": lambda: first,
+    }[case]()
     try:
-        ids, _ = read_trials(files, NEEDED, {})
+        ids, batch = read_trials([first, second], NEEDED, {})
     except DataError:
         return  # refused
     assert len(set(ids)) == 2
+    assert batch.index.practice_trial.tolist() == [0, 0, 1, 1]
 
 
 def test_a_column_is_renamed(write):

@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from reference import Key, method, ours
+from reference import method
 from trials import batch, fit, ragged
 
 from simtrial.estimators import FATAL
@@ -40,6 +40,10 @@ CASES = {
     "arm empty after dropout": (without_outcome(ARM == 1), ADJUST),
     "constant covariate": ({**BASE, "fixed": np.full_like(OUTCOME, 40.0)}, [*ADJUST, "fixed"]),
     "covariate twice": ({**BASE, "twin": 2 * BASE["mansa_baseline"] + 1}, [*ADJUST, "twin"]),
+    "combination of covariates": (
+        {**BASE, "twin": 0.1 + 0.3 * BASE["mansa_baseline"] - 1.7 * BASE["age"]},
+        [*ADJUST, "age", "twin"],
+    ),
     "covariate collinear with arm": ({**BASE, "twin": 1 - 2 * ARM}, [*ADJUST, "twin"]),
     "a practice vanishes": (without_outcome(PRACTICE == TREATED[0]), ADJUST),
     "one practice left in an arm": (without_outcome(np.isin(PRACTICE, TREATED[1:])), ADJUST),
@@ -51,6 +55,7 @@ CASES = {
     "one person": (rows([0]), ADJUST),
     "no outcome at all": (without_outcome(ARM >= 0), ADJUST),
     "no baseline at all": ({**BASE, "mansa_baseline": np.full_like(OUTCOME, np.nan)}, ADJUST),
+    "everybody received, control included": ({**BASE, "received": np.ones_like(ARM)}, ADJUST),
     "nobody received": ({**BASE, "received": np.zeros_like(ARM)}, ADJUST),
 }
 EVERYWHERE = ("lmm", "ols", "iv")
@@ -62,6 +67,7 @@ EXPECTED = {
     "arm empty after dropout": [(EVERYWHERE, "failed", "too_few_clusters;arm_aliased")],
     "constant covariate": [(EVERYWHERE, "ok", "aliased")],
     "covariate twice": [(EVERYWHERE, "ok", "aliased")],
+    "combination of covariates": [(EVERYWHERE, "ok", "aliased")],
     "covariate collinear with arm": [(EVERYWHERE, "failed", "arm_aliased")],
     "a practice vanishes": [(EVERYWHERE, "ok", "")],
     "one practice left in an arm": [
@@ -83,6 +89,7 @@ EXPECTED = {
     "one person": [(EVERYWHERE, "failed", "too_few_clusters;arm_aliased;no_data")],
     "no outcome at all": [(EVERYWHERE, "failed", "too_few_clusters;no_data")],
     "no baseline at all": [(EVERYWHERE, "failed", "too_few_clusters;no_data")],
+    "everybody received, control included": [(("lmm", "ols"), "ok", ""), (("iv",), "failed", "no_first_stage")],
     "nobody received": [(("lmm", "ols"), "ok", ""), (("iv",), "failed", "no_first_stage")],
 }
 TABLE = [
@@ -159,6 +166,17 @@ def test_a_dropped_covariate_changes_nothing_and_is_blank(case):
             assert getattr(with_it, name)[0] == pytest.approx(getattr(plain, name)[0], rel=1e-12), (kind, options)
 
 
+def test_every_exact_combination_of_covariates_is_recognised():
+    # rounding leaves some 1e-16 of the sum of squares, of either sign
+    weights, people = np.random.default_rng(2).normal(size=(50, 3)), len(ARM)
+    stacked = {name: np.tile(values, len(weights)) for name, values in BASE.items()}
+    first, second, third = np.repeat(weights, people, axis=0).T
+    stacked["twin"] = first + second * stacked["mansa_baseline"] + third * stacked["age"]
+    stacked["trial"] = np.repeat(np.arange(len(weights)), people)
+    found = fit(batch(stacked), method("ols", adjust=["mansa_baseline", "age", "twin"]))
+    assert {text(int(flags)) for flags in found.flags} == {"aliased"}
+
+
 def test_a_covariate_that_is_nearly_another_is_kept():
     # what is left of it is 1e-6 of its sum of squares; dropped is what leaves less than 1e-10
     rng = np.random.default_rng(1)
@@ -207,95 +225,3 @@ def test_a_trial_without_rows_leaves_the_others_of_its_batch_alone():
         found = fit(batch(both), method(kind, adjust=ADJUST, **options))
         assert found.failed.tolist() == [False, True]
         assert found.estimate[0, 0] == pytest.approx(alone.estimate[0, 0], rel=1e-12)
-
-
-# --- the special data sets of oracle/ ---
-
-BOUNDARY = {
-    *((trial, model) for trial in ("D03", "D04", "D06", "D10") for model in ("crude", "partial", "full")),
-    *(("D25", model) for model in ("partial", "full")),
-    *(("D15", model) for model in ("crude", "partial")),
-    ("D02", "crude"),
-    ("D21", "crude"),
-    ("D22", "full"),
-}
-
-
-def reml(suffix):
-    """Arm rows of one REML method on follow-up, by trial and model."""
-    name = f"lmm_reml.{suffix}"
-    return {
-        (k.trial, k.model): row
-        for k, row in ours("lmm").items()
-        if (k.method, k.outcome, k.term) == (name, "followup", "arm")
-    }
-
-
-def test_the_trials_on_the_boundary_are_those_listed():
-    assert {key for key, row in reml("normal").items() if row["extra"].get("tau2") == 0.0} == BOUNDARY
-    assert {key for key, row in reml("normal").items() if "boundary" in row["flags"]} == BOUNDARY
-
-
-@pytest.mark.parametrize(("trial", "model"), sorted(BOUNDARY))
-def test_on_the_boundary_the_mixed_model_is_least_squares(trial, model):
-    plain = ours("ols")[Key(trial, "ols.classical", model, "followup", "arm")]
-    mixed, observed_df, kenward = (reml(s)[trial, model] for s in ("normal", "satterthwaite", "kr"))
-    # equal in exact arithmetic; both come from sums over a few hundred rows
-    assert mixed["estimate"] == pytest.approx(plain["estimate"], rel=0, abs=1e-11 * plain["std_error"])
-    assert mixed["std_error"] == pytest.approx(plain["std_error"], rel=1e-11)
-    assert observed_df["df"] == plain["df"]
-    assert 0 < kenward["df"] < plain["df"] / 1.5
-
-
-def test_a_saturated_mixed_model_is_refused():
-    for (trial, model), row in reml("normal").items():
-        assert (row["status"] == "failed") == ((trial, model) == ("D27", "full"))
-        assert ("tau2_not_identified" in row["flags"]) == ((trial, model) == ("D27", "full"))
-
-
-def test_a_saturated_least_squares_fit_is_flagged():
-    row = ours("ols")[Key("D27", "ols.CR2.satterthwaite", "full", "followup", "arm")]
-    assert (row["status"], row["flags"]) == ("ok", frozenset({"leverage_one"}))
-
-
-def test_four_practices_in_the_full_model_leave_about_one_df():
-    # one practice size only: its coefficient is blank, the fit stands; 4 practices less 3 cluster-level coefficients
-    row = reml("between_within_nlme")["D17", "full"]
-    size = ours("lmm")[Key("D17", "lmm_reml.between_within_nlme", "full", "followup", "practice_size=large")]
-    assert (row["status"], row["df"]) == ("ok", 1.0)
-    assert size["estimate"] != size["estimate"]
-    assert "aliased" not in row["flags"]
-
-
-def test_an_arm_of_one_practice_is_flagged_by_every_method():
-    rows = [row for group in ("lmm", "ols", "cace") for k, row in ours(group).items() if k.trial == "D18"]
-    assert {row["status"] for row in rows} == {"ok"}
-    assert all("too_few_clusters" in row["flags"] for row in rows)
-
-
-@pytest.mark.parametrize("trial", ["D18", "D24"])
-def test_where_receipt_is_allocation_the_complier_effect_is_the_least_squares_one(trial):
-    for model in ("crude", "partial", "full"):
-        for se in ("classical", "CR2"):
-            suffix = se if se == "classical" else f"{se}.satterthwaite"
-            plain = ours("ols")[Key(trial, f"ols.{suffix}", model, "followup", "arm")]
-            ratio = ours("cace")[Key(trial, f"cace_sessions6.2sls.{suffix}", model, "followup", "received")]
-            for column in ("estimate", "std_error", "df", "ci_lower", "ci_upper"):
-                scale = plain["df"] if column == "df" else plain["std_error"]
-                assert ratio[column] == pytest.approx(plain[column], rel=0, abs=1e-9 * scale)
-            assert "first_stage_f" not in ratio["extra"]  # infinite
-            assert "weak_instrument" not in ratio["flags"]
-
-
-def test_a_weak_instrument_is_flagged():
-    rows = [row for k, row in ours("cace").items() if k.trial == "D11" and k.term == "received"]
-    assert all("weak_instrument" in row["flags"] for row in rows)
-
-
-@pytest.mark.parametrize(("trial", "categories"), [("D20", 2), ("D01", 3), ("D17", 1)])
-def test_only_the_regions_present_have_coefficients(trial, categories):
-    fit = (trial, "ols.classical", "full", "followup")
-    terms = {k.term: row for k, row in ours("ols").items() if (k.trial, k.method, k.model, k.outcome) == fit}
-    regions = [row for term, row in terms.items() if term.startswith("region=")]
-    assert sum(row["estimate"] == row["estimate"] for row in regions) == categories
-    assert all("aliased" not in row["flags"] for row in regions)

@@ -163,6 +163,26 @@ def test_per_protocol_and_subset_are_the_analysis_of_those_kept(kind, options):
     same(fit(batch(data), method("per-protocol", keep=expression, analysis=inner)), expected)
 
 
+def test_a_covariate_is_cluster_level_when_it_is_constant_in_every_analysed_practice():
+    data = ragged(7)
+    constant = data["practice"] * 0.1
+    gone = np.zeros(len(constant), dtype=bool)
+    gone[1] = True  # the second of a practice of several
+    slightly = constant + 1e-4 * np.random.default_rng(7).normal(size=len(constant))
+    odd_one_out = constant + gone
+    data |= {"constant": constant, "slightly": slightly, "odd": odd_one_out}
+
+    def df(name, outcome):
+        return fit(batch({**data, "mansa_followup": outcome}), method("lmm", adjust=[name])).df[0, 0]
+
+    practices, whole = 12, data["mansa_followup"]
+    without = np.where(gone, np.nan, whole)
+    assert df("constant", whole) == practices - 3  # intercept, covariate, arm
+    assert df("slightly", whole) == practices - 2
+    assert df("odd", whole) == practices - 2
+    assert df("odd", without) == practices - 3  # who made it vary is not analysed
+
+
 def test_people_kept_and_people_analysed_are_counted():
     data = ragged(6)
     found = fit(batch(data), method("per-protocol", keep="age >= 40", analysis={"kind": "ols"}))

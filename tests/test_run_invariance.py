@@ -1,6 +1,7 @@
 """Identical rows whatever the engine, the number of workers, the chunks, or how often a run was extended."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -9,8 +10,8 @@ from polars.testing import assert_frame_equal
 from runs import chunks, go, quick, rows
 from tomls import SMALL
 
-from simtrial.scenario import load
 from simtrial.run import block_rows
+from simtrial.scenario import Cell, load
 
 pytestmark = pytest.mark.usefixtures("quick")
 __all__ = ["quick"]
@@ -63,7 +64,7 @@ def test_the_first_replicates_of_a_longer_run(tmp_path: Path, expected: pl.DataF
 
 def test_replicates_beyond_the_last_asked_for_are_cut_when_read(tmp_path: Path) -> None:
     go(tmp_path / "run", 30)
-    (first, second) = chunks(tmp_path / "run")
+    _, second = chunks(tmp_path / "run")
     assert pl.read_parquet(second)["replicate"].max() == 40
     assert rows(tmp_path / "run")["replicate"].max() == 30
     assert rows(tmp_path / "run").height == 90
@@ -111,26 +112,14 @@ def test_common_streams_pair_the_cells(tmp_path: Path) -> None:
     assert abs(correlation["independent"]) < 0.5
 
 
-def test_a_method_does_not_depend_on_the_others(tmp_path: Path, expected: pl.DataFrame) -> None:
-    keep = [m for m in load_raw()["methods"] if m["name"] == "imputed"]
+@pytest.mark.parametrize("name", ["mixed model", "two-stage least squares", "imputed"])
+def test_a_method_does_not_depend_on_the_others(name: str, tmp_path: Path, expected: pl.DataFrame) -> None:
     _, (cell,) = load(str(tmp_path / "whole.toml"))
-    alone = cell.scenario.methods[2]
-    assert alone.name == keep[0]["name"]
-    found = block_rows(type(cell)(cell.id, cell.key, cell.factors, with_methods(cell.scenario, [alone])), 2)
-    wanted = expected.filter((pl.col("method") == "imputed") & pl.col("replicate").is_between(41, 60))
+    methods = [m for m in cell.scenario.methods if m.name == name]
+    alone = Cell(cell.id, cell.key, cell.factors, replace(cell.scenario, methods=methods))
+    found = block_rows(alone, 2)
+    wanted = expected.filter((pl.col("method") == name) & pl.col("replicate").is_between(41, 60))
     assert_frame_equal(found, wanted.select(found.columns), check_exact=True)
-
-
-def load_raw() -> dict[str, list[dict[str, str]]]:
-    import tomllib
-
-    return tomllib.loads(SMALL)
-
-
-def with_methods(scenario, methods):  # type: ignore[no-untyped-def]
-    from dataclasses import replace
-
-    return replace(scenario, methods=methods)
 
 
 def test_another_seed_gives_other_rows(tmp_path: Path, expected: pl.DataFrame) -> None:

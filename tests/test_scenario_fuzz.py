@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tomls import SMALL
 
 from simtrial.errors import ScenarioError
-from simtrial.scenario import builtin_names, load
+from simtrial.scenario import load
 from simtrial.scenario.cells import expand
 
 PARTNERS = (Path(__file__).parents[1] / "scenarios" / "partners.toml").read_text(encoding="utf-8")
@@ -109,11 +109,3 @@ def test_any_value_of_a_setting(path: str, value: str) -> None:
 @pytest.mark.parametrize(("text", "loads"), [(PARTNERS, True), (PARTNERS.replace("number = 39", "number = 1"), False)])
 def test_the_check_itself_tells_good_from_bad(text: str, loads: bool) -> None:
     assert loads_or_complains(text) == loads
-
-
-def test_every_built_in_scenario_loads() -> None:
-    assert "partners" in builtin_names()
-    for name in builtin_names():
-        scenario, cells = load(name)
-        assert scenario.title
-        assert cells

@@ -57,11 +57,12 @@ def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], tex
 
     wide = None if sys.stdout.isatty() else 4000
     console = Console(width=wide, highlight=False, no_color=bool(os.environ.get("NO_COLOR")) or None)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(title, style="bold"), title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for at, heading in enumerate(headings):
         table.add_column(heading, justify="left" if at < text_columns else "right", no_wrap=at >= text_columns)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
+    console.print(Text(title, style="bold"))
     console.print(table)
 
 
@@ -192,7 +193,9 @@ def emit(frame: pl.DataFrame, form: str) -> None:
     if form == "csv":
         sys.stdout.write(frame.write_csv())
     else:
-        sys.stdout.write(json.dumps({"schema": 1, "rows": frame.to_dicts()}, indent=1) + "\n")
+        numbers = pl.col(pl.Float64)
+        finite = frame.with_columns(pl.when(numbers.is_finite()).then(numbers).name.keep())  # JSON has no infinity
+        sys.stdout.write(json.dumps({"schema": 1, "rows": finite.to_dicts()}, indent=1, allow_nan=False) + "\n")
 
 
 def options_of(run: Mapping[str, Any], everything: bool = False) -> Options:

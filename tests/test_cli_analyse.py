@@ -1,0 +1,100 @@
+"""Analysing data sets from the command line."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from commands import simtrial
+from tomls import written
+
+METHODS = """\
+[[methods]]
+name = "mixed model"
+kind = "lmm"
+adjust = ["mansa_baseline"]
+
+[[methods]]
+name = "least squares"
+kind = "ols"
+adjust = ["mansa_baseline"]
+"""
+TABLE = ["trial_id", "method", "term", "estimate", "std_error", "df", "statistic", "p_value", "ci_lower", "ci_upper",
+         "status", "flags", "n_used", "clusters_used", "extra"]  # fmt: skip
+
+
+@pytest.fixture
+def methods(tmp_path: Path) -> str:
+    return written(tmp_path, METHODS, "methods.toml")
+
+
+def trial(practices: list[int], people: int = 4) -> pl.DataFrame:
+    """Data of practices whose arms are given, without any random number."""
+    rows = [
+        {"practice": f"P{p}", "arm": arm, "mansa_baseline": 4 + (7 * p + 3 * i) % 5 / 4,
+         "mansa_followup": 4.2 + (5 * p + 2 * i) % 7 / 5 + 0.1 * arm}
+        for p, arm in enumerate(practices) for i in range(people)
+    ]  # fmt: skip
+    return pl.DataFrame(rows)
+
+
+def test_an_arm_of_one_practice_is_a_flag_and_not_an_error(tmp_path: Path, methods: str) -> None:
+    trial([1, 0, 0, 0, 0]).write_csv(tmp_path / "trial.csv")
+    found = simtrial("analyse", tmp_path / "trial.csv", "--methods", methods, "--format", "json")
+    assert (found.code, found.err) == (0, "")
+    rows = json.loads(found.out)["rows"]
+    assert len(rows) == 2
+    for row in rows:
+        assert "too_few_clusters" in row["flags"].split(";")
+
+
+def test_an_arm_of_none_is_a_failed_fit_and_not_an_error(tmp_path: Path, methods: str) -> None:
+    trial([0, 0, 0, 0]).write_csv(tmp_path / "trial.csv")
+    found = simtrial("analyse", tmp_path / "trial.csv", "--methods", methods, "--format", "json")
+    assert found.code == 0
+    assert {row["status"] for row in json.loads(found.out)["rows"]} == {"failed"}
+
+
+def test_columns_of_the_table(tmp_path: Path, methods: str) -> None:
+    trial([0, 1] * 6).write_csv(tmp_path / "trial.csv")
+    found = simtrial("analyse", tmp_path / "trial.csv", "--methods", methods, "--format", "csv")
+    table = pl.read_csv(found.out.encode())
+    assert table.columns == TABLE
+    assert table["method"].to_list() == ["mixed model", "least squares"]
+    assert set(table["trial_id"]) == {"trial"}
+    assert all(isinstance(json.loads(text), dict) for text in table["extra"])
+    every = simtrial("analyse", tmp_path / "trial.csv", "--methods", methods, "--format", "csv", "--all-terms")
+    assert pl.read_csv(every.out.encode()).filter(method="least squares")["term"].to_list() == [
+        "arm", "intercept", "mansa_baseline",
+    ]  # fmt: skip
+
+
+def test_a_users_own_names_are_mapped(tmp_path: Path, methods: str) -> None:
+    data = trial([0, 1] * 6)
+    data.write_csv(tmp_path / "trial.csv")
+    (tmp_path / "mine").mkdir()
+    data.rename({"practice": "gp_id", "arm": "treated"}).write_csv(tmp_path / "mine" / "trial.csv")
+    mine = simtrial("analyse", tmp_path / "mine" / "trial.csv", "--methods", methods, "--format", "csv",
+                    "--map", "practice=gp_id", "--map", "arm=treated")  # fmt: skip
+    assert mine.code == 0, mine.err
+    assert mine.out == simtrial("analyse", tmp_path / "trial.csv", "--methods", methods, "--format", "csv").out
+
+
+def test_several_files_and_several_trials_in_one_are_the_same(tmp_path: Path, methods: str) -> None:
+    first, second = trial([0, 1] * 6), trial([1, 0, 0] * 4)
+    first.write_csv(tmp_path / "a.csv")
+    second.write_csv(tmp_path / "b.csv")
+    both = pl.concat([first.with_columns(trial_id=pl.lit("a")), second.with_columns(trial_id=pl.lit("b"))])
+    both.write_csv(tmp_path / "both.csv")
+    files = simtrial("analyse", tmp_path / "a.csv", tmp_path / "b.csv", "--methods", methods, "--format", "csv")
+    assert files.out == simtrial("analyse", tmp_path / "both.csv", "--methods", methods, "--format", "csv").out
+    assert pl.read_csv(files.out.encode())["trial_id"].to_list() == ["a", "a", "b", "b"]
+
+
+def test_the_table_explains_its_flags(tmp_path: Path, methods: str) -> None:
+    from simtrial.flags import CAUSES
+
+    trial([1, 0, 0, 0, 0]).write_csv(tmp_path / "trial.csv")
+    found = simtrial("analyse", tmp_path / "trial.csv", "--methods", methods)
+    assert CAUSES["too_few_clusters"] in found.out
+    assert "mixed model" in found.out
