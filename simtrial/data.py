@@ -78,7 +78,10 @@ def read_trials(
     """
     wanted = [*dict.fromkeys(["practice", "arm", *sorted(needed)])]
     stems = [file.stem for file in files]
-    names = [f.stem if stems.count(f.stem) == 1 else str(f.with_suffix("")) for f in files]
+    names = [f.stem if stems.count(f.stem) == 1 else str(f) for f in files]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{twice[0]}: given twice")
     frames = [_one_file(file, name, wanted, renamed) for file, name in zip(files, names, strict=True)]
     frame = pl.concat(frames).with_row_index("order")
     ids = frame["trial_id"].unique(maintain_order=True).to_list()

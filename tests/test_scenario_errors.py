@@ -53,6 +53,9 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
                                    ["two-stage", "did you mean 'sessions'"]),
     "unknown column in an estimand": ('received = "sessions >= 6"\n\n', 'received = "sesions >= 6"\n\n',
                                       ["estimands[2]", "did you mean 'sessions'"]),
+    "unknown column in keep": ('kind = "mi"\nestimand = "itt"\nm = 2\nadjust = ["mansa_baseline"]\n'
+                               'auxiliary = ["sessions"]\n', 'kind = "per-protocol"\nkeep = "in_windw == 1"\n',
+                               ["imputed", "did you mean 'in_window'"]),
     "expression that does not parse": ('received = "sessions >= 6"\nadjust', 'received = "sessions => 6"\nadjust',
                                        ["sessions => 6", "expected", "write for example"]),
     "expression left open": ('effect_among = "sessions >= 6"', 'effect_among = "(sessions >= 6"',

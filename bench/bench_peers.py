@@ -1,0 +1,104 @@
+"""simtrial against R's packages on the same trials, by turns in one run: ratios, not absolute times.
+
+Each turn times a few fits of the peer, then a block of ours from observed data (nothing shared between turns). The
+median of the ratios of the turns is what bench/README.md quotes. Skipped where R or a package is missing.
+"""
+
+import shutil
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from simtrial.analyse import Shared
+from simtrial.estimators import kinds
+from simtrial.export import trial_frames
+from simtrial.generate import simulate
+from simtrial.scenario import load
+
+PEERS = Path(__file__).with_name("peers.R")
+FULL = ["mansa_baseline", "region", "practice_size"]
+BLOCK, TURNS = 250, 7
+NEEDED = {"lmer": 200, "satterthwaite": 700, "kenward-roger": 2000, "estimatr": 200, "generate": 1}
+FITS = {"lmer": 15, "satterthwaite": 8, "kenward-roger": 4, "estimatr": 15, "generate": 1}
+
+
+def methods(*options):
+    return [kinds()[o["kind"]].model_validate({"name": "x", "adjust": FULL, **o}) for o in options]
+
+
+OURS = {
+    "lmer": [{"kind": "lmm", "df": "normal"}],
+    "satterthwaite": [{"kind": "lmm", "df": "satterthwaite-observed"}],
+    "kenward-roger": [{"kind": "lmm", "df": "kenward-roger"}],
+    "estimatr": [{"kind": "ols"}, {"kind": "iv", "received": "sessions >= 6"}],
+}
+
+
+@pytest.fixture(scope="module")
+def cell():
+    return load("partners")[1][0]
+
+
+@pytest.fixture(scope="module")
+def observed(cell):
+    return simulate(cell.scenario.mechanism, BLOCK, 1, "", 0).observed()
+
+
+@pytest.fixture(scope="module")
+def r(cell, tmp_path_factory):
+    """Ask R for the mean milliseconds of some calls of a peer."""
+    if shutil.which("Rscript") is None:
+        pytest.skip("Rscript is not on the path")
+    file = tmp_path_factory.mktemp("peers") / "trials.csv"
+    pl.concat([f for _, f in trial_frames(cell, 1, 40)]).write_csv(file)
+    command = ["Rscript", "--vanilla", str(PEERS), str(file)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if process.stdout.readline().strip() != "ready":
+        pytest.skip(f"R's packages are not all there: {process.stderr.read().strip().splitlines()[-1]}")
+
+    def ask(name, count):
+        process.stdin.write(f"{name} {count}\n")
+        process.stdin.flush()
+        return float(process.stdout.readline())
+
+    yield ask
+    for stream in (process.stdin, process.stdout, process.stderr):
+        stream.close()
+    process.wait(timeout=10)
+
+
+def block(name, cell, observed):
+    """One block of ours, from observed data or, for generation, from nothing."""
+    if name == "generate":
+        return lambda: simulate(cell.scenario.mechanism, BLOCK, 1, "", 0)
+    chosen = methods(*OURS[name])
+
+    def analyse():
+        shared = Shared(observed)
+        return [m.fit(observed, shared.moments(m.spec()), None) for m in chosen]
+
+    return analyse
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_against_r(benchmark, r, cell, observed, name):
+    ours = block(name, cell, observed)
+    ours()
+    ratios, theirs, mine = [], [], []
+    for _ in range(TURNS):
+        milliseconds = r(name, FITS[name]) / (BLOCK if name == "generate" else 1)
+        begun = time.perf_counter()
+        for _ in range(3):
+            ours()
+        spent = (time.perf_counter() - begun) / (3 * BLOCK) * 1000
+        ratios.append(milliseconds / spent)
+        theirs.append(milliseconds)
+        mine.append(spent)
+    benchmark.extra_info.update(ratio=round(statistics.median(ratios), 1), needed=NEEDED[name])
+    benchmark.pedantic(ours, rounds=3)
+    print(f"\n{name}: R {statistics.median(theirs):.3f} ms, ours {1000 * statistics.median(mine):.1f} us per trial, "
+          f"ratio {statistics.median(ratios):,.0f} ({min(ratios):,.0f} to {max(ratios):,.0f}); wanted {NEEDED[name]}")  # fmt: skip
