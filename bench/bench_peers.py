@@ -56,7 +56,8 @@ def r(cell, tmp_path_factory):
     file = tmp_path_factory.mktemp("peers") / "trials.csv"
     pl.concat([f for _, f in trial_frames(cell, 1, 40)]).write_csv(file)
     command = ["Rscript", "--vanilla", str(PEERS), str(file)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
     if process.stdout.readline().strip() != "ready":
         pytest.skip(f"R's packages are not all there: {process.stderr.read().strip().splitlines()[-1]}")
 
@@ -100,5 +101,7 @@ def test_against_r(benchmark, r, cell, observed, name):
         mine.append(spent)
     benchmark.extra_info.update(ratio=round(statistics.median(ratios), 1), needed=NEEDED[name])
     benchmark.pedantic(ours, rounds=3)
-    print(f"\n{name}: R {statistics.median(theirs):.3f} ms, ours {1000 * statistics.median(mine):.1f} us per trial, "
-          f"ratio {statistics.median(ratios):,.0f} ({min(ratios):,.0f} to {max(ratios):,.0f}); wanted {NEEDED[name]}")  # fmt: skip
+    print(
+        f"\n{name}: R {statistics.median(theirs):.3f} ms, ours {1000 * statistics.median(mine):.1f} us per trial, "
+        f"ratio {statistics.median(ratios):,.0f} ({min(ratios):,.0f} to {max(ratios):,.0f}); wanted {NEEDED[name]}"
+    )

@@ -13,6 +13,9 @@ from simtrial.batch import Column, Index, ObservedBatch
 from simtrial.errors import DataError, nearest
 
 BLANKS = ("", "NA", "NaN", "nan", ".")
+INDICATORS = ("arm", "received", "treat", "treatment", "trt", "allocation")
+"""Names under which a labelled 0/1 variable of a Stata file is read as a number."""
+
 ORDERS = (("Birmingham", "Plymouth", "Cornwall", "Somerset"), ("small", "large"))
 """Orders of categories that are not alphabetical; the first is the reference."""
 
@@ -45,12 +48,19 @@ def _kind(file: Path) -> str:
 def _read(file: Path) -> pl.DataFrame:
     kind = _kind(file)
     if kind == "CSV":
-        return pl.read_csv(file, infer_schema=False)
+        frame = pl.read_csv(file, infer_schema=False)
+        twice = [c.removesuffix("_duplicated_0") for c in frame.columns if c.endswith("_duplicated_0")]
+        if twice:
+            raise DataError(f"{file}:1: two columns are named '{twice[0]}'")
+        return frame
     if kind == "Parquet":
         return pl.read_parquet(file)
     import pandas as pd
 
-    frame = pd.read_stata(file)
+    frame, codes = pd.read_stata(file), pd.read_stata(file, convert_categoricals=False)
+    for name in frame.columns:  # labelled 0/1 variables, such as an arm, are numbers
+        if frame[name].dtype == "category" and set(codes[name].dropna().unique()) <= {0, 1} and name in INDICATORS:
+            frame[name] = codes[name]
     columns = {str(name): [None if v is pd.NA else v for v in frame[name].astype("string")] for name in frame.columns}
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
@@ -83,6 +93,11 @@ def read_trials(
     if twice:
         raise DataError(f"{twice[0]}: given twice")
     frames = [_one_file(file, name, wanted, renamed) for file, name in zip(files, names, strict=True)]
+    seen: dict[str, str] = {}
+    for file, part in zip(files, frames, strict=True):
+        for name in part["trial_id"].unique().to_list():
+            if seen.setdefault(name, str(file)) != str(file):
+                raise DataError(f"{file}: trial '{name}' is in {seen[name]} as well")
     frame = pl.concat(frames).with_row_index("order")
     ids = frame["trial_id"].unique(maintain_order=True).to_list()
     places = {name: at for at, name in enumerate(ids)}

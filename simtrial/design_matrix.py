@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,9 +44,7 @@ class AnalysisSet:
 
     ``rows`` (rows,) are row numbers of participants, ``trial`` and ``cluster_of_row`` their trial and cluster;
     ``cluster`` (clusters,) row numbers of practices with an analysed participant, ``cluster_trial`` their trials,
-    ``position`` their places within it, ``sizes`` n_j; ``counts`` N and ``clusters`` J per trial (trials,). ``slot``
-    sorts clusters by size, or by position when that makes fewer slots; ``slot_sizes`` (slots, trials), or (slots, 1)
-    when the same in all trials.
+    ``position`` their places within it, ``sizes`` n_j; ``counts`` N and ``clusters`` J per trial (trials,).
     """
 
     index: Index
@@ -58,8 +57,6 @@ class AnalysisSet:
     counts: Floats
     clusters: Floats
     position: Ints
-    slot: Ints
-    slot_sizes: Floats
 
     @classmethod
     def of(cls, index: Index, seen: Bools) -> AnalysisSet:
@@ -74,16 +71,35 @@ class AnalysisSet:
         clusters = count_by(cluster_trial, index.trials)
         first = np.concatenate([[0], np.cumsum(clusters)[:-1]]).astype(np.intp)
         position = np.arange(len(cluster)) - first[cluster_trial]
-        distinct, slot = np.unique(sizes, return_inverse=True)
-        most = int(clusters.max(initial=1.0))
-        slot_sizes = distinct[:, None] if len(distinct) else np.ones((1, 1))
-        if len(distinct) > most:
-            slot, slot_sizes = position, np.ones((most, index.trials))
-            slot_sizes[slot, cluster_trial] = sizes
         return cls(
             index, rows, trial, place[practice], cluster, cluster_trial, sizes, count_by(trial, index.trials), clusters,
-            position, slot, slot_sizes,
+            position,
         )  # fmt: skip
+
+    @property
+    def most(self) -> int:
+        """Largest number of clusters in a trial, at least 1."""
+        return int(self.clusters.max(initial=1.0))
+
+    @cached_property
+    def slots(self) -> tuple[Ints, Floats]:
+        """Clusters sorted by size, or by position when that makes fewer slots.
+
+        Returns
+        -------
+        slot, sizes
+            (clusters,), and the size each slot stands for (slots, trials), or (slots, 1) when the same in all trials.
+        """
+        sizes = self.sizes.astype(np.intp)
+        there = np.bincount(sizes, minlength=2) > 0
+        distinct = np.flatnonzero(there)
+        if len(distinct) > self.most:
+            by_place = np.ones((self.most, self.index.trials))
+            by_place[self.position, self.cluster_trial] = self.sizes
+            return self.position, by_place
+        if not len(distinct):
+            return self.position, np.ones((1, 1))
+        return (np.cumsum(there) - 1)[sizes], distinct[:, None].astype(np.float64)
 
 
 def regressors(batch: ObservedBatch, spec: Spec) -> list[Regressor]:

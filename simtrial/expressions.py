@@ -21,7 +21,7 @@ from simtrial.errors import SimtrialError, unknown
 Mask = NDArray[np.bool_]
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|-?\.\d+)|(?P<name>[A-Za-z_]\w*)|"
+    r"\s*(?:(?P<number>-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|-?\.\d+(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|"
     r"(?P<string>'[^']*'|\"[^\"]*\")|(?P<op><=|>=|==|!=|<|>|\(|\)))"
 )
 _COMPARE: dict[str, Callable[..., Mask]] = {
@@ -76,6 +76,8 @@ def parse(text: str) -> Node:
         With the place where reading stopped and what could stand there.
     """
     tokens = _tokens(text)
+    if len(tokens) > 500:
+        raise ExpressionError(f"'{text[:40]}...': an expression of {len(tokens)} words is too long (at most 500)")
     node, rest = _parse_or(tokens, 0, text)
     if rest < len(tokens):
         raise _error(text, tokens[rest][2], "expected 'and', 'or' or the end")

@@ -8,7 +8,7 @@ from functools import lru_cache
 CAUSES: dict[str, str] = {
     "boundary": "The between-practice variance is estimated as 0; valid and frequent with few practices.",
     "aliased": "A covariate is a combination of others in the analysed rows and was dropped; adjust for fewer.",
-    "leverage_one": "One practice alone determines a coefficient; CR2 takes a pseudo-inverse: read its SE with care.",
+    "leverage_one": "One practice alone determines a coefficient; CR2 takes a pseudo-inverse; do not use CR3.",
     "weak_instrument": "First-stage F below 10: allocation hardly moves receipt; prefer the Anderson-Rubin interval.",
     "unbounded_interval": "The data do not bound the effect on at least one side; report the interval as it is.",
     "not_converged": "The optimiser stopped before it converged; the numbers are the last ones reached.",

@@ -14,8 +14,8 @@ from simtrial.expressions import evaluate
 from simtrial.flags import BIT
 from simtrial.kernels import random_intercept, sandwich
 from simtrial.kernels.criterion import SizeSums
-from simtrial.kernels.segments import sum_by
-from simtrial.kernels.symmetric import Floats, independent, pairs, sweep, unpack
+from simtrial.kernels.segments import count_by, sum_by
+from simtrial.kernels.symmetric import Floats, independent, pairs, sweep
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
@@ -48,11 +48,11 @@ class Moments:
         per cluster (V, V, clusters).
     center
         What was subtracted (q, trials): trial means of measurements, 0 for indicators.
-    between, pooled
-        Sums of z_j z_j' over the clusters of a slot (slots, K, trials), and pooled within-cluster products (K, trials),
-        packed; dropped regressors have products 0 and a 1 in their own place of ``pooled``.
+    basis, responses
+        Clusters in orthonormal bases of their own, trials first: X (trials, positions, k, p) and the responses
+        (trials, positions, k, responses).
     kept
-        (p, trials); regressors that are aliased are dropped, order deciding.
+        (p, trials); regressors that are aliased are dropped (0 everywhere), order deciding.
     cluster_level
         (p, trials); constant within every analysed cluster.
     failed, flags
@@ -68,8 +68,8 @@ class Moments:
     inner: Floats
     within: Floats
     center: Floats
-    between: Floats
-    pooled: Floats
+    basis: Floats
+    responses: Floats
     kept: Bools
     cluster_level: Bools
     failed: Bools
@@ -122,12 +122,39 @@ class Moments:
         """Trials that can be fitted."""
         return np.flatnonzero(~self.failed)
 
+    @cached_property
+    def slot_sums(self) -> tuple[Floats, Floats]:
+        """Packed sums of z_j z_j' over the clusters of a slot (slots, K, trials), and pooled within (K, trials)."""
+        if self.parent is None:
+            return self._products(0)
+        (between, pooled), (more, inside) = self.parent.slot_sums, self._products(len(self.means) - 1)
+        return np.concatenate([between, more], axis=1), np.concatenate([pooled, inside])
+
+    def _products(self, first: int) -> tuple[Floats, Floats]:
+        """Packed products of columns ``first`` onwards with all before them; a 1 where a dropped column would be."""
+        rows, trials = self.analysed, self.trials
+        slot, sizes = rows.slots
+        key, slots = slot * trials + rows.cluster_trial, len(sizes)
+        place = {column: at for at, column in enumerate(self.varying)}
+        new = [(i, j) for i, j in zip(*pairs(len(self.means)), strict=True) if j >= first]
+        between = np.empty((slots, len(new), trials))
+        pooled = np.zeros((len(new), trials))
+        for k, (i, j) in enumerate(new):
+            between[:, k] = sum_by(self.means[i] * self.means[j], key, slots * trials).reshape(slots, trials)
+            if i in place and j in place:
+                pooled[k] = sum_by(self.within[place[i], place[j]], rows.cluster_trial, trials)
+            if i == j and i < self.regressors:
+                pooled[k] += ~self.kept[i]
+        return between, pooled
+
     def size_sums(self) -> SizeSums:
         """Sums for the random-intercept model of the first response, usable trials only."""
+        (slot, sizes), (between, pooled) = self.analysed.slots, self.slot_sums
         q = self.regressors + 1
         packed = q * (q + 1) // 2
+        counts = count_by(slot * self.trials + self.cluster_trial, len(sizes) * self.trials)
         every = SizeSums(
-            self.analysed.slot_sizes, _slot_counts(self.analysed), self.between[:, :packed], self.pooled[:packed],
+            sizes, counts.reshape(len(sizes), self.trials), between[:, :packed], pooled[:packed],
             self.regressors, self.counts, self.rank, (~self.kept).astype(np.float64),
         )  # fmt: skip
         return every if len(self.usable) == self.trials else every.take(self.usable)
@@ -135,9 +162,20 @@ class Moments:
     @cached_property
     def gram(self) -> Floats:
         """[X Y]'[X Y] (q, q, trials), a 1 on the diagonal of dropped columns; the identity for failed trials."""
-        sizes = np.broadcast_to(self.analysed.slot_sizes, self.between.shape[::2])
-        total = unpack(self.pooled + np.einsum("skr,sr->kr", self.between, sizes), len(self.means))
-        return np.where(self.failed, np.eye(len(total))[:, :, None], total) if self.failed.any() else total
+        p, q = self.regressors, len(self.means)
+        x = self.basis.reshape(self.trials, -1, p)
+        y = self.responses.reshape(self.trials, x.shape[1], q - p)
+        total = np.empty((q, q, self.trials))
+        total[:p, :p] = (x.transpose(0, 2, 1) @ x).transpose(1, 2, 0)
+        total[np.arange(p), np.arange(p)] += ~self.kept
+        total[:p, p:] = (x.transpose(0, 2, 1) @ y).transpose(1, 2, 0)
+        total[p:, :p] = total[:p, p:].transpose(1, 0, 2)
+        for i in range(p, q):
+            for j in range(i, q):
+                inside = self.within[len(self.varying) - q + i, len(self.varying) - q + j]
+                products = self.sizes * self.means[i] * self.means[j] + inside
+                total[i, j] = total[j, i] = sum_by(products, self.cluster_trial, self.trials)
+        return np.where(self.failed, np.eye(q)[:, :, None], total) if self.failed.any() else total
 
     @cached_property
     def least_squares(self) -> LeastSquares:
@@ -160,37 +198,15 @@ class Moments:
         """The moments of X alone."""
         return self if self.parent is None else self.parent.root
 
-    @cached_property
-    def basis(self) -> Floats:
-        """Every cluster in an orthonormal basis of its own: X, or the last response (trials, positions, k, columns)."""
-        p, rows = self.regressors, self.analysed
-        inner = [at for at, column in enumerate(self.varying) if column < p]
-        last = [] if self.parent is None else [len(self.varying) - 1]
-        chosen = [*inner, *last]
-        names = list(range(p)) if self.parent is None else [*(self.varying[at] for at in inner), len(self.means) - 1]
-        varying = [names.index(self.varying[at]) for at in chosen]
-        made = sandwich.basis(rows.sizes, self.means[names], self.within[np.ix_(chosen, chosen)], varying, len(inner))
-        if self.parent is not None:
-            made = made[:, -1:]
-        most = int(rows.clusters.max(initial=1.0))
-        return sandwich.side_by_side(made, rows.cluster_trial, rows.position, self.trials, most)
-
     def leverage(self, correction: sandwich.Correction, contrast: Floats | None = None) -> sandwich.Leverage:
         """Leverage-adjusted weights of a contrast; those of the arm are kept for all methods that ask."""
         root = self.root
         inverse = self.least_squares.inverse
         if contrast is not None:
-            return sandwich.leverage(root.basis, inverse, contrast, correction)
+            return sandwich.leverage(self.basis, inverse, contrast, correction)
         if correction not in root._leverages:
-            root._leverages[correction] = sandwich.leverage(root.basis, inverse, self.contrast("arm"), correction)
+            root._leverages[correction] = sandwich.leverage(self.basis, inverse, self.contrast("arm"), correction)
         return root._leverages[correction]
-
-    @cached_property
-    def responses_in_basis(self) -> Floats:
-        """U_j'Y_j of all responses (trials, positions, k, responses)."""
-        if self.parent is None:
-            return self.basis[..., :0]
-        return np.concatenate([self.parent.responses_in_basis, self.basis], axis=-1)
 
     @cached_property
     def design(self) -> Floats:
@@ -216,17 +232,19 @@ class Moments:
         means = np.concatenate([self.means, added.means[None]])
         inner = np.concatenate([self.inner, added.inner])
         within = _within_with(rows, self.within, self.inner, self.means[list(self.varying)], added)
-        between, pooled = _products(rows, means, (*self.varying, len(self.means)), within, len(self.means))
+        chosen = [*(at for at, column in enumerate(self.varying) if column < p), len(self.varying)]
+        last = sandwich.basis(rows.sizes, added.means[None], within[np.ix_(chosen, chosen)], len(chosen) - 1)
+        response = sandwich.side_by_side(last, rows.cluster_trial, rows.position, self.trials, rows.most)
         made = replace(
             self, means=means, varying=(*self.varying, len(self.means)), inner=inner, within=within,
             center=np.concatenate([self.center, added.center[None]]), parent=self, _leverages={},
-            between=np.concatenate([self.between, between], axis=1), pooled=np.concatenate([self.pooled, pooled]),
+            responses=np.concatenate([self.responses, response], axis=-1),
         )  # fmt: skip
-        return made if len(means) > p + 1 else made._judged(added)
+        return made if len(means) > p + 1 else made._judged()
 
-    def _judged(self, outcome: _Column) -> Moments:
+    def _judged(self) -> Moments:
         """Fail trials whose outcome leaves no residual."""
-        squares = sum_by(outcome.inner[0] ** 2, self.analysed.trial, self.trials)
+        squares = self.gram[-1, -1]
         constant = (self.least_squares.residual[0, 0] <= PERFECT * squares) & ~self.failed
         if not constant.any():
             return self
@@ -242,7 +260,6 @@ class _Column:
     means: Floats
     inner: Floats
     center: Floats
-    squares: Floats
 
 
 def _column(rows: AnalysisSet, values: Floats, measured: bool, level: str) -> _Column:
@@ -255,11 +272,10 @@ def _column(rows: AnalysisSet, values: Floats, measured: bool, level: str) -> _C
         total = sum_by(values if weights is None else values * weights, trial, trials)
         center = total / np.maximum(rows.counts, 1.0)
         values = values - center[trial]
-    squares = sum_by(values**2 if weights is None else values**2 * weights, trial, trials)
     if not individual:
-        return _Column(values, np.empty((0, len(rows.rows))), center, squares)
+        return _Column(values, np.empty((0, len(rows.rows))), center)
     means = sum_by(values, rows.cluster_of_row, len(rows.cluster)) / rows.sizes
-    return _Column(means, values[None], center, squares)
+    return _Column(means, values[None], center)
 
 
 def _within_with(rows: AnalysisSet, within: Floats, inner: Floats, means: Floats, added: _Column) -> Floats:
@@ -272,29 +288,6 @@ def _within_with(rows: AnalysisSet, within: Floats, inner: Floats, means: Floats
         out[at, old] = out[old, at] = sum_by(inner[at] * deviation, rows.cluster_of_row, clusters)
     out[old, old] = sum_by(deviation**2, rows.cluster_of_row, clusters)
     return out
-
-
-def _products(
-    rows: AnalysisSet, means: Floats, varying: tuple[int, ...], within: Floats, first: int
-) -> tuple[Floats, Floats]:
-    """Packed products of columns ``first`` onwards with all before them: by slot and trial, and pooled within."""
-    trials, slots = rows.index.trials, len(rows.slot_sizes)
-    key = rows.slot * trials + rows.cluster_trial
-    place = {column: at for at, column in enumerate(varying)}
-    new = [(i, j) for i, j in zip(*pairs(len(means)), strict=True) if j >= first]
-    between = np.empty((slots, len(new), trials))
-    pooled = np.zeros((len(new), trials))
-    for k, (i, j) in enumerate(new):
-        between[:, k] = sum_by(means[i] * means[j], key, slots * trials).reshape(slots, trials)
-        if i in place and j in place:
-            pooled[k] = sum_by(within[place[i], place[j]], rows.cluster_trial, trials)
-    return between, pooled
-
-
-def _slot_counts(rows: AnalysisSet) -> Floats:
-    trials, slots = rows.index.trials, len(rows.slot_sizes)
-    counts = np.bincount(rows.slot * trials + rows.cluster_trial, minlength=slots * trials)
-    return counts.reshape(slots, trials).astype(np.float64)
 
 
 def moments(batch: ObservedBatch, spec: Spec) -> Moments:
@@ -326,16 +319,18 @@ def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> Moments:
     for k in varying:
         within = _within_with(rows, within, inner, means, made[k])
         inner, means = np.concatenate([inner, made[k].inner]), np.concatenate([means, made[k].means[None]])
-    squares = np.stack([c.squares for c in made])
     level = np.ones((len(columns), trials), dtype=bool)
-    for at, k in enumerate(varying):
-        level[k] = sum_by(within[at, at], rows.cluster_trial, trials) <= CONSTANT * squares[k]
     every = np.stack([c.means for c in made])
-    between, pooled = _products(rows, every, varying, within, 0)
+    own = sandwich.basis(rows.sizes, every, within, len(varying), varying)
+    basis = sandwich.side_by_side(own, rows.cluster_trial, rows.position, trials, rows.most)
     found = Moments(
         rows, tuple(c.term for c in columns), every, varying, inner, within, np.stack([c.center for c in made]),
-        between, pooled, np.ones_like(level), level, np.zeros(trials, dtype=bool), np.zeros(trials, dtype=np.int64),
+        basis, basis[..., :0], np.ones_like(level), level, np.zeros(trials, dtype=bool),
+        np.zeros(trials, dtype=np.int64),
     )  # fmt: skip
+    squares = np.einsum("iir->ir", found.gram)
+    for at, k in enumerate(varying):
+        level[k] = sum_by(within[at, at], rows.cluster_trial, trials) <= CONSTANT * squares[k]
     kept = independent(found.gram, squares)
     flags = _flags(batch, spec, rows, made[-1], kept)
     failed = (flags & (BIT["no_data"] | BIT["arm_aliased"])) != 0
@@ -353,14 +348,10 @@ def _dropped(found: Moments, kept: Bools, flags: NDArray[np.int64], failed: Bool
     rows, place = found.analysed, list(found.varying)
     by_cluster, by_row = kept[:, rows.cluster_trial], kept[place][:, rows.trial]
     inside = by_cluster[place]
-    i, j = pairs(len(kept))
-    both = kept[i] & kept[j]
-    pooled = found.pooled * both
-    pooled[i == j] += ~kept[i[i == j]]
     return replace(
         found, means=found.means * by_cluster, inner=found.inner * by_row,
         within=found.within * inside * inside[:, None],
-        between=found.between * both, pooled=pooled, kept=kept, flags=flags, failed=failed, _leverages={},
+        basis=found.basis * kept.T[:, None, None], kept=kept, flags=flags, failed=failed, _leverages={},
     )  # fmt: skip
 
 
@@ -379,4 +370,6 @@ def _flags(batch: ObservedBatch, spec: Spec, rows: AnalysisSet, arm: _Column, ke
     treated = sum_by(arm.means > 0.5, rows.cluster_trial, trials)
     thin = np.minimum(treated, rows.clusters - treated) < 2
     flags |= np.where(thin, BIT["too_few_clusters"], 0)
+    if kept.all():
+        return flags
     return flags | np.where(rank - 2 < coefficients_needed(batch, spec), BIT["aliased"], 0)

@@ -68,7 +68,7 @@ def open_run(folder: Path, scenario: Scenario, command: str, plugins: Sequence[M
     file = folder / "run.json"
     raw = resolved(scenario)
     if not file.exists():
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and any(not f.name.endswith(".part") for f in folder.iterdir()):
             raise RunError(f"{folder}: not empty and not a run directory; choose another with -o")
         import numpy as np
 

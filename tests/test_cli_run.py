@@ -75,6 +75,21 @@ def test_factors_of_a_sweep_are_columns(tmp_path: Path) -> None:
     assert set(table["mechanism.outcomes.mansa.icc"]) == {0.0, 0.1}
 
 
+@pytest.mark.parametrize(
+    "levels",
+    [
+        '"mechanism.allocation.factors" = [["region"], ["region", "practice_size"]]',
+        '"mechanism.practices.regions" = [{ A = 1 }, { A = 1, B = 2 }]',
+        '"mechanism.dropout" = [{ rate = 0.1 }, { rate = 0.3 }]',
+    ],
+)
+def test_factors_that_are_lists_or_tables_can_be_written(levels: str, tmp_path: Path) -> None:
+    name = written(tmp_path, f"{SMALL}\n[vary.cross]\n{levels}\n")
+    found = simtrial("run", name, "-o", tmp_path / "run", "--engine", "serial", "--replicates", 20, "--format", "csv")
+    assert found.code == 0, found.err
+    assert pl.read_csv(found.out.encode())["cell"].n_unique() == 2
+
+
 def test_an_incomplete_run_is_refused_unless_part_is_asked_for(file: str, tmp_path: Path) -> None:
     simtrial("run", file, "-o", tmp_path / "run", "--engine", "serial", "--chunk", 20)
     chunks(tmp_path / "run")[1].unlink()

@@ -119,6 +119,11 @@ def test_moments_that_no_distribution_of_the_family_has_are_refused(mean: float,
         truncated_shape(mean, cv)
 
 
+def test_large_practices_are_no_harder_than_small_ones() -> None:
+    """Where nobody is never drawn the moments are those without truncation: k = 1 / (CV^2 - 1/mean)."""
+    assert truncated_shape(5000.0, 0.62) == pytest.approx((5000.0, 1 / (0.62**2 - 1 / 5000)), rel=1e-6)
+
+
 def sizes_by_hand(mu: float, k: float, uniforms: list[float]) -> list[int]:
     """Slow twin: walk up the zero-truncated probabilities until they reach the uniform."""
     sizes = []

@@ -127,6 +127,14 @@ def test_unbounded_intervals_stay_infinite_in_the_frame() -> None:
     assert found["m", "coverage"][0] == pytest.approx(0.8)
 
 
+def test_intervals_of_absurd_width_are_no_error() -> None:
+    """A t interval on a hundredth of a degree of freedom: 1e200 either way."""
+    absurd = {**WHOLE, "ci_upper": [1e200, 4, 6, 7, 11], "ci_lower": [-1e200, 0, -2, -1, 3]}
+    found = measured(performance(made("m", absurd), truths(2.0)))
+    assert found["m", "median_width"][0] == 8
+    assert found["m", "coverage"][0] == pytest.approx(0.8)
+
+
 def test_cells_methods_and_estimands_are_kept_apart() -> None:
     shifted = {**WHOLE, "estimate": [x + 10 for x in WHOLE["estimate"]]}
     rows = pl.concat([made("a", WHOLE), made("b", shifted), made("a", shifted, cell="other"),

@@ -81,6 +81,29 @@ def test_a_half_written_file_lying_about(finished: tuple[Path, pl.DataFrame]) ->
     missing_then_restored(folder, expected, 1)
 
 
+def test_killed_before_the_description_was_there(tmp_path: Path) -> None:
+    """Also what a second process sees that starts at the same moment."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".run.json.4711.part").write_text('{"format": 1, "scen')
+    go(tmp_path / "run", 20)
+    assert rows(tmp_path / "run").height == 60
+
+
+def test_two_processes_at_work_on_one_run(tmp_path: Path) -> None:
+    """Both extend it; each block is written by one of them, or by both with the same content."""
+    file = written(tmp_path, SMALL)
+    base = [sys.executable, str(PROGRAM), "run", file, "--engine", "serial", "--format", "csv", "--chunk", "20"]
+    subprocess.run([*base, "-o", str(tmp_path / "run"), "--replicates", "20"], capture_output=True, check=True)
+    command = [*base, "-o", str(tmp_path / "run"), "--replicates", "400"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    assert told[0][0] == told[1][0]
+    found = rows(tmp_path / "run")
+    assert found.select("replicate", "method").is_unique().all()
+    assert found.height == 1200
+
+
 def test_a_run_with_nothing_but_its_description(finished: tuple[Path, pl.DataFrame]) -> None:
     folder, expected = finished
     for file in [*folder.rglob("*.parquet"), *(folder / "blocks").rglob("*.json")]:

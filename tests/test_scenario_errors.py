@@ -205,3 +205,29 @@ def test_an_empty_file_is_told_what_is_missing(tmp_path: Path) -> None:
     message = complaint(tmp_path, "")
     for piece in ("name", "[mechanism.practices]", "[mechanism.allocation]", "[mechanism.outcomes.mansa]"):
         assert piece in message
+
+
+UNREFUSED = {
+    "two estimands of one name": (
+        changed('name = "cace"\nkind', 'name = "itt"\nkind').replace('estimand = "cace"', 'estimand = "itt"'),
+        "two estimands are named 'itt'",
+    ),
+    "no method": (SMALL[: SMALL.index("[[methods]]")] + SMALL[SMALL.index("[run]") :], "[[methods]]"),
+    "published interval of no width": (
+        SMALL + '\n[[published]]\nmethod = "imputed"\nestimate = 0.1\nci_lower = 0.1\nci_upper = 0.1\n',
+        "published[1]",
+    ),
+    "expectation about a cell that is not there": (
+        SMALL + '\n[[expect]]\nmeasure = "bias"\nmethod = "imputed"\nvalue = 0.0\n'
+        'cell = { "mechanism.practices.number" = 3 }\n',
+        "expect[1]",
+    ),
+    "more sessions than memory": (changed("[mechanism.delivery]\n", "[mechanism.delivery]\nsessions_mu = 1e12\n"),
+                                  "mechanism.delivery.sessions_mu"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", UNREFUSED)
+def test_a_mistake_that_would_be_found_out_too_late(mistake: str, tmp_path: Path) -> None:
+    text, told = UNREFUSED[mistake]
+    assert told in complaint(tmp_path, text)

@@ -181,6 +181,7 @@ def report(
     extras: Mapping[str, Floats],
 ) -> Estimates:
     """Assemble `Estimates` from arrays (terms, trials), blanking trials that failed."""
+    flags = np.where(failed, flags & ~OF_A_FIT, flags)
     failed = failed | np.isnan(estimate[0]) | np.isnan(variance[0]) | ~(df[0] > 0)
     dropped = np.stack([~moments.kept[moments.terms.index(t)] if t in moments.terms else failed for t in terms])
     blank = failed | dropped
@@ -188,7 +189,6 @@ def report(
     estimate, variance, df = (np.where(blank, np.nan, x) for x in (estimate, variance, df))
     std_error, lower, upper, p_value = wald(estimate, variance, df, level)
     extras = {name: np.where(failed, np.nan, values) for name, values in extras.items()}
-    flags = np.where(failed, flags & ~OF_A_FIT, flags)
     flags = flags | np.where(failed & (flags & FATAL == 0), BIT["invalid_result"], 0)
     return Estimates(
         terms, estimate, std_error, df, lower, upper, p_value, failed, flags, moments.counts, moments.clusters, extras

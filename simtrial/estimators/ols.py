@@ -80,9 +80,10 @@ def covariance(moments: Moments, contrast: Floats | None, se: str, df: str) -> t
         variance = _heteroscedastic(moments, direction)
     else:
         found = moments.leverage("CR0" if se.startswith(("CR0", "CR1")) else se, contrast)  # type: ignore[arg-type]
-        fit_rows, responses = moments.root.basis, moments.responses_in_basis
         with np.errstate(invalid="ignore"):  # one cluster: 0 times infinity
-            variance = sandwich.variance(found, fit_rows, responses, fit.coefficients) * _factor(moments, se)
+            variance = sandwich.variance(found, moments.basis, moments.responses, fit.coefficients) * _factor(
+                moments, se
+            )
     if df == "satterthwaite":
         used = residual if found is None else found.df
     elif df == "normal":

@@ -29,8 +29,12 @@ class Delivery(Step):
     availability_beta: float = Field(1.3, gt=0, description="second shape of the Beta distribution of availability")
     availability_correlation: float = Field(0.3, ge=0, le=1, description="correlation of availability with sessions")
     no_contact: float = Field(0.09, ge=0, lt=1, description="share of people offered who have no session")
-    sessions_mu: float = Field(10.4, gt=0, description="mu of the negative binomial of sessions, before truncation")
-    sessions_shape: float = Field(3.0, gt=0, description="k of the negative binomial of sessions, variance mu + mu^2/k")
+    sessions_mu: float = Field(
+        10.4, gt=0, le=10_000, description="mu of the negative binomial of sessions, before truncation"
+    )
+    sessions_shape: float = Field(
+        3.0, ge=0.01, description="k of the negative binomial of sessions, variance mu + mu^2/k"
+    )
     goal_share: float = Field(0.95, ge=0, le=1, description="probability that a session discusses goals")
 
     def reads(self) -> frozenset[str]:

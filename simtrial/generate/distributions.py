@@ -79,8 +79,8 @@ def _moments(mean: float, shape: float) -> tuple[float, float]:
     bottom, top = 0.0, mean
     for _ in range(200):
         mu = 0.5 * (bottom + top)
-        zero = np.exp(-mu) if np.isinf(shape) else np.exp(-shape * np.log1p(mu / shape))
-        if mu > mean * -np.expm1(np.log(zero)):
+        log_zero = -mu if np.isinf(shape) else -shape * np.log1p(mu / shape)
+        if mu > mean * -np.expm1(log_zero):
             top = mu
         else:
             bottom = mu

@@ -127,6 +127,17 @@ def evaluate(sums: SizeSums, gamma: Floats, nu: Floats, reml: bool) -> Evaluatio
     )
 
 
+def slope_at_zero(sums: SizeSums, nu: Floats, reml: bool) -> Floats:
+    """f'(0) of every trial, whose sign decides whether gamma = 0 is a minimum (trials,)."""
+    p = sums.regressors
+    sizes = np.broadcast_to(sums.sizes, sums.counts.shape)
+    inverse, coefficients, rest, _ = sweep(sums.products(np.zeros(len(nu))), p)
+    first = -sums.weighted(sizes**2)
+    v = np.concatenate([-coefficients[:, 0], np.ones((1, len(nu)))])
+    slope = nu * quadratic(v, first) / rest[0, 0] + (sums.counts * sizes).sum(axis=0)
+    return np.asarray(0.5 * (slope + (trace_product(inverse, first[:p, :p]) if reml else 0.0)))
+
+
 def profile(sums: SizeSums, grid: Floats, nu: Floats, reml: bool) -> Floats:
     """F on a grid of gamma common to all trials: (points, trials)."""
     rss, logs, log_determinant = grid_parts(sums, grid)

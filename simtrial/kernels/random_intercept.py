@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.criterion import Evaluation, SizeSums, evaluate, profile
+from simtrial.kernels.criterion import Evaluation, SizeSums, evaluate, profile, slope_at_zero
 from simtrial.kernels.symmetric import Floats, apply, multiply, quadratic, trace_product, unpack
 
 GRID = np.array([0.0, 0.01, 0.03, 0.07, 0.15, 0.3, 0.6, 1.2, 3.0, 10.0, 100.0])
@@ -71,7 +71,7 @@ def fit(sums: SizeSums, reml: bool = True) -> Fit:
 def _optimum(sums: SizeSums, nu: Floats, reml: bool, grid: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the minimiser of f per trial and whether its refinement converged."""
     values = profile(sums, grid, nu, reml)
-    falls = evaluate(sums, np.zeros(len(nu)), nu, reml).slope < 0.0
+    falls = slope_at_zero(sums, nu, reml) < 0.0
     gamma, best = np.zeros(len(nu)), np.where(falls, np.inf, values[0])
     converged = np.ones(len(nu), dtype=bool)
     rows, trials = _brackets(values, falls)

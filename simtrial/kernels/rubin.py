@@ -45,7 +45,7 @@ def pool(
     """
     m = len(estimates)
     estimate, within = estimates.mean(axis=0), variances.mean(axis=0)
-    between = estimates.var(axis=0, ddof=1)
+    between = np.where(np.ptp(estimates, axis=0) == 0, 0.0, estimates.var(axis=0, ddof=1))
     added = (1.0 + 1.0 / m) * between
     variance = within + added
     with np.errstate(divide="ignore", invalid="ignore"):

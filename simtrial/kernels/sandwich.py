@@ -26,35 +26,36 @@ POWERS: dict[Correction, float] = {"CR0": 0.0, "CR2": -0.5, "CR3": -1.0}
 SINGULAR = 1e-9  # eigenvalues of I - K_j below this are zero
 
 
-def basis(sizes: Floats, means: Floats, within: Floats, varying: list[int], inner: int) -> Floats:
-    """U_j'[X Y] of every cluster from its means and within-cluster cross-products.
+def basis(sizes: Floats, means: Floats, within: Floats, inner: int, varying: tuple[int, ...] | None = None) -> Floats:
+    """U_j'Z of every cluster, for Z = X or one response, from cluster means and within-cluster cross-products.
 
     Parameters
     ----------
     sizes
         n_j (clusters,).
     means
-        Cluster means of [X Y] (q, clusters).
+        Cluster means of Z (columns, clusters).
     within
-        Cross-products of deviations (V, V, clusters) of the columns ``varying`` of [X Y].
-    inner
-        How many of the varying columns, the first ones, belong to X.
+        Cross-products of deviations (V, V, clusters): the ``inner`` varying columns of X first, then the response.
+    varying
+        Which columns of Z = X the varying ones are; None for a response.
 
     Returns
     -------
     rows
-        (1 + inner, q, clusters).
+        (1 + inner, columns, clusters).
     """
-    q, clusters = means.shape
-    rows = np.zeros((1 + inner, q, clusters))
+    rows = np.zeros((1 + inner, *means.shape))
     rows[0] = np.sqrt(sizes) * means
+    places = {inner: 0} if varying is None else dict(enumerate(varying))
     work = within
     for k in range(inner):
         pivot = work[k, k]
         usable = pivot > 1e-12 * within[k, k]
         row = np.where(usable, work[k], 0.0) / np.sqrt(np.where(usable, pivot, 1.0))
-        for other in range(k, len(varying)):
-            rows[1 + k, varying[other]] = row[other]
+        for at in range(k, len(within)):
+            if at in places:
+                rows[1 + k, places[at]] = row[at]
         if k + 1 < inner:
             work = work - row[:, None] * row[None, :]
     return rows

@@ -102,7 +102,7 @@ def mean(x: Floats) -> Value:
     n = len(x)
     if n == 0:
         return nothing()
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         spread = float(x.std(ddof=1)) / sqrt(n) if n > 1 else NOTHING
     return Value(float(x.mean()), spread, n)
 

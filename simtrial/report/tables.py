@@ -233,6 +233,8 @@ def with_factors(frame: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
     lines = [
         {"cell": c, **json.loads(f)} for c, f in cells.select("cell", "factors").unique(maintain_order=True).iter_rows()
     ]
+    for line in lines:  # a list or a table is one level of a factor, and one word in a column
+        line |= {k: json.dumps(v) for k, v in line.items() if isinstance(v, (list, dict))}
     factors = pl.DataFrame(lines, infer_schema_length=None)
     joined = frame.join(factors, on="cell", how="left", maintain_order="left")
     names = [c for c in factors.columns if c != "cell"]

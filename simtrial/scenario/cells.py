@@ -76,7 +76,7 @@ def combinations(vary: Vary) -> tuple[list[dict[str, Any]], list[Problem]]:
 
 
 def _cell(scenario: Scenario, factors: dict[str, Any]) -> tuple[Cell | None, list[Problem]]:
-    raw = copy.deepcopy({k: v for k, v in scenario.raw.items() if k != "vary"})
+    raw = copy.deepcopy({k: v for k, v in scenario.raw.items() if k not in ("vary", "expect")})
     where = {name: _where(scenario, name) for name in factors}
     problems = [
         Problem(

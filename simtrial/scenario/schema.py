@@ -57,6 +57,12 @@ class Published(_Table):
     ci_upper: float = Field(description="published upper limit")
     source: str = Field("", description="where it is printed")
 
+    @model_validator(mode="after")
+    def _interval(self) -> Published:
+        if self.ci_lower >= self.ci_upper:
+            raise ValueError("ci_lower must be below ci_upper")
+        return self
+
 
 class Expectation(_Table):
     """What `simtrial check` asserts of a measure: a theory value, or bounds, judged in Monte Carlo errors."""
@@ -257,6 +263,12 @@ def _cross_checks(scenario: Scenario) -> list[Problem]:
         for name in targets(method, scenario):
             if name not in estimands:
                 problems.append(Problem(("methods", at, "estimand"), unknown("estimand", name, estimands)))
+    names = [e.name for e in scenario.estimands]
+    for name in sorted({n for n in names if names.count(n) > 1}):
+        at = len(names) - 1 - names[::-1].index(name)
+        problems.append(Problem(("estimands", at, "name"), f"two estimands are named '{name}'"))
+    if not scenario.methods:
+        problems.append(Problem(("methods",), "there is no [[methods]] table"))
     for at, row in enumerate(scenario.published):
         if row.method not in methods:
             problems.append(Problem(("published", at, "method"), unknown("method", row.method, methods)))
@@ -278,16 +290,26 @@ def _expectations(scenario: Scenario, methods: set[str]) -> list[Problem]:
     from simtrial.performance import MEASURES, PAIRED
 
     measures = {*MEASURES, *PAIRED, "failures", *(f"flag:{name}" for name in CAUSES)}
-    factors = {*scenario.vary.cross, *scenario.vary.zip}
-    problems = []
+    problems: list[Problem] = []
     for at, wanted in enumerate(scenario.expect):
         if wanted.method not in methods:
             problems.append(Problem(("expect", at, "method"), unknown("method", wanted.method, methods)))
         if wanted.measure not in measures:
             problems.append(Problem(("expect", at, "measure"), unknown("measure", wanted.measure, measures)))
-        for name in wanted.cell:
-            if "vary" in scenario.raw and name not in factors:
-                problems.append(Problem(("expect", at, "cell", name), unknown("varied key", name, factors)))
+        problems += _about_a_cell(scenario, wanted, at)
+    return problems
+
+
+def _about_a_cell(scenario: Scenario, wanted: Expectation, at: int) -> list[Problem]:
+    """Check that the cell an expectation names is varied, and has that level."""
+    levels = {**scenario.vary.cross, **scenario.vary.zip}
+    problems = []
+    for name, value in wanted.cell.items():
+        path: Path = ("expect", at, "cell", name)
+        if name not in levels:
+            problems.append(Problem(path, unknown("varied key", name, levels)))
+        elif value not in levels[name]:
+            problems.append(Problem(path, f"{value!r} is not among the values of '{name}': {levels[name]}"))
     return problems
 
 
