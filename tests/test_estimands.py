@@ -10,7 +10,7 @@ from simulated import CONTINUOUS, Z, partners, published
 from simtrial import estimands
 from simtrial.batch import Column, Index, TrialBatch
 from simtrial.estimands import Estimand, TrueValue, contributions, ratio, true_values
-from simtrial.generate import Mechanism
+from simtrial.generate import Mechanism, simulate
 
 ITT = Estimand(name="itt", kind="itt")
 CLUSTER = Estimand(name="cluster", kind="itt", unit="cluster")
@@ -164,12 +164,15 @@ def test_replicates_and_other_estimands_do_not_matter() -> None:
     assert true_values([ITT, CLUSTER, CACE], partners(), 5, "")[-1:] == alone
 
 
-def test_true_values_do_not_share_draws_with_the_replicates() -> None:
-    from simtrial.generate import simulate
-
-    a = simulate(partners(), 10, 1, "", 0, last="outcomes.mansa", purpose="true values: ")
-    b = simulate(partners(), 10, 1, "", 0)
-    assert not np.array_equal(a.at("recruited", "practice"), b.at("recruited", "practice"))
+def test_true_values_do_not_share_draws_with_the_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many practices as ten replicates have: their own mean effect is another number."""
+    monkeypatch.setattr(estimands, "PRACTICES", 390)
+    (found,) = true_values([ITT], partners(), 1, "")
+    assert found.practices == 390
+    ten = simulate(partners(), 10, 1, "", 0)
+    assert found.value != ratio(*contributions(ITT, ten))[0]
+    apart = simulate(partners(), 10, 1, "", 0, last="outcomes.mansa", purpose="true values: ")
+    assert found.value == ratio(*contributions(ITT, apart))[0]
 
 
 def test_no_estimands_cost_nothing() -> None:
