@@ -37,12 +37,13 @@ def test_a_replicate_alone_is_the_same_file(k: int, trials: Path, tmp_path: Path
     assert sorted(f.name for f in tmp_path.iterdir()) == ["codebook.csv", name]
 
 
-def test_a_replicate_of_a_later_block(tmp_path: Path) -> None:
-    """Replicate 45 with 20 to a block: the fifth of the third."""
+@pytest.mark.parametrize("k", [20, 21, 45])
+def test_a_replicate_of_any_block(k: int, tmp_path: Path) -> None:
+    """Twenty to a block: the last of the first, the first of the second, the fifth of the third."""
     file = written(tmp_path, SMALL)
     simtrial("generate", file, "-n", 45, "-o", tmp_path / "many")
-    simtrial("generate", file, "--replicate", 45, "-o", tmp_path / "one")
-    name = "small-000045.csv"
+    simtrial("generate", file, "--replicate", k, "-o", tmp_path / "one")
+    name = f"small-{k:06d}.csv"
     assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "many" / name).read_bytes()
 
 

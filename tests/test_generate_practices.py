@@ -145,7 +145,7 @@ def test_sizes_equal_those_of_a_plain_loop() -> None:
 
 
 def test_the_ends_of_the_table_and_its_steps() -> None:
-    """A uniform equal to a cumulative probability belongs to the value that reaches it; 0 to the first, 1 to the last."""
+    """A uniform equal to a cumulative probability belongs to the value reaching it; 0 to the first, 1 to the last."""
     table = np.array([0.25, 0.5, 1.0])
     uniforms = np.array([0.0, 0.25, np.nextafter(0.25, 1), 0.5, 0.75, 1.0])
     assert invert(table, uniforms).tolist() == [1, 1, 2, 2, 3, 3]

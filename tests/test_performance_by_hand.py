@@ -226,6 +226,14 @@ def test_rejection_follows_alpha() -> None:
     assert MEASURES["rejection_rate"](sample(alpha=0.04), "robust").value == pytest.approx(0.2)  # p = 0.04 is not below
 
 
+def test_an_interval_that_ends_at_the_true_value_covers_it() -> None:
+    """About 3: the first interval ends there, and the last begins there."""
+    for name in ("coverage", "worst_case_coverage"):
+        assert MEASURES[name](sample(truth=3.0), "robust").value == 1.0
+    for name in ("lower_miss", "upper_miss"):
+        assert MEASURES[name](sample(truth=3.0), "robust").value == 0.0
+
+
 def test_the_error_of_the_true_value_is_added_in_squares() -> None:
     """Bias and median: plainly. MSE: 2 |bias| times it. Coverage and spread do not have it."""
     sure, unsure = sample(), sample(truth_mcse=0.7)

@@ -159,19 +159,25 @@ def test_killed_without_warning(how: list[str], tmp_path: Path) -> None:
     assert_frame_equal(rows(tmp_path / "run"), rows(tmp_path / "whole"), check_exact=True)
 
 
-def test_terminated_in_time(tmp_path: Path) -> None:
-    """SIGTERM, as a batch system sends it: exit 143, one line, whole chunks only."""
+@pytest.mark.parametrize(
+    ("sent", "code", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+)
+@pytest.mark.parametrize("how", [["--engine", "serial"], ["--engine", "processes", "--workers", "2"]])
+def test_stopped_in_an_orderly_way(sent: int, code: int, word: str, how: list[str], tmp_path: Path) -> None:
+    """As a batch system or Ctrl-C stops it: an exit code of its own, one line, whole chunks only."""
     file = written(tmp_path, SMALL)
-    command = [sys.executable, str(PROGRAM), "run", file, "-o", str(tmp_path / "run"), "--replicates", "1000"]
-    command += ["--engine", "serial", "--chunk", "20"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, str(PROGRAM), "run", file, "-o", str(tmp_path / "run"), "--replicates", "2000"]
+    process = subprocess.Popen(
+        [*command, *how, "--chunk", "20"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     end = time.monotonic() + 60
-    while len(list((tmp_path / "run" / "blocks" / "base").glob("*.json"))) < 1 and time.monotonic() < end:
+    while not list((tmp_path / "run" / "blocks" / "base").glob("*.json")) and time.monotonic() < end:
         time.sleep(0.002)
-    process.terminate()
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert told.strip().splitlines()[-1].startswith("terminated: finished chunks are kept")
+    process.send_signal(sent)
+    out, told = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert out == ""
+    assert told.strip().splitlines()[-1].startswith(f"{word}: finished chunks are kept")
     assert "Traceback" not in told
     found = rows(tmp_path / "run", partial=True)
     assert found.height % 60 == 0

@@ -9,7 +9,8 @@ import pytest
 from runs import chunks, go, quick, rows
 from tomls import changed
 
-from simtrial.errors import RunError, StoreError
+from simtrial.errors import EnvironmentFailure, RunError, StoreError
+from simtrial.results import write_bytes
 from simtrial.store import read_rows
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -200,3 +201,18 @@ def test_a_damaged_table_of_cells_is_noticed(folder: Path) -> None:
     (folder / "cells.parquet").write_bytes(b"PAR1 and then nothing")
     with pytest.raises(StoreError, match=r"cells\.parquet: damaged"):
         rows(folder)
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file appears whole, by renaming, or not at all."""
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    file = tmp_path / "run.json"
+    file.write_text("before")
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(EnvironmentFailure, match="No space left on device") as caught:
+        write_bytes(file, b"after")
+    assert caught.value.exit_code == 5
+    assert [(f.name, f.read_text()) for f in tmp_path.iterdir()] == [("run.json", "before")]
