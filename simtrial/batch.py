@@ -160,8 +160,7 @@ class TrialBatch:
             if self.columns[mask].level == "participant":
                 level = "participant"
         values = self.at(name, level)
-        if not column.categories:
-            values = values.astype(np.float64)
+        values = values.copy() if column.categories else values.astype(np.float64)
         if masks:
             seen = np.logical_and.reduce([self.at(mask, level).astype(bool) for mask in masks])
             values = np.where(seen, values, -1 if column.categories else np.nan)

@@ -14,6 +14,7 @@ import simtrial
 from simtrial.errors import EnvironmentFailure, IncompleteRunError, SimtrialError
 
 if TYPE_CHECKING:
+    from simtrial.run import Outcome
     from simtrial.scenario import Cell, Scenario
 
 FORMAT = click.option(
@@ -37,6 +38,8 @@ def main() -> NoReturn:
         code = cli.main(arguments, prog_name="simtrial", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
+    except SystemExit as error:  # click ends with 1 when the reader of a pipe has gone, which is no failed check
+        sys.exit(0 if "PacifyFlush" in type(sys.stdout).__name__ else error.code)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:
@@ -159,18 +162,21 @@ def generate(
         write_frame(frame, output / f"{found.name}-{number:06d}.{form}", names)
         count += 1
     write_frame(codebook(found.variables, with_latent), output / "codebook.csv", {})
-    click.echo(f"{count} data set{'s' if count > 1 else ''} and codebook.csv in {output}", err=True)
+    which = f" of cell {chosen.id} (--cell chooses another of {len(cells)})" if len(cells) > 1 else ""
+    click.echo(f"{count} data set{'s' if count > 1 else ''}{which} and codebook.csv in {output}", err=True)
 
 
 def _cell(cells: list[Cell], name: str | None) -> Cell:
     from simtrial.errors import unknown
+    from simtrial.report.tables import label
 
     if name is None:
         return cells[0]
+    labels = {label(cell.factors) or cell.id: cell for cell in cells}
     for cell in cells:
-        if cell.id == name:
+        if name in (cell.id, label(cell.factors)):
             return cell
-    raise SimtrialError(unknown("cell", name, [c.id for c in cells]))
+    raise SimtrialError(unknown("cell", name, labels))
 
 
 def _load(
@@ -209,6 +215,10 @@ def analyse(
 
     _plugins(plugins)
     chosen = load_methods(methods)
+    skipped = [file for file in data if file.name == "codebook.csv"]
+    if skipped:
+        click.echo(f"{skipped[0]}: skipped, it is a codebook", err=True)
+        data = tuple(file for file in data if file not in skipped)
     needed = frozenset[str]().union(*(m.reads() for m in chosen))
     renamed = dict(_pair(text, "--map") for text in maps)
     ids, batch = read_trials(data, needed, renamed, factors)
@@ -250,14 +260,21 @@ def run(
     """
     records = _plugins(plugins)
     found, cells = _load(scenario, sets, replicates, seed)
-    _run(found, cells, output, engine_name, workers, chunk, records)
+    outcome = _run(found, cells, output, engine_name, workers, chunk, records)
+    from simtrial.store import read_run
+
+    if not outcome.chunks:
+        click.echo("nothing to run: every chunk asked for is there", err=True)
+    held = read_run(output)["replicates"]
+    if held > found.run.replicates:
+        click.echo(f"the directory holds {held} replicates per cell; all of them are summarised", err=True)
     _summarise(output, form, partial=False)
 
 
 def _run(
     found: Scenario, cells: list[Cell], output: Path, engine_name: str, workers: int | None, chunk: int,
     plugins: list[dict[str, str]],
-) -> None:  # fmt: skip
+) -> Outcome:  # fmt: skip
     """Run what is missing, showing progress; chunks that fail end the program with exit 3."""
     from simtrial.report.progress import Progress
     from simtrial.run import blocks_of
@@ -280,6 +297,7 @@ def _run(
     if outcome.failed:
         told = f"{len(outcome.failed)} of {outcome.chunks} chunks failed; run the same command to try again"
         raise IncompleteRunError(told)
+    return outcome
 
 
 def _cores() -> int:
@@ -382,12 +400,14 @@ def summarise(
         return
     import polars as pl
 
-    from simtrial.imported import Reading, read_results
+    from simtrial.imported import Reading, read_results, recognised
     from simtrial.performance import Options, performance
     from simtrial.report import tables
 
     renamed = dict(_pair(text, "--map") for text in maps)
-    rows, cells = read_results(run, Reading(renamed, by, true, df, level))
+    reading = Reading(renamed, by, true, df, level)
+    rows, cells = read_results(run, reading)
+    click.echo(recognised(run, reading), err=True)
     methods = rows["method"].unique(maintain_order=True).to_list()
     alphas = dict.fromkeys(methods, 1 - level)
     chosen = Options(form=mcse or "robust", reference=_known(reference, methods), alphas=alphas, common=common)  # type: ignore[arg-type]

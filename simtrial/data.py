@@ -48,7 +48,10 @@ def _kind(file: Path) -> str:
 def _read(file: Path) -> pl.DataFrame:
     kind = _kind(file)
     if kind == "CSV":
-        frame = pl.read_csv(file, infer_schema=False)
+        with file.open("rb") as handle:
+            header = handle.readline()
+        separator = ";" if header.count(b";") > header.count(b",") else ","
+        frame = pl.read_csv(file, infer_schema=False, separator=separator)
         twice = [c.removesuffix("_duplicated_0") for c in frame.columns if c.endswith("_duplicated_0")]
         if twice:
             raise DataError(f"{file}:1: two columns are named '{twice[0]}'")

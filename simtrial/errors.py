@@ -53,4 +53,5 @@ def unknown(what: str, name: str, valid: Iterable[str]) -> str:
     names = sorted(valid)
     close = nearest(name, names)
     hint = f"; did you mean '{close}'?" if close else ""
-    return f"unknown {what} '{name}'{hint} (allowed: {', '.join(names) or 'none'})"
+    listed = [f"'{n}'" for n in names] if any("," in n or " " in n for n in names) else names
+    return f"unknown {what} '{name}'{hint} (allowed: {', '.join(listed) or 'none'})"

@@ -13,7 +13,7 @@ CAUSES: dict[str, str] = {
     "unbounded_interval": "The data do not bound the effect on at least one side; report the interval as it is.",
     "not_converged": "The optimiser stopped before it converged; the numbers are the last ones reached.",
     "no_first_stage": "Allocation does not change receipt in these data, so the complier effect is undefined.",
-    "too_few_clusters": "An arm has fewer than two analysed practices; practices vary in the other arm only.",
+    "too_few_clusters": "An arm has fewer than two analysed practices, so its variation is unknown: trust no SE.",
     "tau2_not_identified": "The between-practice variance cannot be told; adjust for fewer practice-level covariates.",
     "arm_aliased": "Arm is a combination of the covariates, or an arm is empty; adjust for fewer covariates.",
     "no_data": "No analysed rows are left, or no more rows than coefficients.",

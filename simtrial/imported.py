@@ -23,7 +23,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "p_value": ("p_value", "p", "pvalue", "p.value"),
     "true_value": ("true_value", "true", "truth"),
     "replicate": ("replicate", "rep", "dataset", "repno", "i", "id", "sim"),
-    "method": ("method", "model", "analysis"),
+    "method": ("method", "model", "analysis", "meth"),
     "estimand": ("estimand", "target"),
     "status": ("status",),
     "flags": ("flags",),
@@ -62,41 +62,67 @@ def read_results(file: Path, reading: Reading) -> tuple[pl.DataFrame, pl.DataFra
         When a column is missing or is not a number, or an estimand has two true values in one cell.
     """
     frame = read_frame(file)
-    frame, wide = _long(frame, reading)
-    frame = _renamed(frame, file, reading, wide)
-    frame = _numbers(frame, file)
-    frame = _with_cells(frame, file, reading)
-    frame = _with_truth(frame, file, reading)
+    there = frame.columns
+    frame, names = _renamed(_long(frame, reading), file, reading)
     if "estimate" not in frame.columns and not {"ci_lower", "ci_upper"} <= set(frame.columns):
         raise DataError(
             f"{file}: no column of estimates (known names: {', '.join(NAMES['estimate'])}); columns there: "
-            f"{', '.join(frame.columns)}; name yours with --map estimate=yours"
+            f"{', '.join(there)}; name yours with --map estimate=yours"
         )
-    rows = _completed(frame, reading)
+    frame = _numbers(frame, file)
+    frame = _with_cells(frame, file, reading)
+    frame = _with_truth(frame, file, reading, names)
+    rows = _completed(_once(frame, file), reading)
     return rows, _cells(rows, file)
 
 
-def _long(frame: pl.DataFrame, reading: Reading) -> tuple[pl.DataFrame, bool]:
+def recognised(file: Path, reading: Reading) -> str:
+    """Say which columns of a file were understood as what, and which were not used."""
+    frame = read_frame(file)
+    _, names = _renamed(_long(frame, reading), file, reading)
+    used = ", ".join(f"{ours} = {theirs}" for ours, theirs in names.items())
+    wide = {n for n in frame.columns if n not in _long(frame, reading).columns}
+    spare = [c for c in frame.columns if c not in {*names.values(), *reading.by, *FACTORS, *wide, reading.true}]
+    return f"read: {used}" + (f"; not used: {', '.join(spare)}" if spare else "")
+
+
+def _once(frame: pl.DataFrame, file: Path) -> pl.DataFrame:
+    """Refuse a replicate that a method has twice: cells or methods that were not told apart, or rows copied."""
+    if "replicate" not in frame.columns:
+        return frame
+    keys = [k for k in ("cell", "method", "estimand", "replicate") if k in frame.columns]
+    twice = frame.filter(pl.len().over(keys) > 1)
+    if twice.height:
+        row = twice.row(0, named=True)
+        where = ", ".join(f"{k} {row[k]}" for k in keys)
+        raise DataError(
+            f"{file}: {where} has more than one row; name the method with --map method=..., factors with --by"
+        )
+    return frame
+
+
+def _long(frame: pl.DataFrame, reading: Reading) -> pl.DataFrame:
     """Stack a wide file: simsum's x and se_x, or siman's est1, se1, est2, se2."""
     if reading.renamed:
-        return frame, False
+        return frame
     stems = [(c, c, f"se_{c}") for c in frame.columns if f"se_{c}" in frame.columns]
     for start in NAMES["estimate"][:2]:
         ends = [c.removeprefix(start) for c in frame.columns if c.startswith(start) and c != start]
         found = [(e.strip("_."), f"{start}{e}", f"se{e}") for e in ends if f"se{e}" in frame.columns]
         stems = stems or found
     if not stems:
-        return frame, False
+        return frame
     used = {name for _, estimate, error in stems for name in (estimate, error)}
     rest = [c for c in frame.columns if c not in used]
     parts = [
         frame.select(*rest, pl.lit(method).alias("method"), pl.col(e).alias("estimate"), pl.col(s).alias("std_error"))
         for method, e, s in stems
     ]
-    return pl.concat(parts), True
+    return pl.concat(parts)
 
 
-def _renamed(frame: pl.DataFrame, file: Path, reading: Reading, wide: bool) -> pl.DataFrame:
+def _renamed(frame: pl.DataFrame, file: Path, reading: Reading) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Give columns our names; also returns which of theirs became which of ours."""
     names = dict(reading.renamed)
     for ours, theirs in names.items():
         if ours not in NAMES:
@@ -110,7 +136,7 @@ def _renamed(frame: pl.DataFrame, file: Path, reading: Reading, wide: bool) -> p
         if ours not in names and found is not None:
             names[ours] = found
             lower.pop(found.lower())
-    return frame.rename({theirs: ours for ours, theirs in names.items()})
+    return frame.rename({theirs: ours for ours, theirs in names.items()}), names
 
 
 def _numbers(frame: pl.DataFrame, file: Path) -> pl.DataFrame:
@@ -122,6 +148,9 @@ def _numbers(frame: pl.DataFrame, file: Path) -> pl.DataFrame:
         if wrong.any():
             row = int(wrong.arg_true()[0])
             raise DataError(f"{file}:{row + 2}: '{name}' must hold numbers; '{frame[name][row]}' given")
+        if name == "std_error" and (values < 0).any():
+            row = int((values < 0).arg_true()[0])
+            raise DataError(f"{file}:{row + 2}: a standard error is negative; {values[row]:g} given")
         frame = frame.with_columns(values.fill_nan(None).alias(name))
     return frame
 
@@ -138,7 +167,7 @@ def _with_cells(frame: pl.DataFrame, file: Path, reading: Reading) -> pl.DataFra
     return frame.with_columns(shown.alias("cell_"), told.alias("factors")).with_columns(cell=pl.col("cell_"))
 
 
-def _with_truth(frame: pl.DataFrame, file: Path, reading: Reading) -> pl.DataFrame:
+def _with_truth(frame: pl.DataFrame, file: Path, reading: Reading, names: Mapping[str, str]) -> pl.DataFrame:
     if reading.true is None:
         return (
             frame if "true_value" in frame.columns else frame.with_columns(pl.lit(None, pl.Float64).alias("true_value"))
@@ -146,10 +175,11 @@ def _with_truth(frame: pl.DataFrame, file: Path, reading: Reading) -> pl.DataFra
     try:
         return frame.with_columns(pl.lit(float(reading.true)).alias("true_value"))
     except ValueError:
-        if reading.true not in frame.columns:
+        column = next((ours for ours, theirs in names.items() if theirs == reading.true), reading.true)
+        if column not in frame.columns:
             told = hint(reading.true, frame.columns)
             raise DataError(f"{file}: --true {reading.true}: neither a number nor a column{told}") from None
-    return frame.with_columns(pl.col(reading.true).cast(pl.Float64).alias("true_value"))
+    return frame.with_columns(pl.col(column).cast(pl.Float64).alias("true_value"))
 
 
 def _completed(frame: pl.DataFrame, reading: Reading) -> pl.DataFrame:

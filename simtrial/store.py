@@ -67,6 +67,8 @@ def open_run(folder: Path, scenario: Scenario, command: str, plugins: Sequence[M
     """
     file = folder / "run.json"
     raw = resolved(scenario)
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder}: a file, not a folder; choose another with -o")
     if not file.exists():
         if folder.exists() and any(not f.name.endswith(".part") for f in folder.iterdir()):
             raise RunError(f"{folder}: not empty and not a run directory; choose another with -o")
@@ -130,7 +132,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text())
     except ValueError:
-        raise RunError(f"{file}: damaged, it is not JSON") from None
+        raise StoreError(f"{file}: damaged, it is not JSON") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise RunError(f"{file}: not of a format this version reads")
     return found

@@ -160,7 +160,7 @@ REFUSED = {
     "empty file": ("", ": the file is empty; expected a header line and one row per participant"),
     "header only": (HEAD, ": no rows; expected one row per participant"),
     "a row too long": (GOOD + "p2,0,3,2,9\n", ": cannot be read as CSV"),
-    "semicolons": (GOOD.replace(",", ";"), "no column 'practice'; no column 'arm';"),
+    "tabs": (GOOD.replace(",", "\t"), "no column 'practice'; no column 'arm';"),
 }
 
 
@@ -221,3 +221,11 @@ def test_parquet_and_stata_files_hold_the_same_trial_as_csv(tmp_path, kind):
         assert batch.columns[name].values.tobytes() == column.values.tobytes(), name
         assert (batch.columns[name].level, batch.columns[name].categories) == (column.level, column.categories)
     assert fit(batch, full).estimate.tobytes() == fit(expected, full).estimate.tobytes()
+
+
+def test_a_file_with_semicolons_is_read_like_one_with_commas(write):
+    ids, batch = read_trials([write(GOOD.replace(",", ";"), "one.csv")], NEEDED, {})
+    _, expected = read_trials([write(GOOD, "other.csv")], NEEDED, {})
+    assert ids == ["one"]
+    for name, column in expected.columns.items():
+        assert batch.columns[name].values.tobytes() == column.values.tobytes()

@@ -81,7 +81,8 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
                                   ["not valid TOML"]),
     "estimands as text": ('[[estimands]]\nname = "itt"\nkind = "itt"\n\n[[estimands]]\nname = "cace"\nkind = "cace"\n'
                           'received = "sessions >= 6"', '[estimands]\nkind = "itt"', ["written as [[estimands]]"]),
-    "stage that reads one left out": ("[mechanism.delivery]\n\n", "", ["sessions", "left out"]),
+    "stage that reads one left out": ("[mechanism.delivery]\n\n", "",
+                                      ["sessions", "which [mechanism.delivery] would add"]),
     "stage that must be there": ('[mechanism.allocation]\nmethod = "minimisation"\n'
                                  'factors = ["region", "practice_size"]\n', "",
                                  ["missing table [mechanism.allocation]"]),

@@ -141,7 +141,7 @@ def method_class(kind: str) -> type[Method]:
     """Return the method of a kind, or say which one was probably meant."""
     found = kinds()
     if kind not in found:
-        raise SimtrialError(unknown("kind of method", kind, found))
+        raise SimtrialError(unknown("kind of method", kind, found) + "; one of your own needs --plugin")
     return found[kind]
 
 

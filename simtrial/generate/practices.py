@@ -49,6 +49,9 @@ class Practices(Step):
 
     @model_validator(mode="after")
     def _reachable(self) -> Practices:
+        if self.number * self.cluster_size_mean > 100_000:
+            people = self.number * self.cluster_size_mean
+            raise ValueError(f"number times cluster_size_mean is {people:,.0f} people per trial; at most 100,000")
         if self.cluster_size_cv == 0:
             if self.cluster_size_mean != round(self.cluster_size_mean):
                 raise ValueError("with cluster_size_cv = 0 the mean cluster size must be a whole number")

@@ -105,7 +105,7 @@ def _parabola(values: Floats, grid: Floats, rows: NDArray[np.intp], trials: NDAr
     with np.errstate(invalid="ignore", divide="ignore"):
         vertex = x1 - 0.5 * ((x1 - x0) * left - (x1 - x2) * right) / (left - right)
     low, high = grid[np.maximum(rows - 1, 0)], grid[np.minimum(rows + 1, len(grid) - 1)]
-    start = np.exp(vertex) - _SHIFT
+    start = np.exp(np.clip(vertex, -50.0, 50.0)) - _SHIFT
     inside = (start > low) & (start < high)
     return np.where(inside, start, 0.5 * (low + high))
 

@@ -25,6 +25,11 @@ COLUMNS = (
 )
 """Measures of the printed table, their headings and decimals."""
 
+LEGEND = (
+    "empirical SE: SD of the estimates; model SE: root mean squared standard error; SE error: model over empirical SE, "
+    "less 1;\nrejected: share of p-values below alpha, the power or the type I error.\n"
+)
+
 PAIRED_COLUMNS = (
     ("bias_difference", "bias", 4),
     ("relative_precision", "precision gain %", 1),
@@ -49,21 +54,50 @@ def with_mcse(value: float | None, mcse: float | None, digits: int) -> str:
 
 
 def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> None:
-    """Print a table on stdout; the first columns are text, the others numbers."""
-    from rich import box
+    """Print a table on stdout; the first columns are text, the others numbers.
+
+    Where the terminal is too narrow, numbers go into further tables below, each with the labels again.
+    """
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     wide = None if sys.stdout.isatty() else 4000
     console = Console(width=wide, highlight=False, no_color=bool(os.environ.get("NO_COLOR")) or None)
+    widths = [
+        max(len(h), *(len(row[at]) for row in rows), 1) + 3 if rows else len(h) + 3 for at, h in enumerate(headings)
+    ]
+    console.print(Text(title, style="bold"))
+    for chosen in _fitting(widths, text_columns, console.width):
+        console.print(
+            _table([headings[at] for at in chosen], [[row[at] for at in chosen] for row in rows], text_columns)
+        )
+
+
+def _fitting(widths: Sequence[int], labels: int, width: int) -> list[list[int]]:
+    """Sets of columns that fit the width, the label columns first in each."""
+    first = list(range(labels))
+    parts, used = [list(first)], sum(widths[:labels])
+    for at in range(labels, len(widths)):
+        if used + widths[at] > width and len(parts[-1]) > labels:
+            parts.append(list(first))
+            used = sum(widths[:labels])
+        parts[-1].append(at)
+        used += widths[at]
+    return parts
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for at, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if at < text_columns else "right", no_wrap=at >= text_columns)
+        words = at < text_columns
+        table.add_column(heading, justify="left" if words else "right", no_wrap=not words, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console.print(Text(title, style="bold"))
-    console.print(table)
+    return table
 
 
 def failures(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:
@@ -78,6 +112,8 @@ def failures(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:
         rows.append([*_label(str(cell), labels), str(method), number(group["n"][0], 0), *cells])
     headings = [*_cell_heading(labels), "method", "replicates", "failed", *(f.removeprefix("flag:") for f in flags)]
     show("Failures and flags (replicates)", headings, rows, 1 + _many(labels))
+    if first.filter((pl.col("measure") == "failures") & (pl.col("value") > 0)).height:
+        print("Failed fits are listed in the run's folder failures/; simtrial list explains the flags.\n")
 
 
 def performance_table(frame: pl.DataFrame, truths: pl.DataFrame, labels: Mapping[str, str]) -> None:
@@ -93,6 +129,7 @@ def performance_table(frame: pl.DataFrame, truths: pl.DataFrame, labels: Mapping
     headings = [title for name, title, _ in COLUMNS if name in present]
     title = "Performance (Monte Carlo standard error)"
     show(title, [*_cell_heading(labels), "method", "estimand", "true value", *headings], rows, 2 + _many(labels))
+    print(LEGEND)
 
 
 def paired_table(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:
@@ -119,13 +156,13 @@ def published_table(rows: pl.DataFrame, published: Sequence[Mapping[str, Any]], 
             estimates = group["estimate"].drop_nulls()
             printed = (row["ci_upper"] - row["ci_lower"]) / 2
             median = half.median() if len(half) else None
-            off = "-" if median is None else f"{100 * (float(median) / printed - 1):+.0f}%"  # type: ignore[arg-type]
+            off = "-" if median is None else f"{round(100 * (float(median) / printed - 1)):+d}%"  # type: ignore[arg-type]
             lines.append([
                 *_label(str(cell), labels), row["method"], number(row["estimate"], 3), *_middle(estimates),
                 number(printed, 3), *_middle(half), off,
             ])  # fmt: skip
-    headings = [*_cell_heading(labels), "method", "published", "simulated median", "central 95%",
-                "published half-width", "simulated median", "central 95%", "difference"]  # fmt: skip
+    headings = [*_cell_heading(labels), "method", "published estimate", "simulated median", "central 95%",
+                "published half-width", "simulated half-width", "its central 95%", "difference"]  # fmt: skip
     show("Published and simulated estimates and CI half-widths", headings, lines, 1 + _many(labels))
 
 
@@ -133,11 +170,13 @@ def analyses_table(frame: pl.DataFrame) -> None:
     """Print analyses of data sets, and what their flags mean."""
     rows = []
     for row in frame.iter_rows(named=True):
-        digits = [(row[n], d) for n, d in (("estimate", 4), ("std_error", 4), ("df", 1), ("p_value", 4))]
+        digits = [(row[n], d) for n, d in (("estimate", 4), ("std_error", 4), ("df", 1))]
+        p = "<0.0001" if (row["p_value"] or 1.0) < 1e-4 else number(row["p_value"], 4)
         interval = f"{number(row['ci_lower'], 3)} to {number(row['ci_upper'], 3)}"
+        interval = "-" if row["ci_lower"] is None else interval
         named = [row[n] for n in ("trial_id", "method", "term", "status")]
         used = [str(row["n_used"]), str(row["clusters_used"])]
-        rows.append([*named, row["flags"].replace(";", " "), *(number(v, d) for v, d in digits), interval, *used])
+        rows.append([*named, row["flags"].replace(";", " "), *(number(v, d) for v, d in digits), p, interval, *used])
     headings = ["trial", "method", "term", "status", "flags", "estimate", "SE", "df", "p", "interval"]
     headings += ["people", "practices"]
     show("Analyses", headings, rows, 5)
@@ -183,9 +222,13 @@ def cell_labels(cells: pl.DataFrame) -> dict[str, str]:
     """Short description of every cell: the varied keys without their common beginning."""
     found = {}
     for cell, factors in cells.select("cell", "factors").unique(maintain_order=True).iter_rows():
-        values = json.loads(factors)
-        found[cell] = ", ".join(f"{name.rsplit('.', 1)[-1]}={value}" for name, value in values.items()) or cell
+        found[cell] = label(json.loads(factors)) or cell
     return found
+
+
+def label(factors: Mapping[str, Any]) -> str:
+    """Short description of a cell: last part of each varied key, and its value."""
+    return ", ".join(f"{name.rsplit('.', 1)[-1]}={value}" for name, value in factors.items())
 
 
 def emit(frame: pl.DataFrame, form: str) -> None:

@@ -61,13 +61,20 @@ def load(name: str, sets: Sequence[str] = ()) -> tuple[Scenario, list[Cell]]:
             set_path(raw, dotted, value)
         except KeyError:
             raise ScenarioError(f"--set {dotted}: lies below a value that is not a table") from None
-    scenario, problems = build(raw)
+    scenario, problems = build(_without_published(raw, sources))
     cells: list[Cell] = []
     if scenario is not None:
         cells, problems = expand(scenario)
     if problems or scenario is None:
         raise ScenarioError(_told(problems, sources, dict(settings)))
     return scenario, cells
+
+
+def _without_published(raw: Raw, sources: Sequence[_Source]) -> Raw:
+    """Drop published results when the trials are no longer those of the file that states them."""
+    home = next((s for s in reversed(sources) if "published" in s.data), None)
+    same = home is None or home.data.get("mechanism") == raw.get("mechanism") or home is sources[-1] is not sources[0]
+    return raw if same else {k: v for k, v in raw.items() if k != "published"}
 
 
 def rebuild(raw: Raw) -> tuple[Scenario, list[Cell]]:
@@ -168,17 +175,18 @@ def _setting(text: str) -> tuple[str, Any]:
 def _told(problems: Sequence[Problem], sources: Sequence[_Source], settings: dict[str, Any]) -> str:
     """Say every problem on a line of its own: file:line: key: what."""
     lines = [find_lines(source.text, [p.path for p in problems]) for source in sources]
-    told = []
+    told: list[tuple[int, int, str]] = []
     for problem in problems:
         dotted = ".".join(map(str, problem.path))
         if any(dotted == name or dotted.startswith(f"{name}.") for name in settings):
-            told.append(f"--set {dotted}: {problem.message}")
+            told.append((-1, 0, f"--set {dotted}: {problem.message}"))
             continue
         at = _origin(problem.path, sources)
         line = lines[at][problem.path]
         name = key_name(problem.path)
-        told.append(f"{sources[at].name}{f':{line}' if line else ''}: {f'{name}: ' if name else ''}{problem.message}")
-    return "\n".join(dict.fromkeys(told))
+        where = f"{sources[at].name}{f':{line}' if line else ''}: {f'{name}: ' if name else ''}"
+        told.append((-at, line, where + problem.message))
+    return "\n".join(dict.fromkeys(text for _, _, text in sorted(told, key=lambda t: t[:2])))
 
 
 def _origin(path: Path, sources: Sequence[_Source]) -> int:

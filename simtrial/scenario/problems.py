@@ -63,6 +63,8 @@ def _problem(item: dict[str, Any], model: type[BaseModel], path: Path) -> Proble
         message = f"{name} must be one of {context['expected']}; {given!r} given{_close(given, context['expected'])}"
     elif kind in _TYPES:
         message = f"{name} must be {_TYPES[kind]}; {given!r} given{meaning}"
+        if kind == "list_type" and isinstance(given, dict):
+            message += '; write a path with dots in quotes: "mechanism.practices.number" = [...]'
     elif kind == "value_error":
         message = (f"{name}: " if name else "") + str(context["error"])
     else:

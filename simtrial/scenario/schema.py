@@ -84,6 +84,8 @@ class Expectation(_Table):
         bounds = self.lower is not None or self.upper is not None
         if (self.value is None) != bounds:
             raise ValueError("an expectation has either a value, or a lower and/or an upper bound")
+        if self.lower is not None and self.upper is not None and self.lower > self.upper:
+            raise ValueError("lower is above upper")
         return self
 
 
@@ -218,7 +220,8 @@ def _reads(mechanism: Mechanism) -> list[Problem]:
             continue
         for name in sorted(needed - set(available)):
             if name in everything:
-                problems.append(Problem(path, f"{stage} reads '{name}', which a table left out of this file would add"))
+                home = next(s for s, step in steps().items() if name in step.model_construct().adds())
+                problems.append(Problem(path, f"{stage} reads '{name}', which [mechanism.{home}] would add"))
             else:
                 problems.append(Problem(path, f"{stage}: {unknown('column', name, available)}"))
         problems += _stage_checks(stage, step, available)
