@@ -44,8 +44,8 @@ class Moments:
     means
         Cluster means z_j (q, clusters) of centred columns.
     varying, inner, within
-        Which columns vary inside clusters (V of them), their values (V, rows), and their cross-products of deviations
-        per cluster (V, V, clusters).
+        Which columns vary inside clusters (V of them), their values (rows,) each, and their cross-products of
+        deviations per cluster (V, V, clusters).
     center
         What was subtracted (q, trials): trial means of measurements, 0 for indicators.
     basis, responses
@@ -65,7 +65,7 @@ class Moments:
     terms: tuple[str, ...]
     means: Floats
     varying: tuple[int, ...]
-    inner: Floats
+    inner: tuple[Floats, ...]
     within: Floats
     center: Floats
     basis: Floats
@@ -164,12 +164,15 @@ class Moments:
         """[X Y]'[X Y] (q, q, trials), a 1 on the diagonal of dropped columns; the identity for failed trials."""
         p, q = self.regressors, len(self.means)
         x = self.basis.reshape(self.trials, -1, p)
-        y = self.responses.reshape(self.trials, x.shape[1], q - p)
         total = np.empty((q, q, self.trials))
-        total[:p, :p] = (x.transpose(0, 2, 1) @ x).transpose(1, 2, 0)
-        total[np.arange(p), np.arange(p)] += ~self.kept
-        total[:p, p:] = (x.transpose(0, 2, 1) @ y).transpose(1, 2, 0)
-        total[p:, :p] = total[:p, p:].transpose(1, 0, 2)
+        if self.parent is None:
+            total[:] = (x.transpose(0, 2, 1) @ x).transpose(1, 2, 0)
+            total[np.arange(p), np.arange(p)] += ~self.kept
+        else:
+            y = self.responses.reshape(self.trials, x.shape[1], q - p)
+            total[:p, :p] = self.parent.gram[:p, :p]
+            total[:p, p:] = (x.transpose(0, 2, 1) @ y).transpose(1, 2, 0)
+            total[p:, :p] = total[:p, p:].transpose(1, 0, 2)
         for i in range(p, q):
             for j in range(i, q):
                 inside = self.within[len(self.varying) - q + i, len(self.varying) - q + j]
@@ -212,7 +215,8 @@ class Moments:
     def design(self) -> Floats:
         """Centred columns of the analysed rows (q, rows), dropped ones 0."""
         out = self.means[:, self.analysed.cluster_of_row]
-        out[list(self.varying)] = self.inner
+        for column, values in zip(self.varying, self.inner, strict=True):
+            out[column] = values
         return out
 
     def contrast(self, term: str) -> Floats:
@@ -230,13 +234,13 @@ class Moments:
         rows, p = self.analysed, self.regressors
         added = _column(rows, values, measured, "participant")
         means = np.concatenate([self.means, added.means[None]])
-        inner = np.concatenate([self.inner, added.inner])
-        within = _within_with(rows, self.within, self.inner, self.means[list(self.varying)], added)
+        within = _within_with(rows, self.within, self.inner, added)
         chosen = [*(at for at, column in enumerate(self.varying) if column < p), len(self.varying)]
         last = sandwich.basis(rows.sizes, added.means[None], within[np.ix_(chosen, chosen)], len(chosen) - 1)
         response = sandwich.side_by_side(last, rows.cluster_trial, rows.position, self.trials, rows.most)
         made = replace(
-            self, means=means, varying=(*self.varying, len(self.means)), inner=inner, within=within,
+            self, means=means, varying=(*self.varying, len(self.means)), inner=(*self.inner, *added.inner),
+            within=within,
             center=np.concatenate([self.center, added.center[None]]), parent=self, _leverages={},
             responses=np.concatenate([self.responses, response], axis=-1),
         )  # fmt: skip
@@ -255,10 +259,10 @@ class Moments:
 
 @dataclass(frozen=True)
 class _Column:
-    """One centred column: cluster means (clusters,), values where it varies (1 or 0, rows), what was subtracted."""
+    """One centred column: cluster means (clusters,), its values (rows,) if it varies, what was subtracted (trials,)."""
 
     means: Floats
-    inner: Floats
+    inner: tuple[Floats, ...]
     center: Floats
 
 
@@ -273,12 +277,12 @@ def _column(rows: AnalysisSet, values: Floats, measured: bool, level: str) -> _C
         center = total / np.maximum(rows.counts, 1.0)
         values = values - center[trial]
     if not individual:
-        return _Column(values, np.empty((0, len(rows.rows))), center)
+        return _Column(values, (), center)
     means = sum_by(values, rows.cluster_of_row, len(rows.cluster)) / rows.sizes
-    return _Column(means, values[None], center)
+    return _Column(means, (values,), center)
 
 
-def _within_with(rows: AnalysisSet, within: Floats, inner: Floats, means: Floats, added: _Column) -> Floats:
+def _within_with(rows: AnalysisSet, within: Floats, inner: tuple[Floats, ...], added: _Column) -> Floats:
     """Cross-products of deviations per cluster with one more column (V + 1, V + 1, clusters)."""
     old, clusters = len(within), len(rows.cluster)
     out = np.empty((old + 1, old + 1, clusters))
@@ -315,10 +319,9 @@ def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> Moments:
     trials, clusters = batch.index.trials, len(rows.cluster)
     made = [_column(rows, _values(c, rows), c.measured, c.level) for c in columns]
     varying = tuple(k for k, c in enumerate(columns) if c.level == "participant")
-    within, inner, means = np.empty((0, 0, clusters)), np.empty((0, len(rows.rows))), np.empty((0, clusters))
+    within, inner = np.empty((0, 0, clusters)), tuple[Floats, ...]()
     for k in varying:
-        within = _within_with(rows, within, inner, means, made[k])
-        inner, means = np.concatenate([inner, made[k].inner]), np.concatenate([means, made[k].means[None]])
+        within, inner = _within_with(rows, within, inner, made[k]), (*inner, *made[k].inner)
     level = np.ones((len(columns), trials), dtype=bool)
     every = np.stack([c.means for c in made])
     own = sandwich.basis(rows.sizes, every, within, len(varying), varying)
@@ -346,10 +349,11 @@ def _values(column: Regressor, rows: AnalysisSet) -> Floats:
 def _dropped(found: Moments, kept: Bools, flags: NDArray[np.int64], failed: Bools) -> Moments:
     """Blank the regressors that are not kept, trial by trial, in every sum."""
     rows, place = found.analysed, list(found.varying)
-    by_cluster, by_row = kept[:, rows.cluster_trial], kept[place][:, rows.trial]
+    by_cluster = kept[:, rows.cluster_trial]
+    inner = tuple(values * kept[k, rows.trial] for k, values in zip(place, found.inner, strict=True))
     inside = by_cluster[place]
     return replace(
-        found, means=found.means * by_cluster, inner=found.inner * by_row,
+        found, means=found.means * by_cluster, inner=inner,
         within=found.within * inside * inside[:, None],
         basis=found.basis * kept.T[:, None, None], kept=kept, flags=flags, failed=failed, _leverages={},
     )  # fmt: skip

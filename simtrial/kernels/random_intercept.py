@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from simtrial.kernels.criterion import Evaluation, SizeSums, evaluate, profile, slope_at_zero
 from simtrial.kernels.symmetric import Floats, apply, multiply, quadratic, trace_product, unpack
 
-GRID = np.array([0.0, 0.01, 0.03, 0.07, 0.15, 0.3, 0.6, 1.2, 3.0, 10.0, 100.0])
+GRID = np.array([0.0, 0.02, 0.06, 0.15, 0.35, 0.8, 2.0, 10.0, 100.0])
 LONG_GRID = np.concatenate([GRID, 10.0 ** np.arange(3, 9)])
 _SHIFT = 0.02  # Newton runs in log(gamma + shift): nearly quadratic both near 0 and far from it
 _ITERATIONS = 60
@@ -226,7 +226,9 @@ def observed_df(fit: Fit, contrast: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     boundary = fit.gamma == 0.0
     definite = (determinant > 0.0) | boundary
     with np.errstate(divide="ignore", invalid="ignore"):  # nothing is known of a dropped column
-        df = np.where(definite, value**2 * determinant / spread, expected_df(fit, contrast))
+        df = value**2 * determinant / spread
+    if not definite.all():
+        df = np.where(definite, df, expected_df(fit, contrast))
     return np.where(boundary, nu, df), definite
 
 
