@@ -123,7 +123,7 @@ def _refine(
         rising = at.slope > 0.0
         high, low = np.where(rising, gamma, high), np.where(rising, low, gamma)
         new = _step(gamma, at, low, high)
-        small = np.abs(new - gamma) <= 1e-6 * (gamma + 1e-3)
+        small = np.abs(new - gamma) <= 3e-6 * (gamma + 1e-3)  # the error left is about its square
         found[active], value[active] = new, at.value
         done[active] = small
         if small.all():

@@ -98,7 +98,7 @@ def leverage(rows: Floats, inverse: Floats, contrast: Floats, correction: Correc
     for i in range(k):
         for j in range(i, k):
             rest[i, j] = rest[j, i] = float(i == j) - np.einsum("tcp,tcp->tc", moved[:, :, i], rows[:, :, j])
-    weights = np.einsum("tckp,pt->tck", moved, contrast)
+    weights = (moved.reshape(trials, -1, p) @ contrast.T[:, :, None]).reshape(trials, positions, k)
     adjust, singular = matrix_power(rest, POWERS[correction])
     if correction != "CR0":
         weights = np.einsum("ijtc,tcj->tci", adjust, weights)
@@ -149,7 +149,9 @@ def matrix_power(matrix: Floats, power: float) -> tuple[Floats, NDArray[np.bool_
 
 def _power(values: Floats, power: float) -> tuple[Floats, NDArray[np.bool_]]:
     singular = values < SINGULAR
-    return np.where(singular, 0.0, np.where(singular, 1.0, values) ** power), singular
+    safe = np.where(singular, 1.0, values)
+    found = 1.0 / np.sqrt(safe) if power == -0.5 else safe**power
+    return np.where(singular, 0.0, found), singular
 
 
 def _matrix_power_2(matrix: Floats, power: float) -> tuple[Floats, NDArray[np.bool_]]:
