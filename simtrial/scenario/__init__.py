@@ -72,9 +72,10 @@ def load(name: str, sets: Sequence[str] = ()) -> tuple[Scenario, list[Cell]]:
 
 def _without_published(raw: Raw, sources: Sequence[_Source]) -> Raw:
     """Drop published results when the trials are no longer those of the file that states them."""
-    home = next((s for s in reversed(sources) if "published" in s.data), None)
-    same = home is None or home.data.get("mechanism") == raw.get("mechanism") or home is sources[-1] is not sources[0]
-    return raw if same else {k: v for k, v in raw.items() if k != "published"}
+    child_states_them = len(sources) > 1 and "published" in sources[-1].data
+    if child_states_them or sources[0].data.get("mechanism") == raw.get("mechanism"):
+        return raw
+    return {k: v for k, v in raw.items() if k != "published"}
 
 
 def rebuild(raw: Raw) -> tuple[Scenario, list[Cell]]:
