@@ -258,6 +258,8 @@ def run(
 
     Example: simtrial run partners -o runs/partners --replicates 1000 --workers 2
     """
+    if engine_name == "processes" or (engine_name == "auto" and (workers or 1) > 1):
+        _start_workers()
     records = _plugins(plugins)
     found, cells = _load(scenario, sets, replicates, seed)
     outcome = _run(found, cells, output, engine_name, workers, chunk, records)
@@ -276,17 +278,16 @@ def _run(
     plugins: list[dict[str, str]],
 ) -> Outcome:  # fmt: skip
     """Run what is missing, showing progress; chunks that fail end the program with exit 3."""
-    from simtrial.report.progress import Progress
-    from simtrial.run import blocks_of
-    from simtrial.run import run as run_scenario
-
     granted = workers or _cores()
-    work = blocks_of(found) * len(cells)
+    work = -(-found.run.replicates // found.run.block) * len(cells)
     if engine_name == "auto":
         engine_name = "processes" if granted > 1 and (work > 8 or workers) else "serial"
     if engine_name == "processes":
-        os.environ.setdefault("POLARS_MAX_THREADS", "1")
+        _start_workers()
         chunk = min(chunk, max(found.run.block, -(-found.run.replicates * len(cells) // (2 * granted))))
+    from simtrial.report.progress import Progress
+    from simtrial.run import run as run_scenario
+
     with Progress() as progress:
         outcome = run_scenario(
             found, cells, output, engine_name=engine_name, workers=granted, chunk_replicates=chunk,
@@ -298,6 +299,13 @@ def _run(
         told = f"{len(outcome.failed)} of {outcome.chunks} chunks failed; run the same command to try again"
         raise IncompleteRunError(told)
     return outcome
+
+
+def _start_workers() -> None:
+    from simtrial.engines.processes import start
+
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    start()
 
 
 def _cores() -> int:
@@ -342,15 +350,18 @@ def check(
 
 
 def _check(folder: Path, form: str) -> None:
+    import polars as pl
+
     from simtrial.check import check as judge
     from simtrial.report import tables
-    from simtrial.store import read_rows
+    from simtrial.store import SUMMARISED, read_cells
 
-    rows, cells, run = read_rows(folder)
+    parts, cells, run = read_cells(folder, columns=SUMMARISED)
     expectations = run["scenario"].get("expect", [])
     if not expectations:
         raise SimtrialError(f"{folder}: its scenario has no [[expect]] table to check")
-    frame = judge(tables.summary(rows, cells, tables.options_of(run, everything=True)), cells, expectations)
+    everything = tables.options_of(run, everything=True)
+    frame = judge(pl.concat([tables.summary(rows, cells, everything) for rows in parts]), cells, expectations)
     if form == "table":
         tables.check_table(frame, tables.cell_labels(cells))
     else:
@@ -428,19 +439,26 @@ def _summarise(
 ) -> None:
     from dataclasses import replace
 
+    import polars as pl
+
     from simtrial.report import tables
     from simtrial.results import parquet_bytes, write_bytes
-    from simtrial.store import read_rows
+    from simtrial.store import SUMMARISED, read_cells
 
-    rows, cells, run = read_rows(folder, partial)
+    parts, cells, run = read_cells(folder, partial, SUMMARISED)
     asked = tables.options_of(run)
     methods = [m["name"] for m in run["scenario"]["methods"]]
     compared = _known(reference, methods) or asked.reference
     chosen = replace(asked, form=mcse or asked.form, reference=compared, common=common)  # type: ignore[arg-type]
-    frame = tables.summary(rows, cells, chosen)
+    published: list[dict[str, Any]] = run["scenario"].get("published", [])
+    labels = tables.cell_labels(cells)
+    frames, beside = [], []
+    for rows in parts:
+        frames.append(tables.summary(rows, cells, chosen))
+        beside += tables.beside_published(rows, published, labels)
+    frame = pl.concat(frames)
     if chosen == asked:
         write_bytes(folder / "performance.parquet", parquet_bytes(frame, {}))
     tables.print_performance(frame, cells, form)
-    published: list[dict[str, Any]] = run["scenario"].get("published", [])
     if published and form == "table":
-        tables.published_table(rows, published, tables.cell_labels(cells))
+        tables.published_table(beside, labels)

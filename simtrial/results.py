@@ -92,13 +92,15 @@ def write_chunk(file: Path, frame: pl.DataFrame, record: Mapping[str, Any], prov
     write_json(file.with_suffix(".json"), {"sha256": digest, "rows": frame.height, **record})
 
 
-def read_chunk(file: Path) -> pl.DataFrame:
-    """Read a chunk back, refusing one that is not what its record says."""
+def read_chunk(file: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Read a chunk back, all columns or some, words as categories; one that is not what its record says is refused."""
     record = read_record(file)
     content = file.read_bytes()
     if record is None or hashlib.sha256(content).hexdigest() != record["sha256"]:
         raise StoreError(f"{file}: damaged, its content is not what was written; delete it and run again")
-    return pl.read_parquet(content)
+    if columns is None:
+        return pl.read_parquet(content)
+    return pl.read_parquet(content, columns=list(columns)).with_columns(pl.col(pl.String).cast(pl.Categorical))
 
 
 def read_record(file: Path) -> dict[str, Any] | None:

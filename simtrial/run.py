@@ -18,7 +18,7 @@ from simtrial import store
 from simtrial.analyse import Shared
 from simtrial.batch import ObservedBatch
 from simtrial.engines import engine
-from simtrial.estimands import true_values
+from simtrial.estimands import TrueValue, true_values
 from simtrial.estimators import Estimates, Method
 from simtrial.flags import BIT
 from simtrial.generate import simulate
@@ -46,6 +46,15 @@ class Chunk:
     def file(self) -> Path:
         """Where its rows go."""
         return store.blocks(Path(self.folder), self.cell) / f"{self.first:06d}-{self.last:06d}.parquet"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """True values of one cell, to be found."""
+
+    folder: str
+    digest: str
+    cell: str
 
 
 @dataclass(frozen=True)
@@ -86,18 +95,41 @@ def run(
         Called after every chunk with chunks done, chunks in all, and seconds since the start.
     """
     store.open_run(folder, scenario, command, plugins)
-    _find_true_values(scenario, cells, folder)
+    digest = store.read_run(folder)["digest"]
+    sought = [] if _cells_file(folder).is_file() else [Truth(str(folder), digest, cell.id) for cell in cells]
     per_chunk = max(1, -(-chunk_replicates // scenario.run.block))
-    chunks = [c for cell in cells for c in missing(folder, scenario, cell, per_chunk)]
+    chunks = [c for cell in cells for c in missing(folder, digest, scenario, cell, per_chunk)]
     held = sum(store.covered(folder, cell.id, blocks_of(scenario)) for cell in cells)
     begun = time.monotonic()
+    truths: dict[str, list[TrueValue]] = {}
     failed: list[tuple[Chunk, str]] = []
-    for done, (chunk, result) in enumerate(engine(engine_name)(make_chunk, chunks, workers), start=1):
+    done = 0
+    for task, result in engine(engine_name)(perform, [*sought, *chunks], workers):
+        if isinstance(task, Truth):
+            if isinstance(result, BaseException):
+                raise result
+            truths[task.cell] = result
+            if len(truths) == len(cells):
+                _write_cells(scenario, cells, truths, folder)
+            continue
+        done += 1
         if isinstance(result, BaseException):
-            failed.append((chunk, f"{type(result).__name__}: {result}"))
+            failed.append((task, f"{type(result).__name__}: {result}"))
         if progress is not None:
             progress(done, len(chunks), time.monotonic() - begun)
     return Outcome(len(chunks), held, len(chunks) - len(failed), tuple(failed))
+
+
+def perform(task: Truth | Chunk) -> Any:
+    """Do one piece of a run's work: what worker processes are handed."""
+    return make_chunk(task) if isinstance(task, Chunk) else find_truth(task)
+
+
+def find_truth(task: Truth) -> list[TrueValue]:
+    """Find the true values of a cell."""
+    scenario, cells = _resolved(task.folder, task.digest)
+    cell = cells[task.cell]
+    return true_values(cell.scenario.estimands, cell.scenario.mechanism, scenario.run.seed, cell.key)
 
 
 def blocks_of(scenario: Scenario) -> int:
@@ -105,9 +137,9 @@ def blocks_of(scenario: Scenario) -> int:
     return -(-scenario.run.replicates // scenario.run.block)
 
 
-def missing(folder: Path, scenario: Scenario, cell: Cell, per_chunk: int) -> list[Chunk]:
+def missing(folder: Path, digest: str, scenario: Scenario, cell: Cell, per_chunk: int) -> list[Chunk]:
     """Chunks of blocks that no stored chunk of the cell covers."""
-    held, digest = store.held_blocks(folder, cell.id), store.read_run(folder)["digest"]
+    held = store.held_blocks(folder, cell.id)
     chunks: list[Chunk] = []
     for block in range(blocks_of(scenario)):
         if block in held:
@@ -191,19 +223,22 @@ def _failed_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
     return list(frame.filter(pl.col("status") == "failed").select(wanted).iter_rows(named=True))
 
 
-def _find_true_values(scenario: Scenario, cells: Sequence[Cell], folder: Path) -> None:
-    """Store every cell's factors and true values, once."""
-    file = folder / "cells.parquet"
-    if file.is_file():
-        return
+def _cells_file(folder: Path) -> Path:
+    return folder / "cells.parquet"
+
+
+def _write_cells(
+    scenario: Scenario, cells: Sequence[Cell], truths: Mapping[str, Sequence[TrueValue]], folder: Path
+) -> None:
+    """Store every cell's factors and true values."""
     lines: list[tuple[Any, ...]] = []
     for cell in cells:
         factors = json.dumps(dict(cell.factors), sort_keys=True)
-        found = true_values(cell.scenario.estimands, cell.scenario.mechanism, scenario.run.seed, cell.key)
+        found = truths[cell.id]
         lines += [(cell.id, factors, t.estimand, t.value, t.mcse, t.practices) for t in found]
         if not found:
             lines.append((cell.id, factors, "", None, None, 0))
     schema = {"cell": pl.String, "factors": pl.String, "estimand": pl.String, "true_value": pl.Float64,
               "true_value_mcse": pl.Float64, "practices": pl.Int64}  # fmt: skip
     frame = pl.DataFrame(lines, schema=schema, orient="row").with_columns(pl.col(pl.Float64).fill_nan(None))
-    write_bytes(file, parquet_bytes(frame, {"simtrial": store.provenance(scenario)}))
+    write_bytes(_cells_file(folder), parquet_bytes(frame, {"simtrial": store.provenance(scenario)}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -159,7 +159,7 @@ def covered(folder: Path, cell: str, wanted: int) -> int:
 
 
 def read_rows(folder: Path, partial: bool = False) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
-    """Read a run back.
+    """Read a run back whole.
 
     Returns
     -------
@@ -171,37 +171,60 @@ def read_rows(folder: Path, partial: bool = False) -> tuple[pl.DataFrame, pl.Dat
     IncompleteRunError
         When blocks are missing and ``partial`` is false.
     """
+    parts, cells, run = read_cells(folder, partial)
+    return bind([part.sort("replicate", maintain_order=True) for part in parts]), cells, run
+
+
+SUMMARISED = ("cell", "replicate", "method", "estimand", "estimate", "std_error", "ci_lower", "ci_upper", "p_value",
+              "status", "flags")  # fmt: skip
+"""Columns that performance is made from."""
+
+
+def read_cells(
+    folder: Path, partial: bool = False, columns: Sequence[str] | None = None
+) -> tuple[Iterator[pl.DataFrame], pl.DataFrame, dict[str, Any]]:
+    """Read a run back cell by cell, so that no more than one is in memory; otherwise as `read_rows`."""
     run = read_run(folder)
     cells_file = folder / "cells.parquet"
     if not cells_file.is_file():
-        raise IncompleteRunError(f"{folder}: nothing has been run yet; run the same command again")
+        raise IncompleteRunError(f"{folder}: there are no true values yet; run the same command again")
     try:
         cells = pl.read_parquet(cells_file)
     except (pl.exceptions.PolarsError, OSError) as error:
         told = str(error).splitlines()[0]
         raise StoreError(f"{cells_file}: damaged ({told}); delete it and run the same command again") from None
     wanted = -(-run["replicates"] // run["scenario"]["run"]["block"])
-    frames: list[pl.DataFrame] = []
-    absent = 0
-    for cell in cells["cell"].unique(maintain_order=True):
-        seen: set[int] = set()
-        for first, last, file in chunk_files(folder, cell):
-            new = [b for b in range(first, min(last + 1, wanted)) if b not in seen]
-            if new:
-                frames.append(_only_blocks(read_chunk(file), new, run))
-                seen |= set(new)
-        absent += wanted - len(seen)
-    if absent and not partial:
-        total = wanted * cells["cell"].n_unique()
+    found = {cell: chunk_files(folder, cell) for cell in cells["cell"].unique(maintain_order=True)}
+    held = [len({b for first, last, _ in files for b in range(first, last + 1) if b < wanted})
+            for files in found.values()]  # fmt: skip
+    total = wanted * len(found)
+    if sum(held) < total and not partial:
         raise IncompleteRunError(
-            f"{folder}: {absent} of {total} blocks are missing; run the same command again, or summarise with --partial"
+            f"{folder}: {total - sum(held)} of {total} blocks are missing; run the same command again, or summarise "
+            "with --partial"
         )
-    if not frames:
+    if not sum(held):
         raise IncompleteRunError(f"{folder}: no block is finished yet")
-    rows = bind([frame.sort("replicate", maintain_order=True) for frame in frames])
-    return rows, cells, run
+    return (_cell_rows(f, wanted, run, columns) for f, n in zip(found.values(), held, strict=True) if n), cells, run
 
 
-def _only_blocks(frame: pl.DataFrame, wanted: list[int], run: dict[str, Any]) -> pl.DataFrame:
-    block = (pl.col("replicate") - 1) // run["scenario"]["run"]["block"]
-    return frame.filter(block.is_in(wanted) & (pl.col("replicate") <= run["replicates"]))
+def _cell_rows(
+    files: Sequence[tuple[int, int, Path]], wanted: int, run: dict[str, Any], columns: Sequence[str] | None
+) -> pl.DataFrame:
+    """Rows of one cell, each block once; those of a method in order of replicates."""
+    seen: set[int] = set()
+    frames = []
+    for first, last, file in files:
+        new = [b for b in range(first, min(last + 1, wanted)) if b not in seen]
+        if new:
+            frames.append(_only_blocks(read_chunk(file, columns), new, last - first + 1, run))
+            seen |= set(new)
+    return bind(frames)
+
+
+def _only_blocks(frame: pl.DataFrame, wanted: list[int], there: int, run: dict[str, Any]) -> pl.DataFrame:
+    """Leave out blocks of a chunk that are held elsewhere, and replicates nobody asked for."""
+    size, replicates = run["scenario"]["run"]["block"], run["replicates"]
+    if len(wanted) == there and (wanted[-1] + 1) * size <= replicates:
+        return frame
+    return frame.filter(((pl.col("replicate") - 1) // size).is_in(wanted) & (pl.col("replicate") <= replicates))

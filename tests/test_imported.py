@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -16,13 +15,6 @@ from simtrial.errors import DataError
 from simtrial.imported import Reading, read_results
 
 ORACLE = Path(__file__).parent / "oracle"
-ELSEWHERE = Path(os.environ.get("SIMTRIAL_ORACLE", Path(__file__).parents[2] / "shared" / "oracle"))
-DIGITS = 1e-9  # both sides add some hundred doubles in their own order
-
-RSIMSUM = {"thetamean": "mean_estimate", "thetamedian": "median_estimate", "bias": "bias", "empse": "empirical_se",
-           "mse": "mse", "relprec": "relative_precision", "modelse": "model_se",
-           "relerror": "relative_error_model_se", "cover": "coverage", "becover": "bias_eliminated_coverage",
-           "power": "rejection_rate"}  # fmt: skip
 
 
 def summarise(*arguments):
@@ -33,67 +25,6 @@ def summarise(*arguments):
     return {
         (r["cell"], r["method"], r["measure"]): (float(r["value"] or "nan"), float(r["mcse"] or "nan")) for r in rows
     }
-
-
-def printed(text):
-    """Half a unit of the last digit printed, and what single precision (6e-8, Stata's floats) makes of a percentage."""
-    return 0.5 * 10.0 ** -len(text.partition(".")[2]) + 6e-6
-
-
-def rsimsum(table, options):
-    with open(ORACLE / "perf_rsimsum.csv", newline="") as handle:
-        rows = [r for r in csv.DictReader(handle) if (r["table_id"], r["options"]) == (table, options)]
-    assert rows
-    return [r for r in rows if r["stat"] in RSIMSUM and r["est"]]
-
-
-@pytest.mark.parametrize("dgm", ["A", "B"])
-@pytest.mark.parametrize(("options", "arguments"), [
-    ("normal,reps complete for every method", ("--common", "--df", "inf")),
-])  # fmt: skip
-def test_rsimsum_table_through_the_command(dgm, options, arguments):
-    file = ORACLE / "perf_results_table.csv"
-    found = summarise(file, "--by", "dgm", "--reference", "lmm", "--mcse", "normal", *arguments)
-    compared = 0
-    for row in rsimsum(f"perf_results_table:{dgm}", options):
-        key = (f"dgm={dgm}", row["method"], RSIMSUM[row["stat"]])
-        if row["stat"] == "relprec" and row["method"] == "lmm":
-            continue  # the reference against itself
-        value, mcse = found[key]
-        assert value == pytest.approx(float(row["est"]), rel=DIGITS, abs=DIGITS), key
-        if row["mcse"]:
-            assert mcse == pytest.approx(float(row["mcse"]), rel=DIGITS), key
-        compared += 1
-    assert compared == 3 * len(RSIMSUM) - 1
-
-
-def test_stata_wide_file_through_the_command():
-    file = ELSEWHERE / "perf_stata_check.csv"
-    if not file.is_file():
-        pytest.skip("perf_stata_check.csv is not there: set SIMTRIAL_ORACLE to the folder that holds it")
-    names = {"Bias in point estimate": ("bias", 1), "Empirical standard error": ("empirical_se", 1),
-             "Mean squared error": ("mse", 1), "Root mean squared error": ("rmse", 1),
-             "RMS model-based standard error": ("model_se", 1), "Mean conf. interval width": ("mean_width", 1),
-             "Relative % error in standard error": ("relative_error_model_se", 1),
-             "% coverage of nominal 95% conf. interval": ("coverage", 100),
-             "% power of 5% level test": ("rejection_rate", 100),
-             "% precision gain relative to method b_1": ("relative_precision", 1)}  # fmt: skip
-    compared = 0
-    for options, arguments in (("true=0, normal", ()), ("true=0, df=5", ("--df", "5"))):
-        found = summarise(file, "--true", "0", "--reference", "b_1", "--mcse", "normal", *arguments)
-        with open(ELSEWHERE / "perf_stata_simsum.csv", newline="") as handle:
-            for row in csv.DictReader(handle):
-                if row["options"] != options or row["stata_label"] not in names or not row["est"]:
-                    continue
-                measure, scale = names[row["stata_label"]]
-                if measure == "relative_precision" and row["method"] == "b_1":
-                    continue
-                value, mcse = found["base", row["method"], measure]
-                assert value * scale == pytest.approx(float(row["est"]), abs=printed(row["est"]))
-                if row["mcse"]:
-                    assert mcse * scale == pytest.approx(float(row["mcse"]), abs=printed(row["mcse"]))
-                compared += 1
-    assert compared == 38
 
 
 @pytest.fixture
@@ -163,3 +94,10 @@ def test_an_unknown_reference_is_refused(tmp_path):
     (tmp_path / "r.csv").write_text("method,est,se\nlmm,1,1\n")
     done = CliRunner().invoke(cli, ["summarise", str(tmp_path / "r.csv"), "--reference", "lm"])
     assert "did you mean 'lmm'" in str(done.exception)
+
+
+def test_a_factor_named_as_a_column_of_ours_is_told_apart(tmp_path):
+    (tmp_path / "r.csv").write_text("n,est,se\n50,1,1\n50,2,1\n250,1,1\n250,3,1\n")
+    done = CliRunner().invoke(cli, ["summarise", str(tmp_path / "r.csv"), "--by", "n", "--format", "csv"])
+    found = pl.read_csv(io.StringIO(done.stdout))
+    assert found.filter(measure="mean_estimate").select("by:n", "value", "n").rows() == [(50, 1.5, 2), (250, 2.0, 2)]

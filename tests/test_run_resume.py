@@ -108,7 +108,7 @@ def test_a_run_with_nothing_but_its_description(finished: tuple[Path, pl.DataFra
     folder, expected = finished
     for file in [*folder.rglob("*.parquet"), *(folder / "blocks").rglob("*.json")]:
         file.unlink()
-    with pytest.raises(IncompleteRunError, match="nothing has been run yet"):
+    with pytest.raises(IncompleteRunError, match="there are no true values yet"):
         rows(folder)
     go(folder)
     assert_frame_equal(rows(folder), expected, check_exact=True)
@@ -141,9 +141,7 @@ def test_killed_without_warning(how: list[str], tmp_path: Path) -> None:
     command = [sys.executable, str(PROGRAM), "run", file, "-o", str(tmp_path / "run"), "--replicates", "600", *how]
     command += ["--chunk", "20", "--format", "csv"]
     folder = tmp_path / "run" / "blocks" / "base"
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     end = time.monotonic() + 60
     while len(list(folder.glob("*.json"))) < 2:
         assert process.poll() is None, "it was over before it could be killed"
@@ -171,7 +169,8 @@ def test_stopped_in_an_orderly_way(sent: int, code: int, word: str, how: list[st
         [*command, *how, "--chunk", "20"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     end = time.monotonic() + 60
-    while not list((tmp_path / "run" / "blocks" / "base").glob("*.json")) and time.monotonic() < end:
+    begun = [tmp_path / "run" / "blocks" / "base", tmp_path / "run"]
+    while not (list(begun[0].glob("*.json")) and list(begun[1].glob("cells.parquet"))) and time.monotonic() < end:
         time.sleep(0.002)
     process.send_signal(sent)
     out, told = process.communicate(timeout=60)

@@ -64,9 +64,9 @@ def test_arrays_of_tables_are_counted() -> None:
 
 def test_an_array_over_several_lines_is_found_within_them() -> None:
     (found,) = lines(("methods", 0, "adjust"))
-    assert line_of(TEXT, "adjust = [") <= found <= line_of(TEXT, "]\n\n[[methods]]\nname = \"second\"")
+    assert line_of(TEXT, "adjust = [") <= found <= line_of(TEXT, ']\n\n[[methods]]\nname = "second"')
     (entry,) = lines(("methods", 0, "adjust", 1))
-    assert line_of(TEXT, "adjust = [") <= entry <= line_of(TEXT, "]\n\n[[methods]]\nname = \"second\"")
+    assert line_of(TEXT, "adjust = [") <= entry <= line_of(TEXT, ']\n\n[[methods]]\nname = "second"')
 
 
 def test_quoted_and_dotted_keys() -> None:

@@ -42,6 +42,14 @@ def _pool(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def start() -> None:
+    """Start the server that forks workers, so that it imports while this process still reads the scenario."""
+    if _context().get_start_method() == "forkserver":
+        from multiprocessing import forkserver
+
+        forkserver.ensure_running()
+
+
 def _context() -> Any:
     """A server that forks before any thread runs; where there is none, fresh interpreters."""
     if "forkserver" not in multiprocessing.get_all_start_methods():

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from simtrial.performance import measures, paired, robust
-from simtrial.performance.sample import NOTHING, Bools, Floats, Form, Sample, Value
+from simtrial.performance.sample import NOTHING, Floats, Form, Sample, Value
 
 __all__ = ["MEASURES", "PAIRED", "Form", "Options", "Sample", "Value", "performance"]
 
@@ -84,7 +84,7 @@ def performance(rows: pl.DataFrame, truths: pl.DataFrame, options: Options | Non
         samples = {str(m): (_sample(g, truth, mcse, chosen, str(m)), g) for (m,), g in
                    kept.group_by("method", maintain_order=True)}  # fmt: skip
         for method, (sample, part) in samples.items():
-            found = [("failures", count(sample.failed)), *_flag_counts(part["flags"])]
+            found = [("failures", count(int(sample.failed.sum()), len(sample.failed))), *_flag_counts(part["flags"])]
             found += _plain(sample, chosen)
             found += _paired(method, samples, chosen)
             lines += [(cell, method, estimand, name, v.value, v.mcse, v.n, *v.interval) for name, v in found]
@@ -127,21 +127,21 @@ def _sample(group: pl.DataFrame, truth: float, truth_mcse: float, options: Optio
     def column(name: str) -> Floats:
         return group[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
 
-    failed = group["status"].to_numpy() == "failed"
+    failed = (group["status"] == "failed").to_numpy()
     e, s, low, high, p = (column(n) for n in ("estimate", "std_error", "ci_lower", "ci_upper", "p_value"))
     return Sample(e, s, low, high, p, failed, truth, truth_mcse, options.alphas.get(method, 0.05))
 
 
-def count(which: Bools) -> Value:
-    """How many replicates something happened in; MCSE sqrt(n p (1 - p))."""
-    n = len(which)
-    if n == 0:
-        return Value(0.0, NOTHING, 0)
-    p = float(which.mean())
-    return Value(float(which.sum()), sqrt(n * p * (1 - p)), n)
+def count(times: int, n: int) -> Value:
+    """How many of n replicates something happened in; MCSE sqrt(n p (1 - p))."""
+    return Value(float(times), sqrt(times * (1 - times / n)) if n else NOTHING, n)
 
 
 def _flag_counts(flags: pl.Series) -> Iterable[tuple[str, Value]]:
-    lists = flags.fill_null("").str.split(";")
-    names = sorted({name for row in lists.unique() for name in row if name})
-    return [(f"flag:{name}", count(lists.list.contains(name).to_numpy())) for name in names]
+    """One measure per flag seen; replicates share few combinations, which are taken apart once each."""
+    n = len(flags)
+    times: dict[str, int] = {}
+    for text, seen in zip(*(column.to_list() for column in flags.value_counts().get_columns()), strict=True):
+        for name in set((text or "").split(";")) - {""}:
+            times[name] = times.get(name, 0) + seen
+    return [(f"flag:{name}", count(times[name], n)) for name in sorted(times)]

@@ -146,21 +146,27 @@ def paired_table(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:
     show(title, [*_cell_heading(labels), "method", "estimand", *headings], rows, 2 + _many(labels))
 
 
-def published_table(rows: pl.DataFrame, published: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> None:
-    """Print published estimates and CI half-widths beside the median and central 95% range of the simulated ones."""
+def beside_published(
+    rows: pl.DataFrame, published: Sequence[Mapping[str, Any]], labels: Mapping[str, str]
+) -> list[list[str]]:
+    """Published estimate and CI half-width, each with median and central 95% range of a cell's simulated ones."""
     lines = []
-    for cell in rows["cell"].unique(maintain_order=True):
-        for row in published:
-            group = rows.filter((pl.col("cell") == cell) & (pl.col("method") == row["method"]))
-            half = (group["ci_upper"] - group["ci_lower"]).drop_nulls() / 2
-            estimates = group["estimate"].drop_nulls()
-            printed = (row["ci_upper"] - row["ci_lower"]) / 2
-            median = half.median() if len(half) else None
-            off = "-" if median is None else f"{round(100 * (float(median) / printed - 1)):+d}%"  # type: ignore[arg-type]
-            lines.append([
-                *_label(str(cell), labels), row["method"], number(row["estimate"], 3), *_middle(estimates),
-                number(printed, 3), *_middle(half), off,
-            ])  # fmt: skip
+    for row in published:
+        group = rows.filter(pl.col("method") == row["method"])
+        half = (group["ci_upper"] - group["ci_lower"]).drop_nulls() / 2
+        estimates = group["estimate"].drop_nulls()
+        printed = (row["ci_upper"] - row["ci_lower"]) / 2
+        median = half.median() if len(half) else None
+        off = "-" if median is None else f"{round(100 * (float(median) / printed - 1)):+d}%"  # type: ignore[arg-type]
+        lines.append([
+            *_label(str(rows["cell"][0]), labels), row["method"], number(row["estimate"], 3), *_middle(estimates),
+            number(printed, 3), *_middle(half), off,
+        ])  # fmt: skip
+    return lines
+
+
+def published_table(lines: Sequence[Sequence[str]], labels: Mapping[str, str]) -> None:
+    """Print the lines of `beside_published`."""
     headings = [*_cell_heading(labels), "method", "published estimate", "simulated median", "central 95%",
                 "published half-width", "simulated half-width", "its central 95%", "difference"]  # fmt: skip
     show("Published and simulated estimates and CI half-widths", headings, lines, 1 + _many(labels))
@@ -255,7 +261,7 @@ def options_of(run: Mapping[str, Any], everything: bool = False) -> Options:
 
 
 def summary(rows: pl.DataFrame, cells: pl.DataFrame, options: Options) -> pl.DataFrame:
-    """Performance of a run read back, in long form."""
+    """Performance of rows read back, in long form."""
     return performance(rows, cells.filter(pl.col("estimand") != ""), options)
 
 
@@ -272,12 +278,13 @@ def print_performance(frame: pl.DataFrame, cells: pl.DataFrame, form: str) -> No
 
 
 def with_factors(frame: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
-    """Put each varied factor in a column of its own, after the cell."""
+    """Put each varied factor in a column of its own, after the cell; a name that is taken becomes, say, ``by:n``."""
     lines = [
         {"cell": c, **json.loads(f)} for c, f in cells.select("cell", "factors").unique(maintain_order=True).iter_rows()
     ]
     for line in lines:  # a list or a table is one level of a factor, and one word in a column
         line |= {k: json.dumps(v) for k, v in line.items() if isinstance(v, (list, dict))}
+    lines = [{f"by:{k}" if k in frame.columns and k != "cell" else k: v for k, v in x.items()} for x in lines]
     factors = pl.DataFrame(lines, infer_schema_length=None)
     joined = frame.join(factors, on="cell", how="left", maintain_order="left")
     names = [c for c in factors.columns if c != "cell"]
