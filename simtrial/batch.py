@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -76,8 +76,9 @@ class Index:
 class Column:
     """One variable at one level: values (rows of the level,), category names for factors (values are their codes).
 
-    ``latent`` variables never reach a method. A mask (0/1) ``hides`` other variables wherever it is 0. A missing value
-    is NaN in a number and code -1 in a factor; both occur only after masks were applied or in data that were read.
+    ``latent`` variables never reach a method. A mask (0/1) ``hides`` other variables wherever it is 0; an entry that
+    starts with * is an ending (*_followup). A missing value is NaN in a number and code -1 in a factor; both occur only
+    after masks were applied or in data that were read.
     """
 
     values: Array
@@ -85,6 +86,11 @@ class Column:
     categories: tuple[str, ...] = ()
     latent: bool = False
     hides: tuple[str, ...] = ()
+
+
+def hidden_by(name: str, hides: Iterable[str]) -> bool:
+    """Whether a variable is among those a mask hides."""
+    return any(name == h or (h[0] == "*" and name.endswith(h[1:])) for h in hides)
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,27 @@ class TrialBatch:
                 raise SimtrialError(f"column '{name}' has shape {column.values.shape} at {column.level} level")
         return replace(self, columns={**self.columns, **new})
 
+    def only_practices(self, kept: NDArray[np.bool_]) -> TrialBatch:
+        """Leave out practices with all of their participants (practices,); every trial must keep one."""
+        index = self.index
+        people = kept[index.participant_practice]
+        renumbered = np.cumsum(kept) - 1
+        made = Index(index.trials, index.practice_trial[kept], renumbered[index.participant_practice[people]])
+        return self._subset(made, {"trial": None, "practice": kept, "participant": people})
+
+    def only_participants(self, kept: NDArray[np.bool_]) -> TrialBatch:
+        """Leave out participants (participants,); practices stay, even without any."""
+        index = self.index
+        made = Index(index.trials, index.practice_trial, index.participant_practice[kept])
+        return self._subset(made, {"trial": None, "practice": None, "participant": kept})
+
+    def _subset(self, index: Index, kept: Mapping[Level, NDArray[np.bool_] | None]) -> TrialBatch:
+        columns = {
+            n: c if (rows := kept[c.level]) is None else replace(c, values=c.values[rows])
+            for n, c in self.columns.items()
+        }
+        return TrialBatch(index, columns)
+
     def observed(self) -> ObservedBatch:
         """Drop what is latent and blank what is missing."""
         columns: dict[str, Column] = {}
@@ -149,7 +176,7 @@ class TrialBatch:
         for name, column in self.columns.items():
             if column.latent:
                 continue
-            hiding = [mask for mask, c in masks if name in c.hides]
+            hiding = [mask for mask, c in masks if hidden_by(name, c.hides)]
             columns[name] = self._blanked(name, hiding)
         return ObservedBatch(self.index, columns)
 

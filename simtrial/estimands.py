@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simtrial.batch import TrialBatch
-from simtrial.expressions import evaluate
-from simtrial.generate import Mechanism, simulate
+from simtrial.expressions import columns, evaluate, parse
+from simtrial.generate import Mechanism, simulate, stages_for
 from simtrial.generate.outcomes import if_offered
 from simtrial.kernels.segments import sum_by
 
@@ -43,6 +43,11 @@ class Estimand(BaseModel):
         if (self.kind == "cace") != (self.received is not None):
             raise ValueError("kind 'cace' needs received, e.g. received = 'sessions >= 6'; kind 'itt' takes none")
         return self
+
+    def reads(self) -> frozenset[str]:
+        """Columns its true value is found from."""
+        needed = {f"{self.response}_if_control", f"{self.response}_if_intervention"}
+        return frozenset(needed | (columns(parse(self.received)) if self.received else set()))
 
 
 @dataclass(frozen=True)
@@ -111,9 +116,11 @@ def true_values(
     number: Any = mechanism["practices"].number  # type: ignore[attr-defined]
     blocks = ceil(PRACTICES / (number * block))
     trials = ceil(PRACTICES / (number * blocks))
+    needed = frozenset[str]().union(*(e.reads() for e in estimands))
+    stages = stages_for(mechanism, needed, masks=False)
     parts: list[list[tuple[Floats, Floats]]] = []
     for k in range(blocks):
-        batch = simulate(mechanism, trials, seed, cell, k, last="outcomes.mansa", purpose="true values: ")
+        batch = simulate(mechanism, trials, seed, cell, k, stages=stages, purpose="true values: ")
         parts.append([contributions(e, batch) for e in estimands])
     found = []
     for at, estimand in enumerate(estimands):

@@ -26,6 +26,7 @@ NUMBERS = ("estimate", "std_error", "df", "ci_lower", "ci_upper", "p_value")
 class PlainMethod(Method):
     """A user's function called trial by trial; whatever it does wrong costs the rows of that trial only."""
 
+    sees_all: ClassVar[bool] = True
     function: ClassVar[Callable[..., Any]]
     needs: ClassVar[tuple[str, ...]] = ()
     parameters: ClassVar[tuple[str, ...]] = ()

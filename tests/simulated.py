@@ -30,7 +30,8 @@ def mechanism(tables: Mapping[str, Options]) -> Mechanism:
 def published() -> dict[str, Options]:
     """Options of every stage in the scenario partners."""
     raw = load("partners")[0].raw["mechanism"]
-    return {**{k: v for k, v in raw.items() if k != "outcomes"}, "outcomes.mansa": raw["outcomes"]["mansa"]}
+    outcomes = {f"outcomes.{name}": options for name, options in raw["outcomes"].items()}
+    return {**{k: v for k, v in raw.items() if k != "outcomes"}, **outcomes}
 
 
 def partners(changes: Mapping[str, Options] | None = None) -> Mechanism:

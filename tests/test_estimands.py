@@ -171,7 +171,7 @@ def test_true_values_do_not_share_draws_with_the_replicates(monkeypatch: pytest.
     assert found.practices == 390
     ten = simulate(partners(), 10, 1, "", 0)
     assert found.value != ratio(*contributions(ITT, ten))[0]
-    apart = simulate(partners(), 10, 1, "", 0, last="outcomes.mansa", purpose="true values: ")
+    apart = simulate(partners(), 10, 1, "", 0, purpose="true values: ")
     assert found.value == ratio(*contributions(ITT, apart))[0]
 
 

@@ -8,7 +8,9 @@ import pytest
 from simulated import draw, drawn_by, partners
 
 from simtrial.batch import TrialBatch
-from simtrial.generate import STAGES, Mechanism, simulate
+from simtrial.generate import Mechanism, simulate, stages_for
+
+PRESENT = tuple(partners())
 
 CHANGES: dict[str, Mapping[str, Any]] = {
     "practices": {"small_share": 0.6},
@@ -25,20 +27,20 @@ CHANGES: dict[str, Mapping[str, Any]] = {
 def affected(stage: str, before: Mechanism, after: Mechanism) -> set[str]:
     """The stage, and those that read what it or another affected stage adds."""
     found = {stage}
-    for later in STAGES[STAGES.index(stage) + 1 :]:
+    for later in PRESENT[PRESENT.index(stage) + 1 :]:
         reads = before[later].reads() | after[later].reads()
         if any(reads & set(before[s].adds()) for s in found):
             found.add(later)
     return found
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", PRESENT)
 def test_stages_that_do_not_read_a_changed_one_draw_the_same(stage: str) -> None:
     before, after = partners(), partners({stage: CHANGES[stage]})
     first, second = (simulate(m, 40, 3, "", 0) for m in (before, after))
     touched = affected(stage, before, after)
     compared = 0
-    for other in set(STAGES) - touched:
+    for other in set(PRESENT) - touched:
         for name in before[other].adds():
             same = np.array_equal(first.columns[name].values, second.columns[name].values, equal_nan=True)
             assert same, f"{name} of {other} moved with {stage}"
@@ -73,7 +75,7 @@ def test_leaving_a_stage_out_leaves_the_others_alone(stage: str) -> None:
 
 
 VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
-    *((stage, {}) for stage in STAGES[1:]),
+    *((stage, {}) for stage in PRESENT[1:]),
     ("outcomes.mansa", {"engagement_correlation": 0.5}),
     ("outcomes.mansa", {"region_effects": {"Cornwall": 1.0}}),
     ("outcomes.mansa", {"effect_among": "region == 'Cornwall' and availability >= 0.5"}),
@@ -85,7 +87,7 @@ VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
 def test_a_stage_needs_no_more_than_it_declares(stage: str, options: Mapping[str, Any]) -> None:
     """It draws the same where only the stages that add something it declares have been."""
     step = partners({stage: options})[stage]
-    earlier = {s: partners()[s] for s in STAGES[: STAGES.index(stage)]}
+    earlier = {s: partners()[s] for s in PRESENT[: PRESENT.index(stage)]}
     whole = simulate(earlier, 10, 3, "", 0)
     kept = {n for s in earlier.values() if set(s.adds()) & step.reads() for n in s.adds()}
     partial = TrialBatch(whole.index, {n: c for n, c in whole.columns.items() if n in kept})
@@ -114,3 +116,22 @@ def test_stages_of_one_block_draw_different_numbers() -> None:
     effects = [batch.at("mansa_baseline")[first], batch.at("practice_effect", "practice")]
     effects.append(batch.at("availability_offered", "practice"))
     assert np.abs(np.corrcoef(effects)[np.triu_indices(3, 1)]).max() < 0.08
+
+
+def test_stages_nobody_asks_for_are_left_out_and_move_nothing() -> None:
+    whole = partners()
+    wanted = frozenset({"arm", "mansa_baseline", "mansa_followup"})
+    chosen = stages_for(whole, wanted)
+    assert {"practices", "baseline", "allocation", "outcomes.mansa", "dropout", "missingness"} <= chosen
+    assert "safety" not in chosen
+    first, second = simulate(whole, 20, 3, "", 0), simulate(whole, 20, 3, "", 0, stages=chosen)
+    assert set(second.columns) < set(first.columns)
+    assert all(equal(first, second, name) for name in second.columns)
+    seen = [batch.observed().columns["mansa_followup"].values for batch in (first, second)]
+    assert np.array_equal(*seen, equal_nan=True)
+
+
+def test_true_values_ask_for_no_masks() -> None:
+    chosen = stages_for(partners(), frozenset({"mansa_if_control"}), masks=False)
+    assert "dropout" not in chosen
+    assert "outcomes.mansa" in chosen

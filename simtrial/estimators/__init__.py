@@ -61,6 +61,7 @@ class Method(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     draws: ClassVar[bool] = False
+    sees_all: ClassVar[bool] = False
     target: ClassVar[str] = "arm"
 
     kind: str

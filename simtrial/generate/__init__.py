@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
@@ -13,13 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from simtrial.batch import Column, Index, Level, TrialBatch
+from simtrial.batch import Column, Index, Level, TrialBatch, hidden_by
+from simtrial.expressions import ExpressionError, check
 from simtrial.seeding import stream
 
-STAGES = ("practices", "participants", "baseline", "allocation", "delivery", "outcomes.mansa", "dropout", "missingness")
+STAGES = (
+    "practices", "screening", "recruitment", "participants", "characteristics", "baseline", "allocation",
+    "identification", "delivery", "outcomes.mansa", "outcomes.tus", "outcomes.wemwbs", "outcomes.qpr15",
+    "outcomes.brief_inspire", "outcomes.icecap_a", "outcomes.eq5d5l", "safety", "dropout", "missingness",
+)  # fmt: skip
 """Tables below [mechanism], in the order of a trial's life."""
 
 REQUIRED = ("practices", "allocation", "outcomes.mansa")
+"""Stages every mechanism has; the first two are drawn whatever is wanted."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,25 @@ class Step(BaseModel):
         """Values of the added columns, for all trials of the batch at once."""
         raise NotImplementedError(self.stage)  # pragma: no cover
 
+    def problems(self, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
+        """What is wrong with these options given the columns of earlier stages: (dotted key, message) pairs."""
+        return []
+
+    def enrols(self) -> str | None:
+        """Name of an added 0/1 column whose zeros leave the trial there and then, practices or people; None: nobody."""
+        return None
+
+
+def expression_problems(key: str, text: str, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
+    """Hold an expression (empty: none) against the columns that an analyst will see."""
+    if not text:
+        return []
+    try:
+        check(text, {name: v.categories for name, v in available.items() if not v.latent})
+    except ExpressionError as error:
+        return [(key, str(error))]
+    return []
+
 
 Mechanism = Mapping[str, Step]
 
@@ -65,7 +90,7 @@ def steps() -> dict[str, type[Step]]:
         for value in vars(imported).values():
             if isinstance(value, type) and issubclass(value, Step) and value is not Step:
                 found[value.stage] = value
-    return {stage: found[stage] for stage in STAGES}
+    return {stage: found[stage] for stage in STAGES if stage in found}
 
 
 def variables(mechanism: Mechanism) -> dict[str, Variable]:
@@ -73,9 +98,33 @@ def variables(mechanism: Mechanism) -> dict[str, Variable]:
     return {name: v for stage in STAGES if stage in mechanism for name, v in mechanism[stage].adds().items()}
 
 
+def stages_for(mechanism: Mechanism, wanted: frozenset[str], masks: bool = True) -> frozenset[str]:
+    """Stages that must be drawn for some columns to be there as an analyst sees them.
+
+    Parameters
+    ----------
+    wanted
+        Names of columns; those that no stage adds are left to whoever asks for them.
+    masks
+        Draw what hides any of them as well.
+    """
+    adds = {stage: step.adds() for stage, step in mechanism.items()}
+    chosen = {s for s in mechanism if s in REQUIRED[:2] or mechanism[s].enrols()}
+    open_ = set(wanted).union(*(mechanism[s].reads() for s in chosen))
+    while open_:
+        name = open_.pop()
+        for stage, promised in adds.items():
+            hides = masks and any(hidden_by(name, v.hides) for v in promised.values())
+            if stage not in chosen and (name in promised or hides):
+                chosen.add(stage)
+                open_ |= mechanism[stage].reads()
+    return frozenset(chosen)
+
+
 def simulate(
-    mechanism: Mechanism, trials: int, seed: int, cell: str, block: int, *, last: str = STAGES[-1], purpose: str = ""
-) -> TrialBatch:
+    mechanism: Mechanism, trials: int, seed: int, cell: str, block: int, *, stages: Collection[str] = STAGES,
+    purpose: str = "",
+) -> TrialBatch:  # fmt: skip
     """Draw the trials of one block.
 
     Parameters
@@ -86,12 +135,12 @@ def simulate(
         Trials in the block. The same number must be used whenever the block is drawn again.
     seed, cell, block
         Address of the random streams; ``purpose`` sets apart other uses, such as finding true values.
-    last
-        The stage after which to stop.
+    stages
+        Those to draw, see `stages_for`: a stage has its own stream, so that leaving one out moves nothing else.
     """
     batch = TrialBatch(Index(trials, np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)))
-    for stage in STAGES[: STAGES.index(last) + 1]:
-        if stage not in mechanism:
+    for stage in STAGES:
+        if stage not in mechanism or stage not in stages:
             continue
         step = mechanism[stage]
         if stage == "practices":
@@ -103,6 +152,11 @@ def simulate(
         if stage == "practices":
             batch = _open_participants(batch, values["recruited"])
         batch = batch.add({n: _column(promised[n], values[n]) for n in promised})
+        enrolled = step.enrols()
+        if enrolled is not None:
+            kept = values[enrolled].astype(bool)
+            practices = promised[enrolled].level == "practice"
+            batch = batch.only_practices(kept) if practices else batch.only_participants(kept)
     return batch
 
 

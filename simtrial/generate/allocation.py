@@ -39,6 +39,14 @@ class Allocation(Step):
         """Columns of earlier stages that are needed with these options."""
         return frozenset(self.factors)
 
+    def problems(self, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
+        """Refuse factors that are not factors of practices."""
+        return [
+            ("factors", f"'{f}' is not a practice-level factor")
+            for f in self.factors
+            if f in available and not (available[f].categories and available[f].level == "practice")
+        ]
+
     def adds(self) -> dict[str, Variable]:
         """Columns that will be there afterwards."""
         return {"arm": Variable("practice", "Arm: 0 control, 1 intervention")}

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from simtrial.batch import TrialBatch
+from simtrial.errors import unknown
 from simtrial.expressions import columns, evaluate, parse
-from simtrial.generate import Step, Variable
+from simtrial.generate import Step, Variable, expression_problems
 from simtrial.generate.distributions import record
 
 
@@ -56,6 +57,14 @@ class Mansa(Step):
         if self.effect_among:
             needed |= columns(parse(self.effect_among))
         return frozenset(needed)
+
+    def problems(self, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
+        """Refuse unknown regions, and expressions over what nobody observes."""
+        regions = available["region"].categories if "region" in available else tuple(self.region_effects)
+        wrong = [
+            (f"region_effects.{r}", unknown("region", r, regions)) for r in self.region_effects if r not in regions
+        ]
+        return wrong + expression_problems("effect_among", self.effect_among, available)
 
     def adds(self) -> dict[str, Variable]:
         """Columns that will be there afterwards."""

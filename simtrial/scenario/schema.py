@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -132,6 +131,12 @@ class Scenario:
         """Every column the mechanism makes."""
         return variables(self.mechanism)
 
+    def reads(self) -> frozenset[str]:
+        """Columns that its methods need; all there are where one of them is handed whole data sets."""
+        if any(m.sees_all for m in self.methods):
+            return frozenset(self.variables)
+        return frozenset[str]().union(*(m.reads() for m in self.methods))
+
 
 def build(raw: Raw) -> tuple[Scenario | None, list[Problem]]:
     """Check a resolved file in whole.
@@ -224,29 +229,9 @@ def _reads(mechanism: Mechanism) -> list[Problem]:
                 problems.append(Problem(path, f"{stage} reads '{name}', which [mechanism.{home}] would add"))
             else:
                 problems.append(Problem(path, f"{stage}: {unknown('column', name, available)}"))
-        problems += _stage_checks(stage, step, available)
+        problems += [Problem((*path, *key.split(".")), said) for key, said in step.problems(available)]
         available |= step.adds()
     return problems
-
-
-def _stage_checks(stage: str, step: Any, available: Mapping[str, Variable]) -> list[Problem]:
-    path: Path = ("mechanism", *stage.split("."))
-    if stage == "allocation":
-        return [
-            Problem((*path, "factors"), f"'{f}' is not a practice-level factor")
-            for f in step.factors
-            if f in available and not (available[f].categories and available[f].level == "practice")
-        ]
-    if stage == "outcomes.mansa":
-        wrong = [
-            Problem((*path, "region_effects", name), unknown("region", name, available["region"].categories))
-            for name in step.region_effects
-            if "region" in available and name not in available["region"].categories
-        ]
-        if step.effect_among:
-            wrong += check_expression(step.effect_among, available, (*path, "effect_among"))
-        return wrong
-    return []
 
 
 def _cross_checks(scenario: Scenario) -> list[Problem]:
