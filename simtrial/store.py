@@ -31,7 +31,7 @@ def versions() -> dict[str, str]:
     return {"simtrial": simtrial.__version__, "python": platform.python_version(), **found}
 
 
-READING = ("title", "aims", "performance", "published", "expect")
+READING = ("title", "aims", "design", "performance", "published", "expect")
 """Tables that say how rows are read, not what is in them: they may change in a directory that has rows."""
 
 

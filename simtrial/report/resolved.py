@@ -7,9 +7,13 @@ import time
 from collections.abc import Sequence
 from math import sqrt
 
-from simtrial.report.tables import show
+import polars as pl
+
+from simtrial.report.tables import label, show
+from simtrial.sample_size import RULES, power, sample_size
 from simtrial.scenario import Cell, Scenario
 
+SIMULATED = 1000  # trials drawn to show the power beside that of the formula
 PROBE = 25  # trials drawn and analysed to predict the cost
 
 
@@ -48,9 +52,41 @@ def print_resolved(scenario: Scenario, cells: Sequence[Cell]) -> None:
         methods.append([method.name, method.kind, "; ".join(f"{k} = {_text(v)}" for k, v in options.items())])
     show("Methods", ["name", "kind", "options other than defaults"], methods, 3)
     show("Cells", ["cell", "factors"], [[c.id, _text(dict(c.factors))] for c in cells], 2)
+    if scenario.design is not None:
+        _print_designs(cells)
     if scenario.run.streams == "common":
         print("Common streams: cells are paired; where cluster sizes differ between them the pairing is weak.\n")
     print(_expectation(scenario, cells))
+
+
+def _print_designs(cells: Sequence[Cell]) -> None:
+    """Print sample sizes by formula, and the power of every cell by formula and in a few simulated trials."""
+    from simtrial.run import block_rows
+    from simtrial.scenario import rebuild
+
+    sizes, powers = [], []
+    for cell in cells:
+        design = cell.scenario.design
+        if design is None:
+            continue
+        name = label(cell.factors) or cell.id
+        for rule, meaning in RULES.items():
+            found = sample_size(design, rule)  # type: ignore[arg-type]
+            numbers = [f"{found.per_arm:.1f}", f"{found.analysed:.1f}", str(found.recruited), str(found.practices)]
+            sizes.append([name, f"{rule}: {meaning}", *numbers])
+        number: int = cell.scenario.mechanism["practices"].number  # type: ignore[attr-defined]
+        raw = {**cell.scenario.raw, "run": {**cell.scenario.run.model_dump(), "block": SIMULATED}}
+        drawn = block_rows(rebuild({k: v for k, v in raw.items() if k not in ("vary", "expect")})[1][0], 0)
+        formula = [f"{power(design, number, t=t):.3f}" for t in (False, True)]
+        for method in cell.scenario.methods:
+            p = drawn.filter(pl.col("method") == method.name)["p_value"].drop_nulls()
+            rate = float((p < design.alpha).to_numpy().mean()) if len(p) else 0.0
+            error = sqrt(rate * (1 - rate) / max(len(p), 1))
+            powers.append([name, method.name, str(number), *formula, f"{rate:.3f} ({error:.3f})"])
+    headings = ["cell", "rule", "individuals per arm", "analysed", "recruited", "practices"]
+    show("Sample size by formula", headings, sizes, 2)
+    headings = ["cell", "method", "practices", "formula, normal", "formula, t", "simulated (MCSE)"]
+    show(f"Power by the formulas of [design], and in {SIMULATED:,} simulated trials", headings, powers, 2)
 
 
 def _text(value: object) -> str:

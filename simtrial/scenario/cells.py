@@ -83,7 +83,7 @@ def _cell(scenario: Scenario, factors: dict[str, Any]) -> tuple[Cell | None, lis
             where[name], f"'{name}' cannot be varied: write a key of the mechanism, e.g. mechanism.practices.number"
         )
         for name in factors
-        if not name.startswith("mechanism.")
+        if not name.startswith(("mechanism.", "design."))
     ]
     if problems:
         return None, problems
@@ -113,8 +113,10 @@ def _blamed(problem: Problem, where: Mapping[str, Path]) -> Path:
 
 
 def value_at(scenario: Scenario, dotted: str) -> Any:
-    """Value of a mechanism key in a checked scenario, defaults included."""
+    """Value of a mechanism or design key in a checked scenario, defaults included."""
     keys = dotted.split(".")[1:]
+    if dotted.startswith("design."):
+        return scenario.design.model_dump().get(keys[0]) if scenario.design else None
     stage = ".".join(keys[:2]) if keys[0] == "outcomes" else keys[0]
     keys = keys[2:] if keys[0] == "outcomes" else keys[1:]
     value: Any = scenario.mechanism[stage].model_dump() if stage in scenario.mechanism else {}

@@ -12,6 +12,7 @@ from simtrial.estimands import Estimand
 from simtrial.estimators import Method
 from simtrial.expressions import ExpressionError
 from simtrial.generate import REQUIRED, STAGES, Mechanism, Step, Variable, steps, variables
+from simtrial.sample_size import Design
 from simtrial.scenario.methods import build_methods, check_expression, validated
 from simtrial.scenario.problems import Path, Problem
 
@@ -106,7 +107,7 @@ class Head(_Table):
 
 TABLES: dict[str, type[_Table]] = {"aims": Aims, "performance": Performance, "run": Run, "vary": Vary}
 LISTS: dict[str, type[BaseModel]] = {"estimands": Estimand, "published": Published, "expect": Expectation}
-KNOWN = (*TABLES, *LISTS, "mechanism", "methods", "schema", "name", "title")
+KNOWN = (*TABLES, *LISTS, "design", "mechanism", "methods", "schema", "name", "title")
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ class Scenario:
     vary: Vary
     published: list[Published]
     expect: list[Expectation]
+    design: Design | None
     raw: Raw = field(repr=False)
 
     @property
@@ -156,6 +158,8 @@ def build(raw: Raw) -> tuple[Scenario | None, list[Problem]]:
     for key, row_model in LISTS.items():
         parts[key], found = _models(row_model, raw.get(key, []), key)
         problems += found
+    parts["design"], found = validated(Design, raw["design"], ("design",)) if "design" in raw else (None, [])
+    problems += found
     mechanism, found = build_mechanism(raw.get("mechanism", {}))
     problems += found
     factors = list(getattr(mechanism.get("allocation"), "factors", []))

@@ -1,0 +1,114 @@
+"""Design arithmetic: people and practices that a cluster-randomised trial needs, and the power it has, by formula."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, sqrt
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+RULES = {
+    "normal": "normal quantiles",
+    "one-more": "normal quantiles, one practice more per arm",
+    "t": "t quantiles for the individuals",
+}
+"""Rules for the number analysed, and what they rest on."""
+
+Rule = Literal["normal", "one-more", "t"]
+
+
+class Design(BaseModel):
+    """What a trial was planned to detect, and under which assumptions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    difference: float = Field(gt=0, description="difference to detect, points")
+    sd: float = Field(gt=0, description="SD of the outcome, points")
+    alpha: float = Field(0.05, gt=0, lt=0.5, description="two-sided significance level")
+    power: float = Field(0.9, gt=0.5, lt=1, description="power wanted")
+    cluster_size_mean: float = Field(gt=1, description="people recruited per practice")
+    cluster_size_cv: float = Field(0.0, ge=0, le=10, description="coefficient of variation of cluster size")
+    icc: float = Field(ge=0, lt=1, description="intracluster correlation of the outcome")
+    baseline_correlation: float = Field(
+        0.0, gt=-1, lt=1, description="correlation of baseline and follow-up; 0: unused"
+    )
+    individual_loss: float = Field(0.0, ge=0, lt=1, description="share of people lost to follow-up")
+    practice_loss: float = Field(0.0, ge=0, lt=1, description="share of practices lost")
+
+    @property
+    def design_effect(self) -> float:
+        """Variance inflation 1 + ((CV^2 + 1) m - 1) ICC (Eldridge 2006, doi:10.1093/ije/dyl129)."""
+        return 1 + ((self.cluster_size_cv**2 + 1) * self.cluster_size_mean - 1) * self.icc
+
+    @property
+    def kept(self) -> float:
+        """Share of those recruited who are expected in the analysis."""
+        return (1 - self.individual_loss) * (1 - self.practice_loss)
+
+    @property
+    def reduction(self) -> float:
+        """Variance left after adjusting for baseline, 1 - r^2 (Teerenstra 2012, doi:10.1002/sim.5352)."""
+        return 1 - self.baseline_correlation**2
+
+
+@dataclass(frozen=True)
+class SampleSize:
+    """People to analyse (a fraction) and to recruit, and practices to randomise."""
+
+    rule: str
+    per_arm: float
+    analysed: float
+    recruited: int
+    practices: int
+
+
+def individuals(effect: float, power: float, alpha: float, t: bool) -> float:
+    """People per arm for a standardised effect were there no clustering.
+
+    Normal 2 (z_{1-alpha/2} + z_power)^2 / effect^2; t: the smallest n whose noncentral t test has the power.
+    """
+    from scipy import optimize, stats
+
+    normal = 2 * (stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) ** 2 / effect**2
+    if not t:
+        return float(normal)
+
+    def short(n: float) -> float:
+        df = 2 * n - 2
+        return float(stats.nct.sf(stats.t.ppf(1 - alpha / 2, df), df, effect * sqrt(n / 2)) - power)
+
+    return float(optimize.brentq(short, max(normal, 1.5), normal + 30))
+
+
+def sample_size(design: Design, rule: Rule = "normal") -> SampleSize:
+    """People and practices needed, recruited in whole practices of mean size.
+
+    normal: individuals by normal quantiles, times design effect and 1 - r^2; one-more: and one practice more per arm
+    for the degrees of freedom; t: individuals by the t test on the SD left after adjustment, rounded up.
+    """
+    if rule == "t":
+        effect = design.difference / (design.sd * sqrt(design.reduction))
+        per_arm = float(ceil(individuals(effect, design.power, design.alpha, True)))
+    else:
+        effect = design.difference / design.sd
+        per_arm = individuals(effect, design.power, design.alpha, False) * design.reduction
+    analysed = 2 * per_arm * design.design_effect + (2 * design.cluster_size_mean if rule == "one-more" else 0)
+    practices = ceil(analysed / design.kept / design.cluster_size_mean)
+    return SampleSize(rule, per_arm, analysed, round(practices * design.cluster_size_mean), practices)
+
+
+def power(design: Design, practices: int, t: bool = True) -> float:
+    """Power with a number of practices of mean size, losses taken off.
+
+    Standard error sqrt(4 DE (1 - r^2) sd^2 / N); against the normal, or a noncentral t with as many degrees of freedom
+    as practices are expected to stay, less 2.
+    """
+    from scipy import stats
+
+    analysed = practices * design.cluster_size_mean * design.kept
+    error = sqrt(4 * design.design_effect * design.reduction * design.sd**2 / analysed)
+    shift = design.difference / error
+    if not t:
+        return float(stats.norm.sf(stats.norm.ppf(1 - design.alpha / 2) - shift))
+    df = practices * (1 - design.practice_loss) - 2
+    return float(stats.nct.sf(stats.t.ppf(1 - design.alpha / 2, df), df, shift))
