@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from simulated import CONTINUOUS, assert_mean, assert_pair_mean, assert_person_mean, draw
+from simulated import CONTINUOUS, assert_mean, assert_pair_mean, assert_person_mean, draw, drawn_by, partners
 
 from simtrial.batch import TrialBatch
+from simtrial.generate.distributions import record
 from simtrial.generate.residuals import implied
 from simtrial.generate.shapes import Shape, shaped, skewed_quantiles, t_quantiles
 
@@ -201,3 +202,18 @@ def test_implied_for_the_trial_as_published() -> None:
     assert found.icc == pytest.approx(0.140, abs=0.001)
     assert found.correlation == pytest.approx(0.632, abs=0.001)
     assert found.practice_correlation == pytest.approx(0.478, abs=0.001)
+
+
+def test_with_the_new_options_left_out_the_draws_are_practices_people_and_months_to_the_last_bit() -> None:
+    step = partners({"outcomes.mansa": {"effect": 0.3, "effect_among": ""}})["outcomes.mansa"]
+    batch = draw(trials=20)
+    batch = TrialBatch(batch.index, {n: c for n, c in batch.columns.items() if n not in step.adds()})
+    found = drawn_by(step, batch, seed=5)
+    rng = np.random.default_rng(5)
+    u = 0.701 * np.sqrt(0.18) * rng.standard_normal(batch.index.practices)
+    v = 0.701 * np.sqrt(1 - 0.18) * rng.standard_normal(batch.index.participants)
+    untreated = 4.53 + 0.615 * (batch.at("mansa_baseline") - 4.31) + u[batch.index.participant_practice] + v
+    assert np.array_equal(found["practice_effect"], u)
+    assert np.array_equal(found["mansa_if_control"], record(untreated, 11, 1, 7))
+    assert np.array_equal(found["mansa_if_intervention"], record(untreated + 0.3, 11, 1, 7))
+    assert np.array_equal(found["followup_months"], 10.0 + 1.35 * rng.standard_normal(batch.index.participants))
