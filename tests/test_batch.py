@@ -28,7 +28,7 @@ def test_latent_columns_are_absent_from_what_is_observed(batch: TrialBatch) -> N
     latent = {name for name, c in batch.columns.items() if c.latent}
     assert latent == {
         "mansa_if_control", "mansa_if_intervention", "practice_effect", "engagement", "availability_offered",
-        "sessions_offered", "goal_sessions_offered",
+        "sessions_offered", "goal_sessions_offered", "baseline_practice_effect", "baseline_practice_score",
     }  # fmt: skip
     assert set(batch.observed().columns) == set(batch.columns) - latent
 

@@ -80,6 +80,12 @@ VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
     ("outcomes.mansa", {"region_effects": {"Cornwall": 1.0}}),
     ("outcomes.mansa", {"effect_among": "region == 'Cornwall' and availability >= 0.5"}),
     ("outcomes.mansa", {"small_practice_effect": 1.0}),
+    ("outcomes.mansa", {"cluster_autocorrelation": 0.5}),
+    ("outcomes.mansa", {"subgroup_effects": {"diagnosis=bipolar": 0.1, "region=Cornwall": 0.2}}),
+    ("outcomes.mansa", {"size_effect": 0.1, "size_outcome": 0.1, "effect_sd": 0.2}),
+    ("outcomes.mansa", {"form": "items", "item_missing": 0.03, "items_needed": 9}),
+    ("outcomes.mansa", {"residuals": "t", "practice_effects": "skewed", "icc_intervention": 0.1}),
+    ("baseline", {"form": "items", "item_missing": 0.03, "residuals": "skewed"}),
 ]
 
 

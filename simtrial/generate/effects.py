@@ -1,0 +1,147 @@
+"""Effects of the intervention: constant, by subgroup, varying by practice, going with size, changed by the pandemic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, field_validator
+
+from simtrial.batch import TrialBatch
+from simtrial.expressions import columns, evaluate, parse
+from simtrial.generate import Variable, expression_problems
+from simtrial.generate.distributions import truncated_negative_binomial, truncated_shape
+from simtrial.generate.outcomes import if_offered
+
+Floats = NDArray[np.float64]
+
+
+def log_size_moments(mean: float, cv: float) -> tuple[float, float]:
+    """Mean and SD of log cluster size, for cluster sizes as [mechanism.practices] draws them.
+
+    What size_log_mean and size_log_sd must be for size_effect to be per SD and to leave the average over practices.
+    """
+    if cv == 0:
+        return float(np.log(mean)), 0.0
+    probability = np.diff(truncated_negative_binomial(*truncated_shape(mean, cv)), prepend=0.0)
+    logs = np.log(np.arange(1, len(probability) + 1))
+    centre = float(probability @ logs)
+    return centre, float(np.sqrt(probability @ (logs - centre) ** 2))
+
+
+def subgroup(key: str) -> str:
+    """Expression for a subgroup written column=category (a number for columns without categories)."""
+    column, _, value = (part.strip() for part in key.partition("="))
+    try:
+        return f"{column} == {float(value)!r}"
+    except ValueError:
+        return f"{column} == '{value}'"
+
+
+class Sizes(BaseModel):
+    """Options: what depends on how many people a practice recruits, or has on its register.
+
+    Informative cluster size (Kahan et al. 2023, doi:10.1093/ije/dyac131): the outcome goes with size (same shift in
+    both arms, effects unmoved), or the effect does, and then the average over people exceeds that over practices by
+    cov(n_j, delta_j)/E n_j.
+    """
+
+    size_outcome: float = Field(0.0, ge=-100, le=100, description="shift per SD of log recruited, both arms, points")
+    size_effect: float = Field(0.0, ge=-100, le=100, description="additional effect per SD of log recruited, points")
+    size_log_mean: float = Field(1.418, ge=0, le=12, description="mean of log recruited, at which both are 0")
+    size_log_sd: float = Field(0.681, gt=0, le=10, description="SD of log recruited")
+    register_outcome: float = Field(0.0, ge=-100, le=100, description="shift per SD of log register size, points")
+    register_effect: float = Field(
+        0.0, ge=-100, le=100, description="additional effect per SD of log register size, points"
+    )
+    register_log_mean: float = Field(4.2, ge=0, le=15, description="mean of log register size, at which both are 0")
+    register_log_sd: float = Field(0.6, gt=0, le=10, description="SD of log register size")
+
+    def size_reads(self) -> frozenset[str]:
+        """Columns that say how large a practice is."""
+        size, register = (self.size_outcome, self.size_effect), (self.register_outcome, self.register_effect)
+        return frozenset(({"recruited"} if any(size) else set()) | ({"register_size"} if any(register) else set()))
+
+    def by_size(self, batch: TrialBatch, per_recruited: float, per_register: float) -> Floats:
+        """Sum of what goes with log recruited and with log register size, points (practices,)."""
+        shift = np.zeros(batch.index.practices)
+        if per_recruited:
+            people = np.maximum(batch.at("recruited", "practice"), 1.0)
+            shift += per_recruited * (np.log(people) - self.size_log_mean) / self.size_log_sd
+        if per_register:
+            people = np.maximum(batch.at("register_size", "practice"), 1.0)
+            shift += per_register * (np.log(people) - self.register_log_mean) / self.register_log_sd
+        return shift
+
+
+class Effects(Sizes):
+    """Options: what the intervention adds for someone in ``effect_among``; nothing for others.
+
+    effect + subgroup effects + w_j + size_effect z(log recruited) + register_effect z(log register size) +
+    pandemic_interaction during the pandemic; w_j ~ N(0, effect_sd^2) with corr(w, u) = effect_practice_correlation.
+    """
+
+    effect: float = Field(0.0, description="effect of the intervention, points")
+    effect_among: str = Field("", description="expression: whom the effect reaches; empty: everyone offered")
+    subgroup_effects: dict[str, float] = Field(
+        default_factory=dict, description="additional effect by column=category, points"
+    )
+    effect_sd: float = Field(0.0, ge=0, le=100, description="SD of the effect between practices, points")
+    effect_practice_correlation: float = Field(
+        0.0, ge=-1, le=1, description="correlation of a practice's effect with its mean outcome in control"
+    )
+    pandemic_interaction: float = Field(
+        0.0, ge=-100, le=100, description="additional effect where follow-up was during the pandemic, points"
+    )
+
+    @field_validator("subgroup_effects")
+    @classmethod
+    def _subgroups(cls, value: dict[str, float]) -> dict[str, float]:
+        for key in value:
+            column, equals, category = (part.strip() for part in key.partition("="))
+            if not (column.isidentifier() and equals and category) or "'" in category or category[0] == "=":
+                raise ValueError(f"'{key}' must be column=category, e.g. 'region=Cornwall' or 'provider=secondary'")
+        return value
+
+    def effect_reads(self) -> frozenset[str]:
+        """Columns of earlier stages that the effect depends on."""
+        needed = {"period"} if self.pandemic_interaction else set()
+        for text in (self.effect_among, *map(subgroup, self.subgroup_effects)):
+            needed |= columns(parse(text)) if text else frozenset()
+        return frozenset(needed) | self.size_reads()
+
+    def effect_problems(self, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
+        """Refuse subgroups there are not, and expressions over what nobody observes."""
+        found = expression_problems("effect_among", self.effect_among, available)
+        for key in self.subgroup_effects:
+            found += expression_problems(f"subgroup_effects.{key}", subgroup(key), available)
+        return found
+
+    def practice_deviations(self, practice_scores: Floats, normal: Floats) -> Floats:
+        """Random part of every practice's effect w_j, points (practices,)."""
+        r = self.effect_practice_correlation
+        return np.asarray(self.effect_sd * (r * practice_scores + np.sqrt(1.0 - r * r) * normal))
+
+    def unit_effects(self, batch: TrialBatch, deviations: Floats | None) -> Floats:
+        """Effect on every participant if offered, points (participants,)."""
+        effect: Floats = np.full(batch.index.participants, self.effect)
+        if deviations is not None:
+            effect += deviations[batch.index.participant_practice]
+        if self.size_effect or self.register_effect:
+            by_size = self.by_size(batch, self.size_effect, self.register_effect)
+            effect += by_size[batch.index.participant_practice]
+        if self.pandemic_interaction:
+            effect += self.pandemic_interaction * during(batch)
+        if not (self.effect_among or self.subgroup_effects):
+            return effect
+        offered = if_offered(batch)
+        for key, additional in self.subgroup_effects.items():
+            effect += additional * evaluate(subgroup(key), offered)
+        return effect * evaluate(self.effect_among, offered) if self.effect_among else effect
+
+
+def during(batch: TrialBatch) -> NDArray[np.bool_]:
+    """Who is in a practice followed up during the pandemic (participants,)."""
+    code = batch.columns["period"].categories.index("during")
+    return np.asarray(batch.at("period") == code)
