@@ -15,6 +15,7 @@ PRESENT = tuple(partners())
 CHANGES: dict[str, Mapping[str, Any]] = {
     "practices": {"small_share": 0.6},
     "participants": {"female": 0.2, "age_mean": 40.0, "provider_icc": 0.4},
+    "characteristics": {"smoking": 0.2, "icc": 0.3, "iccs": {"alcohol": 0.6}, "known": {"gender": 0.5}},
     "baseline": {"mean": 4.0, "icc": 0.3},
     "allocation": {"method": "simple"},
     "delivery": {"sessions_mu": 5.0, "no_contact": 0.3, "availability_alpha": 2.0},
@@ -61,9 +62,10 @@ def test_size_classes_leave_cluster_sizes_alone() -> None:
     assert not equal(first, second, "practice_size")
 
 
-@pytest.mark.parametrize("stage", ["participants", "baseline", "delivery", "dropout", "missingness"])
+@pytest.mark.parametrize("stage", ["participants", "characteristics", "baseline", "delivery", "dropout", "missingness"])
 def test_leaving_a_stage_out_leaves_the_others_alone(stage: str) -> None:
     changes = {
+        "characteristics": {"age_at_diagnosis": ONSET},
         "outcomes.mansa": {"baseline_slope": 0.0, "effect_among": ""},
         "dropout": {"engagement_correlation": 0.0},
     }
@@ -74,8 +76,10 @@ def test_leaving_a_stage_out_leaves_the_others_alone(stage: str) -> None:
     assert all(equal(first, second, name) for name in second.columns)
 
 
+ONSET = {"mean": 35.1, "sd": 12.8, "lowest": 12, "highest": 70, "up_to_age": False}
 VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
     *((stage, {}) for stage in PRESENT[1:]),
+    ("characteristics", {"age_at_diagnosis": ONSET}),
     ("outcomes.mansa", {"engagement_correlation": 0.5}),
     ("outcomes.mansa", {"region_effects": {"Cornwall": 1.0}}),
     ("outcomes.mansa", {"effect_among": "region == 'Cornwall' and availability >= 0.5"}),
