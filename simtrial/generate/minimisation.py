@@ -1,0 +1,105 @@
+"""Minimisation: practices are allocated as they arrive, to the arm that balances the factors better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Rows = NDArray[np.intp]
+Imbalance = Literal["range", "variance", "marginal-sum"]
+
+
+def arrivals(practice_trial: Rows, order: Floats | None = None) -> Iterator[Rows]:
+    """Go through first arrivals, second arrivals, and so on: practices (trials with so many,), one of each trial.
+
+    ``practice_trial`` (practices,) is sorted; ``order`` (practices,) sorts the arrivals within trials (None: as they
+    stand).
+    """
+    starts = np.flatnonzero(np.diff(practice_trial, prepend=-1))
+    sizes = np.diff(starts, append=len(practice_trial))
+    arrived = np.arange(len(practice_trial)) if order is None else np.lexsort((order, practice_trial))
+    for place in range(int(sizes.max(initial=0))):
+        yield arrived[starts[sizes > place] + place]
+
+
+def minimise(
+    levels: Ints, coins: Floats, practice_trial: Rows, *, best: float, imbalance: Imbalance = "range",
+    weights: Sequence[float] | None = None, ratio: Sequence[int] = (1, 1), order: Floats | None = None,
+) -> Ints:  # fmt: skip
+    """Allocate practices one after the other, all trials at once (Pocock and Simon 1975, doi:10.2307/2529712).
+
+    The factors' levels of the arriving practice hold n_1 practices in intervention and n_0 in control so far. With
+    d = n_1/r_1 - n_0/r_0 in each factor, the arm with the smaller of these totals, weighted over factors, is preferred:
+
+    - range: distance of d + 1/r_1 from 0 if intervention is chosen, of d - 1/r_0 if control;
+    - variance: the squares of these;
+    - marginal-sum: n_1/r_1 and n_0/r_0 themselves, so that excesses of two factors can cancel. With equal ratios
+      variance decides alike, as (d + 1)^2 - (d - 1)^2 = 4 d.
+
+    Parameters
+    ----------
+    levels
+        (factors, practices): codes.
+    coins
+        (practices,): uniforms that decide.
+    practice_trial
+        (practices,): trial of each practice, sorted.
+    best
+        Probability of the preferred arm, see `preferred`; ties are decided in the ratio.
+    weights
+        (factors,): None, 1 each.
+    ratio
+        Practices in control and in intervention.
+    order
+        (practices,): sorts the order of arrival; None, as they stand.
+
+    Returns
+    -------
+    arm
+        (practices,).
+    """
+    control, intervention = ratio
+    up, down = preferred(best, ratio)
+    share = intervention / (control + intervention)
+    factors, trials = len(levels), int(practice_trial.max(initial=-1)) + 1
+    w = np.ones(factors) if weights is None else np.asarray(weights, dtype=np.float64)
+    # d times r_0 r_1, in whole numbers, so that ties are exact
+    excess = np.zeros((factors, trials, int(levels.max(initial=0)) + 1), dtype=np.int64)
+    arm = np.zeros(len(practice_trial), dtype=np.int64)
+    for at in arrivals(practice_trial, order):
+        rows = practice_trial[at]
+        here = np.stack([excess[f, rows, levels[f, at]] for f in range(factors)])
+        score = w @ _preference(here, control, intervention, imbalance)
+        tied = np.abs(score) <= 1e-9 * w.sum()  # weights such as 0.1 do not add up exactly
+        arm[at] = coins[at] < np.where(tied, share, np.where(score < 0, up, down))
+        step = np.where(arm[at] == 1, control, -intervention)
+        for f in range(factors):
+            excess[f, rows, levels[f, at]] += step
+    return arm
+
+
+def _preference(excess: Ints, control: int, intervention: int, imbalance: Imbalance) -> NDArray[Any]:
+    """Total if intervention is chosen less that if control is: negative where intervention balances better."""
+    if imbalance == "marginal-sum":
+        return excess
+    if imbalance == "range":
+        return np.abs(excess + control) - np.abs(excess - intervention)
+    return (excess + control) ** 2 - (excess - intervention) ** 2
+
+
+def preferred(best: float, ratio: Sequence[int]) -> tuple[float, float]:
+    """Probability of intervention where it is preferred, and where control is.
+
+    The arm with fewer planned is chosen with ``best`` when preferred, the other with 1 - (1 - best) r_few / r_many, so
+    that the ratio holds overall whenever the arms are preferred in the ratio (biased-coin minimisation: Han, Enas and
+    McEntegart 2009, doi:10.1002/sim.3710). Equal ratios: best and 1 - best.
+    """
+    control, intervention = ratio
+    if intervention <= control:
+        return best, (1.0 - best) * (intervention / control)
+    return 1.0 - (1.0 - best) * (control / intervention), 1.0 - best
