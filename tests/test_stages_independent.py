@@ -14,6 +14,8 @@ PRESENT = tuple(partners())
 
 CHANGES: dict[str, Mapping[str, Any]] = {
     "practices": {"small_share": 0.6},
+    "screening": {"eligible": 0.4, "excluded_practice_size": 3.0},
+    "recruitment": {"last_month_share": 0.1, "window_months": 2.0},
     "participants": {"female": 0.2, "age_mean": 40.0, "provider_icc": 0.4},
     "characteristics": {"smoking": 0.2, "icc": 0.3, "iccs": {"alcohol": 0.6}, "known": {"gender": 0.5}},
     "baseline": {"mean": 4.0, "icc": 0.3},
