@@ -80,6 +80,10 @@ VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
     ("outcomes.mansa", {"region_effects": {"Cornwall": 1.0}}),
     ("outcomes.mansa", {"effect_among": "region == 'Cornwall' and availability >= 0.5"}),
     ("outcomes.mansa", {"small_practice_effect": 1.0}),
+    ("allocation", {"method": "blocks", "strata": ["region", "practice_size"]}),
+    ("allocation", {"method": "constrained", "numeric": ["recruited"], "candidates": 20}),
+    ("delivery", {"engagement_effects": {"age": 0.2, "provider=secondary": -0.3}}),
+    ("delivery", {"engagement_baseline": 0.4}),
 ]
 
 

@@ -11,8 +11,8 @@ from pydantic import Field, model_validator
 
 from simtrial.batch import TrialBatch
 from simtrial.generate import Step, Variable
-from simtrial.generate.distributions import beta_quantiles, invert, truncated_negative_binomial
 from simtrial.generate.contact import gamma_quantiles, in_post, mean_length
+from simtrial.generate.distributions import beta_quantiles, invert, truncated_negative_binomial
 from simtrial.generate.engagement import effect_problems, related, score, shifts, split
 
 Floats = NDArray[np.float64]
