@@ -162,7 +162,7 @@ def test_the_total_correlation_is_the_stated_one_whatever_the_iccs(icc: tuple[fl
     z = latent_normals(index, np.array([*icc, 0.1]), matrix, np.random.default_rng(3))
     for k, name in enumerate(names):
         assert_person_mean(z[k] ** 2, index, 1.0, sharp=0.02)
-        assert_pair_mean(z[k], index, whole_icc[name], sharp=0.02)
+        assert_pair_mean(z[k], index, whole_icc[name], sharp=0.025)
     assert_person_mean(z[0] * z[1], index, r, sharp=0.015)
     assert_person_mean(z[0] * z[2], index, 0.0, sharp=0.015)
     shared = r * np.sqrt(icc[0] * icc[1]) / (np.sqrt(icc[0] * icc[1]) + np.sqrt((1 - icc[0]) * (1 - icc[1])))

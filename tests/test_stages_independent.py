@@ -92,6 +92,10 @@ VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
     ("outcomes.mansa", {"form": "items", "item_missing": 0.03, "items_needed": 9}),
     ("outcomes.mansa", {"residuals": "t", "practice_effects": "skewed", "icc_intervention": 0.1}),
     ("baseline", {"form": "items", "item_missing": 0.03, "residuals": "skewed"}),
+    ("allocation", {"method": "blocks", "strata": ["region", "practice_size"]}),
+    ("allocation", {"method": "constrained", "numeric": ["recruited"], "candidates": 20}),
+    ("delivery", {"engagement_effects": {"age": 0.2, "provider=secondary": -0.3}}),
+    ("delivery", {"engagement_baseline": 0.4}),
 ]
 
 
