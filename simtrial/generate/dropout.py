@@ -173,9 +173,7 @@ class Dropout(Step):
 def _misfit(column: str, category: str | None, variable: Variable) -> str:
     """Why a covariate cannot have a slope; empty: it can."""
     if variable.latent:
-        return (
-            f"'{column}' is latent; slopes are on what is seen, practice_effect_slope and outcome_slope on what is not"
-        )
+        return f"'{column}' is latent; slopes are on what is seen; see practice_effect_slope and outcome_slope"
     if hidden_by(column, AT_FOLLOWUP):
         return f"'{column}' is seen at follow-up only; write outcome_slope or change_slope"
     if category is None and variable.categories:
