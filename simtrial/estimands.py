@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, Literal
 
@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from simtrial.batch import TrialBatch
+from simtrial.batch import ObservedBatch, TrialBatch
 from simtrial.expressions import columns, evaluate, parse
-from simtrial.generate import Mechanism, simulate, stages_for
+from simtrial.generate import STAGES, Mechanism, Variable, simulate, stages_for
 from simtrial.generate.outcomes import if_offered
 from simtrial.kernels.segments import sum_by
 
@@ -23,31 +23,72 @@ PRACTICES = 100_000
 """Practices simulated for the true values of a cell: a fixed effort, whatever the number of replicates."""
 
 
+NEEDS = {"cace": "received", "as-treated": "received", "per-protocol": "keep", "subgroup": "among"}
+"""The expression each kind is defined by."""
+
+EXAMPLES = {
+    "received": "sessions >= 6",
+    "keep": "arm == 0 or availability >= 0.7",
+    "among": "provider == 'primary'",
+}
+
+LIMITS = ("per-protocol", "as-treated")
+"""Contrasts of different people: what an analysis converges to, not the effect of anything on anyone."""
+
+
 class Estimand(BaseModel):
     """A quantity that methods estimate.
 
-    kind itt: effect of allocation on everyone randomised. kind cace: effect of allocation among those who would
-    receive the intervention if offered, ``received`` saying what counts. ``unit`` participant averages over people,
-    cluster over practices (each practice's mean counts once).
+    ``unit`` participant averages over people, cluster over practices (each practice's mean counts once, or as much as
+    the practice-level column ``weights`` says). ``finite``: mean over trials of the effect among the very people of a
+    trial, instead of the effect in the population that trials are drawn from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     name: str = Field(min_length=1, description="unique within the file")
-    kind: Literal["itt", "cace"] = Field(description="which effect")
+    kind: Literal["itt", "cace", "subgroup", "full-availability", "per-protocol", "as-treated"] = Field(
+        description="which effect"
+    )
     unit: Literal["participant", "cluster"] = Field("participant", description="over what the effect is averaged")
     response: str = Field("mansa", description="outcome")
-    received: str | None = Field(None, description="expression that defines receipt, for cace")
+    received: str | None = Field(None, description="expression that defines receipt, for cace and as-treated")
+    keep: str | None = Field(None, description="expression of who is kept, for per-protocol")
+    among: str | None = Field(None, description="expression of whom the effect is about, for subgroup")
+    weights: str | None = Field(None, description="practice-level column that weights practices, for unit cluster")
+    finite: bool = Field(False, description="average over the people of each trial, then over trials")
 
     @model_validator(mode="after")
-    def _received_for_cace(self) -> Estimand:
-        if (self.kind == "cace") != (self.received is not None):
-            raise ValueError("kind 'cace' needs received, e.g. received = 'sessions >= 6'; kind 'itt' takes none")
+    def _its_own_options(self) -> Estimand:
+        needed = NEEDS.get(self.kind)
+        if needed and getattr(self, needed) is None:
+            raise ValueError(f"kind '{self.kind}' needs {needed}, e.g. {needed} = \"{EXAMPLES[needed]}\"")
+        for option in EXAMPLES:
+            if option != needed and getattr(self, option) is not None:
+                raise ValueError(f"{option} is for kind {_takers(option)}; kind '{self.kind}' takes none")
+        if self.weights is not None and self.unit == "participant":
+            raise ValueError(
+                "weights are of practices: they need unit = 'cluster' (unit 'participant' weights by size)"
+            )
+        if self.finite and self.kind in LIMITS:
+            raise ValueError(f"kind '{self.kind}' is a limit in large samples and has no value in a finite one")
         return self
+
+    @property
+    def expression(self) -> str | None:
+        """The expression it is defined by."""
+        found: str | None = getattr(self, NEEDS[self.kind]) if self.kind in NEEDS else None
+        return found
 
     def reads(self) -> frozenset[str]:
         """Columns its true value is found from."""
         needed = {f"{self.response}_if_control", f"{self.response}_if_intervention"}
-        return frozenset(needed | (columns(parse(self.received)) if self.received else set()))
+        if self.weights is not None:
+            needed.add(self.weights)
+        return frozenset(needed | (columns(parse(self.expression)) if self.expression else set()))
+
+
+def _takers(option: str) -> str:
+    return " or ".join(f"'{kind}'" for kind, needed in NEEDS.items() if needed == option)
 
 
 @dataclass(frozen=True)
@@ -60,48 +101,118 @@ class TrueValue:
     practices: int
 
 
+def if_control(batch: TrialBatch) -> ObservedBatch:
+    """Trials as they would be observed were every practice allocated to control, which has no access."""
+    columns = dict(if_offered(batch).columns)
+    arm = columns["arm"]
+    columns["arm"] = replace(arm, values=np.zeros_like(arm.values))
+    for name in batch.columns:
+        if name.endswith("_offered"):
+            column = columns[name.removesuffix("_offered")]
+            realised = batch.at(name.removesuffix("_offered"), column.level)
+            control = realised[batch.at("arm", column.level) == 0]
+            columns[name.removesuffix("_offered")] = replace(
+                column, values=np.full_like(realised, control[0] if len(control) else 0)
+            )
+    return ObservedBatch(batch.index, columns)
+
+
 def _everyone(estimand: Estimand, batch: TrialBatch) -> NDArray[np.bool_]:
     return np.ones(batch.index.participants, dtype=bool)
 
 
-def _compliers(estimand: Estimand, batch: TrialBatch) -> NDArray[np.bool_]:
-    assert estimand.received is not None
-    return evaluate(estimand.received, if_offered(batch))
+def _described(estimand: Estimand, batch: TrialBatch) -> NDArray[np.bool_]:
+    assert estimand.expression is not None
+    return evaluate(estimand.expression, if_offered(batch))
 
 
-POPULATIONS: dict[str, Callable[[Estimand, TrialBatch], NDArray[np.bool_]]] = {"itt": _everyone, "cace": _compliers}
-"""Whom each kind of estimand is about."""
+POPULATIONS: dict[str, Callable[[Estimand, TrialBatch], NDArray[np.bool_]]] = {
+    "itt": _everyone,
+    "cace": _described,
+    "subgroup": _described,
+    "full-availability": _everyone,
+}
+"""Whom each kind of effect is about."""
 
 MEANINGS = {
     "itt": "effect of allocation on everyone randomised",
     "cace": "effect of allocation on those who would receive the intervention if offered",
+    "subgroup": "effect of allocation on those a baseline characteristic describes",
+    "full-availability": "effect of allocation if the intervention reached everyone offered (hypothetical)",
+    "per-protocol": "limit of comparing those kept in the intervention arm with those kept in control; not an effect",
+    "as-treated": "limit of comparing those who received with those who did not; not an effect",
 }
 
 
-def contributions(estimand: Estimand, batch: TrialBatch) -> tuple[Floats, Floats]:
-    """Numerator and denominator of the estimand from every practice, each (practices,).
-
-    Participant average: sum of unit effects and number of people; cluster average: mean unit effect and 1, for
-    practices with at least one person concerned.
-    """
-    counted = POPULATIONS[estimand.kind](estimand, batch)
-    effect = batch.at(f"{estimand.response}_if_intervention") - batch.at(f"{estimand.response}_if_control")
+def _average(
+    estimand: Estimand, batch: TrialBatch, values: Floats, counted: NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """Numerator and denominator, from every practice, of the mean of some people's values, each (practices,)."""
     practice, practices = batch.index.participant_practice, batch.index.practices
-    total = sum_by(effect * counted, practice, practices)
+    total = sum_by(values * counted, practice, practices)
     people = sum_by(counted, practice, practices)
     if estimand.unit == "participant":
         return total, people
-    some = (people > 0).astype(np.float64)
-    return total / np.maximum(people, 1.0), some
+    weight = (people > 0).astype(np.float64)
+    if estimand.weights is not None:
+        weight *= batch.at(estimand.weights, "practice")
+    return weight * total / np.maximum(people, 1.0), weight
 
 
-def ratio(numerator: Floats, denominator: Floats) -> tuple[float, float]:
-    """Ratio of means with its delta-method standard error, practices independent."""
-    total = denominator.sum()
-    if total == 0:
-        return float("nan"), float("nan")
-    value = numerator.sum() / total
-    return float(value), float(np.sqrt(((numerator - value * denominator) ** 2).sum()) / total)
+def contributions(estimand: Estimand, batch: TrialBatch) -> tuple[Floats, ...]:
+    """Numerator and denominator of the estimand from every practice, each (practices,).
+
+    Participant average: sum of unit effects and number of people; cluster average: mean unit effect and 1 (or the
+    practice's weight), for practices with at least one person concerned. A limit has two pairs, one for each side of
+    the contrast: E[Y(1) | kept] and E[Y(0) | kept] (per protocol); E[Y | received] and E[Y | not received], practices
+    allocated 1:1 (as treated).
+    """
+    control, treated = (batch.at(f"{estimand.response}_if_{arm}") for arm in ("control", "intervention"))
+    if estimand.kind not in LIMITS:
+        return _average(estimand, batch, treated - control, POPULATIONS[estimand.kind](estimand, batch))
+    assert estimand.expression is not None
+    offered = evaluate(estimand.expression, if_offered(batch))
+    without = evaluate(estimand.expression, if_control(batch))
+    if estimand.kind == "per-protocol":
+        return (*_average(estimand, batch, treated, offered), *_average(estimand, batch, control, without))
+    sides: list[Floats] = []
+    for one, other in ((offered, without), (~offered, ~without)):
+        first, second = (_average(estimand, batch, *pair) for pair in ((treated, one), (control, other)))
+        sides += [0.5 * (first[0] + second[0]), 0.5 * (first[1] + second[1])]
+    return tuple(sides)
+
+
+def ratio(*parts: Floats) -> tuple[float, float]:
+    """Ratio of means, or a difference of two, with its delta-method standard error, rows independent.
+
+    ``parts`` are numerator and denominator, and those of what is subtracted. With sums N_k/D_k = r_k the error is that
+    of the sum over rows of (n_1 - r_1 d_1)/D_1 - (n_2 - r_2 d_2)/D_2.
+    """
+    value, influence = 0.0, np.zeros(len(parts[0]))
+    for sign, numerator, denominator in zip((1.0, -1.0), parts[::2], parts[1::2], strict=False):
+        total = denominator.sum()
+        if total == 0:
+            return float("nan"), float("nan")
+        mean = numerator.sum() / total
+        value += sign * mean
+        influence += sign * (numerator - mean * denominator) / total
+    return float(value), float(np.sqrt((influence**2).sum()))
+
+
+def sample_values(estimand: Estimand, batch: TrialBatch) -> Floats:
+    """Effect among the very people of each trial (trials,); NaN where nobody is concerned."""
+    numerator, denominator = contributions(estimand, batch)
+    index = batch.index
+    above, below = (sum_by(part, index.practice_trial, index.trials) for part in (numerator, denominator))
+    return np.asarray(np.divide(above, below, out=np.full(index.trials, np.nan), where=below > 0))
+
+
+def reaching_everyone(mechanism: Mechanism) -> Mechanism:
+    """Return the mechanism with effects that reach everyone offered, whatever they would receive."""
+    return {
+        stage: step.model_copy(update={"effect_among": ""}) if "effect_among" in type(step).model_fields else step
+        for stage, step in mechanism.items()
+    }
 
 
 def true_values(
@@ -109,22 +220,79 @@ def true_values(
 ) -> list[TrueValue]:
     """Find the true value of every estimand in a cell, from potential outcomes of `PRACTICES` practices.
 
-    Allocation, dropout and missingness play no part. The streams are set apart from those of the replicates.
+    Allocation, dropout and missingness play no part. The streams are set apart from those of the replicates, and are
+    the same for hypothetical effects.
     """
-    if not estimands:
-        return []
+    found: dict[str, TrueValue] = {}
+    for hypothetical in (False, True):
+        some = [e for e in estimands if (e.kind == "full-availability") == hypothetical]
+        if some:
+            world = reaching_everyone(mechanism) if hypothetical else mechanism
+            found |= {t.estimand: t for t in _in_one_world(some, world, seed, cell, block)}
+    return [found[e.name] for e in estimands]
+
+
+def _in_one_world(estimands: list[Estimand], mechanism: Mechanism, seed: int, cell: str, block: int) -> list[TrueValue]:
     number: Any = mechanism["practices"].number  # type: ignore[attr-defined]
     blocks = ceil(PRACTICES / (number * block))
     trials = ceil(PRACTICES / (number * blocks))
     needed = frozenset[str]().union(*(e.reads() for e in estimands))
     stages = stages_for(mechanism, needed, masks=False)
-    parts: list[list[tuple[Floats, Floats]]] = []
+    parts: list[list[tuple[Floats, ...]]] = []
+    practices = 0
     for k in range(blocks):
         batch = simulate(mechanism, trials, seed, cell, k, stages=stages, purpose="true values: ")
-        parts.append([contributions(e, batch) for e in estimands])
+        practices += batch.index.practices
+        parts.append([(sample_values(e, batch),) if e.finite else contributions(e, batch) for e in estimands])
     found = []
     for at, estimand in enumerate(estimands):
-        numerator, denominator = (np.concatenate([p[at][side] for p in parts]) for side in (0, 1))
-        value, mcse = ratio(numerator, denominator)
-        found.append(TrueValue(estimand.name, value, mcse, len(numerator)))
+        whole = [np.concatenate([p[at][side] for p in parts]) for side in range(len(parts[0][at]))]
+        value, mcse = _mean_over_trials(whole[0]) if estimand.finite else ratio(*whole)
+        found.append(TrueValue(estimand.name, *_exact(estimand, value, mcse), practices))
     return found
+
+
+def _mean_over_trials(values: Floats) -> tuple[float, float]:
+    """Mean of the trials in which the estimand is defined, and its standard error."""
+    defined = values[~np.isnan(values)]
+    if len(defined) < 2:
+        return float("nan"), float("nan")
+    return float(defined.mean()), float(defined.std(ddof=1) / np.sqrt(len(defined)))
+
+
+def _exact(estimand: Estimand, value: float, mcse: float) -> tuple[float, float]:
+    """Return an effect that is the same for everybody concerned as it is: without rounding error, error 0."""
+    if estimand.kind in LIMITS or not mcse < 1e-12:
+        return value, mcse
+    return round(value, 12), 0.0
+
+
+def problems(estimand: Estimand, mechanism: Mechanism, variables: Mapping[str, Variable]) -> list[tuple[str, str]]:
+    """What an estimand asks for that has no true value in a mechanism: (key, message) pairs."""
+    found = []
+    home = {name: stage for stage, step in mechanism.items() for name in step.adds()}
+    option = NEEDS.get(estimand.kind)
+    read = columns(parse(estimand.expression)) if estimand.expression else frozenset()
+    for name in sorted(read & set(variables)):
+        before = STAGES.index(home[name]) < STAGES.index("allocation")
+        if estimand.kind == "subgroup" and not before:
+            found.append((str(option), f"'{name}' comes after allocation; a subgroup is described by what came before"))
+        elif not (before or name in KNOWN_EITHER_WAY or f"{name}_offered" in variables):
+            found.append(
+                (str(option), f"'{name}' would differ under the other allocation, in a way that is not simulated")
+            )
+    if estimand.weights is not None:
+        weight = variables.get(estimand.weights)
+        if weight is None or weight.level != "practice" or weight.categories or weight.latent:
+            found.append(("weights", f"'{estimand.weights}' is not a number that every practice has"))
+        elif STAGES.index(home[estimand.weights]) >= STAGES.index("allocation"):
+            found.append(("weights", f"'{estimand.weights}' comes after allocation and cannot weight practices"))
+    if estimand.kind == "full-availability":
+        step = mechanism.get(home.get(f"{estimand.response}_if_control", ""))
+        if step is not None and "effect_among" not in type(step).model_fields:
+            found.append(("kind", f"the effect on '{estimand.response}' reaches everyone already: use kind 'itt'"))
+    return found
+
+
+KNOWN_EITHER_WAY = ("arm", "followup_months", "in_window")
+"""Columns drawn after allocation that have one value whatever the arm, or are the arm."""

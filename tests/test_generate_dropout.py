@@ -8,7 +8,7 @@ from simulated import assert_mean, assert_person_mean, by_practice, draw
 
 @pytest.mark.parametrize("correlation", [-1.0, -0.2, 0.0, 0.6])
 def test_the_rate_is_exact_whatever_the_correlation(correlation: float) -> None:
-    batch = draw({"dropout": {"engagement_correlation": correlation}}, trials=2500)
+    batch = draw({"dropout": {"engagement_correlation": correlation, "died": 0.0}}, trials=2500)
     gone = batch.at("followed_up") == 0
     assert_mean(gone, 0.121, sharp=0.003)
     idle = batch.at("engagement") < 0
@@ -28,7 +28,8 @@ def test_a_negative_correlation_keeps_engaged_people() -> None:
 @pytest.mark.parametrize(("rate", "practice_rate"), [(0.0, 0.1), (0.2, 0.3), (0.121, 0.0)])
 def test_practices_are_lost_as_a_whole(rate: float, practice_rate: float) -> None:
     """A practice of n people is lost with probability p + (1 - p) rate^n; a person with p + (1 - p) rate."""
-    batch = draw({"dropout": {"rate": rate, "practice_rate": practice_rate, "engagement_correlation": 0.0}})
+    options = {"rate": rate, "practice_rate": practice_rate, "engagement_correlation": 0.0, "died": 0.0}
+    batch = draw({"dropout": options})
     stayed = batch.at("followed_up")
     assert_person_mean(stayed == 0, batch.index, practice_rate + (1 - practice_rate) * rate, sharp=0.015)
     people, left = batch.at("recruited", "practice"), by_practice(stayed, batch.index)
@@ -39,7 +40,7 @@ def test_practices_are_lost_as_a_whole(rate: float, practice_rate: float) -> Non
 
 
 def test_a_rate_of_zero_loses_nobody() -> None:
-    assert draw({"dropout": {"rate": 0.0}}, trials=100).at("followed_up").all()
+    assert draw({"dropout": {"rate": 0.0, "died": 0.0}}, trials=100).at("followed_up").all()
 
 
 def test_dropout_hides_what_is_measured_at_followup_and_nothing_else() -> None:

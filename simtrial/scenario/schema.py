@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simtrial.errors import unknown
-from simtrial.estimands import Estimand
+from simtrial.estimands import NEEDS, Estimand
+from simtrial.estimands import problems as estimand_problems
 from simtrial.estimators import Method
 from simtrial.expressions import ExpressionError
 from simtrial.generate import REQUIRED, STAGES, Mechanism, Step, Variable, steps, variables
@@ -243,14 +244,12 @@ def _cross_checks(scenario: Scenario) -> list[Problem]:
     problems: list[Problem] = []
     estimands = {e.name for e in scenario.estimands}
     methods = {m.name for m in scenario.methods}
-    columns = _columns(scenario.mechanism)
     for at, estimand in enumerate(scenario.estimands):
         if f"{estimand.response}_if_control" not in scenario.variables:
             problems.append(
                 Problem(("estimands", at, "response"), f"no outcome '{estimand.response}' in [mechanism.outcomes]")
             )
-        if estimand.received is not None:
-            problems += check_expression(estimand.received, columns, ("estimands", at, "received"))
+        problems += _about_an_estimand(scenario, estimand, ("estimands", at))
     for at, method in enumerate(scenario.methods):
         for name in targets(method, scenario):
             if name not in estimands:
@@ -274,6 +273,16 @@ def _cross_checks(scenario: Scenario) -> list[Problem]:
     if reference and reference not in methods:
         problems.append(Problem(("performance", "reference"), unknown("method", reference, methods)))
     return problems
+
+
+def _about_an_estimand(scenario: Scenario, estimand: Estimand, path: Path) -> list[Problem]:
+    """Check that what an estimand is defined by will be there, and says something about potential outcomes."""
+    if estimand.expression is not None:
+        found = check_expression(estimand.expression, _columns(scenario.mechanism), (*path, NEEDS[estimand.kind]))
+        if found:
+            return found
+    wrong = estimand_problems(estimand, scenario.mechanism, scenario.variables)
+    return [Problem((*path, key), said) for key, said in wrong]
 
 
 def _expectations(scenario: Scenario, methods: set[str]) -> list[Problem]:
