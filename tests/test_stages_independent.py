@@ -22,6 +22,13 @@ CHANGES: dict[str, Mapping[str, Any]] = {
     "allocation": {"method": "simple"},
     "delivery": {"sessions_mu": 5.0, "no_contact": 0.3, "availability_alpha": 2.0},
     "outcomes.mansa": {"icc": 0.01, "effect": 1.0, "effect_among": "arm == 1"},
+    "outcomes.tus": {"baseline_mean": 40.0, "outlier_probability": 0.3, "effect": 5.0},
+    "outcomes.wemwbs": {"icc": 0.2, "loading": 0.3, "short_sd": 2.0},
+    "outcomes.qpr15": {"rho": 0.3},
+    "outcomes.brief_inspire": {"effect": 20.0},
+    "outcomes.icecap_a": {"grid": 0.0},
+    "outcomes.eq5d5l": {"followup_sd": 0.2},
+    "safety": {"serious_rate_ratio": 2.0, "acute_rate": 0.3, "acute_rate_ratio": 0.5},
     "dropout": {"rate": 0.4, "practice_rate": 0.2},
     "missingness": {"baseline": 0.3, "followup": 0.3},
 }
@@ -70,6 +77,7 @@ def test_leaving_a_stage_out_leaves_the_others_alone(stage: str) -> None:
         "characteristics": {"age_at_diagnosis": ONSET},
         "outcomes.mansa": {"baseline_slope": 0.0, "effect_among": ""},
         "dropout": {"engagement_correlation": 0.0},
+        **{s: {"loading": 0.0} for s in PRESENT if s.startswith("outcomes.") and s != "outcomes.mansa"},
     }
     whole = partners(changes)
     fewer = {s: step for s, step in whole.items() if s != stage}
@@ -96,6 +104,8 @@ VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
     ("allocation", {"method": "constrained", "numeric": ["recruited"], "candidates": 20}),
     ("delivery", {"engagement_effects": {"age": 0.2, "provider=secondary": -0.3}}),
     ("delivery", {"engagement_baseline": 0.4}),
+    ("outcomes.qpr15", {"loading": 0.0}),
+    ("outcomes.tus", {"keep_outliers": True}),
 ]
 
 

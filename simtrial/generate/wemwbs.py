@@ -1,0 +1,70 @@
+"""Wellbeing: the 14-item scale (WEMWBS), and the 7 of its items that make the short one (SWEMWBS)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import sqrt
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from simtrial.batch import TrialBatch
+from simtrial.generate import Variable
+from simtrial.generate.secondary import Floats, Instrument
+
+METRIC = np.array([
+    7.00, 9.51, 11.25, 12.40, 13.33, 14.08, 14.75, 15.32, 15.84, 16.36, 16.88, 17.43, 17.98, 18.59, 19.25, 19.98,
+    20.73, 21.54, 22.35, 23.21, 24.11, 25.03, 26.02, 27.03, 28.13, 29.31, 30.70, 32.55, 35.00,
+])  # fmt: skip
+"""Metric SWEMWBS score of raw sums 7 to 35 (Stewart-Brown et al. 2009, doi:10.1186/1477-7525-7-15, Rasch model)."""
+
+
+class Wemwbs(Instrument):
+    """Warwick-Edinburgh Mental Wellbeing Scale: 14 items rated 1 to 5, summed; and the short scale from 7 of them.
+
+    The sum of the 7 items is half of the total plus d, d normal with mean ``short_shift`` and SD ``short_sd``, its
+    baseline and follow-up values correlated by ``short_stability``; it is rounded, and kept where both it and the sum
+    of the other 7 items lie between 7 and 35. The short score is its metric value.
+    """
+
+    stage: ClassVar[str] = "outcomes.wemwbs"
+    instrument: ClassVar[str] = "wemwbs"
+    label: ClassVar[str] = "Wellbeing (WEMWBS)"
+
+    short_shift: float = Field(
+        0.0, ge=-14, le=14, description="mean of the 7-item sum minus half the total, raw points"
+    )
+    short_sd: float = Field(1.5, ge=0, le=14, description="SD of that difference between people, raw points")
+    short_stability: float = Field(0.5, ge=-1, le=1, description="correlation of that difference over time")
+
+    def adds(self) -> dict[str, Variable]:
+        """Columns that will be there afterwards."""
+        return super().adds() | self._columns("swemwbs", "Short wellbeing scale (SWEMWBS)", self.unit)
+
+    def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
+        """Draw the total of 14 items, then how it divides."""
+        values = dict(super().draw(batch, rng))
+        people, r = batch.index.participants, self.short_stability
+        before = rng.standard_normal(people)
+        after = r * before + sqrt(1.0 - r * r) * rng.standard_normal(people)
+        short = [
+            metric(seven_items(values[f"wemwbs_{when}"], self.short_shift + self.short_sd * d))
+            for when, d in (("baseline", before), ("if_control", after), ("if_intervention", after))
+        ]
+        return values | self._values("swemwbs", batch, *short)
+
+
+def seven_items(total: Floats, difference: Floats) -> Floats:
+    """Sum of the 7 short-scale items (rows,) given the total of all 14 and its difference from half of that.
+
+    Both halves lie between 7 and 35, so the sum lies between max(7, total - 35) and min(35, total - 7).
+    """
+    wanted = np.floor(0.5 * total + difference + 0.5)
+    return np.clip(wanted, np.maximum(7.0, total - 35.0), np.minimum(35.0, total - 7.0))
+
+
+def metric(raw: Floats) -> Floats:
+    """Metric SWEMWBS score of raw sums (rows,)."""
+    return METRIC[np.clip(raw, 7, 35).astype(np.intp) - 7]
