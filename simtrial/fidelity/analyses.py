@@ -1,0 +1,191 @@
+"""Results of the paper's analyses in observed trials: estimates, crude intracluster correlations, interactions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from simtrial.analyse import Shared
+from simtrial.batch import Column, Level, ObservedBatch
+from simtrial.design_matrix import Spec
+from simtrial.errors import SimtrialError
+from simtrial.estimators import Estimates, Method, method_class
+from simtrial.estimators.lmm import between_within
+from simtrial.fidelity.quantities import SUBSETS
+from simtrial.generate import Variable
+from simtrial.kernels.segments import Floats
+from simtrial.moments import Moments, moments
+from simtrial.seeding import stream
+
+ESTIMATED = {"estimate": "estimate", "ci_lower": "ci_lower", "ci_upper": "ci_upper", "p": "p_value"}
+CORRELATED = ("icc", "icc_lower", "icc_upper")
+ADJUSTED: dict[str, tuple[str, ...]] = {"partial": (), "full": ("region", "practice_size")}
+RECEIVED = {"cace_i": "sessions >= 6", "cace_ii": "goal_sessions >= 4"}
+SUBSET_ROWS = ("window", "available", "pre", "during")
+LOGIT_975 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A result of an analysis: ``p:mansa:full:window``, ``icc:mansa`` or ``wald:mansa:full:arm*region``."""
+
+    statistic: str
+    response: str
+    adjustment: str = ""
+    variant: str = ""
+
+
+@cache
+def asked(text: str) -> Asked:
+    """Read a name of a result, ``statistic:response[:adjustment[:variant]]``."""
+    found = Asked(*text.split(":"))
+    known = ["", "mi", *SUBSET_ROWS, *RECEIVED]
+    fits = {
+        **dict.fromkeys(ESTIMATED, found.adjustment in ADJUSTED and found.variant in known),
+        **dict.fromkeys(CORRELATED, not found.adjustment),
+        "wald": found.adjustment in ADJUSTED and bool(found.variant),
+    }
+    if not fits.get(found.statistic):
+        raise SimtrialError(f"'{text}' names no result of an analysis")
+    return found
+
+
+@cache
+def method(response: str, adjustment: str, variant: str) -> Method:
+    """Return the analysis of the paper: a random-intercept model of change, t on practices less coefficients.
+
+    Subsets are analysed per protocol; complier effects by two-stage least squares with normal intervals.
+    """
+    lmm: dict[str, object] = {"kind": "lmm", "df": "between-within"}
+    common = {
+        "name": f"{variant or 'primary'}, {adjustment}", "response": response, "outcome": "change",
+        "adjust": [f"{response}_baseline", *ADJUSTED[adjustment]],
+    }  # fmt: skip
+    own: dict[str, object] = lmm
+    if variant == "mi":
+        own = {"kind": "mi", "auxiliary": ["sessions"], "m": 20, "analysis": lmm}
+        common["name"] = f"multiple imputation, {adjustment}"
+    elif variant in RECEIVED:
+        own = {"kind": "iv", "received": RECEIVED[variant], "se": "CR2", "df": "normal"}
+    elif variant:
+        own = {"kind": "per-protocol", "keep": SUBSETS[variant], "analysis": lmm}
+    return method_class(str(own["kind"])).model_validate({**common, **own})
+
+
+def reads(wanted: Asked) -> frozenset[str]:
+    """Columns that a result needs."""
+    if wanted.statistic in ESTIMATED:
+        return method(wanted.response, wanted.adjustment, wanted.variant).reads()
+    needed = {"arm", f"{wanted.response}_followup", f"{wanted.response}_baseline"}
+    if wanted.statistic == "wald":
+        needed |= {*ADJUSTED[wanted.adjustment], wanted.variant.removeprefix("arm*")}
+    return frozenset(needed)
+
+
+def problem(wanted: Asked, available: Mapping[str, Variable]) -> str:
+    """Why trials with these variables do not allow an analysis; empty: they do."""
+    absent = sorted(n for n in reads(wanted) if n not in available or available[n].latent)
+    if absent:
+        return f"no column {', '.join(absent)}"
+    factor = wanted.variant.removeprefix("arm*")
+    if wanted.statistic == "wald" and len(available[factor].categories) < 2:
+        return f"{factor} has no two categories"
+    return ""
+
+
+class Analysed:
+    """Observed trials of one block that are analysed when asked, every analysis once.
+
+    ``seed``, ``cell`` and ``block`` address the draws of multiple imputation, which are those of a run.
+    """
+
+    def __init__(self, batch: ObservedBatch, seed: int, cell: str, block: int) -> None:
+        self.batch = batch
+        self.address = (seed, cell, block)
+        self.shared = Shared(batch)
+        self._fits: dict[tuple[str, str, str], Estimates] = {}
+
+    def value(self, wanted: Asked) -> Floats:
+        """Result in every trial (trials,), NaN where the fit failed."""
+        if wanted.statistic in ESTIMATED:
+            fit = self._fit(wanted.response, wanted.adjustment, wanted.variant)
+            return np.asarray(getattr(fit, ESTIMATED[wanted.statistic])[0])
+        if wanted.statistic == "wald":
+            return wald_p(self.batch, wanted.response, ADJUSTED[wanted.adjustment], wanted.variant)
+        spec = Spec(f"{wanted.response}_followup", f"{wanted.response}_baseline")
+        return crude_icc(self.shared.moments(spec))[CORRELATED.index(wanted.statistic)]
+
+    def _fit(self, response: str, adjustment: str, variant: str) -> Estimates:
+        key = (response, adjustment, variant)
+        if key not in self._fits:
+            chosen = method(*key)
+            rng = stream(*self.address, f"method:{chosen.name}") if chosen.draws else None
+            self._fits[key] = chosen.fit(self.batch, self.shared.moments(chosen.spec()), rng)
+        return self._fits[key]
+
+
+def crude_icc(fitted: Moments) -> tuple[Floats, Floats, Floats]:
+    """Intracluster correlation tau2/(tau2 + sigma2) by REML and its 95% interval (trials,) each.
+
+    The interval is that of Stata's estat icc: symmetric for logit ICC = log(tau2/sigma2), with variance by the delta
+    method from the information of the two variances; 0 to 1 where the estimate is 0.
+    """
+    out = np.full((3, fitted.trials), np.nan)
+    usable = fitted.usable
+    if not len(usable):
+        return out[0], out[1], out[2]
+    fit = fitted.reml
+    tau_tau, tau_sigma, sigma_sigma = fit.information.inverse
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        variance = tau_tau / fit.gamma**2 - 2.0 * tau_sigma / fit.gamma + sigma_sigma
+        half, logit = LOGIT_975 * np.sqrt(variance), np.log(fit.gamma)
+        lower, upper = (1.0 / (1.0 + np.exp(-(logit + side * half))) for side in (-1.0, 1.0))
+    zero = fit.gamma == 0.0
+    alone = (fitted.counts == fitted.clusters)[usable]  # one person in every practice: nothing is known of it
+    found = (fit.gamma / (1.0 + fit.gamma), np.where(zero, 0.0, lower), np.where(zero, 1.0, upper))
+    out[:, usable] = np.where(alone, np.nan, np.stack(found))
+    return out[0], out[1], out[2]
+
+
+def wald_p(batch: ObservedBatch, response: str, adjustment: tuple[str, ...], tested: str) -> Floats:
+    """P value of a factor, or of its interaction with arm (``arm*factor``), in the random-intercept model (trials,).
+
+    Wald F = b'V^-1 b/q over its q estimable coefficients, with the between-within df of the denominator.
+    """
+    from scipy.special import fdtrc
+
+    factor = tested.removeprefix("arm*")
+    terms = [f"{factor}={label}" for label in batch.column(factor).categories[1:]]
+    adjust = tuple(dict.fromkeys((f"{response}_baseline", *adjustment, factor)))
+    if tested != factor:
+        made = products(batch, factor)
+        batch, terms, adjust = batch.with_columns(made), list(made), (*adjust, *made)
+    fitted = moments(batch, Spec(f"{response}_followup", f"{response}_baseline", adjust))
+    out, usable = np.full(fitted.trials, np.nan), fitted.usable
+    if not len(usable):
+        return out
+    fit, at = fitted.reml, [fitted.terms.index(term) for term in terms]
+    b = fit.at.coefficients[at].T[:, :, None]
+    covariance = (fit.sigma2 * fit.at.inverse[np.ix_(at, at)]).transpose(2, 0, 1)  # a dropped one: b = 0, alone
+    kept = fitted.kept[at][:, usable]
+    numerator = kept.sum(axis=0)
+    some = (numerator > 0) & (fit.sigma2 > 0)
+    df = np.where(kept, np.stack([between_within(fitted, term)[usable] for term in terms]), np.inf).min(axis=0)
+    some &= np.isfinite(df) & (df > 0)
+    square = (b[some].transpose(0, 2, 1) @ np.linalg.solve(covariance[some], b[some]))[:, 0, 0]
+    out[usable[some]] = fdtrc(numerator[some], df[some], square / numerator[some])
+    return out
+
+
+def products(batch: ObservedBatch, factor: str) -> dict[str, Column]:
+    """Products of arm with the categories of a factor, the first left out; blank where the factor is."""
+    column, arm = batch.column(factor), batch.column("arm")
+    level: Level = "participant" if "participant" in (column.level, arm.level) else "practice"
+    codes, allocated = batch.at(factor, level), batch.at("arm", level)
+    blank = np.where(codes < 0, np.nan, allocated.astype(np.float64))
+    return {
+        f"arm_by_{factor}_{code}": Column(blank * (codes == code), level) for code in range(1, len(column.categories))
+    }
