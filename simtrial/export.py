@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,14 +74,27 @@ def write_frame(frame: pl.DataFrame, file: Path, labels: dict[str, str]) -> None
 
         import pandas as pd
 
-        table = pd.DataFrame({n: _stata(frame[n]) for n in frame.columns})
+        short = stata_names(frame.columns)
+        table = pd.DataFrame({short[n]: _stata(frame[n]) for n in frame.columns})
         buffer = BytesIO()
-        shown = {n: labels[n][:80] for n in table.columns if n in labels}
+        shown = {short[n]: labels[n][:80] for n in frame.columns if n in labels}
         try:
             table.to_stata(buffer, write_index=False, variable_labels=shown, version=118)
         except ValueError as error:
             raise EnvironmentFailure(f"{file}: cannot be written as a Stata file ({error})") from None
         write_bytes(file, buffer.getvalue())
+
+
+def stata_names(names: Sequence[str]) -> dict[str, str]:
+    """Names of at most 32 characters, as Stata wants them: long ones are cut, and numbered where two would be one."""
+    found: dict[str, str] = {}
+    for name in names:
+        short, number = name[:32], 1
+        while short in found.values() or (short != name and short in names):
+            number += 1
+            short = f"{name[: 31 - len(str(number))]}_{number}"
+        found[name] = short
+    return found
 
 
 def _stata(values: pl.Series) -> object:

@@ -41,7 +41,9 @@ def followed(trials: int = 200, **options: Any) -> TrialBatch:
         "allocation_month": Column(rng.uniform(0, 24, practices), "practice"),
         "period": Column(rng.integers(0, 2, practices), "practice", ("pre", "during")),
     }
-    before = TrialBatch(batch.index, {n: c for n, c in batch.columns.items() if n not in step.adds()}).add(added)
+    before = TrialBatch(batch.index, {n: c for n, c in batch.columns.items() if n not in {*step.adds(), *added}}).add(
+        added
+    )
     values = drawn_by(step, before, seed=61)
     promised = step.adds()
     assert set(values) == set(promised)

@@ -106,7 +106,9 @@ def test_everything_at_once_equals_a_plain_loop_given_the_same_normals() -> None
         "allocation_month": Column(rng.uniform(0, 24, batch.index.practices), "practice"),
         "period": Column(rng.integers(0, 2, batch.index.practices), "practice", ("pre", "during")),
     }
-    batch = TrialBatch(batch.index, {n: c for n, c in batch.columns.items() if n not in step.adds()}).add(extra)
+    batch = TrialBatch(batch.index, {n: c for n, c in batch.columns.items() if n not in {*step.adds(), *extra}}).add(
+        extra
+    )
     found = drawn_by(step, batch, seed=22)
     rng = np.random.default_rng(22)
     practices, people = batch.index.practices, batch.index.participants
