@@ -99,7 +99,7 @@ def test_ragged_complete_randomisation_halves_every_trial() -> None:
 @pytest.mark.parametrize("ratio", [[1, 2], [3, 1]])
 @pytest.mark.parametrize("method", ["simple", "complete", "minimisation", "blocks", "constrained"])
 def test_practices_are_allocated_in_the_ratio(method: str, ratio: list[int]) -> None:
-    trials, number = 1500, 24
+    trials, number = (200, 240) if method == "minimisation" else (1500, 24)
     trial = np.repeat(np.arange(trials), number)
     rng = np.random.default_rng(4)
     columns = {"region": rng.integers(0, 3, len(trial)), "practice_size": rng.integers(0, 2, len(trial))}
@@ -110,9 +110,9 @@ def test_practices_are_allocated_in_the_ratio(method: str, ratio: list[int]) -> 
         assert np.all(treated == number * ratio[1] / sum(ratio))
     elif method in ("simple", "blocks"):
         assert_mean(treated / number, ratio[1] / sum(ratio), sharp=0.02)
-    else:  # ties and first arrivals shift the mean by a fraction of a practice
-        assert treated.mean() == pytest.approx(number * ratio[1] / sum(ratio), abs=0.5)
-        assert treated.std() < 0.75 * np.sqrt(number * ratio[0] * ratio[1]) / sum(ratio)
+    else:  # the excess of an arm stays bounded, however many practices: below one practice of 240
+        assert treated.mean() == pytest.approx(number * ratio[1] / sum(ratio), abs=1.0)
+        assert treated.std() < 0.5 * np.sqrt(number * ratio[0] * ratio[1]) / sum(ratio)
 
 
 @pytest.mark.parametrize("ratio", [(1, 1), (1, 2), (5, 2)])
@@ -178,7 +178,7 @@ def test_standardised_differences_of_arm_means_by_hand() -> None:
 
 def test_constrained_randomisation_takes_schemes_below_the_quantile_of_all_and_favours_no_practice() -> None:
     """All 924 schemes of 12 practices give the quantile; the best tenth of 200 draws lies at it, not each below."""
-    x = np.array([1.0, 2, 3, 5, 8, 13, 21, 34, 4, 6, 7, 9])
+    x = np.sqrt([2.0, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 97])  # no two schemes tie but mirror images
     every = np.array([np.isin(np.arange(12), c) for c in combinations(range(12), 6)]).ravel()
     of_all = imbalance(*standardised([], [(np.tile(x, 924), 1.0)], np.repeat(np.arange(924), 12)), every,
                        np.repeat(np.arange(924), 12))  # fmt: skip
