@@ -89,7 +89,7 @@ VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
     ("outcomes.mansa", {"effect_among": "region == 'Cornwall' and availability >= 0.5"}),
     ("outcomes.mansa", {"small_practice_effect": 1.0}),
     ("outcomes.qpr15", {"loading": 0.0}),
-    ("outcomes.tus", {"keep_outliers": True}),
+    ("outcomes.tus", {"keep_outliers": False}),
 ]
 
 
