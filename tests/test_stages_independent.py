@@ -105,7 +105,7 @@ VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
     ("delivery", {"engagement_effects": {"age": 0.2, "provider=secondary": -0.3}}),
     ("delivery", {"engagement_baseline": 0.4}),
     ("outcomes.qpr15", {"loading": 0.0}),
-    ("outcomes.tus", {"keep_outliers": True}),
+    ("outcomes.tus", {"keep_outliers": False}),
 ]
 
 

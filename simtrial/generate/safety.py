@@ -62,7 +62,7 @@ class Safety(Step):
             "acute_episodes": Variable("participant", "Acute mental health episodes", "episodes"),
             "acute_treated": Variable("participant", "Acute episodes that began while treated", "episodes"),
             "first_acute_months": Variable(
-                "participant", "Time from allocation to the first acute episode; blank if none", "months"
+                "participant", "Time from allocation to the first acute episode; blank if none", "months", latent=True
             ),
             "admission_days": Variable("participant", "Days admitted in acute episodes", "days"),
             "crisis_days": Variable("participant", "Days under a crisis team in acute episodes", "days"),
