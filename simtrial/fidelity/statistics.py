@@ -90,6 +90,6 @@ STATISTICS: dict[str, Statistic] = {
 
 
 def latest(values: Floats, trial: Ints, trials: int) -> NDArray[np.bool_]:
-    """Whether a moment lies in the last whole unit of its trial (rows,)."""
+    """Whether a moment lies in the last whole unit of its trial (rows,); blanks do not."""
     units = np.floor(values)
-    return np.asarray(units == maximum(units, trial, trials)[trial])
+    return np.asarray(units == _extreme(np.fmax, units, trial, trials)[trial])
