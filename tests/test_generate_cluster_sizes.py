@@ -59,7 +59,7 @@ def test_one_plus_sizes_have_the_textbook_probabilities() -> None:
         assert_mean(drawn == size, float(stats.nbinom.pmf(size - 1, k, k / (k + mu))), sharp=0.006)
 
 
-@pytest.mark.parametrize(("mu", "sigma"), [(1.4, 0.6), (0.1, 1.0), (7.5, 0.8), (3.0, 0.001)])
+@pytest.mark.parametrize(("mu", "sigma"), [(1.4, 0.6), (0.1, 1.0), (7.3, 0.5), (3.0, 0.001)])
 def test_moments_of_the_rounded_lognormal_by_plain_summation(mu: float, sigma: float) -> None:
     law = stats.lognorm(sigma, scale=math.exp(mu))
     size = np.arange(1, 200_001)

@@ -31,8 +31,8 @@ PUBLISHED = [
     ("practices_assessed", 41), ("practices_screened", 41), ("practices_recruited", 59), ("approached", 151),
     ("excluded_before_recruitment", 92), ("excluded_before_screening", 18), ("practices_excluded", 2),
     ("people_excluded", 2), ("people_assessed", 200), ("people_consented", 208), ("people_eligible", 1427),
-    ("people_screened", 2465), ("people_not_assessed", 8), ("not_recruited_birmingham_no_response", 17),
-    ("not_recruited_southwest_target_reached_somerset", 17), ("not_recruited_lancashire_lacking_capacity", 3),
+    ("people_screened", 2465), ("people_not_assessed", 8), ("excl_birmingham_no_response", 17),
+    ("excl_somerset_target_reached", 17), ("excl_lancashire_lacking_capacity", 3),
     ("not_screened_lancashire", 9), ("not_assessed_withdrew", 4), ("not_assessed_target", 2),
     ("not_allocated_single", 1),
 ]  # fmt: skip
@@ -56,7 +56,7 @@ def test_counts_add_up() -> None:
     assert np.array_equal(at["approached"], at["practices_recruited"] + at["excluded_before_recruitment"])
     assert np.array_equal(at["practices_recruited"], at["practices_screened"] + at["excluded_before_screening"])
     prefixes = {
-        "excluded_before_recruitment": "not_recruited_",
+        "excluded_before_recruitment": "excl_",
         "people_not_assessed": "not_assessed_",
         "excluded_before_screening": "not_screened_",
         "practices_excluded": "not_allocated_",
@@ -101,6 +101,7 @@ def test_trials_may_differ_in_practices() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [({"not_assessed": {"No Show": 1}}, "lower-case"), ({"not_screened": {}}, "more than 0"),
+     ({"not_recruited": {"birmingham": {"interested_not_recruited": 3}}}, "32 at most"),
      ({"not_recruited": {"devon": {"x": 0.0}}}, "more than 0"), ({"eligible": 0.0}, "greater than 0")],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(options: dict[str, object], told: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from simtrial.batch import TrialBatch
 from simtrial.generate import Step, Variable
@@ -18,19 +18,20 @@ Weight = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Ints = NDArray[np.int64]
 
+LONGEST = 32
+"""Letters in a name that Stata takes."""
+
 STEPS = ("screened", "eligible", "consented", "assessed")
 
 APPROACHED = {
     "birmingham": {
-        "no_response": 17.0, "lacking_capacity": 7.0, "discussion_ongoing": 6.0, "not_interested": 1.0,
-        "interested_not_recruited": 3.0, "declined_no_reason": 4.0, "reason_unknown": 2.0,
+        "no_response": 17.0, "lacking_capacity": 7.0, "in_discussion": 6.0, "not_interested": 1.0, "interested": 3.0,
+        "declined": 4.0, "reason_unknown": 2.0,
     },
-    "southwest": {
-        "target_reached_plymouth": 3.0, "target_reached_somerset": 17.0, "no_response_plymouth": 4.0,
-        "no_response_cornwall": 7.0, "not_interested_cornwall": 2.0, "lacking_capacity_plymouth": 2.0,
-        "mergers_plymouth": 2.0,
-    },
-    "lancashire": {"no_response": 10.0, "insufficient_patients": 1.0, "merger": 1.0, "lacking_capacity": 3.0},
+    "plymouth": {"target_reached": 3.0, "no_response": 4.0, "lacking_capacity": 2.0, "merger": 2.0},
+    "cornwall": {"no_response": 7.0, "not_interested": 2.0},
+    "somerset": {"target_reached": 17.0},
+    "lancashire": {"no_response": 10.0, "few_patients": 1.0, "merger": 1.0, "lacking_capacity": 3.0},
 }  # fmt: skip
 """Practices approached and not recruited, by locality and reason: Byng et al. 2023, Fig. 1."""
 
@@ -87,6 +88,13 @@ class Screening(Step):
             raise ValueError("the shares of the reasons must add up to more than 0")
         return value
 
+    @model_validator(mode="after")
+    def _short_names(self) -> Screening:
+        long = [name for name in self.adds() if len(name) > LONGEST]
+        if long:
+            raise ValueError(f"column '{long[0]}' has {len(long[0])} letters; other programs take {LONGEST} at most")
+        return self
+
     def reads(self) -> frozenset[str]:
         """Columns of earlier stages that are needed with these options."""
         return frozenset({"recruited"})
@@ -94,7 +102,7 @@ class Screening(Step):
     def _reasons(self) -> dict[str, tuple[str, dict[str, float]]]:
         """Count that is divided -> beginning of the columns' names, and shares of the reasons."""
         return {
-            "excluded_before_recruitment": ("not_recruited", _flat(self.not_recruited)),
+            "excluded_before_recruitment": ("excl", _flat(self.not_recruited)),
             "excluded_before_screening": ("not_screened", self.not_screened),
             "people_not_assessed": ("not_assessed", self.not_assessed),
             "practices_excluded": ("not_allocated", self.not_allocated),
@@ -121,7 +129,7 @@ class Screening(Step):
         )
         for total, (prefix, shares) in self._reasons().items():
             for reason in shares:
-                label = f"{prefix.replace('_', ' ').capitalize()}: {reason.replace('_', ' ')}"
+                label = f"{labels.get(total, 'Not assessed')}: {reason.replace('_', ' ')}"
                 found[f"{prefix}_{reason}"] = Variable("trial", label, found[total].unit)
         for step in STEPS:
             found[step] = Variable("practice", f"People {step} in the practice", "people")
