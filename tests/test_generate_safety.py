@@ -72,9 +72,9 @@ def test_acute_episodes_before_and_after_first_contact(ratio: float) -> None:
 
 
 def test_treated_from_allocation_counts_every_episode_of_the_intervention_arm() -> None:
-    treated, values = safety(acute_rate=0.3)
+    treated, values = safety(acute_rate=0.3, treated_from="allocation")
     assert np.array_equal(values["acute_treated"], np.where(treated, values["acute_episodes"], 0))
-    assert "first_contact_months" not in partners()["safety"].reads()
+    assert "first_contact_months" not in partners({"safety": {"treated_from": "allocation"}})["safety"].reads()
     assert "first_contact_months" in partners({"safety": {"treated_from": "first-contact"}})["safety"].reads()
 
 

@@ -89,7 +89,8 @@ def test_time_use_is_gamma() -> None:
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_implausible_hours_are_flagged_and_kept_or_blank(keep: bool) -> None:
-    batch = draw({"outcomes.tus": {"outlier_probability": 0.01, "keep_outliers": keep}}, trials=200)
+    options = {"outlier_probability": 0.01, "keep_outliers": keep}
+    batch = draw({"outcomes.tus": options, "missingness": {"instruments": {}}}, trials=200)
     flag, hours = batch.at("tus_outlier") == 1, batch.at("tus_baseline")
     assert_mean(flag, 0.01, sharp=0.003)
     assert hours[flag].min() >= 150

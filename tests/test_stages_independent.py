@@ -77,6 +77,7 @@ def test_leaving_a_stage_out_leaves_the_others_alone(stage: str) -> None:
         "characteristics": {"age_at_diagnosis": ONSET},
         "outcomes.mansa": {"baseline_slope": 0.0, "effect_among": ""},
         "dropout": {"engagement_correlation": 0.0},
+        "safety": {"treated_from": "allocation"},
         **{s: {"loading": 0.0} for s in PRESENT if s.startswith("outcomes.") and s != "outcomes.mansa"},
     }
     whole = partners(changes)
