@@ -84,5 +84,5 @@ def test_instruments_leave_the_masks_of_mansa_alone() -> None:
 
 @pytest.mark.parametrize("name", ["mansa", "wemwb", "eq5d"])
 def test_only_known_instruments_are_accepted(name: str) -> None:
-    with pytest.raises(ValueError, match="MANSA write|unknown instrument"):
+    with pytest.raises(ValueError, match=r"MANSA write|unknown instrument"):
         Missingness.model_validate({"instruments": {name: {"baseline": 0.1}}})

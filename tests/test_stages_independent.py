@@ -9,6 +9,7 @@ from simulated import draw, drawn_by, partners
 
 from simtrial.batch import TrialBatch
 from simtrial.generate import Mechanism, simulate, stages_for
+from simtrial.generate.dropout import Dropout
 
 PRESENT = tuple(partners())
 
@@ -20,7 +21,7 @@ CHANGES: dict[str, Mapping[str, Any]] = {
     "delivery": {"sessions_mu": 5.0, "no_contact": 0.3, "availability_alpha": 2.0},
     "outcomes.mansa": {"icc": 0.01, "effect": 1.0, "effect_among": "arm == 1"},
     "dropout": {"rate": 0.4, "practice_rate": 0.2},
-    "missingness": {"baseline": 0.3, "followup": 0.3},
+    "missingness": {"baseline": 0.3, "followup": 0.3, "instruments": {"tus": {"baseline": 0.3, "followup": 0.3}}},
 }
 
 
@@ -80,13 +81,20 @@ VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
     ("outcomes.mansa", {"region_effects": {"Cornwall": 1.0}}),
     ("outcomes.mansa", {"effect_among": "region == 'Cornwall' and availability >= 0.5"}),
     ("outcomes.mansa", {"small_practice_effect": 1.0}),
+    ("dropout", {"rate_intervention": 0.3, "died": 0.01, "withdrawn_before_baseline": 0.01}),
+    ("dropout", {"slopes": {"mansa_baseline": 0.3, "provider=secondary": 0.2}, "sessions_slope": 0.2}),
+    ("dropout", {"outcome_slope": 0.5, "change_slope": 0.1, "practice_effect_slope": 0.3}),
+    ("missingness", {"instruments": {"tus": {"followup": 0.1, "followup_intervention": 0.3}}}),
 ]
 
 
 @pytest.mark.parametrize(("stage", "options"), VARIANTS)
 def test_a_stage_needs_no_more_than_it_declares(stage: str, options: Mapping[str, Any]) -> None:
     """It draws the same where only the stages that add something it declares have been."""
-    step = partners({stage: options})[stage]
+    mechanism = partners({stage: options})
+    step = mechanism[stage]
+    if isinstance(step, Dropout):
+        step = step.settled(mechanism)
     earlier = {s: partners()[s] for s in PRESENT[: PRESENT.index(stage)]}
     whole = simulate(earlier, 10, 3, "", 0)
     kept = {n for s in earlier.values() if set(s.adds()) & step.reads() for n in s.adds()}
