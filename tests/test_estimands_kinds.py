@@ -1,4 +1,4 @@
-"""Subgroups, hypothetical effects, limits of biased contrasts, weights and finite samples: by hand and in closed form."""
+"""Subgroups, hypothetical effects, limits of biased contrasts, weights, finite samples: by hand, in closed form."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ def test_in_control_nobody_has_access() -> None:
 
 
 def test_the_effect_in_a_finite_sample_is_that_of_its_people() -> None:
-    """Two trials of the hand-worked people: the second of the last practice alone."""
+    """The six people worked out by hand, and thirty trials in plain loops."""
     batch = trial()
     assert sample_values(estimand(kind="itt", finite=True), batch).tolist() == [2.0]
     whole = simulate(exact(effect=0.45, effect_among="sessions >= 6"), 30, 1, "", 0)
@@ -78,10 +78,8 @@ def test_the_effect_in_a_finite_sample_is_that_of_its_people() -> None:
 
 def test_weighting_by_recruited_people_is_the_participant_average() -> None:
     mechanism = exact(effect=0.45, effect_among="sessions >= 6")
-    people, weighted, finite = true_values(
-        [estimand(kind="itt"), estimand(kind="itt", unit="cluster", weights="recruited"), estimand(kind="itt", finite=True)],
-        mechanism, 1, "",
-    )  # fmt: skip
+    options: list[dict[str, Any]] = [{}, {"unit": "cluster", "weights": "recruited"}, {"finite": True}]
+    people, weighted, finite = true_values([estimand(kind="itt", **o) for o in options], mechanism, 1, "")
     assert people.value == pytest.approx(weighted.value, abs=1e-12)
     assert people.mcse == pytest.approx(weighted.mcse, rel=1e-9)
     assert abs(finite.value - 0.45 * at_least(6)) < Z * finite.mcse

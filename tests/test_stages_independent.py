@@ -21,7 +21,7 @@ CHANGES: dict[str, Mapping[str, Any]] = {
     "delivery": {"sessions_mu": 5.0, "no_contact": 0.3, "availability_alpha": 2.0},
     "outcomes.mansa": {"icc": 0.01, "effect": 1.0, "effect_among": "arm == 1"},
     "dropout": {"rate": 0.4, "practice_rate": 0.2},
-    "missingness": {"baseline": 0.3, "followup": 0.3, "instruments": {"tus": {"baseline": 0.3, "followup": 0.3}}},
+    "missingness": {"baseline": 0.3, "followup": 0.3},
 }
 
 
