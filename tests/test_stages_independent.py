@@ -9,6 +9,7 @@ from simulated import draw, drawn_by, partners
 
 from simtrial.batch import TrialBatch
 from simtrial.generate import Mechanism, simulate, stages_for
+from simtrial.generate.dropout import Dropout
 
 PRESENT = tuple(partners())
 
@@ -107,13 +108,20 @@ VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
     ("delivery", {"engagement_baseline": 0.4}),
     ("outcomes.qpr15", {"loading": 0.0}),
     ("outcomes.tus", {"keep_outliers": False}),
+    ("dropout", {"rate_intervention": 0.3, "died": 0.01, "withdrawn_before_baseline": 0.01}),
+    ("dropout", {"slopes": {"mansa_baseline": 0.3, "provider=secondary": 0.2}, "sessions_slope": 0.2}),
+    ("dropout", {"outcome_slope": 0.5, "change_slope": 0.1, "practice_effect_slope": 0.3}),
+    ("missingness", {"instruments": {"tus": {"followup": 0.1, "followup_intervention": 0.3}}}),
 ]
 
 
 @pytest.mark.parametrize(("stage", "options"), VARIANTS)
 def test_a_stage_needs_no_more_than_it_declares(stage: str, options: Mapping[str, Any]) -> None:
     """It draws the same where only the stages that add something it declares have been."""
-    step = partners({stage: options})[stage]
+    mechanism = partners({stage: options})
+    step = mechanism[stage]
+    if isinstance(step, Dropout):
+        step = step.settled(mechanism)
     earlier = {s: partners()[s] for s in PRESENT[: PRESENT.index(stage)]}
     whole = simulate(earlier, 10, 3, "", 0)
     kept = {n for s in earlier.values() if set(s.adds()) & step.reads() for n in s.adds()}
