@@ -62,6 +62,10 @@ class Step(BaseModel):
         """What is wrong with these options given the columns of earlier stages: (dotted key, message) pairs."""
         return []
 
+    def settled(self, mechanism: Mapping[str, Step]) -> Step:
+        """Return these options with constants that depend on other stages' options; most stages have none."""
+        return self
+
     def enrols(self) -> str | None:
         """Name of an added 0/1 column whose zeros leave the trial there and then, practices or people; None: nobody."""
         return None
@@ -142,7 +146,7 @@ def simulate(
     for stage in STAGES:
         if stage not in mechanism or stage not in stages:
             continue
-        step = mechanism[stage]
+        step = mechanism[stage].settled(mechanism)
         if stage == "practices":
             batch = _open_practices(batch, step)
         values = step.draw(batch, stream(seed, cell, block, purpose + stage))
