@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simtrial.batch import ObservedBatch, TrialBatch
 from simtrial.expressions import columns, evaluate, parse
-from simtrial.generate import STAGES, Mechanism, Variable, simulate, stages_for
+from simtrial.generate import STAGES, Mechanism, Variable, drawn_for, simulate
 from simtrial.generate.outcomes import if_offered
 from simtrial.kernels.segments import sum_by
 
@@ -236,12 +236,11 @@ def _in_one_world(estimands: list[Estimand], mechanism: Mechanism, seed: int, ce
     number: Any = mechanism["practices"].number  # type: ignore[attr-defined]
     blocks = ceil(PRACTICES / (number * block))
     trials = ceil(PRACTICES / (number * blocks))
-    needed = frozenset[str]().union(*(e.reads() for e in estimands))
-    stages = stages_for(mechanism, needed, masks=False)
+    needed = drawn_for(mechanism, frozenset[str]().union(*(e.reads() for e in estimands)), masks=False)
     parts: list[list[tuple[Floats, ...]]] = []
     practices = 0
     for k in range(blocks):
-        batch = simulate(mechanism, trials, seed, cell, k, stages=stages, purpose="true values: ")
+        batch = simulate(needed, trials, seed, cell, k, purpose="true values: ")
         practices += batch.index.practices
         parts.append([(sample_values(e, batch),) if e.finite else contributions(e, batch) for e in estimands])
     found = []

@@ -8,7 +8,7 @@ import pytest
 from simulated import draw, drawn_by, partners
 
 from simtrial.batch import TrialBatch
-from simtrial.generate import Mechanism, simulate, stages_for
+from simtrial.generate import Mechanism, drawn_for, simulate
 from simtrial.generate.dropout import Dropout
 
 PRESENT = tuple(partners())
@@ -156,17 +156,20 @@ def test_stages_of_one_block_draw_different_numbers() -> None:
 def test_stages_nobody_asks_for_are_left_out_and_move_nothing() -> None:
     whole = partners()
     wanted = frozenset({"arm", "mansa_baseline", "mansa_followup"})
-    chosen = stages_for(whole, wanted)
-    assert {"practices", "baseline", "allocation", "outcomes.mansa", "dropout", "missingness"} <= chosen
+    chosen = drawn_for(whole, wanted)
+    assert {"practices", "baseline", "allocation", "outcomes.mansa", "dropout", "missingness"} <= set(chosen)
     assert "safety" not in chosen
-    first, second = simulate(whole, 20, 3, "", 0), simulate(whole, 20, 3, "", 0, stages=chosen)
+    first, second = simulate(whole, 20, 3, "", 0), simulate(chosen, 20, 3, "", 0)
     assert set(second.columns) < set(first.columns)
+    parts = {"register_size", "session_minutes", "wemwbs_followup_complete"}  # of stages that are drawn
+    assert parts <= set(first.columns)
+    assert not parts & set(second.columns)
     assert all(equal(first, second, name) for name in second.columns)
     seen = [batch.observed().columns["mansa_followup"].values for batch in (first, second)]
     assert np.array_equal(*seen, equal_nan=True)
 
 
 def test_true_values_ask_for_no_masks() -> None:
-    chosen = stages_for(partners(), frozenset({"mansa_if_control"}), masks=False)
+    chosen = drawn_for(partners(), frozenset({"mansa_if_control"}), masks=False)
     assert "dropout" not in chosen
     assert "outcomes.mansa" in chosen

@@ -13,7 +13,7 @@ import polars as pl
 
 from simtrial.fidelity import analyses, quantities
 from simtrial.fidelity.statistics import STATISTICS
-from simtrial.generate import Variable, simulate, stages_for
+from simtrial.generate import Variable, drawn_for, simulate
 from simtrial.kernels.segments import Floats
 from simtrial.scenario import Cell
 
@@ -84,10 +84,10 @@ def simulated(
     scenario = cell.scenario
     size, seed = scenario.run.block, scenario.run.seed
     blocks, begun = -(-replicates // size), time.monotonic()
-    stages = stages_for(scenario.mechanism, frozenset[str]().union(*(fact.reads() for fact in chosen)))
+    needed = drawn_for(scenario.mechanism, frozenset[str]().union(*(fact.reads() for fact in chosen)))
     found: dict[str, list[Floats]] = {fact.id: [] for fact in chosen}
     for block in range(blocks):
-        observed = simulate(scenario.mechanism, size, seed, cell.key, block, stages=stages).observed()
+        observed = simulate(needed, size, seed, cell.key, block).observed()
         described = quantities.Described(observed)
         analysed = analyses.Analysed(observed, seed, cell.key, block)
         for fact in chosen:

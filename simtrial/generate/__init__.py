@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
@@ -66,6 +66,10 @@ class Step(BaseModel):
         """Return these options with constants that depend on other stages' options; most stages have none."""
         return self
 
+    def trimmed(self, wanted: frozenset[str]) -> Step:
+        """Return these options without columns that nobody wants, where leaving them out moves no other draw."""
+        return self
+
     def enrols(self) -> str | None:
         """Name of an added 0/1 column whose zeros leave the trial there and then, practices or people; None: nobody."""
         return None
@@ -102,49 +106,46 @@ def variables(mechanism: Mechanism) -> dict[str, Variable]:
     return {name: v for stage in STAGES if stage in mechanism for name, v in mechanism[stage].adds().items()}
 
 
-def stages_for(mechanism: Mechanism, wanted: frozenset[str], masks: bool = True) -> frozenset[str]:
-    """Stages that must be drawn for some columns to be there as an analyst sees them.
+def drawn_for(mechanism: Mechanism, wanted: frozenset[str], masks: bool = True) -> Mechanism:
+    """Leave out stages, and parts of stages, that some columns do not need; what is left draws the same.
 
     Parameters
     ----------
     wanted
-        Names of columns; those that no stage adds are left to whoever asks for them.
+        Names of columns to be there as an analyst sees them; those that no stage adds are left to whoever asks.
     masks
         Draw what hides any of them as well.
     """
     adds = {stage: step.adds() for stage, step in mechanism.items()}
     chosen = {s for s in mechanism if s in REQUIRED[:2] or mechanism[s].enrols()}
     open_ = set(wanted).union(*(mechanism[s].reads() for s in chosen))
+    asked: set[str] = set()
     while open_:
         name = open_.pop()
+        asked.add(name)
         for stage, promised in adds.items():
             hides = masks and any(hidden_by(name, v.hides) for v in promised.values())
             if stage not in chosen and (name in promised or hides):
                 chosen.add(stage)
-                open_ |= mechanism[stage].reads()
-    return frozenset(chosen)
+                open_ |= mechanism[stage].reads() - asked
+    return {stage: step.trimmed(frozenset(asked)) for stage, step in mechanism.items() if stage in chosen}
 
 
-def simulate(
-    mechanism: Mechanism, trials: int, seed: int, cell: str, block: int, *, stages: Collection[str] = STAGES,
-    purpose: str = "",
-) -> TrialBatch:  # fmt: skip
+def simulate(mechanism: Mechanism, trials: int, seed: int, cell: str, block: int, *, purpose: str = "") -> TrialBatch:
     """Draw the trials of one block.
 
     Parameters
     ----------
     mechanism
-        Options of each stage; stages left out are skipped.
+        Options of each stage; stages left out are skipped and move nothing else, for each has its own stream.
     trials
         Trials in the block. The same number must be used whenever the block is drawn again.
     seed, cell, block
         Address of the random streams; ``purpose`` sets apart other uses, such as finding true values.
-    stages
-        Those to draw, see `stages_for`: a stage has its own stream, so that leaving one out moves nothing else.
     """
     batch = TrialBatch(Index(trials, np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)))
     for stage in STAGES:
-        if stage not in mechanism or stage not in stages:
+        if stage not in mechanism:
             continue
         step = mechanism[stage].settled(mechanism)
         if stage == "practices":

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from simtrial.batch import TrialBatch
 from simtrial.generate import Step, Variable
@@ -17,6 +17,9 @@ from simtrial.generate.engagement import effect_problems, related, score, shifts
 
 Floats = NDArray[np.float64]
 Shift = Annotated[float, Field(ge=-5, le=5)]
+
+CONTACT = ("contact", "goals_assessed", "first_contact_months", "session_minutes")
+"""What is told of contacts beside how many there were."""
 
 OFFERED = {
     "sessions": ("Sessions", "sessions"),
@@ -42,6 +45,7 @@ class Delivery(Step):
     """
 
     stage: ClassVar[str] = "delivery"
+    _contacts: bool = PrivateAttr(True)
 
     availability_alpha: float = Field(5.0, gt=0, description="first shape of the Beta distribution of availability")
     availability_beta: float = Field(1.3, gt=0, description="second shape of the Beta distribution of availability")
@@ -107,13 +111,22 @@ class Delivery(Step):
         """Refuse effects of what has no such category or no known scale."""
         return effect_problems(self.engagement_effects, self.engagement_scale, available)
 
+    def trimmed(self, wanted: frozenset[str]) -> Delivery:
+        """Return these options without contacts and minutes nobody asks for; they have streams of their own."""
+        names = set(CONTACT) | {f"{name}_offered" for name in CONTACT}
+        if wanted & names:
+            return self
+        made = self.model_copy()
+        made._contacts = False
+        return made
+
     def adds(self) -> dict[str, Variable]:
         """Columns that will be there afterwards."""
         offered = {
             f"{name}_offered": Variable("participant", f"{label} if offered", unit, latent=True)
             for name, (label, unit) in OFFERED.items()
         }
-        return {
+        every = {
             "availability_offered": Variable("practice", "Care-partner availability if allocated", latent=True),
             "engagement": Variable("participant", "Engagement, standard normal unless shifted", latent=True),
             **offered,
@@ -132,6 +145,7 @@ class Delivery(Step):
             ),
             "session_minutes": Variable("participant", "Mean length of sessions; blank without", "minutes"),
         }
+        return {n: v for n, v in every.items() if self._contacts or n.removesuffix("_offered") not in CONTACT}
 
     def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
         """Draw what people would receive if offered and in control, and what they do receive."""
@@ -145,7 +159,9 @@ class Delivery(Step):
         engagement = self._engagement(batch, rng.standard_normal(index.participants), practice)
         sessions = self._sessions(z[index.participant_practice], engagement)
         goals = rng.binomial(sessions.astype(np.int64), self.goal_share).astype(np.float64)
-        offered = {"sessions": sessions, "goal_sessions": goals, **self._contact(sessions, contact, minutes)}
+        offered = {"sessions": sessions, "goal_sessions": goals}
+        if self._contacts:
+            offered |= self._contact(sessions, contact, minutes)
         access = np.zeros(index.participants)
         if self.control_access:
             access = (open_to.random(index.participants) < self.control_access).astype(np.float64)

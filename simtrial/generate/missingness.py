@@ -66,6 +66,12 @@ class Missingness(Step):
         by_arm = any(i.followup_intervention is not None for i in self.instruments.values())
         return frozenset({"arm"} if by_arm else ())
 
+    def trimmed(self, wanted: frozenset[str]) -> Missingness:
+        """Return these options without instruments nobody asks for; MANSA's masks are drawn before theirs."""
+        scores = {f"{n}_{wave}" for n in self.instruments for wave in ("baseline", "followup")}
+        masks = {f"{score}_complete" for score in scores}
+        return self if wanted & (scores | masks) else self.model_copy(update={"instruments": {}})
+
     def adds(self) -> dict[str, Variable]:
         """Columns that will be there afterwards."""
         masks = {"baseline_complete": "mansa_baseline", "followup_complete": "mansa_followup"}

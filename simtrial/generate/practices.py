@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from simtrial.batch import TrialBatch
 from simtrial.errors import ScenarioError, unknown
@@ -29,6 +29,14 @@ Floats = NDArray[np.float64]
 DEPRIVATION = ("high", "medium", "low")
 
 
+PROFILE = {
+    "register_size": Variable("practice", "People on the practice's register", "people"),
+    "rurality": Variable("practice", "Rurality", categories=("urban", "rural")),
+    "deprivation": Variable("practice", "Deprivation", categories=DEPRIVATION),
+}
+"""What is known of practices beside region, size class and people recruited."""
+
+
 class Practices(Step):
     """Practices with cluster sizes of a family, opened up to a number, or until enough people are recruited.
 
@@ -38,6 +46,7 @@ class Practices(Step):
     """
 
     stage: ClassVar[str] = "practices"
+    _profiled: bool = PrivateAttr(True)
 
     number: int = Field(ge=2, le=100_000, description="practices randomised, or the most with until_participants")
     cluster_size_mean: float = Field(gt=1, le=10_000, description="mean participants per practice")
@@ -135,6 +144,14 @@ class Practices(Step):
         mean, cv = self.cluster_size_mean, self.cluster_size_cv
         return cluster_sizes.Asked(self.number, mean, cv, self.total, tuple(self.size_list), shuffled)
 
+    def trimmed(self, wanted: frozenset[str]) -> Practices:
+        """Return these options without the profile of practices where nobody asks for it; the draws are kept."""
+        if wanted & set(PROFILE):
+            return self
+        made = self.model_copy()
+        made._profiled = False
+        return made
+
     def adds(self) -> dict[str, Variable]:
         """Columns that will be there afterwards."""
         opened = {"opened": Variable("practice", "Opened before recruitment ended: 0 no, 1 yes", latent=True)}
@@ -143,9 +160,7 @@ class Practices(Step):
             "region": Variable("practice", "Region", categories=tuple(self.regions)),
             "practice_size": Variable("practice", "Size class of the practice", categories=("small", "large")),
             "recruited": Variable("practice", "Participants recruited by the practice", "people"),
-            "register_size": Variable("practice", "People on the practice's register", "people"),
-            "rurality": Variable("practice", "Rurality", categories=("urban", "rural")),
-            "deprivation": Variable("practice", "Deprivation", categories=DEPRIVATION),
+            **(PROFILE if self._profiled else {}),
             **(opened if self.until_participants else {}),
         }
 
@@ -164,17 +179,18 @@ class Practices(Step):
         rank = register_scores(small, share, register)
         uniform = _correlated(uniform, rank, self.register_correlation)
         recruited = cluster_sizes.draw(self.sizes, self._asked(), uniform, rng)
-        urban = {region: (u, 1.0 - u) for region, u in self.rurality_by_region.items()}
-        deprived = {region: _shares(table) for region, table in self.deprivation_by_region.items()}
-        law = (self.register_median, self.register_sigma, self.register_lowest)
         values: dict[str, NDArray[Any]] = {
             "practice": np.tile(np.arange(1.0, self.number + 1), trials),
             "region": regions,
             "practice_size": sizes,
-            "register_size": register_sizes(rank, small, share, law),
-            "rurality": self._within(urban, (self.urban_share, 1.0 - self.urban_share), regions, rurality),
-            "deprivation": self._within(deprived, _shares(self.deprivation), regions, deprivation),
         }
+        if self._profiled:
+            urban = {region: (u, 1.0 - u) for region, u in self.rurality_by_region.items()}
+            deprived = {region: _shares(table) for region, table in self.deprivation_by_region.items()}
+            law = (self.register_median, self.register_sigma, self.register_lowest)
+            values["register_size"] = register_sizes(rank, small, share, law)
+            values["rurality"] = self._within(urban, (self.urban_share, 1.0 - self.urban_share), regions, rurality)
+            values["deprivation"] = self._within(deprived, _shares(self.deprivation), regions, deprivation)
         if self.until_participants:
             values["opened"] = needed(recruited, self.until_participants)
             recruited = recruited * values["opened"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from simtrial.batch import TrialBatch
 from simtrial.errors import ScenarioError
-from simtrial.generate import Mechanism, simulate, stages_for, steps
+from simtrial.generate import Mechanism, drawn_for, simulate, steps
 
 Floats = NDArray[np.float64]
 
@@ -103,7 +103,7 @@ def calibrate(
         Of dropping out, in control and in the intervention arm.
     """
     needed = reads(terms) | (frozenset({"engagement"}) if engagement else frozenset())
-    chosen = stages_for(mechanism, needed, masks=False)
+    chosen = drawn_for(mechanism, needed, masks=False)
     key = tuple((stage, step.model_dump_json()) for stage, step in mechanism.items() if stage in chosen)
     return _calibrated(key, terms, engagement, probabilities)
 
