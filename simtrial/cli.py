@@ -161,7 +161,7 @@ def generate(
     for number, frame in trial_frames(chosen, first, last, with_latent):
         write_frame(frame, output / f"{found.name}-{number:06d}.{form}", names)
         count += 1
-    write_frame(codebook(found.variables, with_latent), output / "codebook.csv", {})
+    write_frame(codebook(found.mechanism, with_latent), output / "codebook.csv", {})
     which = f" of cell {chosen.id} (--cell chooses another of {len(cells)})" if len(cells) > 1 else ""
     click.echo(f"{count} data set{'s' if count > 1 else ''}{which} and codebook.csv in {output}", err=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 from typing import Any, Literal
 
@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from simtrial.batch import ObservedBatch, TrialBatch
+from simtrial.batch import TrialBatch
 from simtrial.expressions import columns, evaluate, parse
 from simtrial.generate import STAGES, Mechanism, Variable, drawn_for, simulate
-from simtrial.generate.outcomes import if_offered
+from simtrial.generate.outcomes import access, if_control, if_offered
 from simtrial.kernels.segments import sum_by
 
 Floats = NDArray[np.float64]
@@ -101,22 +101,6 @@ class TrueValue:
     practices: int
 
 
-def if_control(batch: TrialBatch) -> ObservedBatch:
-    """Trials as they would be observed were every practice allocated to control, which has no access."""
-    columns = dict(if_offered(batch).columns)
-    arm = columns["arm"]
-    columns["arm"] = replace(arm, values=np.zeros_like(arm.values))
-    for name in batch.columns:
-        if name.endswith("_offered"):
-            column = columns[name.removesuffix("_offered")]
-            realised = batch.at(name.removesuffix("_offered"), column.level)
-            control = realised[batch.at("arm", column.level) == 0]
-            columns[name.removesuffix("_offered")] = replace(
-                column, values=np.full_like(realised, control[0] if len(control) else 0)
-            )
-    return ObservedBatch(batch.index, columns)
-
-
 def _everyone(estimand: Estimand, batch: TrialBatch) -> NDArray[np.bool_]:
     return np.ones(batch.index.participants, dtype=bool)
 
@@ -126,9 +110,18 @@ def _described(estimand: Estimand, batch: TrialBatch) -> NDArray[np.bool_]:
     return evaluate(estimand.expression, if_offered(batch))
 
 
+def _compliers(estimand: Estimand, batch: TrialBatch) -> NDArray[np.bool_]:
+    """Those who receive it if offered, and would not in control (those with access there are always-takers)."""
+    takers = _described(estimand, batch)
+    if access(batch) is None:
+        return takers
+    assert estimand.expression is not None
+    return takers & ~evaluate(estimand.expression, if_control(batch))
+
+
 POPULATIONS: dict[str, Callable[[Estimand, TrialBatch], NDArray[np.bool_]]] = {
     "itt": _everyone,
-    "cace": _described,
+    "cace": _compliers,
     "subgroup": _described,
     "full-availability": _everyone,
 }

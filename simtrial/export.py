@@ -10,7 +10,7 @@ import polars as pl
 
 from simtrial.batch import Column, Index, ObservedBatch
 from simtrial.errors import EnvironmentFailure
-from simtrial.generate import Variable, simulate
+from simtrial.generate import Mechanism, simulate
 from simtrial.results import write_bytes
 from simtrial.scenario import Cell
 
@@ -105,16 +105,17 @@ def _stata(values: pl.Series) -> object:
     return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
-def codebook(variables: dict[str, Variable], with_latent: bool) -> pl.DataFrame:
-    """Name, level, label, unit and values of every column of a data set."""
+def codebook(mechanism: Mechanism, with_latent: bool) -> pl.DataFrame:
+    """Name, level, label, unit, values and source (the table of the scenario) of every column of a data set."""
     fixed = [
-        ("trial_id", "trial", "Trial: scenario and replicate", "", ""),
-        ("practice", "practice", "Practice, in order of recruitment", "", "P01, P02, ..."),
-        ("participant", "participant", "Participant", "", "S0001, S0002, ..."),
+        ("trial_id", "trial", "Trial: scenario and replicate", "", "", "data set"),
+        ("practice", "practice", "Practice, in order of recruitment", "", "P01, P02, ...", "data set"),
+        ("participant", "participant", "Participant", "", "S0001, S0002, ...", "data set"),
     ]
     rows = [
-        (n, v.level, v.label, v.unit, ", ".join(v.categories))
-        for n, v in variables.items()
+        (n, v.level, v.label, v.unit, ", ".join(v.categories), f"mechanism.{stage}")
+        for stage, step in mechanism.items()
+        for n, v in step.adds().items()
         if n not in ("practice", "recruited") and (with_latent or not v.latent)
     ]
-    return pl.DataFrame([*fixed, *rows], schema=["name", "level", "label", "unit", "values"], orient="row")
+    return pl.DataFrame([*fixed, *rows], schema=["name", "level", "label", "unit", "values", "source"], orient="row")

@@ -114,8 +114,9 @@ def test_every_format_is_analysed_alike(tmp_path: Path) -> None:
 def test_the_codebook_explains_every_column(trials: Path) -> None:
     book, data = pl.read_csv(trials / "codebook.csv"), pl.read_csv(trials / "partners-000001.csv")
     assert set(book["name"]) == set(data.columns)
-    assert book.columns == ["name", "level", "label", "unit", "values"]
+    assert book.columns == ["name", "level", "label", "unit", "values", "source"]
     assert not book["label"].is_null().any()
+    assert book.filter(name="wemwbs_followup")["source"].to_list() == ["mechanism.outcomes.wemwbs"]
     said = dict(book.select("name", "values").iter_rows())
     for name in ("region", "practice_size", "sex", "diagnosis", "provider"):
         assert set(data[name].drop_nulls().unique()) <= set(said[name].split(", "))

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, field_validator
 
-from simtrial.batch import TrialBatch
+from simtrial.batch import ObservedBatch, TrialBatch
 from simtrial.expressions import columns, evaluate, parse
 from simtrial.generate import Variable, expression_problems
 from simtrial.generate.distributions import truncated_negative_binomial, truncated_shape
-from simtrial.generate.outcomes import if_offered
+from simtrial.generate.outcomes import access, if_control, if_offered
 
 Floats = NDArray[np.float64]
 
@@ -123,8 +123,14 @@ class Effects(Sizes):
         r = self.effect_practice_correlation
         return np.asarray(self.effect_sd * (r * practice_scores + np.sqrt(1.0 - r * r) * normal))
 
-    def unit_effects(self, batch: TrialBatch, deviations: Floats | None) -> Floats:
-        """Effect on every participant if offered, points (participants,)."""
+    def effect_in_control(self, batch: TrialBatch, deviations: Floats | None) -> Floats | float:
+        """Effect on those in control who have access and are reached there, points (participants,)."""
+        if not self.effect_among or access(batch) is None:
+            return 0.0
+        return self.unit_effects(batch, deviations, if_control(batch))
+
+    def unit_effects(self, batch: TrialBatch, deviations: Floats | None, world: ObservedBatch | None = None) -> Floats:
+        """Effect on every participant in a world, left out: that in which all are offered, points (participants,)."""
         effect: Floats = np.full(batch.index.participants, self.effect)
         if deviations is not None:
             effect += deviations[batch.index.participant_practice]
@@ -135,7 +141,7 @@ class Effects(Sizes):
             effect += self.pandemic_interaction * during(batch)
         if not (self.effect_among or self.subgroup_effects):
             return effect
-        offered = if_offered(batch)
+        offered = if_offered(batch) if world is None else world
         for key, additional in self.subgroup_effects.items():
             effect += additional * evaluate(subgroup(key), offered)
         return effect * evaluate(self.effect_among, offered) if self.effect_among else effect

@@ -144,6 +144,7 @@ class Mansa(Timing, Effects, Residuals, Ratings, Expected, Step):
         untreated = self._outcome(batch, of_practices, own, intervention=False)
         treated = self._outcome(batch, of_practices, own, intervention=True) if self.differs() else untreated
         treated = treated + self.unit_effects(batch, deviations)
+        untreated = untreated + self.effect_in_control(batch, deviations)
         return {
             **added,
             "practice_effect": self.spread(False)[0] * of_practices,

@@ -1,10 +1,11 @@
-"""What outcomes share: trials as they would be observed were the intervention offered to everyone."""
+"""What outcomes share: trials as they would be observed were everyone offered the intervention, or nobody."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simtrial.batch import ObservedBatch, TrialBatch
 
@@ -18,4 +19,36 @@ def if_offered(batch: TrialBatch) -> ObservedBatch:
         if name.endswith("_offered"):
             received = name.removesuffix("_offered")
             columns[received] = replace(columns[received], values=batch.columns[name].values)
+    return ObservedBatch(batch.index, columns)
+
+
+def access(batch: TrialBatch) -> NDArray[np.bool_] | None:
+    """Who would have access in the control arm (participants,); None where nobody has."""
+    if "access_if_control" not in batch.columns:
+        return None
+    has = batch.at("access_if_control") == 1
+    return has if has.any() else None
+
+
+def if_control(batch: TrialBatch) -> ObservedBatch:
+    """Trials as they would be observed were every practice allocated to control: what is offered only to some."""
+    columns = dict(if_offered(batch).columns)
+    arm = columns["arm"]
+    columns["arm"] = replace(arm, values=np.zeros_like(arm.values))
+    has = access(batch)
+    for name in batch.columns:
+        if not name.endswith("_offered"):
+            continue
+        received = name.removesuffix("_offered")
+        column = columns[received]
+        without = batch.at("arm", column.level) == 0
+        reached = has if column.level == "participant" else None
+        if reached is not None:
+            without = without & ~reached
+        realised = batch.at(received, column.level)
+        nothing = realised[without][0] if without.any() else 0  # what the records of a control say: 0, or blank
+        values = np.full_like(realised, nothing)
+        columns[received] = replace(
+            column, values=values if reached is None else np.where(reached, column.values, values)
+        )
     return ObservedBatch(batch.index, columns)
