@@ -106,16 +106,17 @@ def _stata(values: pl.Series) -> object:
 
 
 def codebook(mechanism: Mechanism, with_latent: bool) -> pl.DataFrame:
-    """Name, level, label, unit, values and source (the table of the scenario) of every column of a data set."""
+    """Every column of a data set: name, level, label, unit, values, source (table of the scenario), whether latent."""
     fixed = [
-        ("trial_id", "trial", "Trial: scenario and replicate", "", "", "data set"),
-        ("practice", "practice", "Practice, in order of recruitment", "", "P01, P02, ...", "data set"),
-        ("participant", "participant", "Participant", "", "S0001, S0002, ...", "data set"),
+        ("trial_id", "trial", "Trial: scenario and replicate", "", "", "data set", ""),
+        ("practice", "practice", "Practice, in order of recruitment", "", "P01, P02, ...", "data set", ""),
+        ("participant", "participant", "Participant", "", "S0001, S0002, ...", "data set", ""),
     ]
     rows = [
-        (n, v.level, v.label, v.unit, ", ".join(v.categories), f"mechanism.{stage}")
+        (n, v.level, v.label, v.unit, ", ".join(v.categories), f"mechanism.{stage}", "latent" * v.latent)
         for stage, step in mechanism.items()
         for n, v in step.adds().items()
         if n not in ("practice", "recruited") and (with_latent or not v.latent)
     ]
-    return pl.DataFrame([*fixed, *rows], schema=["name", "level", "label", "unit", "values", "source"], orient="row")
+    names = ["name", "level", "label", "unit", "values", "source", "latent"]
+    return pl.DataFrame([*fixed, *rows], schema=names, orient="row")

@@ -114,7 +114,7 @@ def test_every_format_is_analysed_alike(tmp_path: Path) -> None:
 def test_the_codebook_explains_every_column(trials: Path) -> None:
     book, data = pl.read_csv(trials / "codebook.csv"), pl.read_csv(trials / "partners-000001.csv")
     assert set(book["name"]) == set(data.columns)
-    assert book.columns == ["name", "level", "label", "unit", "values", "source"]
+    assert book.columns == ["name", "level", "label", "unit", "values", "source", "latent"]
     assert not book["label"].is_null().any()
     assert book.filter(name="wemwbs_followup")["source"].to_list() == ["mechanism.outcomes.wemwbs"]
     said = dict(book.select("name", "values").iter_rows())

@@ -44,8 +44,11 @@ def print_resolved(scenario: Scenario, cells: Sequence[Cell]) -> None:
     for name, field in type(scenario.run).model_fields.items():
         rows.append([f"run.{name}", _text(getattr(scenario.run, name)), field.description or ""])
     show(f"{scenario.name}: {scenario.title}", ["key", "value", "meaning"], rows, 3)
-    estimands = [[e.name, e.kind, e.unit, e.received or ""] for e in scenario.estimands]
-    show("Estimands", ["name", "kind", "averaged over", "received"], estimands, 4)
+    estimands = [
+        [e.name, e.kind, e.unit + (" (each trial's own)" if e.finite else ""), e.expression or "", e.weights or ""]
+        for e in scenario.estimands
+    ]
+    show("Estimands", ["name", "kind", "averaged over", "receipt, keeping or subgroup", "weights"], estimands, 5)
     methods = []
     for method in scenario.methods:
         options = method.model_dump(exclude={"name", "kind"}, exclude_none=True, exclude_defaults=True)
@@ -87,6 +90,7 @@ def _print_designs(cells: Sequence[Cell]) -> None:
     show("Sample size by formula", headings, sizes, 2)
     headings = ["cell", "method", "practices", "formula, normal", "formula, t", "simulated (MCSE)"]
     show(f"Power by the formulas of [design], and in {SIMULATED:,} simulated trials", headings, powers, 2)
+    print("The formulas are for an analysis that adjusts for baseline wherever baseline_correlation is not 0.\n")
 
 
 def _text(value: object) -> str:

@@ -227,6 +227,7 @@ def _reads(mechanism: Mechanism) -> list[Problem]:
             needed = step.reads()
         except ExpressionError as error:
             problems.append(Problem(path, str(error)))
+            available |= step.adds()  # what is wrong here is told once, not again wherever its columns are read
             continue
         for name in sorted(needed - set(available)):
             if name in everything:
