@@ -6,15 +6,15 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 import simtrial
-from simtrial.errors import EnvironmentFailure, IncompleteRunError, SimtrialError
+from simtrial import runs
+from simtrial.errors import EnvironmentFailure, SimtrialError
 
 if TYPE_CHECKING:
-    from simtrial.run import Outcome
     from simtrial.scenario import Cell, Scenario
 
 FORMAT = click.option(
@@ -259,10 +259,10 @@ def run(
     Example: simtrial run partners -o runs/partners --replicates 1000 --workers 2
     """
     if engine_name == "processes" or (engine_name == "auto" and (workers or 1) > 1):
-        _start_workers()
+        runs.start_workers()
     records = _plugins(plugins)
     found, cells = _load(scenario, sets, replicates, seed)
-    outcome = _run(found, cells, output, engine_name, workers, chunk, records)
+    outcome = runs.fill(found, cells, output, engine_name, workers, chunk, records)
     from simtrial.store import read_run
 
     if not outcome.chunks:
@@ -270,50 +270,7 @@ def run(
     held = read_run(output)["replicates"]
     if held > found.run.replicates:
         click.echo(f"the directory holds {held} replicates per cell; all of them are summarised", err=True)
-    _summarise(output, form, partial=False)
-
-
-def _run(
-    found: Scenario, cells: list[Cell], output: Path, engine_name: str, workers: int | None, chunk: int,
-    plugins: list[dict[str, str]],
-) -> Outcome:  # fmt: skip
-    """Run what is missing, showing progress; chunks that fail end the program with exit 3."""
-    granted = workers or _cores()
-    work = -(-found.run.replicates // found.run.block) * len(cells)
-    if engine_name == "auto":
-        engine_name = "processes" if granted > 1 and (work > 8 or workers) else "serial"
-    if engine_name == "processes":
-        _start_workers()
-        chunk = min(chunk, max(found.run.block, -(-found.run.replicates * len(cells) // (2 * granted))))
-    from simtrial.report.progress import Progress
-    from simtrial.run import run as run_scenario
-
-    with Progress() as progress:
-        outcome = run_scenario(
-            found, cells, output, engine_name=engine_name, workers=granted, chunk_replicates=chunk,
-            command=" ".join(sys.argv), plugins=plugins, progress=progress,
-        )  # fmt: skip
-    for failed, message in outcome.failed:
-        click.echo(f"chunk {failed.cell} blocks {failed.first}-{failed.last} failed: {message}", err=True)
-    if outcome.failed:
-        told = f"{len(outcome.failed)} of {outcome.chunks} chunks failed; run the same command to try again"
-        raise IncompleteRunError(told)
-    return outcome
-
-
-def _start_workers() -> None:
-    from simtrial.engines.processes import start
-
-    os.environ.setdefault("POLARS_MAX_THREADS", "1")
-    start()
-
-
-def _cores() -> int:
-    """Cores granted by SLURM or the operating system."""
-    granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    if granted.isdigit() and int(granted) > 0:
-        return int(granted)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    runs.summarise(output, form, partial=False)
 
 
 @cli.command()
@@ -338,36 +295,15 @@ def check(
     import tempfile
 
     if Path(what).is_dir():
-        _check(Path(what), form)
+        runs.judge(Path(what), form)
         return
     records = _plugins(plugins)
     found, cells = _load(what, sets, replicates, seed)
     if not found.expect:
         raise SimtrialError(f"{what}: there is no [[expect]] table to check")
     with tempfile.TemporaryDirectory() as folder:
-        _run(found, cells, output or Path(folder) / "run", "auto", workers, 1000, records)
-        _check(output or Path(folder) / "run", form)
-
-
-def _check(folder: Path, form: str) -> None:
-    import polars as pl
-
-    from simtrial.check import check as judge
-    from simtrial.report import tables
-    from simtrial.store import SUMMARISED, read_cells
-
-    parts, cells, run = read_cells(folder, columns=SUMMARISED)
-    expectations = run["scenario"].get("expect", [])
-    if not expectations:
-        raise SimtrialError(f"{folder}: its scenario has no [[expect]] table to check")
-    everything = tables.options_of(run, everything=True)
-    frame = judge(pl.concat([tables.summary(rows, cells, everything) for rows in parts]), cells, expectations)
-    if form == "table":
-        tables.check_table(frame, tables.cell_labels(cells))
-    else:
-        tables.emit(frame, form)
-    if (frame["verdict"] == "FAIL").any():
-        raise click.exceptions.Exit(1)
+        runs.fill(found, cells, output or Path(folder) / "run", "auto", workers, 1000, records)
+        runs.judge(output or Path(folder) / "run", form)
 
 
 @cli.command()
@@ -445,7 +381,7 @@ def summarise(
     Example: simtrial summarise estimates.csv --true 0.5 --by dgm --reference lmm
     """
     if run.is_dir() or not run.suffix:
-        _summarise(run, form, partial, mcse, reference, common)
+        runs.summarise(run, form, partial, mcse, reference, common)
         return
     import polars as pl
 
@@ -459,44 +395,6 @@ def summarise(
     click.echo(recognised(run, reading), err=True)
     methods = rows["method"].unique(maintain_order=True).to_list()
     alphas = dict.fromkeys(methods, 1 - level)
-    chosen = Options(form=mcse or "robust", reference=_known(reference, methods), alphas=alphas, common=common)  # type: ignore[arg-type]
+    chosen = Options(form=mcse or "robust", reference=runs.known(reference, methods), alphas=alphas, common=common)  # type: ignore[arg-type]
     frame = performance(rows, cells.filter(pl.col("true_value").is_not_null()), chosen)
     tables.print_performance(frame, cells, form)
-
-
-def _known(name: str | None, methods: list[str]) -> str | None:
-    from simtrial.errors import unknown
-
-    if name is not None and name not in methods:
-        raise SimtrialError(f"--reference: {unknown('method', name, methods)}")
-    return name
-
-
-def _summarise(
-    folder: Path, form: str, partial: bool, mcse: str | None = None, reference: str | None = None, common: bool = False
-) -> None:
-    from dataclasses import replace
-
-    import polars as pl
-
-    from simtrial.report import tables
-    from simtrial.results import parquet_bytes, write_bytes
-    from simtrial.store import SUMMARISED, read_cells
-
-    parts, cells, run = read_cells(folder, partial, SUMMARISED)
-    asked = tables.options_of(run)
-    methods = [m["name"] for m in run["scenario"]["methods"]]
-    compared = _known(reference, methods) or asked.reference
-    chosen = replace(asked, form=mcse or asked.form, reference=compared, common=common)  # type: ignore[arg-type]
-    published: list[dict[str, Any]] = run["scenario"].get("published", [])
-    labels = tables.cell_labels(cells)
-    frames, beside = [], []
-    for rows in parts:
-        frames.append(tables.summary(rows, cells, chosen))
-        beside += tables.beside_published(rows, published, labels)
-    frame = pl.concat(frames)
-    if chosen == asked:
-        write_bytes(folder / "performance.parquet", parquet_bytes(frame, {}))
-    tables.print_performance(frame, cells, form)
-    if published and form == "table":
-        tables.published_table(beside, labels)

@@ -48,10 +48,16 @@ def nearest(name: str, valid: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+MANY = 60
+"""Names that a message lists in full; of more it names the nearest."""
+
+
 def unknown(what: str, name: str, valid: Iterable[str]) -> str:
     """Say that a name is unknown, which one was probably meant, and which exist."""
     names = sorted(valid)
     close = nearest(name, names)
     hint = f"; did you mean '{close}'?" if close else ""
-    listed = [f"'{n}'" for n in names] if any("," in n or " " in n for n in names) else names
-    return f"unknown {what} '{name}'{hint} (allowed: {', '.join(listed) or 'none'})"
+    shown = names if len(names) <= MANY else get_close_matches(name, names, n=6, cutoff=0.0)
+    listed = [f"'{n}'" for n in shown] if any("," in n or " " in n for n in shown) else shown
+    said = "allowed" if shown is names else f"nearest of {len(names)} allowed"
+    return f"unknown {what} '{name}'{hint} ({said}: {', '.join(listed) or 'none'})"

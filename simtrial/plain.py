@@ -138,6 +138,7 @@ def plain_method(
     """
 
     def enter(function: Callable[..., Mapping[str, Any]]) -> Callable[..., Mapping[str, Any]]:
+        """Make a method of the function, with the parameters of its own as options."""
         parameters = list(inspect.signature(function).parameters.values())[1:]
         own = [p for p in parameters if p.name not in (*COMMON, "rng")]
         missing = [p.name for p in own if p.default is inspect.Parameter.empty]

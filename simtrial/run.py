@@ -21,7 +21,7 @@ from simtrial.engines import engine
 from simtrial.estimands import TrueValue, true_values
 from simtrial.estimators import Estimates, Method
 from simtrial.flags import BIT
-from simtrial.generate import drawn_for, simulate
+from simtrial.generate import simulate
 from simtrial.plugins import load_plugins
 from simtrial.results import bind, parquet_bytes, rows, write_bytes, write_chunk
 from simtrial.scenario import Cell, Scenario, rebuild
@@ -180,8 +180,7 @@ def block_rows(cell: Cell, block: int, failures: list[dict[str, Any]] | None = N
     """Rows of one block: every replicate by every method, once per estimand of the method."""
     scenario = cell.scenario
     size, seed = scenario.run.block, scenario.run.seed
-    needed = drawn_for(scenario.mechanism, scenario.reads())
-    observed = simulate(needed, size, seed, cell.key, block).observed()
+    observed = simulate(scenario.needed, size, seed, cell.key, block).observed()
     shared = Shared(observed)
     replicate = np.arange(block * size + 1, (block + 1) * size + 1)
     frames = []

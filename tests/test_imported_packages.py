@@ -8,30 +8,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from packages import RSIMSUM, SIMHELPERS
 
 from simtrial.cli import cli
 
 ORACLE = Path(__file__).parent / "oracle"
 ELSEWHERE = Path(os.environ.get("SIMTRIAL_ORACLE", Path(__file__).parents[2] / "shared" / "oracle"))
 DIGITS = 1e-9  # both sides add some hundred doubles in their own order
-
-RSIMSUM = {
-    "nsim": ("n_estimates", 1.0),
-    "thetamean": ("mean_estimate", 1.0),
-    "thetamedian": ("median_estimate", 1.0),
-    "bias": ("bias", 1.0),
-    "rbias": ("relative_bias", 100.0),  # theirs a proportion
-    "empse": ("empirical_se", 1.0),
-    "mse": ("mse", 1.0),
-    "relprec": ("relative_precision", 1.0),
-    "modelse": ("model_se", 1.0),
-    "relerror": ("relative_error_model_se", 1.0),
-    "cover": ("coverage", 1.0),
-    "becover": ("bias_eliminated_coverage", 1.0),
-    "power": ("rejection_rate", 1.0),
-}
-MEDIANS = ("thetamedian",)
-"""Measures for which we have an error and rsimsum has none."""
 
 
 def summarise(*arguments: object) -> dict[tuple[str, str, str], tuple[float, float]]:
@@ -140,19 +123,6 @@ def test_rsimsum_published_example_of_hazards() -> None:
         rows = [{**r, "est": str(-float(r["est"]))} if r["stat"] == "rbias" else r for r in rows]
         compared += compare(found, rows, group.replace(";", ", "), "Cox")
     assert compared == 4 * 38
-
-
-SIMHELPERS = {
-    "bias": ("bias", 1.0),
-    "var": ("variance", 1.0),
-    "stddev": ("empirical_se", 1.0),
-    "rmse": ("rmse", 1.0),
-    "rel_bias_var": ("relative_bias_variance", 100.0),
-    "rel_mse_var": ("relative_mse_variance", 1.0),
-    "coverage": ("coverage", 1.0),
-    "width": ("mean_width", 1.0),
-    "rej_rate": ("rejection_rate", 1.0),
-}
 
 
 @pytest.mark.parametrize(

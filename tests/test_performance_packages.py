@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from packages import RSIMSUM, SIMHELPERS
 from rows import made, measured, truths
 from scipy import stats
 
@@ -16,32 +17,6 @@ from simtrial.performance import Form, Options, performance
 ORACLE = Path(__file__).parent / "oracle"
 DIGITS = 1e-10
 """Both sides add 500 doubles in their own order."""
-
-RSIMSUM = {
-    "nsim": ("n_estimates", 1.0),
-    "thetamean": ("mean_estimate", 1.0),
-    "thetamedian": ("median_estimate", 1.0),
-    "bias": ("bias", 1.0),
-    "rbias": ("relative_bias", 100.0),  # theirs a proportion
-    "empse": ("empirical_se", 1.0),
-    "mse": ("mse", 1.0),
-    "relprec": ("relative_precision", 1.0),
-    "modelse": ("model_se", 1.0),
-    "relerror": ("relative_error_model_se", 1.0),
-    "cover": ("coverage", 1.0),
-    "becover": ("bias_eliminated_coverage", 1.0),
-    "power": ("rejection_rate", 1.0),
-}
-SIMHELPERS = {
-    "bias": ("bias", 1.0),
-    "var": ("variance", 1.0),
-    "stddev": ("empirical_se", 1.0),
-    "rel_bias_var": ("relative_bias_variance", 100.0),
-    "rel_mse_var": ("relative_mse_variance", 1.0),
-    "coverage": ("coverage", 1.0),
-    "width": ("mean_width", 1.0),
-    "rej_rate": ("rejection_rate", 1.0),
-}
 
 
 @cache

@@ -66,6 +66,7 @@ def quantile(share_below: float) -> Statistic:
     """
 
     def found(values: Floats, trial: Ints, trials: int) -> Floats:
+        """Find it in every trial (trials,), NaN where there are no values."""
         out = np.full(trials, np.nan)
         n = np.bincount(trial, minlength=trials)
         some = n > 0

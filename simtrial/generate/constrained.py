@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.generate.minimisation import Floats, Ints, Rows
+from simtrial.generate.minimisation import Floats, Ints, Rows, spans
 
 
 def arm_totals(sizes: NDArray[np.intp], ratio: Sequence[int], last: Floats) -> Ints:
@@ -27,8 +27,7 @@ def arm_totals(sizes: NDArray[np.intp], ratio: Sequence[int], last: Floats) -> I
 
 def complete(coins: Floats, treated: Ints, practice_trial: Rows) -> Ints:
     """Give the intervention to the ``treated`` (trials,) practices of a trial with the smallest coins (practices,)."""
-    starts = np.flatnonzero(np.diff(practice_trial, prepend=-1))
-    sizes = np.diff(starts, append=len(practice_trial))
+    starts, sizes = spans(practice_trial)
     padded = np.full((len(starts), int(sizes.max(initial=0)) + 1), 2.0)
     padded[practice_trial, np.arange(len(practice_trial)) - starts[practice_trial] + 1] = coins
     padded[:, 0] = -1.0  # so that the smallest 0 coins are those up to -1
@@ -60,8 +59,7 @@ def constrained(
     arm
         (practices,).
     """
-    starts = np.flatnonzero(np.diff(practice_trial, prepend=-1))
-    sizes = np.diff(starts, append=len(practice_trial))
+    starts, sizes = spans(practice_trial)
     schemes = np.empty((candidates, len(practice_trial)), dtype=np.bool_)
     scores = np.empty((candidates, len(starts)))
     for k in range(candidates):
@@ -80,8 +78,7 @@ def imbalance(covariates: Floats, weights: Floats, arm: NDArray[Any], practice_t
     As standardised values add up to 0 in a trial, the difference is S_1 n / (n_1 n_0) with S_1 the sum in intervention;
     0 where an arm is empty.
     """
-    starts = np.flatnonzero(np.diff(practice_trial, prepend=-1))
-    sizes = np.diff(starts, append=len(practice_trial))
+    starts, sizes = spans(practice_trial)
     treated = np.add.reduceat(arm.astype(np.float64), starts)
     total = np.add.reduceat(covariates * arm, starts, axis=1)
     both = treated * (sizes - treated)
@@ -117,8 +114,7 @@ def standardised(
 
 def _standardise(values: Floats, practice_trial: Rows) -> tuple[Floats, NDArray[np.bool_]]:
     """Rows (covariates, practices) with mean 0 and SD 1 in each trial, and where they vary (covariates, trials)."""
-    starts = np.flatnonzero(np.diff(practice_trial, prepend=-1))
-    sizes = np.diff(starts, append=len(practice_trial))
+    starts, sizes = spans(practice_trial)
     mean = np.add.reduceat(values, starts, axis=1) / sizes
     centred = values - mean[:, practice_trial]
     sd = np.sqrt(np.add.reduceat(centred**2, starts, axis=1) / sizes)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,27 +9,6 @@ Floats = NDArray[np.float64]
 
 SHORTEST = 10.0
 """Minutes from which a meeting counts as a session."""
-
-
-@lru_cache(maxsize=64)
-def gamma_quantiles(shape: float) -> tuple[Floats, Floats]:
-    """Quantiles of a gamma distribution of mean 1 on a grid of normal scores, for linear interpolation.
-
-    Parameters
-    ----------
-    shape
-        1/CV^2.
-
-    Returns
-    -------
-    scores, quantiles
-        4,001 scores from -8 to 8.
-    """
-    from scipy.special import gammainccinv, gammaincinv, ndtr
-
-    scores = np.linspace(-8.0, 8.0, 4001)
-    upper = gammainccinv(shape, ndtr(-scores))  # in the upper tail 1 - p has lost its digits
-    return scores, np.where(scores > 0, upper, gammaincinv(shape, ndtr(scores))) / shape
 
 
 def mean_length(sessions: Floats, mean: float, sd: float, rng: np.random.Generator) -> Floats:

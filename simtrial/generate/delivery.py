@@ -11,9 +11,10 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from simtrial.batch import TrialBatch
 from simtrial.generate import Step, Variable
-from simtrial.generate.contact import gamma_quantiles, in_post, mean_length
-from simtrial.generate.distributions import beta_quantiles, invert, truncated_negative_binomial
-from simtrial.generate.engagement import effect_problems, related, score, shifts, split
+from simtrial.generate.contact import in_post, mean_length
+from simtrial.generate.distributions import beta_quantiles, gamma_quantiles, invert, truncated_negative_binomial
+from simtrial.generate.engagement import effect_problems, related, score, shifts
+from simtrial.generate.keys import split
 
 Floats = NDArray[np.float64]
 Shift = Annotated[float, Field(ge=-5, le=5)]
@@ -206,8 +207,10 @@ class Delivery(Step):
         """Contact, goals assessed, time to first contact and mean length of sessions if offered (participants,)."""
         some = sessions > 0
         assessed = some & (contact.random(len(sessions)) < self.goals_assessed_share)
-        scores, quantiles = gamma_quantiles(self.first_contact_cv**-2)
-        first = self.first_contact_months * np.interp(contact.standard_normal(len(sessions)), scores, quantiles)
+        shape = self.first_contact_cv**-2
+        scores, quantiles = gamma_quantiles(shape)
+        normal = contact.standard_normal(len(sessions))
+        first = self.first_contact_months * np.interp(normal, scores, quantiles / shape)
         length = mean_length(sessions, self.session_minutes, self.session_minutes_sd, minutes)
         return {
             "contact": some.astype(np.float64),

@@ -93,6 +93,10 @@ def invert(cumulative: Floats, uniform: Floats) -> Floats:
     return np.searchsorted(cumulative, uniform, side="left").astype(np.float64) + 1.0
 
 
+SCORES = np.linspace(-8.0, 8.0, 4001)
+"""Normal scores at which quantiles are tabulated, for linear interpolation."""
+
+
 @lru_cache(maxsize=64)
 def beta_quantiles(alpha: float, beta: float) -> tuple[Floats, Floats]:
     """Quantiles of a Beta distribution on a grid of normal scores, for linear interpolation.
@@ -104,8 +108,22 @@ def beta_quantiles(alpha: float, beta: float) -> tuple[Floats, Floats]:
     """
     from scipy.special import betaincinv, ndtr
 
-    scores = np.linspace(-8.0, 8.0, 4001)
-    return scores, betaincinv(alpha, beta, ndtr(scores))
+    return SCORES, betaincinv(alpha, beta, ndtr(SCORES))
+
+
+@lru_cache(maxsize=64)
+def gamma_quantiles(shape: float) -> tuple[Floats, Floats]:
+    """Quantiles of a gamma distribution of scale 1 on a grid of normal scores, for linear interpolation.
+
+    Returns
+    -------
+    scores, quantiles
+        As `beta_quantiles`.
+    """
+    from scipy.special import gammainccinv, gammaincinv, ndtr
+
+    upper = gammainccinv(shape, ndtr(-SCORES))  # in the upper tail 1 - p has lost its digits
+    return SCORES, np.where(SCORES > 0, upper, gammaincinv(shape, ndtr(SCORES)))
 
 
 def categories(weights: tuple[float, ...], uniform: Floats) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from simtrial.batch import TrialBatch, hidden_by
 from simtrial.errors import ScenarioError, unknown
 from simtrial.generate import STAGES, Mechanism, Step, Variable
+from simtrial.generate.keys import split
 from simtrial.generate.selection import Calibration, Term, arm_specific, calibrate, predictor, reads
 
 Slope = Annotated[float, Field(ge=-5, le=5)]
@@ -97,9 +98,9 @@ class Dropout(Step):
         found = []
         for table in ("slopes", "slopes_intervention"):
             for key in getattr(self, table):
-                column, equals, category = key.partition("=")
+                column, category = split(key)
                 if column in available:
-                    said = _misfit(column, category if equals else None, available[column])
+                    said = _misfit(column, category, available[column])
                     found += [(f"{table}.{key}", said)] if said else []
         return found
 
@@ -170,16 +171,16 @@ class Dropout(Step):
         return np.asarray(latent + predictor(terms, found.means, found.sds, batch) <= limit)
 
 
-def _misfit(column: str, category: str | None, variable: Variable) -> str:
+def _misfit(column: str, category: str, variable: Variable) -> str:
     """Why a covariate cannot have a slope; empty: it can."""
     if variable.latent:
         return f"'{column}' is latent; slopes are on what is seen; see practice_effect_slope and outcome_slope"
     if hidden_by(column, AT_FOLLOWUP):
         return f"'{column}' is seen at follow-up only; write outcome_slope or change_slope"
-    if category is None and variable.categories:
+    if not category and variable.categories:
         return f"'{column}' has categories; write for example '{column}={variable.categories[0]}'"
-    if category is not None and not variable.categories:
+    if category and not variable.categories:
         return f"'{column}' is a number; write '{column}' alone, for a slope per SD"
-    if category is not None and category not in variable.categories:
+    if category and category not in variable.categories:
         return unknown(f"category of {column}", category, variable.categories)
     return ""

@@ -12,6 +12,7 @@ from simtrial.batch import ObservedBatch, TrialBatch
 from simtrial.expressions import columns, evaluate, parse
 from simtrial.generate import Variable, expression_problems
 from simtrial.generate.distributions import truncated_negative_binomial, truncated_shape
+from simtrial.generate.keys import in_category, split
 from simtrial.generate.outcomes import access, if_control, if_offered
 
 Floats = NDArray[np.float64]
@@ -32,7 +33,7 @@ def log_size_moments(mean: float, cv: float) -> tuple[float, float]:
 
 def subgroup(key: str) -> str:
     """Expression for a subgroup written column=category (a number for columns without categories)."""
-    column, _, value = (part.strip() for part in key.partition("="))
+    column, value = split(key)
     try:
         return f"{column} == {float(value)!r}"
     except ValueError:
@@ -99,8 +100,8 @@ class Effects(Sizes):
     @classmethod
     def _subgroups(cls, value: dict[str, float]) -> dict[str, float]:
         for key in value:
-            column, equals, category = (part.strip() for part in key.partition("="))
-            if not (column.isidentifier() and equals and category) or "'" in category or category[0] == "=":
+            column, category = split(key)
+            if not (column.isidentifier() and category) or "'" in category or category[0] == "=":
                 raise ValueError(f"'{key}' must be column=category, e.g. 'region=Cornwall' or 'provider=secondary'")
         return value
 
@@ -149,5 +150,4 @@ class Effects(Sizes):
 
 def during(batch: TrialBatch) -> NDArray[np.bool_]:
     """Who is in a practice followed up during the pandemic (participants,)."""
-    code = batch.columns["period"].categories.index("during")
-    return np.asarray(batch.at("period") == code)
+    return in_category("period", "during", batch)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from simtrial.batch import TrialBatch
 from simtrial.errors import unknown
 from simtrial.generate import Variable
+from simtrial.generate.keys import in_category, split
 
 Floats = NDArray[np.float64]
 Scales = Mapping[str, Sequence[float]]
@@ -27,19 +28,13 @@ def related(own: Floats, shared: Floats, icc: float, baseline: Floats | None, co
     return np.asarray(correlation * baseline + np.sqrt(1.0 - correlation**2) * value)
 
 
-def split(key: str) -> tuple[str, str]:
-    """Column and category of a key such as "provider=secondary"; no category: a number."""
-    name, _, category = key.partition("=")
-    return name.strip(), category.strip()
-
-
 def shifts(effects: Mapping[str, float], scales: Scales, batch: TrialBatch) -> Floats:
     """Sum of the shifts of engagement by covariates, in its SD (participants,); a blank covariate shifts nothing."""
     total = np.zeros(batch.index.participants)
     for key, effect in effects.items():
         name, category = split(key)
         if category:
-            total += effect * (batch.at(name) == batch.columns[name].categories.index(category))
+            total += effect * in_category(name, category, batch)
         else:
             total += effect * np.nan_to_num(score(name, scales, batch))
     return total

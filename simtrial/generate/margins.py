@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.errors import ScenarioError
+from simtrial.generate.distributions import gamma_quantiles
 
 Floats = NDArray[np.float64]
 Shape = Literal["normal", "gamma"]
@@ -58,15 +59,6 @@ class Margin:
         values = self.record(self.score(NODES))
         mean = float(WEIGHTS @ values)
         return mean, float(np.sqrt(WEIGHTS @ (values - mean) ** 2))
-
-
-@lru_cache(maxsize=64)
-def gamma_quantiles(shape: float) -> tuple[Floats, Floats]:
-    """Quantiles of a gamma distribution of scale 1 on a grid of normal scores, for linear interpolation."""
-    from scipy.special import gammainccinv, ndtr
-
-    scores = np.linspace(-8.0, 8.0, 4001)
-    return scores, gammainccinv(shape, ndtr(-scores))
 
 
 @lru_cache(maxsize=256)

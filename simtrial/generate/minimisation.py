@@ -14,14 +14,19 @@ Rows = NDArray[np.intp]
 Imbalance = Literal["range", "variance", "marginal-sum"]
 
 
+def spans(practice_trial: Rows) -> tuple[Rows, Rows]:
+    """First practice of every trial and how many it has (trials,) each; ``practice_trial`` (practices,) is sorted."""
+    starts = np.flatnonzero(np.diff(practice_trial, prepend=-1))
+    return starts, np.diff(starts, append=len(practice_trial))
+
+
 def arrivals(practice_trial: Rows, order: Floats | None = None) -> Iterator[Rows]:
     """Go through first arrivals, second arrivals, and so on: practices (trials with so many,), one of each trial.
 
     ``practice_trial`` (practices,) is sorted; ``order`` (practices,) sorts the arrivals within trials (None: as they
     stand).
     """
-    starts = np.flatnonzero(np.diff(practice_trial, prepend=-1))
-    sizes = np.diff(starts, append=len(practice_trial))
+    starts, sizes = spans(practice_trial)
     arrived = np.arange(len(practice_trial)) if order is None else np.lexsort((order, practice_trial))
     for place in range(int(sizes.max(initial=0))):
         yield arrived[starts[sizes > place] + place]

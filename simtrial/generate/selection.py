@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from simtrial.batch import TrialBatch
 from simtrial.errors import ScenarioError
 from simtrial.generate import Mechanism, drawn_for, simulate, steps
+from simtrial.generate.keys import in_category, split
 
 Floats = NDArray[np.float64]
 
@@ -43,9 +44,7 @@ def reads(terms: tuple[Term, ...]) -> frozenset[str]:
     outcomes = frozenset({"mansa_if_control", "mansa_if_intervention"})
     needed: set[str] = {"arm"} if terms else set()
     for term in terms:
-        needed |= {"outcome": outcomes, "change": outcomes | {"mansa_baseline"}}.get(
-            term.name, {term.name.partition("=")[0]}
-        )
+        needed |= {"outcome": outcomes, "change": outcomes | {"mansa_baseline"}}.get(term.name, {split(term.name)[0]})
     return frozenset(needed)
 
 
@@ -54,10 +53,9 @@ def raw_values(term: Term, batch: TrialBatch) -> Floats:
     if term.name in ("outcome", "change"):
         realised = np.where(batch.at("arm") == 1, batch.at("mansa_if_intervention"), batch.at("mansa_if_control"))
         return np.asarray(realised - batch.at("mansa_baseline") if term.name == "change" else realised)
-    column, equals, category = term.name.partition("=")
-    if equals:
-        code = batch.columns[column].categories.index(category)
-        return np.asarray(batch.at(column) == code, dtype=np.float64)
+    column, category = split(term.name)
+    if category:
+        return in_category(column, category, batch).astype(np.float64)
     return np.asarray(batch.at(column), dtype=np.float64)
 
 

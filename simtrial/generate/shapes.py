@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
+from simtrial.generate.distributions import SCORES, gamma_quantiles
+
 Floats = NDArray[np.float64]
 Shape = Literal["normal", "t", "skewed"]
 
@@ -22,9 +24,8 @@ def t_quantiles(df: float) -> tuple[Floats, Floats]:
     """
     from scipy.special import ndtr, stdtrit
 
-    scores = np.linspace(-8.0, 8.0, 4001)
-    lower = stdtrit(df, ndtr(scores[:2000])) * np.sqrt((df - 2.0) / df)
-    return scores, np.concatenate([lower, [0.0], -lower[::-1]])
+    lower = stdtrit(df, ndtr(SCORES[:2000])) * np.sqrt((df - 2.0) / df)
+    return SCORES, np.concatenate([lower, [0.0], -lower[::-1]])
 
 
 @lru_cache(maxsize=64)
@@ -34,13 +35,9 @@ def skewed_quantiles(skewness: float) -> tuple[Floats, Floats]:
     (G - a)/sqrt(a) with shape a = 4/skewness^2, mirrored where the skewness is negative: excess kurtosis
     1.5 skewness^2.
     """
-    from scipy.special import gammainccinv, gammaincinv, ndtr
-
-    scores = np.linspace(-8.0, 8.0, 4001)
     a = 4.0 / skewness**2
-    below, above = scores[:2000], scores[2000:]
-    g = np.concatenate([gammaincinv(a, ndtr(below)), gammainccinv(a, ndtr(-above))])
-    values = (g - a) / np.sqrt(a)
+    scores, quantiles = gamma_quantiles(a)
+    values = (quantiles - a) / np.sqrt(a)
     return scores, values if skewness > 0 else -values[::-1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -12,7 +13,7 @@ from simtrial.estimands import NEEDS, Estimand
 from simtrial.estimands import problems as estimand_problems
 from simtrial.estimators import Method
 from simtrial.expressions import ExpressionError
-from simtrial.generate import REQUIRED, STAGES, Mechanism, Step, Variable, steps, variables
+from simtrial.generate import REQUIRED, STAGES, Mechanism, Step, Variable, drawn_for, steps, variables
 from simtrial.sample_size import Design
 from simtrial.scenario.methods import build_methods, check_expression, validated
 from simtrial.scenario.problems import Path, Problem
@@ -140,6 +141,11 @@ class Scenario:
             return frozenset(self.variables)
         return frozenset[str]().union(*(m.reads() for m in self.methods))
 
+    @cached_property
+    def needed(self) -> Mechanism:
+        """What must be drawn of the mechanism for its methods."""
+        return drawn_for(self.mechanism, self.reads())
+
 
 def build(raw: Raw) -> tuple[Scenario | None, list[Problem]]:
     """Check a resolved file in whole.
@@ -229,13 +235,17 @@ def _reads(mechanism: Mechanism) -> list[Problem]:
             problems.append(Problem(path, str(error)))
             available |= step.adds()  # what is wrong here is told once, not again wherever its columns are read
             continue
+        wrong = step.problems(available)
+        seen = [name for name, variable in available.items() if not variable.latent]
         for name in sorted(needed - set(available)):
+            if any(f"'{name}'" in said for _, said in wrong):
+                continue  # told with the option that names it
             if name in everything:
                 home = next(s for s, step in steps().items() if name in step.model_construct().adds())
                 problems.append(Problem(path, f"{stage} reads '{name}', which [mechanism.{home}] would add"))
             else:
-                problems.append(Problem(path, f"{stage}: {unknown('column', name, available)}"))
-        problems += [Problem((*path, *key.split(".")), said) for key, said in step.problems(available)]
+                problems.append(Problem(path, f"{stage}: {unknown('column', name, seen)}"))
+        problems += [Problem((*path, *key.split(".")), said) for key, said in wrong]
         available |= step.adds()
     return problems
 

@@ -1,0 +1,123 @@
+"""What commands do with run directories: fill, judge and summarise them; heavy packages are imported where used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from simtrial.errors import IncompleteRunError, SimtrialError
+
+if TYPE_CHECKING:
+    from simtrial.run import Outcome
+    from simtrial.scenario import Cell, Scenario
+
+
+def fill(
+    found: Scenario, cells: list[Cell], output: Path, engine_name: str, workers: int | None, chunk: int,
+    plugins: list[dict[str, str]],
+) -> Outcome:  # fmt: skip
+    """Run what is missing, showing progress; chunks that fail end the program with exit 3."""
+    from simtrial.report.progress import Progress
+
+    granted = workers or cores()
+    work = -(-found.run.replicates // found.run.block) * len(cells)
+    if engine_name == "auto":
+        engine_name = "processes" if granted > 1 and (work > 8 or workers) else "serial"
+    if engine_name == "processes":
+        start_workers()
+        chunk = min(chunk, max(found.run.block, -(-found.run.replicates * len(cells) // (2 * granted))))
+    from simtrial.run import run as run_scenario  # heavy: imported while workers start
+
+    with Progress() as progress:
+        outcome = run_scenario(
+            found, cells, output, engine_name=engine_name, workers=granted, chunk_replicates=chunk,
+            command=" ".join(sys.argv), plugins=plugins, progress=progress,
+        )  # fmt: skip
+    for failed, message in outcome.failed:
+        click.echo(f"chunk {failed.cell} blocks {failed.first}-{failed.last} failed: {message}", err=True)
+    if outcome.failed:
+        told = f"{len(outcome.failed)} of {outcome.chunks} chunks failed; run the same command to try again"
+        raise IncompleteRunError(told)
+    return outcome
+
+
+def start_workers() -> None:
+    """Let worker processes start while this one still reads the scenario."""
+    from simtrial.engines.processes import start
+
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    start()
+
+
+def cores() -> int:
+    """Cores granted by SLURM or the operating system."""
+    granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if granted.isdigit() and int(granted) > 0:
+        return int(granted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def judge(folder: Path, form: str) -> None:
+    """Print a run beside the expectations of its scenario; exit 1 when one fails."""
+    import polars as pl
+
+    from simtrial.check import check
+    from simtrial.report import tables
+    from simtrial.store import SUMMARISED, read_cells
+
+    parts, cells, run = read_cells(folder, columns=SUMMARISED)
+    expectations = run["scenario"].get("expect", [])
+    if not expectations:
+        raise SimtrialError(f"{folder}: its scenario has no [[expect]] table to check")
+    everything = tables.options_of(run, everything=True)
+    frame = check(pl.concat([tables.summary(rows, cells, everything) for rows in parts]), cells, expectations)
+    if form == "table":
+        tables.check_table(frame, tables.cell_labels(cells))
+    else:
+        tables.emit(frame, form)
+    if (frame["verdict"] == "FAIL").any():
+        raise click.exceptions.Exit(1)
+
+
+def known(name: str | None, methods: list[str]) -> str | None:
+    """Return the name of a reference method, or refuse it."""
+    from simtrial.errors import unknown
+
+    if name is not None and name not in methods:
+        raise SimtrialError(f"--reference: {unknown('method', name, methods)}")
+    return name
+
+
+def summarise(
+    folder: Path, form: str, partial: bool, mcse: str | None = None, reference: str | None = None, common: bool = False
+) -> None:
+    """Print the performance of a run, and store it where it is what the scenario asks for."""
+    from dataclasses import replace
+
+    import polars as pl
+
+    from simtrial.report import tables
+    from simtrial.results import parquet_bytes, write_bytes
+    from simtrial.store import SUMMARISED, read_cells
+
+    parts, cells, run = read_cells(folder, partial, SUMMARISED)
+    asked = tables.options_of(run)
+    methods = [m["name"] for m in run["scenario"]["methods"]]
+    compared = known(reference, methods) or asked.reference
+    chosen = replace(asked, form=mcse or asked.form, reference=compared, common=common)  # type: ignore[arg-type]
+    published: list[dict[str, Any]] = run["scenario"].get("published", [])
+    labels = tables.cell_labels(cells)
+    frames, beside = [], []
+    for rows in parts:
+        frames.append(tables.summary(rows, cells, chosen))
+        beside += tables.beside_published(rows, published, labels)
+    frame = pl.concat(frames)
+    if chosen == asked:
+        write_bytes(folder / "performance.parquet", parquet_bytes(frame, {}))
+    tables.print_performance(frame, cells, form)
+    if published and form == "table":
+        tables.published_table(beside, labels)
