@@ -180,6 +180,8 @@ def test_parameters_of_a_function_need_defaults(folder):
         simtrial.plain_method("x")(lambda trial, order: {})
 
 
+NOT_IN_POINTS = {"event-rate"}
+"""Kinds whose estimate is not in units of the outcome."""
 BUILT_IN = [
     *({"kind": "lmm", "df": df} for df in ("between-within", "satterthwaite", "kenward-roger", "residual")),
     {"kind": "lmm", "df": "satterthwaite-observed"},
@@ -189,12 +191,13 @@ BUILT_IN = [
     {"kind": "iv", "received": "goal_sessions >= 4", "ci": "anderson-rubin"},
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
     {"kind": "per-protocol", "keep": "in_window == 1", "analysis": {"kind": "ols"}},
+    {"kind": "event-rate"},
 ]
 
 
 @pytest.mark.parametrize("options", BUILT_IN, ids=lambda o: "-".join(str(v) for v in o.values() if isinstance(v, str)))
 def test_built_in_methods_keep_the_contract(options):
-    check_method(options)
+    check_method(options, equivariant=options["kind"] not in NOT_IN_POINTS)
 
 
 def test_every_kind_is_among_those_checked():
