@@ -6,6 +6,9 @@ suppressPackageStartupMessages({
   library(lmerTest)
   library(pbkrtest)
   library(estimatr)
+  library(geepack)
+  library(clubSandwich)
+  library(nlme)
 })
 all <- read.csv(commandArgs(trailingOnly = TRUE)[1], stringsAsFactors = TRUE)
 all$received <- as.integer(all$sessions >= 6)
@@ -75,6 +78,16 @@ peers <- list(
     lm_robust(model, d, clusters = practice, se_type = "CR2")
     iv_robust(instrumental, d, clusters = practice, se_type = "CR2")
   },
+  clubsandwich = function(d) {
+    fit <- lm(model, d)
+    coef_test(fit, vcov = vcovCR(fit, cluster = d$practice, type = "CR2"), test = "Satterthwaite")
+  },
+  geepack = function(d) summary(geeglm(model, id = practice, data = d, corstr = "exchangeable")),
+  "cluster-means" = function(d) t.test(mansa_followup ~ arm, aggregate(mansa_followup ~ practice + arm, d, mean), var.equal = TRUE),
+  "two-variances" = function(d) {
+    summary(lme(model, d, random = ~ 1 | practice, weights = varIdent(form = ~ 1 | arm), control = lmeControl(returnObject = TRUE)))
+  },
+  interaction = function(d) anova(lmerTest::lmer(update(mixed, . ~ . + arm:region), d)),
   generate = function(d) generate(250)
 )
 turn <- 0

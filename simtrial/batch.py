@@ -93,6 +93,11 @@ def hidden_by(name: str, hides: Iterable[str]) -> bool:
     return any(name == h or (h[0] == "*" and name.endswith(h[1:])) for h in hides)
 
 
+def averaged(name: str) -> str | None:
+    """Return the variable in ``mean(variable)``, None for a plain name."""
+    return name[5:-1] if name.startswith("mean(") and name.endswith(")") else None
+
+
 @dataclass(frozen=True)
 class ObservedBatch:
     """What an analyst sees: no latent variables, blanks where something is missing."""
@@ -101,11 +106,25 @@ class ObservedBatch:
     columns: Mapping[str, Column]
 
     def column(self, name: str) -> Column:
-        """Return a variable, or say which one was probably meant."""
+        """Return a variable, or say which one was probably meant; ``mean(variable)`` is its mean by practice."""
+        inner = averaged(name)
+        if inner is not None:
+            return self._mean(self.column(inner), name)
         try:
             return self.columns[name]
         except KeyError:
             raise SimtrialError(unknown("column", name, self.columns)) from None
+
+    def _mean(self, column: Column, name: str) -> Column:
+        """Mean by practice over everyone with a value, analysed or not; blank where nobody has one."""
+        if column.categories or column.level != "participant":
+            raise SimtrialError(f"'{name}' needs a number that people of one practice differ in")
+        seen = ~np.isnan(column.values)
+        group, practices = self.index.participant_practice[seen], self.index.practices
+        count = np.bincount(group, minlength=practices)
+        with np.errstate(invalid="ignore"):
+            mean = np.bincount(group, weights=column.values[seen], minlength=practices) / count
+        return Column(mean, "practice")
 
     def at(self, name: str, level: Level = "participant") -> Array:
         """Values of a variable spread over the rows of ``level`` (rows,)."""

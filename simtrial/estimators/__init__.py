@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from simtrial.batch import ObservedBatch
+from simtrial.batch import ObservedBatch, averaged
 from simtrial.design_matrix import Spec
 from simtrial.errors import SimtrialError, unknown
 from simtrial.expressions import columns, parse
@@ -82,7 +82,7 @@ class Method(BaseModel):
     def reads(self) -> frozenset[str]:
         """Names of the observed columns the method needs."""
         spec = self.spec()
-        needed = {"arm", spec.outcome, *spec.adjust}
+        needed = {"arm", spec.outcome, *(averaged(name) or name for name in spec.adjust)}
         if spec.minus is not None:
             needed.add(spec.minus)
         for text in self.expressions():

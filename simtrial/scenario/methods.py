@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from simtrial.batch import averaged
 from simtrial.errors import SimtrialError, unknown
 from simtrial.estimators import Method, inherit, kinds, method_class
 from simtrial.expressions import ExpressionError, check, parse
@@ -94,6 +95,11 @@ def _method_columns(method: Method, columns: Mapping[str, Variable], path: Path)
         Problem(path, f"method '{method.name}': {unknown('column', name, columns)}")
         for name in sorted(method.reads() - set(columns))
     ]
+    for name in method.spec().adjust:
+        variable = columns.get(averaged(name) or "")
+        if variable is not None and (variable.categories or variable.level != "participant"):
+            said = f"method '{method.name}': '{name}' needs a number that people of one practice differ in"
+            problems.append(Problem((*path, "adjust"), said))
     if not problems:
         for text in method.expressions():
             problems += check_expression(text, columns, path)
