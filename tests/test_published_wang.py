@@ -14,11 +14,18 @@ from simtrial.scenario import load
 OVER_PRACTICES = Estimand(name="over practices", kind="itt", response="y", unit="cluster")
 OVER_PEOPLE = Estimand(name="over people", kind="itt", response="y", unit="cluster", weights="register_size")
 FACTORS = ("mechanism.generator.practices", "mechanism.generator.sampling")
-ELSEWHERE = {  # practices, sampling: mean of the estimates in an independent program, with its Monte Carlo error
+ELSEWHERE = {  # practices, sampling: mean of the estimates in an independent numpy program, with its Monte Carlo error
     (100, "informative"): {"practice means": (6.11, 0.063), "weighted by register": (8.64, 0.056),
                            "rows alike": (9.99, 0.058), "mixed model": (7.67, 0.043)},
     (30, "non-informative"): {"mixed model": (6.27, 0.07)},
     (100, "non-informative"): {"mixed model": (5.96, 0.06)},
+}  # fmt: skip
+TRUE = {"practice means": 6.0, "weighted by register": 26 / 3}
+IN_R = {  # mean and SD of 500 estimates, R 4.2.2 with lme4 1.1.31, whole source populations drawn and then sampled
+    (100, "informative"): {"practice means": (6.209, 2.995), "weighted by register": (8.825, 2.591),
+                           "rows alike": (10.146, 2.676), "mixed model": (7.722, 1.927)},
+    (100, "non-informative"): {"practice means": (5.901, 2.552), "weighted by register": (8.603, 2.355),
+                               "rows alike": (5.902, 2.557), "mixed model": (6.090, 1.388)},
 }  # fmt: skip
 
 
@@ -53,17 +60,22 @@ def estimates(cell, blocks):
 
 
 def compare(blocks, errors):
-    """Hold the means of every cell against the independent program's, and the two design-based ones against truth."""
+    """Hold every cell against the independent programs, and the two design-based estimates against the true values."""
     for cell in load("published/wang-2024")[1]:
         key = tuple(cell.factors[name] for name in FACTORS)
         for name, values in estimates(cell, blocks).items():
-            error = values.std(ddof=1) / np.sqrt(len(values))
+            n, mean, sd = len(values), values.mean(), values.std(ddof=1)
+            error = sd / np.sqrt(n)
             if name in ELSEWHERE.get(key, {}):
-                mean, other = ELSEWHERE[key][name]
-                assert values.mean() == pytest.approx(mean, abs=errors * np.hypot(error, other) + 0.005), (key, name)
-            if key[0] == 100 and name in ("practice means", "weighted by register"):
-                truth = 6.0 if name == "practice means" else 26 / 3
-                assert values.mean() == pytest.approx(truth, abs=errors * error + 0.02), (key, name)
+                there, mcse = ELSEWHERE[key][name]
+                assert mean == pytest.approx(there, abs=errors * np.hypot(error, mcse) + 0.005), (key, name)
+            if name in IN_R.get(key, {}):
+                there, spread = IN_R[key][name]
+                assert mean == pytest.approx(there, abs=errors * np.hypot(error, spread / np.sqrt(500))), (key, name)
+                of_sds = np.hypot(sd / np.sqrt(2 * n), spread / np.sqrt(1000))
+                assert sd == pytest.approx(spread, abs=errors * of_sds), (key, name)
+            if key[0] == 100 and name in TRUE:
+                assert mean == pytest.approx(TRUE[name], abs=errors * error + 0.02), (key, name)
 
 
 @pytest.mark.parametrize(("sizes", "over_practices", "over_people"), [
