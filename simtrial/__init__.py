@@ -5,14 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Estimates", "Method", "ObservedBatch", "plain_method", "register"]
+__all__ = [
+    "Drawn", "Estimates", "Generator", "Method", "ObservedBatch", "Variable", "plain_method", "register",
+    "register_generator",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from simtrial.batch import ObservedBatch
     from simtrial.estimators import Estimates, Method, register
+    from simtrial.generators import Drawn, Generator, Variable, register_generator
     from simtrial.plain import plain_method
 
 _HOMES = {
+    "Drawn": "simtrial.generators",
+    "Generator": "simtrial.generators",
+    "Variable": "simtrial.generators",
+    "register_generator": "simtrial.generators",
     "Estimates": "simtrial.estimators",
     "Method": "simtrial.estimators",
     "ObservedBatch": "simtrial.batch",

@@ -21,7 +21,11 @@ FORMAT = click.option(
     "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="Output."
 )
 PLUGINS = click.option(
-    "--plugin", "plugins", multiple=True, metavar="MODULE", help="Module (or .py file) that registers methods of yours."
+    "--plugin",
+    "plugins",
+    multiple=True,
+    metavar="MODULE",
+    help="Module (or .py file) that registers methods or generators of yours.",
 )
 SETS = click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change a key of the scenario.")
 SEED = click.option("--seed", type=click.IntRange(min=0), help="Seed; left out: the scenario's.")
@@ -83,7 +87,7 @@ def cli() -> None:
 @cli.command("list")
 @FORMAT
 def list_(form: str) -> None:
-    """List built-in scenarios, methods, estimands, measures and flags.
+    """List built-in scenarios, generators, methods, estimands, measures and flags.
 
     Example: simtrial list
     """
@@ -92,6 +96,7 @@ def list_(form: str) -> None:
     from simtrial.estimands import MEANINGS
     from simtrial.estimators import kinds
     from simtrial.flags import CAUSES
+    from simtrial.generators import generators
     from simtrial.performance import MEASURES, PAIRED
     from simtrial.report.tables import emit, show
     from simtrial.scenario import builtin_names, load
@@ -100,6 +105,7 @@ def list_(form: str) -> None:
         return (value.__doc__ or "").strip().splitlines()[0].rstrip(".").replace("``", "")
 
     rows = [("scenario", name, load(name)[0].title) for name in builtin_names()]
+    rows += [("generator", name, first_line(kind)) for name, kind in generators().items()]
     rows += [("method", name, first_line(kind)) for name, kind in kinds().items()]
     rows += [("estimand", name, meaning) for name, meaning in MEANINGS.items()]
     rows += [("measure", name, first_line(measure)) for name, measure in {**MEASURES, **PAIRED}.items()]
@@ -141,11 +147,12 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: 
 @click.option("--cell", help="Cell of a sweep; see simtrial show.")
 @click.option("--format", "form", type=click.Choice(["csv", "parquet", "dta"]), default="csv", show_default=True)
 @click.option("--with-latent", is_flag=True, help="Add potential outcomes and other things nobody observes.")
+@PLUGINS
 @SEED
 @SETS
 def generate(
     scenario: str, replicates: int, replicate: int | None, output: Path, cell: str | None, form: str,
-    with_latent: bool, seed: int | None, sets: tuple[str, ...],
+    with_latent: bool, plugins: tuple[str, ...], seed: int | None, sets: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Write simulated trials as data sets, with a codebook.
 
@@ -153,6 +160,7 @@ def generate(
     """
     from simtrial.export import codebook, trial_frames, write_frame
 
+    _plugins(plugins)
     found, cells = _load(scenario, sets, None, seed)
     chosen = _cell(cells, cell)
     first, last = (replicate, replicate) if replicate else (1, replicates)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simtrial.batch import TrialBatch
 from simtrial.expressions import columns, evaluate, parse
-from simtrial.generate import STAGES, Mechanism, Variable, drawn_for, simulate
+from simtrial.generate import (
+    Generator,
+    Mechanism,
+    Variable,
+    before_allocation,
+    drawn_for,
+    practices_per_trial,
+    simulate,
+)
 from simtrial.generate.outcomes import access, if_control, if_offered
 from simtrial.kernels.segments import sum_by
 
@@ -216,17 +224,29 @@ def true_values(
     Allocation, dropout and missingness play no part. The streams are set apart from those of the replicates, and are
     the same for hypothetical effects.
     """
-    found: dict[str, TrueValue] = {}
+    found = known_values(estimands, mechanism)
     for hypothetical in (False, True):
-        some = [e for e in estimands if (e.kind == "full-availability") == hypothetical]
+        some = [e for e in estimands if e.name not in found and (e.kind == "full-availability") == hypothetical]
         if some:
             world = reaching_everyone(mechanism) if hypothetical else mechanism
-            found |= {t.estimand: t for t in _in_one_world(some, world, seed, cell, block)}
+            found |= {t.estimand: t for t in in_simulated_practices(some, world, seed, cell, block)}
     return [found[e.name] for e in estimands]
 
 
-def _in_one_world(estimands: list[Estimand], mechanism: Mechanism, seed: int, cell: str, block: int) -> list[TrueValue]:
-    number: Any = mechanism["practices"].number  # type: ignore[attr-defined]
+def known_values(estimands: list[Estimand], mechanism: Mechanism) -> dict[str, TrueValue]:
+    """True values that a generator gives in closed form: error 0, resting on no simulated practice."""
+    step = mechanism.get("generator")
+    if not isinstance(step, Generator):
+        return {}
+    pairs = [(e.name, step.known(e)) for e in estimands if not e.finite]
+    return {name: TrueValue(name, float(value), 0.0, 0) for name, value in pairs if value is not None}
+
+
+def in_simulated_practices(
+    estimands: list[Estimand], mechanism: Mechanism, seed: int, cell: str, block: int = 250
+) -> list[TrueValue]:
+    """Find true values from potential outcomes, whether or not they are known in closed form."""
+    number = practices_per_trial(mechanism)
     blocks = ceil(PRACTICES / (number * block))
     trials = ceil(PRACTICES / (number * blocks))
     needed = drawn_for(mechanism, frozenset[str]().union(*(e.reads() for e in estimands)), masks=False)
@@ -265,8 +285,9 @@ def problems(estimand: Estimand, mechanism: Mechanism, variables: Mapping[str, V
     home = {name: stage for stage, step in mechanism.items() for name in step.adds()}
     option = NEEDS.get(estimand.kind)
     read = columns(parse(estimand.expression)) if estimand.expression else frozenset()
+    earlier = before_allocation(mechanism)
     for name in sorted(read & set(variables)):
-        before = STAGES.index(home[name]) < STAGES.index("allocation")
+        before = name in earlier
         if estimand.kind == "subgroup" and not before:
             found.append((str(option), f"'{name}' comes after allocation; a subgroup is described by what came before"))
         elif not (before or name in KNOWN_EITHER_WAY or f"{name}_offered" in variables):
@@ -277,7 +298,7 @@ def problems(estimand: Estimand, mechanism: Mechanism, variables: Mapping[str, V
         weight = variables.get(estimand.weights)
         if weight is None or weight.level != "practice" or weight.categories or weight.latent:
             found.append(("weights", f"'{estimand.weights}' is not a number that every practice has"))
-        elif STAGES.index(home[estimand.weights]) >= STAGES.index("allocation"):
+        elif estimand.weights not in earlier:
             found.append(("weights", f"'{estimand.weights}' comes after allocation and cannot weight practices"))
     if estimand.kind == "full-availability":
         step = mechanism.get(home.get(f"{estimand.response}_if_control", ""))

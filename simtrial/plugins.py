@@ -1,4 +1,4 @@
-"""Modules of one's own that register methods; loaded only when named."""
+"""Modules of one's own that register methods and generators; loaded only when named."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from simtrial.errors import SimtrialError
 
 
 def load_plugins(names: Sequence[str]) -> list[dict[str, str]]:
-    """Import modules that register methods: ``package.module``, or the path of a .py file.
+    """Import modules that register methods or generators: ``package.module``, or the path of a .py file.
 
     Returns
     -------

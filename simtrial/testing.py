@@ -1,4 +1,4 @@
-"""The contract every method keeps, as checks that the author of a new one can run."""
+"""The contracts every method and every generator keep, as checks that the author of a new one can run."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from simtrial.batch import Column, ObservedBatch
+from simtrial.batch import Column, ObservedBatch, TrialBatch
+from simtrial.errors import SimtrialError
+from simtrial.estimands import Estimand, in_simulated_practices, known_values
 from simtrial.estimators import Estimates, Method, method_class
 from simtrial.flags import text
-from simtrial.generate import simulate
+from simtrial.generate import Generator, before_allocation, simulate
+from simtrial.generators import generator_class, promise_problems
 from simtrial.moments import moments
 from simtrial.scenario import load
 
@@ -20,7 +23,7 @@ TRIALS = 12
 
 
 class ContractError(AssertionError):
-    """A rule of the contract that a method breaks, with what was seen."""
+    """A rule of the contract that a method or generator breaks, with what was seen."""
 
 
 def check_method(method: Method | str | Mapping[str, Any], *, equivariant: bool = True, trials: int = TRIALS) -> None:
@@ -167,3 +170,75 @@ def _survives(method: Method, batch: ObservedBatch) -> None:
             _said(found)
         except ContractError as error:
             raise ContractError(f"{name}: {error}") from error
+
+
+def check_generator(generator: Generator | str | Mapping[str, Any], *, trials: int = TRIALS) -> None:
+    """Run the contract suite on a generator: its name, or its options as a scenario file has them.
+
+    Raises
+    ------
+    ContractError
+        Naming the first rule that is broken.
+    """
+    if not isinstance(generator, Generator):
+        options = {"name": generator} if isinstance(generator, str) else dict(generator)
+        generator = generator_class(options["name"]).model_validate(options)
+    for told in promise_problems(generator):
+        raise ContractError(f"it {told}")
+    first, again, other = (_drawn(generator, trials, block) for block in (0, 0, 1))
+    _codes(first)
+    for name, column in first.columns.items():
+        if not np.array_equal(column.values, again.columns[name].values):
+            raise ContractError(f"column '{name}' differs between two draws from the same stream (is rng used?)")
+    if all(np.array_equal(c.values, other.columns[n].values) for n, c in first.columns.items()):
+        raise ContractError("another block has the same trials: nothing is drawn from rng")
+    for name in first.columns:
+        if name.endswith("_if_control"):
+            _happens(first, name.removesuffix("_if_control"))
+    _knows(generator)
+
+
+def _drawn(generator: Generator, trials: int, block: int) -> TrialBatch:
+    try:
+        return simulate({"generator": generator}, trials, 7, "", block)
+    except SimtrialError as error:
+        raise ContractError(str(error)) from error
+    except Exception as error:
+        raise ContractError(f"draw_trials raised {type(error).__name__}: {error}") from error
+
+
+def _codes(batch: TrialBatch) -> None:
+    """Numbers are there, factors are codes of their categories, the arm and masks are 0 or 1."""
+    masks = [name for name, column in batch.columns.items() if column.hides]
+    for name, column in batch.columns.items():
+        if not np.isfinite(column.values).all():
+            raise ContractError(
+                f"column '{name}' has values that are not numbers; what nobody sees is for a mask to hide"
+            )
+        allowed = len(column.categories) or (2 if name in ("arm", *masks) else 0)
+        if allowed and not np.isin(column.values, np.arange(allowed)).all():
+            raise ContractError(f"column '{name}' holds values other than 0 to {allowed - 1}")
+
+
+def _happens(batch: TrialBatch, outcome: str) -> None:
+    """The outcome recorded is the potential outcome of the arm."""
+    control, treated, followup = (batch.at(f"{outcome}_{n}") for n in ("if_control", "if_intervention", "followup"))
+    if not np.array_equal(followup, np.where(batch.at("arm") == 1, treated, control)):
+        raise ContractError(f"'{outcome}_followup' is not the potential outcome of the arm allocated")
+
+
+def _knows(generator: Generator) -> None:
+    """True values given in closed form are those of the potential outcomes, to 4.5 Monte Carlo errors."""
+    mechanism = {"generator": generator}
+    earlier, promised = before_allocation(mechanism), generator.adds()
+    weights = [n for n, v in promised.items() if n in earlier and v.level == "practice" and not v.categories]
+    kinds: list[dict[str, Any]] = [{"unit": "participant"}, {"unit": "cluster"}]
+    kinds += [{"unit": "cluster", "weights": name} for name in weights if not promised[name].latent]
+    outcomes = [name.removesuffix("_if_control") for name in promised if name.endswith("_if_control")]
+    asked = [Estimand(name=f"{y} {k}", kind="itt", response=y, **k) for y in outcomes for k in kinds]
+    known = known_values(asked, mechanism)
+    chosen = [e for e in asked if e.name in known]
+    for found in in_simulated_practices(chosen, mechanism, 7, "") if chosen else []:
+        if not abs(found.value - known[found.estimand].value) <= 4.5 * found.mcse + 1e-9:
+            told = f"{known[found.estimand].value:g}, and simulation gives {found.value:g} ({found.mcse:.2g})"
+            raise ContractError(f"the true value known of {found.estimand} is {told}")

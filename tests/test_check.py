@@ -115,7 +115,7 @@ def test_a_cell_that_is_not_varied_is_refused(tmp_path):
 
 
 @pytest.mark.verify
-@pytest.mark.parametrize("name", [n for n in builtin_names() if n.startswith("verify/")])
+@pytest.mark.parametrize("name", [n for n in builtin_names() if n.startswith(("verify/", "published/"))])
 def test_built_in_expectations_hold(name):
     done = CliRunner().invoke(cli, ["check", name, "--format", "csv"], catch_exceptions=False)
     assert done.exit_code == 0, done.stdout

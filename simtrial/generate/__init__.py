@@ -7,22 +7,23 @@ import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from simtrial.batch import Column, Index, Level, TrialBatch, hidden_by
+from simtrial.errors import SimtrialError
 from simtrial.expressions import ExpressionError, check
 from simtrial.seeding import stream
 
 STAGES = (
-    "practices", "screening", "recruitment", "participants", "characteristics", "baseline", "allocation",
+    "generator", "practices", "screening", "recruitment", "participants", "characteristics", "baseline", "allocation",
     "identification", "delivery", "outcomes.mansa", "outcomes.tus", "outcomes.wemwbs", "outcomes.qpr15",
     "outcomes.brief_inspire", "outcomes.icecap_a", "outcomes.eq5d5l", "safety", "dropout", "missingness",
 )  # fmt: skip
-"""Tables below [mechanism], in the order of a trial's life."""
+"""Tables below [mechanism], in the order of a trial's life; a generator stands for all the others."""
 
 REQUIRED = ("practices", "allocation", "outcomes.mansa")
 """Stages every mechanism has; the first two are drawn whatever is wanted."""
@@ -75,6 +76,48 @@ class Step(BaseModel):
         return None
 
 
+class Drawn(NamedTuple):
+    """Trials of a generator: practices of every trial (trials,), people of every practice, and the columns by name."""
+
+    practices: NDArray[Any]
+    people: NDArray[Any]
+    columns: Mapping[str, NDArray[Any]]
+
+
+class Asked(Protocol):
+    """What a generator is told of an estimand whose true value it might know: options of [[estimands]]."""
+
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+    @property
+    def unit(self) -> str: ...  # noqa: D102
+    @property
+    def response(self) -> str: ...  # noqa: D102
+    @property
+    def weights(self) -> str | None: ...  # noqa: D102
+    @property
+    def expression(self) -> str | None: ...  # noqa: D102
+
+
+class Generator(Step):
+    """Options of a mechanism that draws whole trials by itself, in place of all stages.
+
+    It says in `adds` which columns there are, in the order of a trial's life: those named before ``arm`` are known
+    before allocation. Registered by `simtrial.generators.register_generator`.
+    """
+
+    stage: ClassVar[str] = "generator"
+    name: str
+
+    def draw_trials(self, trials: int, rng: np.random.Generator) -> Drawn:
+        """Draw trials with all of their columns, every random number from ``rng``."""
+        raise NotImplementedError(self.name)  # pragma: no cover - every generator has its own
+
+    def known(self, estimand: Asked) -> float | None:
+        """True value in the population, in closed form; None: found from potential outcomes by simulation."""
+        return None
+
+
 def expression_problems(key: str, text: str, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
     """Hold an expression (empty: none) against the columns that an analyst will see."""
     if not text:
@@ -101,6 +144,23 @@ def steps() -> dict[str, type[Step]]:
     return {stage: found[stage] for stage in STAGES if stage in found}
 
 
+def before_allocation(mechanism: Mechanism) -> frozenset[str]:
+    """Names of the columns that are known when practices are allocated."""
+    if "generator" in mechanism:
+        names = list(mechanism["generator"].adds())
+        return frozenset(names[: names.index("arm")])
+    earlier = STAGES[: STAGES.index("allocation")]
+    return frozenset(name for stage in earlier if stage in mechanism for name in mechanism[stage].adds())
+
+
+def practices_per_trial(mechanism: Mechanism) -> int:
+    """Practices of a trial, to reckon effort with: the number opened at most, or those of one trial of a generator."""
+    if "generator" in mechanism:
+        return simulate(mechanism, 1, 0, "", 0, purpose="size: ").index.practices
+    number: int = mechanism["practices"].number  # type: ignore[attr-defined]
+    return number
+
+
 def variables(mechanism: Mechanism) -> dict[str, Variable]:
     """Every column the mechanism will have made, in order."""
     return {name: v for stage in STAGES if stage in mechanism for name, v in mechanism[stage].adds().items()}
@@ -117,7 +177,7 @@ def drawn_for(mechanism: Mechanism, wanted: frozenset[str], masks: bool = True) 
         Draw what hides any of them as well.
     """
     adds = {stage: step.adds() for stage, step in mechanism.items()}
-    chosen = {s for s in mechanism if s in REQUIRED[:2] or mechanism[s].enrols()}
+    chosen = {s for s in mechanism if s in (*REQUIRED[:2], "generator") or mechanism[s].enrols()}
     open_ = set(wanted).union(*(mechanism[s].reads() for s in chosen))
     asked: set[str] = set()
     while open_:
@@ -148,6 +208,9 @@ def simulate(mechanism: Mechanism, trials: int, seed: int, cell: str, block: int
         if stage not in mechanism:
             continue
         step = mechanism[stage].settled(mechanism)
+        if isinstance(step, Generator):
+            batch = _generated(step, trials, stream(seed, cell, block, purpose + stage))
+            continue
         if stage == "practices":
             batch = _open_practices(batch, step)
         values = step.draw(batch, stream(seed, cell, block, purpose + stage))
@@ -179,3 +242,22 @@ def _open_participants(batch: TrialBatch, recruited: NDArray[Any]) -> TrialBatch
     index = batch.index
     people = np.repeat(np.arange(index.practices), recruited.astype(np.intp))
     return TrialBatch(Index(index.trials, index.practice_trial, people))
+
+
+def _generated(step: Generator, trials: int, rng: np.random.Generator) -> TrialBatch:
+    """Trials of a generator, held against what it promised."""
+    drawn, promised = step.draw_trials(trials, rng), step.adds()
+    practices, people = (np.asarray(number).astype(np.intp) for number in (drawn.practices, drawn.people))
+    told = f"generator '{step.name}'"
+    if practices.shape != (trials,) or (practices < 1).any():
+        raise SimtrialError(f"{told}: practices must be {trials} numbers, one per trial, all at least 1")
+    if people.shape != (practices.sum(),) or (people < 0).any():
+        raise SimtrialError(f"{told}: people must be {practices.sum()} numbers, one per practice, none below 0")
+    if set(drawn.columns) != set(promised):
+        raise SimtrialError(f"{told} promised {', '.join(promised)} and drew {', '.join(sorted(drawn.columns))}")
+    index = Index(trials, np.repeat(np.arange(trials), practices), np.repeat(np.arange(len(people)), people))
+    try:
+        return TrialBatch(index).add({n: _column(v, np.asarray(drawn.columns[n])) for n, v in promised.items()})
+    except SimtrialError as error:
+        rows = f"there are {index.practices} practices and {index.participants} people"
+        raise SimtrialError(f"{told}: {error}; {rows}") from None

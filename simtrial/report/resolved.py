@@ -9,6 +9,7 @@ from math import sqrt
 
 import polars as pl
 
+from simtrial.generate import practices_per_trial
 from simtrial.report.tables import label, show
 from simtrial.sample_size import RULES, power, sample_size
 from simtrial.scenario import Cell, Scenario
@@ -77,7 +78,7 @@ def _print_designs(cells: Sequence[Cell]) -> None:
             found = sample_size(design, rule)  # type: ignore[arg-type]
             numbers = [f"{found.per_arm:.1f}", f"{found.analysed:.1f}", str(found.recruited), str(found.practices)]
             sizes.append([name, f"{rule}: {meaning}", *numbers])
-        number: int = cell.scenario.mechanism["practices"].number  # type: ignore[attr-defined]
+        number = practices_per_trial(cell.scenario.mechanism)
         raw = {**cell.scenario.raw, "run": {**cell.scenario.run.model_dump(), "block": SIMULATED}}
         drawn = block_rows(rebuild({k: v for k, v in raw.items() if k not in ("vary", "expect")})[1][0], 0)
         formula = [f"{power(design, number, t=t):.3f}" for t in (False, True)]

@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from simtrial.errors import unknown
+from simtrial.errors import SimtrialError, unknown
 from simtrial.estimands import NEEDS, Estimand
 from simtrial.estimands import problems as estimand_problems
 from simtrial.estimators import Method
 from simtrial.expressions import ExpressionError
 from simtrial.generate import REQUIRED, STAGES, Mechanism, Step, Variable, drawn_for, steps, variables
+from simtrial.generators import generator_class, generators, promise_problems
 from simtrial.sample_size import Design
 from simtrial.scenario.methods import build_methods, check_expression, validated
 from simtrial.scenario.problems import Path, Problem
@@ -194,6 +195,8 @@ def build_mechanism(raw: Any) -> tuple[dict[str, Step], list[Problem]]:
     """Build the options of every stage, and check that each finds the columns it reads."""
     if not isinstance(raw, dict):
         return {}, [Problem(("mechanism",), "mechanism must be a table")]
+    if "generator" in raw:
+        return _build_generator(raw)
     found, problems = {}, []
     known = steps()
     for stage, data, path in _stages(raw):
@@ -211,6 +214,28 @@ def build_mechanism(raw: Any) -> tuple[dict[str, Step], list[Problem]]:
             problems.append(Problem(("mechanism",), f"missing table [mechanism.{stage}]"))
     mechanism = {stage: found[stage] for stage in STAGES if stage in found}
     return mechanism, problems + ([] if problems else _reads(mechanism))
+
+
+def _build_generator(raw: Raw) -> tuple[dict[str, Step], list[Problem]]:
+    """Build the options of a generator, which draws the whole trial, and check the columns it promises."""
+    path: Path = ("mechanism", "generator")
+    data = raw["generator"]
+    beside = [key for key in raw if key != "generator"]
+    problems = [
+        Problem(("mechanism", key), "a generator draws the whole trial: leave out this table") for key in beside
+    ]
+    if not isinstance(data, dict) or "name" not in data:
+        names = ", ".join(generators())
+        return {}, [*problems, Problem(path, f"missing key 'name' (one of {names}, or one of your own by --plugin)")]
+    try:
+        model = generator_class(str(data["name"]))
+    except SimtrialError as error:
+        return {}, [*problems, Problem((*path, "name"), str(error))]
+    step, found = validated(model, data, path)
+    problems += found
+    if step is not None:
+        problems += [Problem(path, f"'{step.name}' {told}") for told in promise_problems(step)]
+    return ({"generator": step} if not problems else {}), problems
 
 
 def _stages(raw: Raw) -> list[tuple[str, Any, Path]]:

@@ -1,0 +1,81 @@
+"""Mechanisms that draw whole trials by themselves: those of published simulations, and the user's own.
+
+One file holds one generator; it is found by its name, in ``[mechanism.generator]``. A module of the user's own
+registers its generators when it is loaded, which happens only by ``--plugin``: a scenario file cannot import anything.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import TypeVar
+
+from simtrial.errors import SimtrialError, unknown
+from simtrial.generate import Asked, Drawn, Generator, Variable
+
+__all__ = [
+    "Asked", "Drawn", "Generator", "Variable", "generator_class", "generators", "promise_problems",
+    "register_generator",
+]  # fmt: skip
+
+G = TypeVar("G", bound=type[Generator])
+_FOUND: dict[str, type[Generator]] = {}
+
+
+def register_generator(name: str) -> Callable[[G], G]:
+    """Enter a generator under the name that scenario files use."""
+
+    def enter(generator: G) -> G:
+        if name in _FOUND and _FOUND[name].__module__.startswith("simtrial.generators."):
+            raise SimtrialError(f"generator '{name}' is built in; choose another name")
+        _FOUND[name] = generator
+        return generator
+
+    return enter
+
+
+@cache
+def _load() -> None:
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+
+
+def generators() -> dict[str, type[Generator]]:
+    """Every generator, by the name scenario files use."""
+    _load()
+    return dict(sorted(_FOUND.items()))
+
+
+def generator_class(name: str) -> type[Generator]:
+    """Return the generator of a name, or say which one was probably meant."""
+    found = generators()
+    if name not in found:
+        raise SimtrialError(unknown("generator", name, found) + "; one of your own needs --plugin")
+    return found[name]
+
+
+def promise_problems(generator: Generator) -> Iterator[str]:
+    """What is wrong with the columns a generator promises, one sentence each."""
+    promised = generator.adds()
+    arm = promised.get("arm")
+    if arm is None or arm.level != "practice" or arm.latent or arm.categories:
+        yield "needs a practice-level column 'arm', 0 control and 1 intervention, that everybody sees"
+    taken = sorted({"trial_id", "practice", "participant"} & set(promised))
+    if taken:
+        yield f"adds '{taken[0]}', which every data set has already"
+    outcomes = {name.removesuffix("_if_control") for name in promised if name.endswith("_if_control")}
+    if not outcomes:
+        yield "needs an outcome y with columns 'y_if_control', 'y_if_intervention' and 'y_followup'"
+    for outcome in sorted(outcomes):
+        for ending, latent in (("_if_control", True), ("_if_intervention", True), ("_followup", False)):
+            variable = promised.get(outcome + ending)
+            if variable is None or variable.level != "participant" or variable.latent != latent:
+                seen = "latent" if latent else "not latent"
+                yield f"needs '{outcome}{ending}' at participant level, {seen}"
+    for name, variable in promised.items():
+        if not name.isidentifier():
+            yield f"column '{name}' needs a name of letters, digits and _"
+        if variable.hides and (variable.categories or variable.latent):
+            yield f"column '{name}' hides others and must be an observed 0/1 number"
