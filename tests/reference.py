@@ -46,10 +46,22 @@ CACE = {
     for prefix, received in RECEIVED.items()
     for name, options in TWO_STAGE.items()
 }
+CLUSTER = {
+    "cluster_means.t_pooled": {"variance": "pooled"},
+    "cluster_means.t_welch": {"variance": "welch"},
+    "cluster_means.size_weighted": {"weights": "size"},
+    "two_stage.t_pooled": {"variance": "pooled"},
+    "two_stage.t_pooled_df_reduced": {"df": "clusters-p"},
+    "two_stage.t_welch": {"variance": "welch"},
+    "two_stage.size_weighted": {"weights": "size"},
+    "cluster_ancova.unweighted": {"adjustment": "ancova", "df": "clusters-p"},
+    "cluster_ancova.size_weighted": {"adjustment": "ancova", "weights": "size", "df": "clusters-p"},
+}
 GROUPS: dict[str, tuple[str, Mapping[str, Mapping[str, str]]]] = {
     "lmm": ("lmm", LMM),
     "ols": ("ols", OLS),
     "cace": ("iv", CACE),
+    "cluster_level": ("cluster-means", CLUSTER),
 }
 NUMBERS = ("estimate", "std_error", "df", "ci_lower", "ci_upper")
 

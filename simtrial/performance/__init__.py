@@ -128,7 +128,8 @@ def _sample(group: pl.DataFrame, truth: float, truth_mcse: float, options: Optio
         return group[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
 
     failed = (group["status"] == "failed").to_numpy()
-    e, s, low, high, p = (column(n) for n in ("estimate", "std_error", "ci_lower", "ci_upper", "p_value"))
+    names = ("estimate", "std_error", "ci_lower", "ci_upper", "p_value")
+    e, s, low, high, p = (np.where(failed, np.nan, column(n)) for n in names)  # whatever a failed fit could still say
     return Sample(e, s, low, high, p, failed, truth, truth_mcse, options.alphas.get(method, 0.05))
 
 
