@@ -94,6 +94,9 @@ def _method_columns(method: Method, columns: Mapping[str, Variable], path: Path)
         Problem(path, f"method '{method.name}': {unknown('column', name, columns)}")
         for name in sorted(method.reads() - set(columns))
     ]
+    tested = method.spec().interaction
+    if not problems and tested is not None and len(columns[tested].categories) == 1:
+        problems.append(Problem((*path, "interaction"), f"'{tested}' has one category only"))
     if not problems:
         for text in method.expressions():
             problems += check_expression(text, columns, path)
