@@ -46,6 +46,8 @@ class LeastSquares:
 class Moments:
     """Sufficient statistics of every trial: p regressors (intercept first, arm last), then responses, q in all.
 
+    Products with arm stand just before it.
+
     Attributes
     ----------
     analysed, terms
