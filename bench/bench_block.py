@@ -12,7 +12,9 @@ FULL = ["mansa_baseline", "region", "practice_size"]
 METHODS = {
     "lmm, between-within": {"kind": "lmm"},
     "lmm, kenward-roger": {"kind": "lmm", "df": "kenward-roger"},
+    "lmm, arm by region": {"kind": "lmm", "interaction": "region"},
     "ols, CR2": {"kind": "ols"},
+    "ols, arm by region": {"kind": "ols", "interaction": "region"},
     "iv, CR2": {"kind": "iv", "received": "sessions >= 6"},
     "mi, 20 mixed models": {"kind": "mi", "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
 }

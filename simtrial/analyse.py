@@ -75,14 +75,19 @@ def _alone(batch: ObservedBatch, trial: int, name: str, method: Method, seed: in
 def _rows(estimates: Estimates, names: Sequence[str], method: Method, place: int, term: int) -> pl.DataFrame:
     labels = {"trial_id": list(names), "method": method.name, "term": estimates.terms[term]}
     frame = rows(estimates, labels, term)
-    extra_names = [c for c in frame.columns if c in estimates.extras or c in estimates.notes]
+    statistic = pl.col("estimate") / pl.col("std_error")
+    if "statistic" in estimates.extras and term == 0:
+        statistic = pl.coalesce("statistic", statistic)
+    hidden = {"statistic"} if term == 0 else {"statistic", "df_num", "df_den"}  # they are of the target alone
+    told = {*estimates.extras, *estimates.notes} - hidden
+    extra_names = [c for c in frame.columns if c in told]
     extra = [
         json.dumps({k: v for k, v in row.items() if v is not None and v == v and abs_finite(v)})
         for row in frame.select(extra_names).iter_rows(named=True)
     ] if extra_names else ["{}"] * frame.height  # fmt: skip
     return frame.select(
         "trial_id", "method", "term", "estimate", "std_error", "df",
-        (pl.col("estimate") / pl.col("std_error")).alias("statistic"),
+        statistic.alias("statistic"),
         "p_value", "ci_lower", "ci_upper", "status", "flags", "n_used", "clusters_used",
         pl.Series("extra", extra, dtype=pl.String),
         pl.lit(place).alias("method_place"), pl.lit(term).alias("term_place"),

@@ -8,24 +8,31 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.batch import Index, ObservedBatch
+from simtrial.batch import Index, Level, ObservedBatch
 from simtrial.expressions import evaluate
-from simtrial.kernels.segments import count_by
+from simtrial.kernels.segments import count_by, sum_by
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 
+PRODUCT = "arm:"
+"""What the names of products with arm begin with."""
+
 
 @dataclass(frozen=True)
 class Spec:
-    """What is analysed: the outcome column (less another one, for change), covariates, conditions, receipt if any."""
+    """What is analysed: the outcome column (less another one, for change), covariates, conditions, receipt if any.
+
+    ``interaction`` is the one of the covariates whose products with arm are regressors as well.
+    """
 
     outcome: str
     minus: str | None = None
     adjust: tuple[str, ...] = ()
     where: tuple[str, ...] = ()
     received: str | None = None
+    interaction: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,8 +109,11 @@ class AnalysisSet:
         return (np.cumsum(there) - 1)[sizes], distinct[:, None].astype(np.float64)
 
 
-def regressors(batch: ObservedBatch, spec: Spec) -> list[Regressor]:
-    """Intercept, covariates in treatment contrasts (first category is the reference), arm."""
+def regressors(batch: ObservedBatch, spec: Spec, rows: AnalysisSet | None = None) -> list[Regressor]:
+    """Intercept, covariates in treatment contrasts (first category is the reference), products with arm, arm.
+
+    Products need the analysed ``rows``: see `products`.
+    """
     found = [Regressor("intercept", np.ones(batch.index.practices), "practice", False)]
     for name in spec.adjust:
         column = batch.column(name)
@@ -115,8 +125,30 @@ def regressors(batch: ObservedBatch, spec: Spec) -> list[Regressor]:
             ]
         else:
             found.append(Regressor(name, column.values, column.level, True))
+    if rows is not None:
+        found += products(batch, spec, rows)
     arm = batch.column("arm")
     return [*found, Regressor("arm", arm.values.astype(np.float64), arm.level, False)]
+
+
+def products(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> list[Regressor]:
+    """Arm times each category of the interacting covariate but the first, or times its distance from the trial mean.
+
+    So beside its products the coefficient of arm is the effect in the first category, or at the mean of the analysed
+    participants; the products themselves do not depend on the origin.
+    """
+    if spec.interaction is None:
+        return []
+    name, column = spec.interaction, batch.column(spec.interaction)
+    level: Level = "participant" if "participant" in (column.level, batch.column("arm").level) else "practice"
+    arm, values = batch.at("arm", level).astype(np.float64), batch.at(name, level)
+    if column.categories:
+        labels = enumerate(column.categories)
+        return [Regressor(f"{PRODUCT}{name}={label}", arm * (values == k), level, False) for k, label in labels if k]
+    trials = batch.index.trials
+    mean = sum_by(batch.at(name)[rows.rows], rows.trial, trials) / np.maximum(rows.counts, 1.0)
+    trial = batch.index.practice_trial if level == "practice" else batch.index.participant_trial
+    return [Regressor(f"{PRODUCT}{name}", arm * (values - mean[trial]), level, False)]
 
 
 def outcome(batch: ObservedBatch, spec: Spec) -> Floats:
@@ -139,9 +171,9 @@ def analysed(batch: ObservedBatch, spec: Spec, values: Floats) -> Bools:
 
 
 def coefficients_needed(batch: ObservedBatch, spec: Spec) -> NDArray[np.int64]:
-    """Coefficients that the covariates of each trial would need, were all of its people analysed (trials,)."""
+    """Coefficients that covariates and products of each trial would need, were all of its people analysed (trials,)."""
     total = np.zeros(batch.index.trials, dtype=np.int64)
-    for name in spec.adjust:
+    for name in spec.adjust if spec.interaction is None else (*spec.adjust, spec.interaction):
         column = batch.column(name)
         if not column.categories:
             total += 1

@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.batch import ObservedBatch
-from simtrial.design_matrix import AnalysisSet, Regressor, Spec, analysed, coefficients_needed, outcome, regressors
+from simtrial.design_matrix import (
+    PRODUCT,
+    AnalysisSet,
+    Regressor,
+    Spec,
+    analysed,
+    coefficients_needed,
+    outcome,
+    regressors,
+)
 from simtrial.expressions import evaluate
 from simtrial.flags import BIT
 from simtrial.kernels import random_intercept, sandwich
@@ -36,6 +45,8 @@ class LeastSquares:
 @dataclass(frozen=True)
 class Moments:
     """Sufficient statistics of every trial: p regressors (intercept first, arm last), then responses, q in all.
+
+    Products with arm stand just before it.
 
     Attributes
     ----------
@@ -86,6 +97,11 @@ class Moments:
     def regressors(self) -> int:
         """Number of columns of X, p."""
         return len(self.terms)
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """Names of the products of arm with a covariate."""
+        return tuple(term for term in self.terms if term.startswith(PRODUCT))
 
     @property
     def counts(self) -> Floats:
@@ -315,7 +331,7 @@ def with_received(found: Moments, batch: ObservedBatch, spec: Spec) -> Moments:
 
 def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> Moments:
     """Moments of the regressors alone: intercept, covariates, arm; aliased ones dropped."""
-    columns = regressors(batch, spec)
+    columns = regressors(batch, spec, rows)
     trials, clusters = batch.index.trials, len(rows.cluster)
     made = [_column(rows, _values(c, rows), c.measured, c.level) for c in columns]
     varying = tuple(k for k, c in enumerate(columns) if c.level == "participant")
@@ -334,12 +350,22 @@ def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> Moments:
     squares = np.einsum("iir->ir", found.gram)
     for at, k in enumerate(varying):
         level[k] = sum_by(within[at, at], rows.cluster_trial, trials) <= CONSTANT * squares[k]
-    kept = independent(found.gram, squares)
+    kept = _independent(found, squares)
     flags = _flags(batch, spec, rows, made[-1], kept)
     failed = (flags & (BIT["no_data"] | BIT["arm_aliased"])) != 0
     if kept.all() and not failed.any():
         return replace(found, flags=flags)  # nothing to drop: the sums stand
     return _dropped(found, kept, flags, failed)
+
+
+def _independent(found: Moments, squares: Floats) -> Bools:
+    """Which regressors are kept (p, trials), order deciding; products give way to arm, though they come before it."""
+    if not found.products:
+        return independent(found.gram, squares)
+    order = np.argsort([term.startswith(PRODUCT) for term in found.terms], kind="stable")
+    kept = np.empty_like(found.kept)
+    kept[order] = independent(found.gram[np.ix_(order, order)], squares[order])
+    return kept
 
 
 def _values(column: Regressor, rows: AnalysisSet) -> Floats:

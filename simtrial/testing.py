@@ -97,7 +97,8 @@ def _shapes(found: Estimates, trials: int) -> None:
 
 
 def _said(found: Estimates) -> None:
-    unsaid = np.isnan(found.estimate[0]) & ~found.failed
+    tested = ~np.isnan(found.p_value[0]) if "statistic" in found.extras else np.zeros_like(found.failed)
+    unsaid = np.isnan(found.estimate[0]) & ~tested & ~found.failed  # a joint test of several terms has no estimate
     if unsaid.any():
         raise ContractError(f"{unsaid.sum()} trials have no estimate and are not marked failed")
     if (found.failed & (found.flags == 0)).any():
@@ -109,7 +110,7 @@ def _said(found: Estimates) -> None:
 
 
 def _same(one: Estimates, other: Estimates, tolerance: float, rule: str) -> None:
-    for name in ("estimate", "std_error", "ci_lower", "ci_upper"):
+    for name in ("estimate", "std_error", "ci_lower", "ci_upper", *(["p_value"] if "statistic" in one.extras else [])):
         a, b = getattr(one, name)[0], getattr(other, name)[0]
         if not np.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True):
             raise ContractError(f"{rule}: {name} differs by {np.nanmax(np.abs(a - b)):.2g}")

@@ -8,7 +8,7 @@ from scipy.stats import f as f_distribution
 from simtrial.batch import Column, Index, ObservedBatch
 from simtrial.design_matrix import Spec
 from simtrial.estimators import method_class
-from simtrial.fidelity.analyses import Analysed, asked, crude_icc, products, wald_p
+from simtrial.fidelity.analyses import Analysed, asked, crude_icc, wald_p
 from simtrial.moments import moments
 
 
@@ -73,9 +73,9 @@ def test_wald_test_against_dense_algebra(tested: str) -> None:
 def dense(one: ObservedBatch, tested: str) -> float:
     """P value from full matrices, with the variances that the fit of one trial found."""
     factor = tested.removeprefix("arm*")
-    made = products(one, factor) if tested != factor else {}
-    adjust = tuple(dict.fromkeys(("mansa_baseline", "region", "practice_size", factor, *made)))
-    fitted = moments(one.with_columns(made), Spec("mansa_followup", "mansa_baseline", adjust))
+    made = factor if tested != factor else None
+    adjust = tuple(dict.fromkeys(("mansa_baseline", "region", "practice_size", factor)))
+    fitted = moments(one, Spec("mansa_followup", "mansa_baseline", adjust, interaction=made))
     fit = fitted.reml
     x = [np.ones(one.index.participants), one.at("mansa_baseline")]
     for name in dict.fromkeys(("region", "practice_size", factor)):

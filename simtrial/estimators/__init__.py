@@ -10,19 +10,20 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simtrial.batch import ObservedBatch, averaged
-from simtrial.design_matrix import Spec
+from simtrial.design_matrix import PRODUCT, Spec
 from simtrial.errors import SimtrialError, unknown
 from simtrial.expressions import columns, parse
 from simtrial.flags import BIT
+from simtrial.kernels.joint import JointTest
 from simtrial.kernels.students_t import critical, two_sided
 from simtrial.moments import Moments
 
@@ -63,21 +64,58 @@ class Method(BaseModel):
     draws: ClassVar[bool] = False
     sees_all: ClassVar[bool] = False
     target: ClassVar[str] = "arm"
+    interacts: ClassVar[bool] = False
 
     kind: str
     name: Annotated[str, Field(min_length=1, max_length=120, description="free text, unique within the file")]
     response: str = Field("mansa", description="outcome analysed, e.g. mansa")
     outcome: Literal["followup", "change"] = Field("followup", description="analyse follow-up or change from baseline")
     adjust: list[str] | None = Field(None, description="covariates; left out: baseline and allocation factors")
+    interaction: str | None = Field(None, description="covariate whose interaction with arm is tested (lmm and ols)")
     subset: str | None = Field(None, description="expression that an analysed participant must meet")
     level: float = Field(0.95, gt=0.5, lt=1, description="level of the interval")
     estimand: str | list[str] | None = Field(None, description="what the method is judged against")
+
+    @model_validator(mode="after")
+    def _interaction_is_tested(self) -> Method:
+        inner = getattr(self, "analysis", None)
+        asked = self.interaction is not None or (isinstance(inner, Method) and inner.interaction is not None)
+        if asked and not self.interacts:
+            raise ValueError(f"kind '{self.kind}' tests no interaction; lmm and ols do, alone or inside per-protocol")
+        if self.interaction in ("arm", "practice"):
+            raise ValueError(f"interaction = '{self.interaction}': name a covariate, numeric or with categories")
+        return self
+
+    def target_term(self, moments: Moments) -> str:
+        """Name of the term that is reported first: arm, one product, or the joint test of several."""
+        if self.interaction is None:
+            return self.target
+        return moments.products[0] if len(moments.products) == 1 else f"{PRODUCT}{self.interaction}"
+
+    def starting(self, moments: Moments) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Which trials cannot be fitted, and flags so far: those without any product to test have failed as well."""
+        if self.interaction is None:
+            return moments.failed, moments.flags
+        lost = ~moments.failed & ~moments.kept[[moments.terms.index(t) for t in moments.products]].any(axis=0)
+        return moments.failed | lost, moments.flags | np.where(lost, BIT["arm_aliased"], 0)
+
+    def tested(self, found: Estimates) -> Estimates:
+        """Say of one product what is said of a joint test: its t statistic, 1 and its df."""
+        if self.interaction is None or "statistic" in found.extras:
+            return found
+        with np.errstate(invalid="ignore", divide="ignore"):
+            statistic = found.estimate[0] / found.std_error[0]
+        said = {"statistic": statistic, "df_num": np.where(found.failed, np.nan, 1.0), "df_den": found.df[0]}
+        return replace(found, extras={**found.extras, **said})
 
     def spec(self) -> Spec:
         """Rows and columns analysed."""
         where = (self.subset,) if self.subset else ()
         minus = f"{self.response}_baseline" if self.outcome == "change" else None
-        return Spec(f"{self.response}_followup", minus, tuple(self.adjust or ()), where)
+        adjust = tuple(self.adjust or ())
+        if self.interaction is not None and self.interaction not in adjust:
+            adjust = (*adjust, self.interaction)
+        return Spec(f"{self.response}_followup", minus, adjust, where, None, self.interaction)
 
     def reads(self) -> frozenset[str]:
         """Names of the observed columns the method needs."""
@@ -150,7 +188,7 @@ def inherit(outer: Any) -> Any:
     """Hand the common options of a wrapping method down to the analysis inside it, where it does not set its own."""
     if not isinstance(outer, dict) or not isinstance(outer.get("analysis"), dict):
         return outer
-    common = ("name", "response", "outcome", "adjust", "subset", "level", "estimand")
+    common = ("name", "response", "outcome", "adjust", "interaction", "subset", "level", "estimand")
     handed = {key: outer[key] for key in common if key in outer}
     return {**outer, "analysis": {**handed, **outer["analysis"]}}
 
@@ -180,15 +218,24 @@ def report(
     failed: NDArray[np.bool_],
     flags: NDArray[np.int64],
     extras: Mapping[str, Floats],
+    joint: JointTest | None = None,
 ) -> Estimates:
-    """Assemble `Estimates` from arrays (terms, trials), blanking trials that failed."""
+    """Assemble `Estimates` from arrays (terms, trials), blanking trials that failed.
+
+    With a ``joint`` test of several coefficients the target has its p-value and df, and no estimate.
+    """
     flags = np.where(failed, flags & ~OF_A_FIT, flags)
-    failed = failed | np.isnan(estimate[0]) | np.isnan(variance[0]) | ~(df[0] > 0)
+    unsaid = np.isnan(estimate[0]) | np.isnan(variance[0]) if joint is None else np.isnan(joint.statistic)
+    df = df if joint is None else np.concatenate([joint.df_den[None], df[1:]])
+    failed = failed | unsaid | ~(df[0] > 0)
     dropped = np.stack([~moments.kept[moments.terms.index(t)] if t in moments.terms else failed for t in terms])
     blank = failed | dropped
     blank[0] |= failed
     estimate, variance, df = (np.where(blank, np.nan, x) for x in (estimate, variance, df))
     std_error, lower, upper, p_value = wald(estimate, variance, df, level)
+    if joint is not None:
+        p_value[0] = np.where(failed, np.nan, joint.p_value)
+        extras = {**extras, "statistic": joint.statistic, "df_num": joint.df_num, "df_den": joint.df_den}
     extras = {name: np.where(failed, np.nan, values) for name, values in extras.items()}
     flags = flags | np.where(failed & (flags & FATAL == 0), BIT["invalid_result"], 0)
     return Estimates(
@@ -221,4 +268,6 @@ def terms_of(moments: Moments, target: str, every_term: bool) -> tuple[str, ...]
     """Names of the terms to report, target first."""
     if not every_term:
         return (target,)
+    if moments.products:
+        return tuple(dict.fromkeys((target, "arm", *moments.terms)))
     return (target, *(term for term in moments.terms if term != "arm"))

@@ -210,4 +210,4 @@ def _regression(moments: Moments, weight: Floats, terms: tuple[str, ...]) -> _Fi
 def _negligible(moments: Moments, weight: Floats) -> Floats:
     """Weighted sum of squares of means that is rounding beside the variation of people (trials,)."""
     people = moments.gram[moments.regressors, moments.regressors] / np.maximum(moments.counts, 1.0)
-    return PERFECT * people * sum_by(weight, moments.cluster_trial, moments.trials)
+    return np.asarray(PERFECT * people * sum_by(weight, moments.cluster_trial, moments.trials))

@@ -11,7 +11,9 @@ from pydantic import Field, model_validator
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report, terms_of
 from simtrial.flags import BIT
+from simtrial.kernels import joint as joint_test
 from simtrial.kernels import random_intercept as kernel
+from simtrial.kernels.joint import JointTest
 from simtrial.moments import Moments
 
 Floats = NDArray[np.float64]
@@ -27,6 +29,7 @@ class LinearMixedModel(Method):
     """
 
     kind: Literal["lmm"] = "lmm"
+    interacts = True
     estimation: Literal["reml", "ml"] = Field("reml", description="restricted or full maximum likelihood")
     df: Df = Field("between-within", description="degrees of freedom of the t interval")
 
@@ -40,9 +43,12 @@ class LinearMixedModel(Method):
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
     ) -> Estimates:
         """Fit every trial; see `simtrial.kernels.random_intercept` for the algorithm."""
-        terms = terms_of(moments, self.target, every_term)
+        target = self.target_term(moments)
+        terms = terms_of(moments, target, every_term)
         trials, usable = moments.trials, moments.usable
-        flags, failed = moments.flags.copy(), moments.failed.copy()
+        failed, flags = self.starting(moments)
+        flags = flags.copy()
+        joint = None if target in moments.terms else JointTest.nothing(trials)
         blank = np.full((len(terms), trials), np.nan)
         estimate, variance, df = blank, blank.copy(), blank.copy()
         extras = {name: np.full(trials, np.nan) for name in ("icc", "tau2", "sigma2", "loglik")}
@@ -50,7 +56,11 @@ class LinearMixedModel(Method):
             fit = moments.reml if self.estimation == "reml" else moments.ml
             alone = (moments.counts == moments.clusters)[usable]
             flags[usable] |= _flags(fit, alone, self.df)
+            if joint is not None:
+                joint = self._joint(moments, fit, alone).spread(usable, trials)
             for at, term in enumerate(terms):
+                if term not in moments.terms:
+                    continue
                 contrast = moments.contrast(term)[:, usable]
                 shift = moments.center[moments.regressors, usable] if term == "intercept" else 0.0
                 estimate[at, usable] = (contrast * fit.at.coefficients).sum(axis=0) + shift
@@ -61,9 +71,39 @@ class LinearMixedModel(Method):
             extras["loglik"][usable] = -0.5 * fit.deviance
         saturated = ~failed & (moments.clusters - moments.cluster_rank <= 0)
         flags[saturated] |= BIT["tau2_not_identified"]
-        return report(
-            moments, terms, estimate, variance, df, self.level, failed=failed | saturated, flags=flags, extras=extras
-        )
+        said = report(
+            moments, terms, estimate, variance, df, self.level,
+            failed=failed | saturated, flags=flags, extras=extras, joint=joint,
+        )  # fmt: skip
+        return self.tested(said)
+
+    def _joint(self, moments: Moments, fit: kernel.Fit, alone: NDArray[np.bool_]) -> JointTest:
+        """Wald F test of all products with arm, usable trials only."""
+        usable, at = moments.usable, [moments.terms.index(term) for term in moments.products]
+        kept, inverse = moments.kept[at][:, usable], fit.at.inverse[np.ix_(at, at)]
+        covariance = fit.sigma2 * inverse
+        residual = moments.counts[usable] - moments.rank[usable]
+        if self.df == "kenward-roger":
+            adjusted = np.where(alone, covariance, joint_test.kenward_roger_covariance(fit, at))
+            test = joint_test.wald(fit.at.coefficients[at], adjusted, kept)
+            scale, df = joint_test.kenward_roger(fit, at, kept)
+            return test.scaled(np.where(alone, 1.0, scale), np.where(alone, residual, df))
+        test = joint_test.wald(fit.at.coefficients[at], covariance, kept)
+        if self.df == "normal":
+            return test.scaled(1.0, np.full(len(usable), np.inf))
+        if self.df == "residual":
+            return test.scaled(1.0, residual)
+        if self.df == "between-within":
+            each = np.stack([between_within(moments, term)[usable] for term in moments.products])
+            return test.scaled(1.0, np.where(kept, each, np.inf).min(axis=0))
+        observed = self.df == "satterthwaite-observed"
+
+        def of_one(contrast: Floats) -> Floats:
+            chosen = np.zeros((moments.regressors, len(usable)))
+            chosen[at] = contrast
+            return kernel.observed_df(fit, chosen)[0] if observed else kernel.expected_df(fit, chosen)
+
+        return test.scaled(1.0, np.where(alone, residual, joint_test.fai_cornelius(covariance, kept, of_one)))
 
     def _inference(
         self, moments: Moments, fit: kernel.Fit, contrast: Floats, term: str, alone: NDArray[np.bool_]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,8 @@ from pydantic import Field
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report, terms_of
 from simtrial.flags import BIT
-from simtrial.kernels import sandwich
+from simtrial.kernels import joint_robust, sandwich
+from simtrial.kernels.joint import JointTest, wald
 from simtrial.kernels.segments import sum_by
 from simtrial.kernels.symmetric import apply, quadratic
 from simtrial.moments import Moments
@@ -30,6 +31,7 @@ class OrdinaryLeastSquares(Method):
     """
 
     kind: Literal["ols"] = "ols"
+    interacts = True
     se: StandardError = Field("CR2", description="standard error")
     df: Df = Field("satterthwaite", description="degrees of freedom of the t interval")
 
@@ -37,22 +39,30 @@ class OrdinaryLeastSquares(Method):
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
     ) -> Estimates:
         """Fit every trial by its cross-products."""
-        terms = terms_of(moments, self.target, every_term)
+        target = self.target_term(moments)
+        terms = terms_of(moments, target, every_term)
         beta = moments.least_squares.coefficients[:, 0]
         shape = (len(terms), moments.trials)
-        estimate, variance, df = np.empty(shape), np.empty(shape), np.empty(shape)
-        singular = np.zeros(moments.trials, dtype=bool)
+        estimate, variance, df = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
+        failed, flags = self.starting(moments)
+        joint, singular = None, np.zeros(moments.trials, dtype=bool)
+        if target not in moments.terms:
+            joint, singular = joint_test(moments, self.se, self.df)
+            flags = flags | np.where(np.isnan(joint.statistic) & ~failed, BIT["too_few_clusters"], 0)
         for at, term in enumerate(terms):
+            if term not in moments.terms:
+                continue
             contrast = moments.contrast(term)
             shift = moments.center[moments.regressors] if term == "intercept" else 0.0
             estimate[at] = (contrast * beta).sum(axis=0) + shift
-            robust, df[at], lonely = covariance(moments, None if term == self.target else contrast, self.se, self.df)
+            robust, df[at], lonely = covariance(moments, None if term == "arm" else contrast, self.se, self.df)
             variance[at], singular = robust[0, 0], singular | lonely
-        flags = moments.flags | np.where(singular, BIT["leverage_one"], 0)
+        flags = flags | np.where(singular, BIT["leverage_one"], 0)
         extras = {"sigma2": residual_variance(moments)[0, 0]}
-        return report(
-            moments, terms, estimate, variance, df, self.level, failed=moments.failed, flags=flags, extras=extras
+        found = report(
+            moments, terms, estimate, variance, df, self.level, failed=failed, flags=flags, extras=extras, joint=joint
         )
+        return self.tested(found)
 
 
 def residual_variance(moments: Moments) -> Floats:
@@ -70,8 +80,7 @@ def covariance(moments: Moments, contrast: Floats | None, se: str, df: str) -> t
         (responses, responses, trials), (trials,), (trials,).
     """
     fit = moments.least_squares
-    n, j = moments.counts, moments.clusters
-    residual = n - moments.rank
+    n = moments.counts
     direction = moments.contrast("arm") if contrast is None else contrast
     found: sandwich.Leverage | None = None
     if se == "classical":
@@ -84,16 +93,62 @@ def covariance(moments: Moments, contrast: Floats | None, se: str, df: str) -> t
             variance = sandwich.variance(found, moments.basis, moments.responses, fit.coefficients) * _factor(
                 moments, se
             )
-    if df == "satterthwaite":
-        used = residual if found is None else found.df
-    elif df == "normal":
-        used = np.full(len(n), np.inf)
-    elif df == "residual":
-        used = residual
-    else:
-        used = j - (moments.cluster_rank if df == "clusters-p" else float(df.removeprefix("clusters-")))
+    used = found.df if found is not None and df == "satterthwaite" else counted_df(moments, df)
     singular = np.zeros(len(n), dtype=bool) if found is None else found.singular
     return variance, used, singular
+
+
+def counted_df(moments: Moments, df: str) -> Floats:
+    """Degrees of freedom that are counts (trials,); satterthwaite without clusters is N - p."""
+    if df == "normal":
+        return np.full(moments.trials, np.inf)
+    if df in ("residual", "satterthwaite"):
+        return moments.counts - moments.rank
+    return moments.clusters - (moments.cluster_rank if df == "clusters-p" else float(df.removeprefix("clusters-")))
+
+
+def joint_test(moments: Moments, se: str, df: str) -> tuple[JointTest, NDArray[np.bool_]]:
+    """Wald F test of all products with arm, and where a cluster has leverage one (trials,).
+
+    Under a cluster-robust covariance df satterthwaite is Hotelling's T-squared by moments (HTZ), see
+    `simtrial.kernels.joint_robust`.
+    """
+    at, fit = [moments.terms.index(term) for term in moments.products], moments.least_squares
+    kept, beta = moments.kept[at] & ~moments.failed, fit.coefficients[:, 0]
+    singular = np.zeros(moments.trials, dtype=bool)
+    if not at:
+        return JointTest.nothing(moments.trials), singular
+    if se == "classical":
+        with np.errstate(invalid="ignore"):  # no more rows than coefficients
+            covariance = residual_variance(moments)[0, 0] * fit.inverse[np.ix_(at, at)]
+    elif se == "HC1":
+        covariance = _heteroscedastic_joint(moments, at)
+    else:
+        correction: Any = "CR0" if se.startswith(("CR0", "CR1")) else se
+        root = moments.root
+        found = joint_robust.leverage(root.basis, fit.inverse, at, kept, correction)
+        with np.errstate(invalid="ignore"):  # one cluster: 0 times infinity
+            covariance = joint_robust.covariance(found, root.basis, moments.responses[..., :1], beta)
+            covariance = covariance * _factor(moments, se)
+        singular = found.singular
+        if df == "satterthwaite":
+            scale, df_den = joint_robust.hotelling(found, root.basis, fit.inverse, kept)
+            return wald(beta[at], covariance, kept).scaled(scale, df_den), singular
+    return wald(beta[at], covariance, kept).scaled(1.0, counted_df(moments, df)), singular
+
+
+def _heteroscedastic_joint(moments: Moments, at: list[int]) -> Floats:
+    """HC1 covariance of some coefficients (q, q, trials)."""
+    directions = np.zeros((len(at), moments.regressors, moments.trials))
+    directions[np.arange(len(at)), at] = 1.0
+    fit, p, trial = moments.least_squares, moments.regressors, moments.analysed.trial
+    residual = moments.design[p] - np.einsum("pn,pn->n", fit.coefficients[:, 0, trial], moments.design[:p])
+    scores = [
+        np.einsum("pn,pn->n", apply(fit.inverse, one)[:, trial], moments.design[:p]) * residual for one in directions
+    ]
+    found = np.stack([[sum_by(a * b, trial, moments.trials) for b in scores] for a in scores])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(found * moments.counts / (moments.counts - moments.rank))
 
 
 def _factor(moments: Moments, se: str) -> Floats:

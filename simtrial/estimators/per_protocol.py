@@ -28,6 +28,7 @@ class PerProtocol(Method):
     """Analyse those for whom ``keep`` holds; biased for a causal effect unless keeping is unrelated to the outcome."""
 
     kind: Literal["per-protocol"] = "per-protocol"
+    interacts = True
     keep: str = Field(description="expression of who is analysed, e.g. arm == 0 or availability >= 0.7")
     analysis: SerializeAsAny[Method] = Field(description="the method applied to them")
 

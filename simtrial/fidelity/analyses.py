@@ -9,13 +9,14 @@ from functools import cache
 import numpy as np
 
 from simtrial.analyse import Shared
-from simtrial.batch import Column, Level, ObservedBatch
+from simtrial.batch import ObservedBatch
 from simtrial.design_matrix import Spec
 from simtrial.errors import SimtrialError
 from simtrial.estimators import Estimates, Method, method_class
 from simtrial.estimators.lmm import between_within
 from simtrial.fidelity.quantities import SUBSETS
 from simtrial.generate import Variable
+from simtrial.kernels.joint import wald
 from simtrial.kernels.segments import Floats
 from simtrial.moments import Moments, moments
 from simtrial.seeding import stream
@@ -155,37 +156,19 @@ def wald_p(batch: ObservedBatch, response: str, adjustment: tuple[str, ...], tes
 
     Wald F = b'V^-1 b/q over its q estimable coefficients, with the between-within df of the denominator.
     """
-    from scipy.special import fdtrc
-
-    factor = tested.removeprefix("arm*")
-    terms = [f"{factor}={label}" for label in batch.column(factor).categories[1:]]
-    adjust = tuple(dict.fromkeys((f"{response}_baseline", *adjustment, factor)))
+    factor, adjust = tested.removeprefix("arm*"), [f"{response}_baseline", *adjustment]
     if tested != factor:
-        made = products(batch, factor)
-        batch, terms, adjust = batch.with_columns(made), list(made), (*adjust, *made)
-    fitted = moments(batch, Spec(f"{response}_followup", f"{response}_baseline", adjust))
-    out, usable = np.full(fitted.trials, np.nan), fitted.usable
-    if not len(usable):
-        return out
-    fit, at = fitted.reml, [fitted.terms.index(term) for term in terms]
-    b = fit.at.coefficients[at].T[:, :, None]
-    covariance = (fit.sigma2 * fit.at.inverse[np.ix_(at, at)]).transpose(2, 0, 1)  # a dropped one: b = 0, alone
+        said = {"kind": "lmm", "name": tested, "response": response, "outcome": "change", "interaction": factor}
+        lmm = method_class("lmm").model_validate({**said, "adjust": adjust})
+        return np.asarray(lmm.fit(batch, moments(batch, lmm.spec()), None).p_value[0])
+    terms = [f"{factor}={label}" for label in batch.column(factor).categories[1:]]
+    covariates = tuple(dict.fromkeys((*adjust, factor)))
+    fitted = moments(batch, Spec(f"{response}_followup", f"{response}_baseline", covariates))
+    if not len(fitted.usable):
+        return np.full(fitted.trials, np.nan)
+    at, usable = [fitted.terms.index(term) for term in terms], fitted.usable
+    covariance = fitted.reml.sigma2 * fitted.reml.at.inverse[np.ix_(at, at)]
     kept = fitted.kept[at][:, usable]
-    numerator = kept.sum(axis=0)
-    some = (numerator > 0) & (fit.sigma2 > 0)
     df = np.where(kept, np.stack([between_within(fitted, term)[usable] for term in terms]), np.inf).min(axis=0)
-    some &= np.isfinite(df) & (df > 0)
-    square = (b[some].transpose(0, 2, 1) @ np.linalg.solve(covariance[some], b[some]))[:, 0, 0]
-    out[usable[some]] = fdtrc(numerator[some], df[some], square / numerator[some])
-    return out
-
-
-def products(batch: ObservedBatch, factor: str) -> dict[str, Column]:
-    """Products of arm with the categories of a factor, the first left out; blank where the factor is."""
-    column, arm = batch.column(factor), batch.column("arm")
-    level: Level = "participant" if "participant" in (column.level, arm.level) else "practice"
-    codes, allocated = batch.at(factor, level), batch.at("arm", level)
-    blank = np.where(codes < 0, np.nan, allocated.astype(np.float64))
-    return {
-        f"arm_by_{factor}_{code}": Column(blank * (codes == code), level) for code in range(1, len(column.categories))
-    }
+    test = wald(fitted.reml.at.coefficients[at], covariance, kept)
+    return test.scaled(1.0, df).spread(usable, fitted.trials).p_value

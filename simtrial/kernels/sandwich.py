@@ -92,17 +92,24 @@ def leverage(rows: Floats, inverse: Floats, contrast: Floats, correction: Correc
         M (p, p, trials) and l (p, trials).
     """
     trials, positions, k, p = rows.shape
+    moved, rest, m = hats(rows, inverse)
+    weights = (moved.reshape(trials, -1, p) @ contrast.T[:, :, None]).reshape(trials, positions, k)
+    adjust, singular = matrix_power(rest, POWERS[correction])
+    if correction != "CR0":
+        weights = np.einsum("ijtc,tcj->tci", adjust, weights)
+    return Leverage(weights, _bell_mccaffrey(rows, weights, m), np.asarray(singular.any(axis=-1)))
+
+
+def hats(rows: Floats, inverse: Floats) -> tuple[Floats, Floats, Floats]:
+    """R_j M (trials, positions, k, p), I - K_j (k, k, trials, positions), and M (trials, p, p)."""
+    trials, positions, k, p = rows.shape
     m = np.ascontiguousarray(inverse.transpose(2, 0, 1))
     moved = (rows.reshape(trials, -1, p) @ m).reshape(rows.shape)
     rest = np.empty((k, k, trials, positions))
     for i in range(k):
         for j in range(i, k):
             rest[i, j] = rest[j, i] = float(i == j) - np.einsum("tcp,tcp->tc", moved[:, :, i], rows[:, :, j])
-    weights = (moved.reshape(trials, -1, p) @ contrast.T[:, :, None]).reshape(trials, positions, k)
-    adjust, singular = matrix_power(rest, POWERS[correction])
-    if correction != "CR0":
-        weights = np.einsum("ijtc,tcj->tci", adjust, weights)
-    return Leverage(weights, _bell_mccaffrey(rows, weights, m), np.asarray(singular.any(axis=-1)))
+    return moved, rest, m
 
 
 def variance(found: Leverage, rows: Floats, responses: Floats, coefficients: Floats) -> Floats:

@@ -115,9 +115,10 @@ def _paired(
 
 
 def _complete(group: pl.DataFrame) -> pl.DataFrame:
-    """Replicates in which every method has an estimate and a standard error."""
+    """Replicates in which every method has an estimate and a standard error, or the p-value of a joint test."""
     methods = group["method"].n_unique()
     has = pl.col("estimate").is_not_null() & pl.col("std_error").is_not_null()
+    has |= pl.col("estimate").is_null() & pl.col("p_value").is_not_null()
     return group.filter(has.sum().over("replicate") == methods)
 
 

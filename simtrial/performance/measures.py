@@ -211,6 +211,8 @@ def worst_case_coverage(sample: Sample, form: Form) -> Value:
     """Coverage over all replicates, those without an interval counted as not covering."""
     if np.isnan(sample.truth):
         return nothing(len(sample.estimate))
+    if np.isnan(sample.covered).all() and not np.isnan(sample.p_value).all():
+        return nothing()  # a test of several terms, which has no interval anywhere
     return share(np.where(np.isnan(sample.covered), 0.0, sample.covered))
 
 

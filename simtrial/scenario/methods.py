@@ -100,6 +100,9 @@ def _method_columns(method: Method, columns: Mapping[str, Variable], path: Path)
         if variable is not None and (variable.categories or variable.level != "participant"):
             said = f"method '{method.name}': '{name}' needs a number that people of one practice differ in"
             problems.append(Problem((*path, "adjust"), said))
+    tested = method.spec().interaction
+    if not problems and tested is not None and len(columns[tested].categories) == 1:
+        problems.append(Problem((*path, "interaction"), f"'{tested}' has one category only"))
     if not problems:
         for text in method.expressions():
             problems += check_expression(text, columns, path)

@@ -351,7 +351,9 @@ def _about_a_cell(scenario: Scenario, wanted: Expectation, at: int) -> list[Prob
 
 
 def targets(method: Method, scenario: Scenario) -> list[str]:
-    """Estimands a method is judged against; left out: the first one of the file."""
+    """Estimands a method is judged against; left out: the first one of the file, or none for an interaction."""
+    if method.estimand is None and method.spec().interaction is not None:
+        return []
     if method.estimand is None:
         return [scenario.estimands[0].name] if scenario.estimands else []
     return [method.estimand] if isinstance(method.estimand, str) else list(method.estimand)
