@@ -52,7 +52,8 @@ class GComputation(Method):
         flags |= np.where(moments.counts <= model.kept.sum(axis=0), BIT["no_data"], 0)
         flags |= np.where(saturated & ~moments.failed, BIT["tau2_not_identified"], 0)
         failed = moments.failed | (flags & (BIT["no_data"] | BIT["too_few_clusters"]) != 0) | saturated
-        spent = {"clusters-p": model.cluster_rank, "clusters-2": 2.0, "normal": -np.inf}[self.df]
+        none = np.zeros(moments.trials)
+        spent = {"clusters-p": model.cluster_rank, "clusters-2": none + 2.0, "normal": none - np.inf}[self.df]
         control, treated = means + moments.center[moments.regressors]
         return report(
             moments, ("arm",), (treated - control)[None], variance[None], (clusters - spent)[None], self.level,
