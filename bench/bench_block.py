@@ -14,6 +14,7 @@ METHODS = {
     "lmm, kenward-roger": {"kind": "lmm", "df": "kenward-roger"},
     "ols, CR2": {"kind": "ols"},
     "iv, CR2": {"kind": "iv", "received": "sessions >= 6"},
+    "clda": {"kind": "clda"},
     "g-computation": {"kind": "g-computation"},
     "mi, 20 mixed models": {"kind": "mi", "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
 }

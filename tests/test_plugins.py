@@ -187,6 +187,8 @@ BUILT_IN = [
     *({"kind": "ols", "se": se} for se in ("CR2", "CR1S", "CR3", "HC1", "classical")),
     {"kind": "iv", "received": "sessions >= 6"},
     {"kind": "iv", "received": "goal_sessions >= 4", "ci": "anderson-rubin"},
+    {"kind": "clda"},
+    {"kind": "clda", "estimation": "ml", "df": "normal"},
     {"kind": "g-computation"},
     {"kind": "g-computation", "average": "cluster", "by_arm": True, "df": "normal"},
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
