@@ -129,15 +129,11 @@ def evaluate(sums: VisitSums, e: Floats, root: Floats, reml: bool) -> Evaluation
 
 def _weighted(sums: VisitSums, w: Floats) -> Floats:
     """Z'R^-1 [X y] of every practice (trials, 2, positions, q)."""
-    x = sums.sums
-    f = w[..., None, None]
-    return np.stack(
-        [
-            f[0, 0, 0] * x[:, 0] + f[0, 0, 1] * x[:, 1] + f[1, 0, 0] * x[:, 2],
-            f[0, 1, 0] * x[:, 0] + f[0, 1, 1] * x[:, 1] + f[2, 1, 1] * x[:, 3],
-        ],
-        axis=1,
-    )
+    trials, kinds, positions, q = sums.sums.shape
+    weights = np.zeros((trials, 2, kinds))
+    weights[:, :, :2] = w[0].transpose(2, 0, 1)
+    weights[:, 0, 2], weights[:, 1, 3] = w[1, 0, 0], w[2, 1, 1]
+    return (weights @ sums.sums.reshape(trials, kinds, -1)).reshape(trials, 2, positions, q)
 
 
 def _spread(phi: Floats, beta: Floats, reml: bool) -> Floats:

@@ -24,7 +24,7 @@ _LONGEST = 0.5  # of one step, in roots of variances where responses have varian
 _ROUNDING = 1e-11  # of the criterion, relative
 _FLAT = 1e-6  # least eigenvalue of the second derivatives, as a share of the largest
 _HALVINGS = 12
-_START = 0.15  # share of the variance between practices
+_LEAST = 0.02  # eigenvalue of a covariance to start from
 
 
 @dataclass(frozen=True)
@@ -111,19 +111,37 @@ def _advance(state: _State, step: Floats, promised: Floats, reml: bool) -> _Stat
 
 
 def _start(sums: VisitSums, free: Bools, reml: bool) -> Floats:
-    """Residual covariance of those with both visits, a fixed share of it between practices (trials, 6)."""
+    """One scoring step from no practice variance, kept well inside (trials, 6).
+
+    That start is the residual covariance of those with both visits.
+    """
     trials = len(sums.counts)
     identity = np.zeros((trials, 6))
     identity[:, [0, 2]] = 1.0
-    total = sums.counts[:, 0].sum(axis=-1)
-    found = _evaluate(sums, identity, reml).rest / np.maximum(total, 1.0)
-    diagonal = np.maximum(found[[0, 1], [0, 1]], 0.05)
-    bound = 0.95 * np.sqrt(diagonal[0] * diagonal[1])
-    covariance = np.clip(found[0, 1], -bound, bound)
-    whole = root_of(np.stack([np.stack([diagonal[0], covariance]), np.stack([covariance, diagonal[1]])]))
-    packed = np.stack([whole[0, 0], whole[0, 1], whole[1, 1]], axis=1)
-    share = np.where(free[:, 3:].any(axis=1), _START, 0.0)[:, None]
-    return np.concatenate([np.sqrt(1.0 - share) * packed, np.sqrt(share) * packed], axis=1)
+    total = np.maximum(sums.counts[:, 0].sum(axis=-1), 1.0)
+    whole = _inside(_evaluate(sums, identity, reml).rest / total, 0.05)
+    none = np.zeros_like(whole)
+    at = evaluate(sums, whole, none, reml)
+    curvature = expected_curvature(sums, whole, at)
+    slope = np.stack([s * f for g in at.slopes for s, f in zip((g[0, 0], g[0, 1], g[1, 1]), (1, 2, 1), strict=True)])
+    within = ~free[:, 5]
+    curvature[within, 3:] = curvature[within, :, 3:] = 0.0
+    slope[3:, within] = 0.0
+    curvature += (1e-8 * np.einsum("tii->t", curvature))[:, None, None] * np.eye(6)
+    step = -np.linalg.solve(curvature, slope.T[..., None])[..., 0].T
+    moves = step[[0, 1, 1, 2, 3, 4, 4, 5]].reshape(2, 2, 2, trials)
+    e, u = (root_of(_inside(value, _LEAST)) for value in (whole + moves[0], moves[1]))
+    packed = np.stack([r[i, j] for r in (e, u) for i, j in ((0, 0), (0, 1), (1, 1))], axis=1)
+    return packed * free
+
+
+def _inside(matrix: Floats, least: float) -> Floats:
+    """Symmetric 2 x 2 matrices with eigenvalues raised to ``least``."""
+    middle = 0.5 * (matrix[0, 0] + matrix[1, 1])
+    half = np.hypot(0.5 * (matrix[0, 0] - matrix[1, 1]), matrix[0, 1])
+    high, low = np.maximum(middle + half, least), np.maximum(middle - half, least)
+    slope = np.where(half > 0.0, (high - low) / np.where(half > 0.0, 2.0 * half, 1.0), 0.0)
+    return np.asarray(slope * matrix + (low - slope * (middle - half)) * np.eye(2)[:, :, None])
 
 
 def root_of(matrix: Floats) -> Floats:
