@@ -149,12 +149,14 @@ def _slopes(sums: VisitSums, w: Floats, s: Floats, k: Floats, c: Floats, psi: Fl
     """Derivatives of the criterion by E and U (2, 2, 2, trials), and residual products of those with both visits."""
     x, n = sums.sums, sums.counts
     f = (c.reshape(len(c), -1, c.shape[-1]) @ psi).reshape(c.shape)
-    inner = np.einsum("tajq,tbjq->abtj", c, f)
+    lost = np.einsum("tmjq,tbjq->mbtj", x, f)
+    inner = times(w[0][..., None], lost[:2])
+    inner[0] += w[1, 0, 0][:, None] * lost[2]
+    inner[1] += w[2, 1, 1][:, None] * lost[3]
     share = np.eye(2)[:, :, None, None] - times(s, k)
     by_u = (times(share, s) - times(times(share, inner), share.transpose(1, 0, 2, 3))).sum(axis=-1)
     products = np.einsum("tmij,tij->mt", sums.products, psi)
     around = times(times(k, inner), k)
-    lost = np.einsum("tmjq,tbjq->mbtj", x, f)
     both = np.stack([[products[0], 0.5 * products[1]], [0.5 * products[1], products[2]]])
     cross = times(lost[:2], k)
     both = both + (n[:, 0] * around - cross - cross.transpose(1, 0, 2, 3)).sum(axis=-1)

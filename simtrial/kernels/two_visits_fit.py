@@ -23,7 +23,6 @@ _CLOSE = 1e-18  # decrease of the criterion still promised at which a fit has co
 _LONGEST = 0.5  # of one step, in roots of variances where responses have variance near 1
 _ROUNDING = 1e-11  # of the criterion, relative
 _FLAT = 1e-6  # least eigenvalue of the second derivatives, as a share of the largest
-_HALVINGS = 12
 _LEAST = 0.02  # eigenvalue of a covariance to start from
 
 
@@ -41,7 +40,8 @@ class Fit:
 class _State:
     """Trials still moving: packed roots (trials, 6), which may move, the evaluation, and second derivatives.
 
-    ``slope`` (trials, 6), ``model`` and ``learnt`` (trials, 6, 6): what is calculated, and what the slopes taught.
+    ``slope`` (trials, 6), ``model`` and ``learnt`` (trials, 6, 6): what is calculated, and what the slopes taught;
+    ``length`` (trials,) share of the next step to take.
     """
 
     sums: VisitSums
@@ -51,17 +51,18 @@ class _State:
     slope: Floats
     model: Floats
     learnt: Floats
+    length: Floats
 
     @classmethod
     def of(cls, sums: VisitSums, free: Bools, x: Floats, at: Evaluation, learnt: Floats) -> _State:
         """State at an evaluated point."""
-        return cls(sums, free, x, at, _slope(x, at) * free, _model(sums, x, at), learnt)
+        return cls(sums, free, x, at, _slope(x, at) * free, _model(sums, x, at), learnt, np.ones(len(x)))
 
     def take(self, trials: Ints) -> _State:
         """Return some of the trials."""
         at, sums = _take(self.at, trials), self.sums.take(trials)
         x, slope, model = self.x[trials], self.slope[trials], self.model[trials]
-        return _State(sums, self.free[trials], x, at, slope, model, self.learnt[trials])
+        return _State(sums, self.free[trials], x, at, slope, model, self.learnt[trials], self.length[trials])
 
 
 def fit(sums: VisitSums, unclustered: Bools, reml: bool) -> Fit:
@@ -88,18 +89,16 @@ def fit(sums: VisitSums, unclustered: Bools, reml: bool) -> Fit:
 
 
 def _advance(state: _State, step: Floats, promised: Floats, reml: bool) -> _State:
-    """Take the step, shortened where it does not lower the criterion, and learn from the change of slope."""
-    length, new = np.ones(len(step)), state.x + step
+    """Take the step and learn from the change of slope; where it does not lower the criterion, go back and shorten."""
+    new = state.x + state.length[:, None] * step
     at = _evaluate(state.sums, new, reml)
-    allowed = state.at.value + _ROUNDING * (1.0 + np.abs(state.at.value))
-    for _ in range(_HALVINGS):
-        worse = np.flatnonzero(~(at.value <= allowed - 1e-4 * length * promised))
-        if not len(worse):
-            break
-        length[worse] *= 0.3
-        new[worse] = state.x[worse] + length[worse, None] * step[worse]
-        at = _put(at, worse, _evaluate(state.sums.take(worse), new[worse], reml))
+    allowed = state.at.value + _ROUNDING * (1.0 + np.abs(state.at.value)) - 1e-4 * state.length * promised
+    back = np.flatnonzero(~(at.value <= allowed))
+    if len(back):
+        new[back] = state.x[back]
+        at = _put(at, back, _take(state.at, back))
     there = _State.of(state.sums, state.free, new, at, state.learnt)
+    there.length[back] = 0.3 * state.length[back]
     moved = new - state.x
     expected = np.einsum("tij,tj->ti", there.model + there.learnt, moved) * state.free
     missing = there.slope - state.slope - expected
