@@ -308,3 +308,16 @@ def test_what_cannot_be_fitted_says_why(case):
     assert found.failed[0]
     assert np.isnan(found.estimate[0, 0])
     assert flag in text(int(found.flags[0])).split(";")
+
+
+@pytest.mark.parametrize("subset", [None, "age < 60"])
+def test_per_protocol_analyses_those_kept(subset):
+    data = gaps(6)
+    inner = {"kind": "clda", "adjust": ["mansa_baseline", "size"]}
+    found = fit(batch(data), method("per-protocol", keep="arm == 0 or age >= 30", subset=subset, analysis=inner))
+    kept = ((data["arm"] == 0) | (data["age"] >= 30)) & (data["age"] < (60 if subset else 1000))
+    alone = fit(batch({name: values[kept] for name, values in data.items()}), method(**inner))
+    assert not kept.all()
+    assert found.n_used[0] == alone.n_used[0]
+    assert found.estimate == pytest.approx(alone.estimate, rel=1e-10)
+    assert found.std_error == pytest.approx(alone.std_error, rel=1e-10)

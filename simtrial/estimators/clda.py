@@ -28,9 +28,9 @@ SINGULAR = 1e-8  # smaller eigenvalue of the practice covariance, as a share of 
 class ConstrainedLongitudinal(Method):
     """Baseline and follow-up as rows of one model whose baseline mean is the same in both arms.
 
-    Liang and Zeger (2000, Sankhya B 62:134-148); Lu (2010, doi:10.1002/sim.3811). Covariates have coefficients of their
-    own at each visit; residuals and practice effects have unstructured covariances over the visits. Everyone with a
-    baseline or a follow-up is analysed.
+    Liang and Zeger (2000, Sankhya B 62:134-148); Lu (2010, Biometrics 66:891-896). Covariates have coefficients of
+    their own at each visit; residuals and practice effects have unstructured covariances over the visits. Everyone with
+    a baseline or a follow-up is analysed.
     """
 
     kind: Literal["clda"] = "clda"
