@@ -16,6 +16,8 @@ METHODS = {
     "ols, CR2": {"kind": "ols"},
     "ols, arm by region": {"kind": "ols", "interaction": "region"},
     "iv, CR2": {"kind": "iv", "received": "sessions >= 6"},
+    "clda": {"kind": "clda"},
+    "g-computation": {"kind": "g-computation"},
     "mi, 20 mixed models": {"kind": "mi", "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
 }
 

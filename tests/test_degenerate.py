@@ -106,6 +106,8 @@ OPTIONS = [
     *(("ols", {"df": df}) for df in ("clusters-1", "clusters-2", "clusters-p", "residual", "normal")),
     *(("iv", {**RECEIVED, "se": se}) for se in ("CR2", "CR1S", "classical")),
     ("iv", {**RECEIVED, "ci": "anderson-rubin"}),
+    *(("clda", {"estimation": e}) for e in ("reml", "ml")),
+    *(("g-computation", {"average": a, "by_arm": b}) for a in ("participant", "cluster") for b in (False, True)),
     ("mi", {"analysis": {"kind": "lmm"}, "m": 3}),
 ]
 
@@ -160,8 +162,11 @@ def test_imputation_fails_with_the_analysis(case):
 @pytest.mark.parametrize("case", ["constant covariate", "covariate twice"])
 def test_a_dropped_covariate_changes_nothing_and_is_blank(case):
     for kind, options in OPTIONS:
+        if kind == "clda" and case == "covariate twice":
+            continue  # the baseline is an outcome there, which its twin explains exactly
         with_it, plain = analysed(case, kind, every_term=True, **options), analysed("nothing odd", kind, **options)
-        assert np.isnan(with_it.estimate[with_it.terms.index(CASES[case][1][-1]), 0])
+        if len(with_it.terms) > 1:  # standardisation has an effect only, no coefficients
+            assert np.isnan(with_it.estimate[with_it.terms.index(CASES[case][1][-1]), 0])
         for name in NUMBERS:  # zeros added to the same sums, in another order
             assert getattr(with_it, name)[0] == pytest.approx(getattr(plain, name)[0], rel=1e-12), (kind, options)
 

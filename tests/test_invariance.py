@@ -21,6 +21,10 @@ METHODS = {
     "iv": ("iv", {**ADJUST, "received": "received == 1"}),
     "iv anderson-rubin": ("iv", {**ADJUST, "received": "received == 1", "ci": "anderson-rubin"}),
     "per-protocol": ("per-protocol", {"keep": "age >= 30", "analysis": {**LMM, **ADJUST}}),
+    "clda": ("clda", ADJUST),
+    "clda ml": ("clda", {**ADJUST, "estimation": "ml", "df": "normal"}),
+    "g-computation": ("g-computation", ADJUST),
+    "g-computation cluster by arm": ("g-computation", {**ADJUST, "average": "cluster", "by_arm": True}),
     "mi": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3}),
 }
 EXACT = [name for name, (kind, _) in METHODS.items() if kind != "mi"]  # the same draws meet other people otherwise

@@ -51,5 +51,7 @@ class PerProtocol(Method):
     def fit(
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
     ) -> Estimates:
-        """Fit the analysis to the moments of the rows kept."""
-        return self.analysis.fit(batch, moments, rng, every_term)
+        """Fit the analysis to the moments of the rows kept; one that reads the batch itself is told of ``keep``."""
+        inner = self.analysis
+        kept = f"({inner.subset}) and ({self.keep})" if inner.subset else self.keep
+        return inner.model_copy(update={"subset": kept}).fit(batch, moments, rng, every_term)

@@ -1,0 +1,207 @@
+"""Bivariate random-intercept model of two visits, for all trials of a block at once, without any N x N matrix.
+
+Participant i of practice j has rows (x_0, x_1) for as many of the two visits as were observed, of mean X beta, residual
+covariance E and practice covariance U, both 2 x 2. Inside a practice every participant of one pattern (both visits, the
+first alone, the second alone) has the same precision W, so V_j^-1 = R^-1 - R^-1 Z K Z'R^-1 with S = sum n W and
+K = U (I + S U)^-1 is a matter of 2 x 2 matrices, and counts, sums and cross-products by pattern are sufficient.
+
+The criterion is -2 log L, restricted (Patterson and Thompson 1971, doi:10.1093/biomet/58.3.545) or full. It is made a
+smooth function without constraints by E = A A and U = B B with symmetric roots A, B: on the boundary, where U is
+singular, the criterion is quadratic in B.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simtrial.kernels.symmetric import Floats, sweep
+
+Ints = NDArray[np.intp]
+BASIS = np.array([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]])
+"""Directions in which a symmetric 2 x 2 matrix moves, one for each of its entries 00, 01, 11."""
+
+
+BY_PRACTICE = ("s", "k")
+"""Members of `Evaluation` whose last axis is practices."""
+
+
+@dataclass(frozen=True)
+class VisitSums:
+    """Sufficient statistics; columns are p regressors and the response last, q = p + 1; practices side by side.
+
+    Attributes
+    ----------
+    counts
+        Participants with both visits, the first alone, the second alone (trials, 3, positions).
+    sums
+        Sums of rows per practice: first and second visit of those with both, first alone, second alone
+        (trials, 4, positions, q).
+    products
+        Cross-products per trial: first with first, first with second plus its transpose, second with second among
+        those with both; first alone; second alone (trials, 5, q, q).
+    dropped
+        1 where a regressor is left out, its column being 0 (trials, p).
+    """
+
+    counts: Floats
+    sums: Floats
+    products: Floats
+    dropped: Floats
+
+    def take(self, trials: Ints) -> VisitSums:
+        """Return the statistics of some of the trials."""
+        return VisitSums(*(getattr(self, f.name)[trials] for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The criterion at one value of the covariances, per trial.
+
+    ``value`` (trials,) without the constant; ``slopes`` (2, 2, 2, trials) its derivatives by E and by U; ``inverse``
+    (p, p, trials) of X'V^-1 X, ``coefficients`` (p, trials), ``log_determinant`` of X'V^-1 X; ``rest`` (2, 2, trials)
+    residual cross-products of those with both visits; S, K (2, 2, trials, positions).
+    """
+
+    value: Floats
+    slopes: Floats
+    inverse: Floats
+    coefficients: Floats
+    log_determinant: Floats
+    rest: Floats
+    s: Floats
+    k: Floats
+
+
+def times(a: Floats, b: Floats) -> Floats:
+    """Products of 2 x 2 matrices along the first two axes."""
+    out = np.empty((2, 2, *np.broadcast_shapes(a.shape[2:], b.shape[2:])))
+    for i in (0, 1):
+        for j in (0, 1):
+            np.multiply(a[i, 0], b[0, j], out=out[i, j])
+            out[i, j] += a[i, 1] * b[1, j]
+    return out
+
+
+def inverse(a: Floats) -> tuple[Floats, Floats]:
+    """Inverses and determinants of 2 x 2 matrices along the first two axes."""
+    determinant = a[0, 0] * a[1, 1] - a[0, 1] * a[1, 0]
+    out = np.empty_like(a)
+    out[0, 0], out[0, 1], out[1, 0], out[1, 1] = a[1, 1], -a[0, 1], -a[1, 0], a[0, 0]
+    out /= determinant
+    return out, determinant
+
+
+def precisions(e: Floats) -> Floats:
+    """Precision matrices W of the three patterns (3, 2, 2, trials)."""
+    w = np.zeros((3, *e.shape))
+    w[0] = inverse(e)[0]
+    w[1, 0, 0], w[2, 1, 1] = 1.0 / e[0, 0], 1.0 / e[1, 1]
+    return w
+
+
+def evaluate(sums: VisitSums, e: Floats, root: Floats, reml: bool) -> Evaluation:
+    """Evaluate criterion, derivatives and coefficients at E (2, 2, trials) and the root B of U (2, 2, trials)."""
+    p, q = sums.dropped.shape[1], sums.sums.shape[-1]
+    w, n = precisions(e), sums.counts
+    total = n.sum(axis=-1)
+    s = np.einsum("kabt,tkj->abtj", w, n)
+    b = root[..., None]
+    inside, determinant = inverse(np.eye(2)[:, :, None, None] + times(times(b, s), b))
+    k = times(times(b, inside), b)
+    c = _weighted(sums, w)
+    weights = np.stack([w[0, 0, 0], w[0, 0, 1], w[0, 1, 1], w[1, 0, 0], w[2, 1, 1]], axis=-1)
+    gram = np.einsum("tm,tmij->tij", weights, sums.products)
+    moved = np.einsum("abtj,tbjq->tajq", k, c)
+    flat = c.reshape(len(c), -1, q)
+    gram = gram - flat.transpose(0, 2, 1) @ moved.reshape(flat.shape)
+    gram[:, np.arange(p), np.arange(p)] += sums.dropped
+    phi, beta, rest, log_determinant = sweep(np.ascontiguousarray(gram.transpose(1, 2, 0)), p)
+    value = np.log(determinant).sum(axis=-1) + rest[0, 0]
+    value += total[:, 0] * np.log(e[0, 0] * e[1, 1] - e[0, 1] ** 2)
+    value += total[:, 1] * np.log(e[0, 0]) + total[:, 2] * np.log(e[1, 1]) + (log_determinant if reml else 0.0)
+    psi = _spread(phi, beta[:, 0], reml)
+    slopes, both = _slopes(sums, w, s, k, c, psi)
+    return Evaluation(value, slopes, phi, beta[:, 0], log_determinant, both, s, k)
+
+
+def _weighted(sums: VisitSums, w: Floats) -> Floats:
+    """Z'R^-1 [X y] of every practice (trials, 2, positions, q)."""
+    trials, kinds, positions, q = sums.sums.shape
+    weights = np.zeros((trials, 2, kinds))
+    weights[:, :, :2] = w[0].transpose(2, 0, 1)
+    weights[:, 0, 2], weights[:, 1, 3] = w[1, 0, 0], w[2, 1, 1]
+    return (weights @ sums.sums.reshape(trials, kinds, -1)).reshape(trials, 2, positions, q)
+
+
+def _spread(phi: Floats, beta: Floats, reml: bool) -> Floats:
+    """Matrix that gives r'Mr + tr(X'M X (X'V^-1 X)^-1) from [X y]'M[X y], the second term for REML (trials, q, q)."""
+    direction = np.concatenate([-beta, np.ones((1, beta.shape[1]))]).T
+    psi = np.asarray(direction[:, :, None] * direction[:, None, :])
+    if reml:
+        psi[:, :-1, :-1] += phi.transpose(2, 0, 1)
+    return psi
+
+
+def _slopes(sums: VisitSums, w: Floats, s: Floats, k: Floats, c: Floats, psi: Floats) -> tuple[Floats, Floats]:
+    """Derivatives of the criterion by E and U (2, 2, 2, trials), and residual products of those with both visits."""
+    x, n = sums.sums, sums.counts
+    f = (c.reshape(len(c), -1, c.shape[-1]) @ psi).reshape(c.shape)
+    lost = np.einsum("tmjq,tbjq->mbtj", x, f)
+    inner = times(w[0][..., None], lost[:2])
+    inner[0] += w[1, 0, 0][:, None] * lost[2]
+    inner[1] += w[2, 1, 1][:, None] * lost[3]
+    share = np.eye(2)[:, :, None, None] - times(s, k)
+    by_u = (times(share, s) - times(times(share, inner), share.transpose(1, 0, 2, 3))).sum(axis=-1)
+    products = np.einsum("tmij,tij->mt", sums.products, psi)
+    around = times(times(k, inner), k)
+    both = np.stack([[products[0], 0.5 * products[1]], [0.5 * products[1], products[2]]])
+    cross = times(lost[:2], k)
+    both = both + (n[:, 0] * around - cross - cross.transpose(1, 0, 2, 3)).sum(axis=-1)
+    total = n.sum(axis=-1)
+    weighted_k = np.einsum("tmj,abtj->mabt", n, k)
+    by_e = total[:, 0] * w[0] - times(times(w[0], weighted_k[0] + both), w[0])
+    for m, at in ((1, 0), (2, 1)):
+        alone = products[2 + m] + (
+            n[:, m] * around[at, at] - 2.0 * (lost[1 + m, 0] * k[0, at] + lost[1 + m, 1] * k[1, at])
+        ).sum(axis=-1)
+        own = w[m, at, at]
+        by_e[at, at] += total[:, m] * own - own**2 * (weighted_k[m, at, at] + alone)
+    return np.stack([by_e, by_u]), both
+
+
+def expected_curvature(sums: VisitSums, e: Floats, at: Evaluation) -> Floats:
+    """Expected second derivatives tr(V^-1 V_a V^-1 V_b), REML's terms left out (trials, 6, 6).
+
+    Entries 00, 01, 11 of E, then of U. With Z'V^-1Z = T and Z'V^-1 of a participant (I - SK) W.
+    """
+    w, n, s, k = precisions(e), sums.counts, at.s, at.k
+    share = np.eye(2)[:, :, None, None] - times(s, k)
+    t = times(share, s)
+    total, weighted_k = n.sum(axis=-1), np.einsum("tmj,abtj->mabt", n, k)
+    out = np.zeros((len(n), 6, 6))
+    out[:, 3:, 3:] = _form(np.einsum("bctj,datj->bcdat", t, t))
+    own, mixed = np.zeros((2, 2, 2, 2, len(n))), np.zeros((2, 2, 2, 2, len(n)))
+    moved = np.zeros((3, *k.shape))
+    for m in range(3):
+        shrunk = total[:, m] * w[m] - 2.0 * times(times(w[m], weighted_k[m]), w[m])
+        own += np.einsum("bct,dat->bcdat", w[m], shrunk)
+        u = times(share, np.broadcast_to(w[m][..., None], share.shape))
+        mixed += np.einsum("bctj,adtj->bcdat", u, u * n[:, m])
+        moved += np.einsum("bat,xac,cdt->xbdt", w[m], BASIS, w[m])[..., None] * n[:, m]
+    out[:, :3, :3] = _form(own)
+    moved = np.stack([times(k, one) for one in moved])
+    out[:, :3, :3] += np.einsum("xabtj,ybatj->txy", moved, moved)
+    out[:, 3:, :3] = _form(mixed)
+    out[:, :3, 3:] = out[:, 3:, :3].transpose(0, 2, 1)
+    return out
+
+
+_FORM = np.einsum("xab,ycd->xybcda", BASIS, BASIS).reshape(9, 16)
+
+
+def _form(outer: Floats) -> Floats:
+    """tr(D_x L D_y R) over the directions of `BASIS`, from L_bc R_da (2, 2, 2, 2, trials) -> (trials, 3, 3)."""
+    return np.asarray((_FORM @ outer.reshape(16, -1)).T.reshape(-1, 3, 3))
