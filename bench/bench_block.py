@@ -15,6 +15,8 @@ METHODS = {
     "lmm, arm by region": {"kind": "lmm", "interaction": "region"},
     "ols, CR2": {"kind": "ols"},
     "ols, arm by region": {"kind": "ols", "interaction": "region"},
+    "cluster means, two-stage": {"kind": "cluster-means"},
+    "cluster means, ancova": {"kind": "cluster-means", "adjustment": "ancova", "weights": "inverse-variance"},
     "iv, CR2": {"kind": "iv", "received": "sessions >= 6"},
     "clda": {"kind": "clda"},
     "g-computation": {"kind": "g-computation"},

@@ -109,13 +109,9 @@ def test_size_weights_are_least_squares_of_people_without_covariates():
 def test_inverse_variance_weights_run_from_sizes_to_equal():
     """With no variance between practices a practice counts by its size; with nothing else than it, all count alike."""
     data = ragged(7)
-    within = data["mansa_followup"] - np.array(
-        [data["mansa_followup"][data["practice"] == p].mean() for p in data["practice"]]
-    )
-    flat, steep = (
-        {**data, "mansa_followup": within},
-        {**data, "mansa_followup": data["mansa_followup"] - (1 - 1e-7) * within},
-    )
+    y = data["mansa_followup"]
+    mean = np.array([y[data["practice"] == p].mean() for p in data["practice"]])
+    flat, steep = {**data, "mansa_followup": y - 0.9 * mean}, {**data, "mansa_followup": mean + 1e-7 * (y - mean)}
     for changed, weights in ((flat, "size"), (steep, "equal")):
         one = fit(batch(changed), method("cluster-means", adjust=[], weights="inverse-variance"))
         other = fit(batch(changed), method("cluster-means", adjust=[], weights=weights))
