@@ -18,6 +18,7 @@ METHODS = {
     "lmm kenward-roger": ("lmm", {**ADJUST, "df": "kenward-roger"}),
     "lmm ml": ("lmm", {**ADJUST, "df": "normal", "estimation": "ml"}),
     **{f"ols {se}": ("ols", {**ADJUST, "se": se}) for se in ("CR2", "CR0", "CR1", "CR1S", "CR3", "HC1", "classical")},
+    "ols inverse-size": ("ols", {**ADJUST, "weights": "inverse-size"}),
     "cluster-means": ("cluster-means", ADJUST),
     "cluster-means welch": ("cluster-means", {**ADJUST, "variance": "welch"}),
     "cluster-means ancova": ("cluster-means", {**ADJUST, "adjustment": "ancova", "weights": "inverse-variance"}),

@@ -196,6 +196,8 @@ BUILT_IN = [
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
     {"kind": "per-protocol", "keep": "in_window == 1", "analysis": {"kind": "ols"}},
     {"kind": "event-rate"},
+    {"kind": "ols", "weights": "inverse-size"},
+    {"kind": "ols", "weights": "source-size"},
     {"kind": "cluster-means", "variance": "welch"},
     {"kind": "cluster-means", "adjustment": "ancova", "weights": "inverse-variance"},
 ]

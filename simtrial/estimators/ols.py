@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from simtrial.batch import ObservedBatch
+from simtrial.design_matrix import Spec
 from simtrial.estimators import Estimates, Method, register, report, terms_of
 from simtrial.flags import BIT
-from simtrial.kernels import joint_robust, sandwich
+from simtrial.kernels import joint_robust, sandwich, weighted
 from simtrial.kernels.joint import JointTest, wald
 from simtrial.kernels.segments import sum_by
-from simtrial.kernels.symmetric import apply, quadratic
+from simtrial.kernels.symmetric import apply, multiply, quadratic, sweep
 from simtrial.moments import Moments
 
 Floats = NDArray[np.float64]
 StandardError = Literal["CR2", "CR0", "CR1", "CR1S", "CR3", "HC1", "classical"]
+SOURCE = "register_size"
+"""Column with the source population of a practice."""
 Df = Literal["satterthwaite", "clusters-1", "clusters-2", "clusters-p", "residual", "normal"]
 
 
@@ -27,18 +31,39 @@ class OrdinaryLeastSquares(Method):
     """Least squares of the outcome on arm and covariates, practices entering through the standard error.
 
     ``se``: CR2 (Bell-McCaffrey), CR0, CR1 (J/(J-1)), CR1S (Stata's factor), CR3, HC1, classical. ``df`` satterthwaite
-    is Bell and McCaffrey's, which under HC1 and classical means N - p.
+    is Bell and McCaffrey's, which under HC1 and classical means N - p. ``weights`` say what a person of practice j
+    counts: 1, 1/n_j (every analysed practice alike), or register_size/n_j (a practice by its source population).
     """
 
     kind: Literal["ols"] = "ols"
     interacts = True
     se: StandardError = Field("CR2", description="standard error")
     df: Df = Field("satterthwaite", description="degrees of freedom of the t interval")
+    weights: Literal["rows", "inverse-size", "source-size"] = Field("rows", description="what a person counts")
+
+    @model_validator(mode="after")
+    def _weights_need_cluster_robust_errors(self) -> OrdinaryLeastSquares:
+        if self.weights != "rows" and self.se in ("HC1", "classical"):
+            raise ValueError(f"weights '{self.weights}' are per practice: se must be one of CR2, CR0, CR1, CR1S, CR3")
+        if self.weights != "rows" and self.interaction is not None:
+            raise ValueError("interaction is tested with weights 'rows' only")
+        return self
+
+    def spec(self) -> Spec:
+        """Rows and columns analysed; a practice whose source population is unknown is left out."""
+        spec = super().spec()
+        return replace(spec, where=(*spec.where, f"{SOURCE} > 0")) if self.weights == "source-size" else spec
+
+    def reads(self) -> frozenset[str]:
+        """Names of the observed columns the method needs."""
+        return super().reads() | ({SOURCE} if self.weights == "source-size" else set())
 
     def fit(
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
     ) -> Estimates:
         """Fit every trial by its cross-products."""
+        if self.weights != "rows":
+            return self._weighted(batch, moments, every_term)
         target = self.target_term(moments)
         terms = terms_of(moments, target, every_term)
         beta = moments.least_squares.coefficients[:, 0]
@@ -63,6 +88,38 @@ class OrdinaryLeastSquares(Method):
             moments, terms, estimate, variance, df, self.level, failed=failed, flags=flags, extras=extras, joint=joint
         )
         return self.tested(found)
+
+    def _weighted(self, batch: ObservedBatch, moments: Moments, every_term: bool) -> Estimates:
+        """Fit with a weight per practice, in units of the trial's mean weight."""
+        rows, p = moments.analysed, moments.regressors
+        weight = 1.0 / rows.sizes
+        if self.weights == "source-size":
+            weight = weight * np.asarray(batch.at(SOURCE, "practice"), dtype=np.float64)[rows.cluster]
+        total = sum_by(weight, rows.cluster_trial, moments.trials)
+        weight = weight * (moments.clusters / np.where(total > 0, total, 1.0))[rows.cluster_trial]
+        beside = np.zeros((moments.trials, rows.most))
+        beside[rows.cluster_trial, rows.position] = weight
+        gram, products = weighted.cross_products(moments.basis, moments.responses, beside)
+        gram[np.arange(p), np.arange(p)] += ~moments.kept
+        gram = np.where(moments.failed, np.eye(p)[:, :, None], gram)
+        inverse = sweep(gram, p)[0]
+        beta = multiply(inverse, products)
+        correction: sandwich.Correction = "CR0" if self.se in ("CR0", "CR1", "CR1S") else self.se  # type: ignore[assignment]
+        terms = terms_of(moments, self.target, every_term)
+        estimate, variance, df = np.empty((3, len(terms), moments.trials))
+        singular = np.zeros(moments.trials, dtype=bool)
+        for at, term in enumerate(terms):
+            contrast = moments.contrast(term)
+            shift = moments.center[p] if term == "intercept" else 0.0
+            estimate[at] = (contrast * beta[:, 0]).sum(axis=0) + shift
+            found = weighted.leverage(moments.basis, inverse, contrast, correction, beside)
+            with np.errstate(invalid="ignore"):  # one cluster: 0 times infinity
+                robust = sandwich.variance(found, moments.basis, moments.responses, beta)
+                variance[at] = (robust * _factor(moments, self.se))[0, 0]
+            df[at] = found.df if self.df == "satterthwaite" else counted_df(moments, self.df)
+            singular |= found.singular
+        flags = moments.flags | np.where(singular, BIT["leverage_one"], 0)
+        return report(moments, terms, estimate, variance, df, self.level, failed=moments.failed, flags=flags, extras={})
 
 
 def residual_variance(moments: Moments) -> Floats:
