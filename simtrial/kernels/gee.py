@@ -1,17 +1,18 @@
 """Generalised estimating equations with an identity link and exchangeable correlation, all trials of a block at once.
 
-Var(y_j) = phi R_j with R_j = (1 - alpha) I + alpha 11' is proportional to H_j = I + gamma 11', gamma = alpha/(1 - alpha),
-so the coefficients solve the equations of the random-intercept model (`simtrial.kernels.criterion`), gamma < 0 allowed
-as long as every 1 + n_j gamma is positive, that is alpha > -1/(n_max - 1). From the residuals e of each solution
+Var(y_j) = phi ((1 - alpha) I + alpha 11') is proportional to H_j = I + gamma 11' with gamma = alpha/(1 - alpha), so the
+coefficients solve the equations of the random-intercept model (`simtrial.kernels.criterion`), gamma < 0 allowed as long
+as every 1 + n_j gamma is positive, that is alpha > -1/(n_max - 1). From the residuals e of each solution
 (Liang and Zeger 1986, doi:10.1093/biomet/73.1.13, section 3.3)
 
     phi = e'e / (N - p),   alpha = sum_j sum_{i<k} e_ij e_kj / ((P - p) phi),   P = sum_j n_j (n_j - 1) / 2,
 
 or both without p; repeated until alpha stands still.
 
-H_j^(-1/2) divides the direction of the cluster mean by sqrt(1 + n_j gamma) and leaves the rest of the cluster alone: the
-first row of R_j = U_j'X_j is rescaled, and the corrected sandwiches are those of least squares on the rescaled rows.
-Scale factors common to all clusters cancel from a sandwich.
+H_j^(-1/2) divides the direction of the cluster mean by sqrt(1 + n_j gamma) and leaves the rest of the cluster alone:
+the first row of U_j'X_j is rescaled, and Kauermann and Carroll's and Mancl and DeRouen's sandwiches are CR2 and CR3
+(`simtrial.kernels.sandwich`) on the rescaled rows: I - X_j M X_j'H_j^-1 is similar to their symmetric I - K_j. Scale factors
+common to all clusters cancel from a sandwich.
 """
 
 from __future__ import annotations
@@ -136,8 +137,7 @@ def fay_graubard(rows: Floats, residual: Floats, inverse: Floats, center: Floats
     m = inverse.transpose(2, 0, 1).copy()
     m[:, 0] -= np.einsum("kr,rkl->rl", center, m)  # T^-1 M T^-1', where X = X_centred T and T = I + e_0 center'
     m[:, :, 0] -= np.einsum("kr,rlk->rl", center, m)
-    trials, positions, k, p = x.shape
-    moved = (x.reshape(trials, -1, p) @ m).reshape(x.shape)
+    moved = (x.reshape(len(x), -1, x.shape[-1]) @ m).reshape(x.shape)
     diagonal = np.einsum("tckp,tckp->tcp", moved, x)
     score = np.einsum("tckp,tck->tcp", x, residual) / np.sqrt(1.0 - np.minimum(diagonal, BOUND))
     return np.asarray(((score @ m[:, :, chosen]) ** 2).sum(axis=1).T)
