@@ -17,6 +17,7 @@ METHODS = {
     "ols, arm by region": {"kind": "ols", "interaction": "region"},
     "cluster means, two-stage": {"kind": "cluster-means"},
     "cluster means, ancova": {"kind": "cluster-means", "adjustment": "ancova", "weights": "inverse-variance"},
+    "gee, kauermann-carroll": {"kind": "gee"},
     "iv, CR2": {"kind": "iv", "received": "sessions >= 6"},
     "clda": {"kind": "clda"},
     "g-computation": {"kind": "g-computation"},

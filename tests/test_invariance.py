@@ -22,6 +22,9 @@ METHODS = {
     "cluster-means": ("cluster-means", ADJUST),
     "cluster-means welch": ("cluster-means", {**ADJUST, "variance": "welch"}),
     "cluster-means ancova": ("cluster-means", {**ADJUST, "adjustment": "ancova", "weights": "inverse-variance"}),
+    **{f"gee {se}": ("gee", {**ADJUST, "se": se}) for se in ("kauermann-carroll", "robust", "mancl-derouen")},
+    "gee fay-graubard": ("gee", {**ADJUST, "se": "fay-graubard"}),
+    "gee independence": ("gee", {**ADJUST, "working": "independence", "moments": "n"}),
     "iv": ("iv", {**ADJUST, "received": "received == 1"}),
     "iv anderson-rubin": ("iv", {**ADJUST, "received": "received == 1", "ci": "anderson-rubin"}),
     "per-protocol": ("per-protocol", {"keep": "age >= 30", "analysis": {**LMM, **ADJUST}}),
@@ -34,6 +37,7 @@ METHODS = {
 EXACT = [name for name, (kind, _) in METHODS.items() if kind != "mi"]  # the same draws meet other people otherwise
 NO_OUTCOME = {"event-rate"}
 """Kinds that analyse events and not the outcome these trials have; their own tests look at them."""
+ORIGIN = ("gee fay-graubard",)  # whose standard error depends on the origin of the covariates and of arm
 SEEDS = (11, 12, 13)
 # Sums of some fifty rows in another order or scale, then a Newton step from elsewhere; the worst seen is 2e-13.
 ROUNDING = 1e-11
@@ -83,7 +87,7 @@ def test_the_estimate_is_in_units_of_the_outcome(name, seed):
     same(analysed({**data, "mansa_followup": 250.0 * data["mansa_followup"]}, name), analysed(data, name), scale=250.0)
 
 
-@pytest.mark.parametrize("name", [name for name in EXACT if not name.startswith("iv")])
+@pytest.mark.parametrize("name", [name for name in EXACT if not name.startswith("iv") and name not in ORIGIN])
 def test_swapping_the_arms_flips_the_sign(name):
     data = trial(SEEDS[0])
     same(analysed({**data, "arm": 1 - data["arm"]}, name), analysed(data, name), sign=-1.0)
@@ -106,7 +110,7 @@ def test_the_order_of_people_and_of_practices_does_not_matter(name, seed):
     same(analysed(moved, name), analysed(data, name))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ORIGIN])
 def test_units_and_origin_of_covariates_do_not_matter(name):
     data = trial(SEEDS[1])
     moved = {**data, "mansa_baseline": 3.7 * data["mansa_baseline"] - 100, "list_size": 1e-3 * data["list_size"] + 5}
@@ -116,7 +120,7 @@ def test_units_and_origin_of_covariates_do_not_matter(name):
         same(analysed({**moved, "age": 12 * data["age"]}, name), analysed(data, name))
 
 
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("name", [name for name in EXACT if name not in ORIGIN])
 def test_any_basis_of_the_covariates_gives_the_same_arm_row(name):
     data = trial(SEEDS[1])
     mixed = {
