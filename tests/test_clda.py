@@ -272,6 +272,16 @@ def test_without_practice_variance_and_with_one_person_each_the_practice_covaria
     assert np.isnan(found.extras["tau2"][0])
 
 
+def test_an_unbounded_likelihood_is_a_failure():
+    # two people share a practice, nobody else does: some combination of the visits is the same for both
+    data = ragged(3, practices=40, most=3)
+    first = np.unique(data["practice"], return_index=True)[1]
+    kept = np.sort([*first, np.flatnonzero(data["practice"] == 0)[1]])
+    found = fit(batch({name: values[kept] for name, values in data.items()}), method("clda", adjust=[]))
+    assert found.failed[0]
+    assert text(int(found.flags[0])) == "tau2_not_identified"
+
+
 def test_degrees_of_freedom_are_those_of_the_follow_up_model():
     data = ragged(4, practices=14)
     gone = data["practice"] == 3

@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 SINGULAR = 1e-8  # smaller eigenvalue of the practice covariance, as a share of the variance of the outcomes
 
+COLLINEAR = 1e-6  # the same of the residual covariance
+
 
 @register("clda")
 class ConstrainedLongitudinal(Method):
@@ -57,7 +59,7 @@ class ConstrainedLongitudinal(Method):
         """Fit every trial from sums by practice and pattern; see `simtrial.kernels.two_visits`."""
         data = _prepare(batch, self.spec(), self._baseline)
         trials, usable = batch.index.trials, np.flatnonzero(~data.failed)
-        flags = data.flags.copy()
+        flags, failed = data.flags.copy(), data.failed.copy()
         blank = np.full(trials, np.nan)
         estimate, variance, extras = blank, blank.copy(), {name: blank.copy() for name in EXTRAS}
         if len(usable):
@@ -71,10 +73,14 @@ class ConstrainedLongitudinal(Method):
             edge = np.linalg.eigvalsh(found.u.transpose(2, 0, 1))[:, 0] < SINGULAR
             flags[usable] |= np.where(edge & ~alone, BIT["boundary"], 0)
             flags[usable] |= np.where(~found.converged, BIT["not_converged"], 0)
+            # so few share a practice that the criterion falls without bound as residuals become collinear
+            unbounded = np.linalg.eigvalsh(found.e.transpose(2, 0, 1))[:, 0] < COLLINEAR
+            flags[usable] |= np.where(unbounded, BIT["tau2_not_identified"], 0)
+            failed[usable] |= unbounded
         df = np.full(trials, np.inf) if self.df == "normal" else data.df
         return report(
             replace(moments, analysed=data.rows), ("arm",), estimate[None], variance[None], df[None], self.level,
-            failed=data.failed, flags=flags, extras=extras,
+            failed=failed, flags=flags, extras=extras,
         )  # fmt: skip
 
 

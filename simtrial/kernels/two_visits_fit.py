@@ -91,7 +91,8 @@ def fit(sums: VisitSums, unclustered: Bools, reml: bool) -> Fit:
 def _advance(state: _State, step: Floats, promised: Floats, reml: bool) -> _State:
     """Take the step and learn from the change of slope; where it does not lower the criterion, go back and shorten."""
     new = state.x + state.length[:, None] * step
-    at = _evaluate(state.sums, new, reml)
+    with np.errstate(all="ignore"):  # a step too far may meet a singular E; the criterion is NaN there, and not lower
+        at = _evaluate(state.sums, new, reml)
     allowed = state.at.value + _ROUNDING * (1.0 + np.abs(state.at.value)) - 1e-4 * state.length * promised
     back = np.flatnonzero(~(at.value <= allowed))
     if len(back):
