@@ -11,8 +11,8 @@ or both without p; repeated until alpha stands still.
 
 H_j^(-1/2) divides the direction of the cluster mean by sqrt(1 + n_j gamma) and leaves the rest of the cluster alone:
 the first row of U_j'X_j is rescaled, and Kauermann and Carroll's and Mancl and DeRouen's sandwiches are CR2 and CR3
-(`simtrial.kernels.sandwich`) on the rescaled rows: I - X_j M X_j'H_j^-1 is similar to their symmetric I - K_j. Scale factors
-common to all clusters cancel from a sandwich.
+(`simtrial.kernels.sandwich`) on the rescaled rows: I - X_j M X_j'H_j^-1 is similar to their symmetric I - K_j.
+Scale factors common to all clusters cancel from a sandwich.
 """
 
 from __future__ import annotations
