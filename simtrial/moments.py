@@ -385,6 +385,17 @@ def _dropped(found: Moments, kept: Bools, flags: NDArray[np.int64], failed: Bool
     )  # fmt: skip
 
 
+def without_arm(found: Moments) -> Moments:
+    """Take arm out of the regressors, so that both arms share one mean; the first response stays."""
+    root, p = found.root, found.regressors
+    kept = root.kept.copy()
+    kept[-1] = False
+    few = root.counts <= kept.sum(axis=0)
+    flags = np.where(few, BIT["no_data"], root.flags & BIT["aliased"])
+    values = found.inner[found.varying.index(p)] + found.center[p, found.analysed.trial]
+    return _dropped(root, kept, flags, few).with_response(values)
+
+
 def predictors(batch: ObservedBatch, spec: Spec, fitted: Moments, rows: Ints) -> Floats:
     """X of other participants on the scale of the fitted moments: centred alike, dropped columns 0 (p, rows)."""
     columns = regressors(batch, spec)

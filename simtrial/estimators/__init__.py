@@ -64,6 +64,7 @@ class Method(BaseModel):
     draws: ClassVar[bool] = False
     sees_all: ClassVar[bool] = False
     target: ClassVar[str] = "arm"
+    effect: ClassVar[bool] = True  # whether the estimate is an effect, judged against an estimand by default
     interacts: ClassVar[bool] = False
 
     kind: str

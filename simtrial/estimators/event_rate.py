@@ -30,6 +30,7 @@ class EventRate(Method):
     """
 
     target = "treated"
+    effect = False
 
     kind: Literal["event-rate"] = "event-rate"
     events: str = Field("acute_episodes", description="column with the events of a person")

@@ -13,6 +13,7 @@ from simtrial.batch import ObservedBatch
 from simtrial.design_matrix import Spec
 from simtrial.errors import SimtrialError
 from simtrial.estimators import Estimates, Method, method_class
+from simtrial.estimators.icc import reml
 from simtrial.estimators.lmm import between_within
 from simtrial.fidelity.quantities import SUBSETS
 from simtrial.generate import Variable
@@ -26,7 +27,6 @@ CORRELATED = ("icc", "icc_lower", "icc_upper")
 ADJUSTED: dict[str, tuple[str, ...]] = {"partial": (), "full": ("region", "practice_size")}
 RECEIVED = {"cace_i": "sessions >= 6", "cace_ii": "goal_sessions >= 4"}
 SUBSET_ROWS = ("window", "available", "pre", "during")
-LOGIT_975 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -129,26 +129,11 @@ class Analysed:
 
 
 def crude_icc(fitted: Moments) -> tuple[Floats, Floats, Floats]:
-    """Intracluster correlation tau2/(tau2 + sigma2) by REML and its 95% interval (trials,) each.
-
-    The interval is that of Stata's estat icc: symmetric for logit ICC = log(tau2/sigma2), with variance by the delta
-    method from the information of the two variances; 0 to 1 where the estimate is 0.
-    """
-    out = np.full((3, fitted.trials), np.nan)
-    usable = fitted.usable
-    if not len(usable):
-        return out[0], out[1], out[2]
-    fit = fitted.reml
-    tau_tau, tau_sigma, sigma_sigma = fit.information.inverse
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        variance = tau_tau / fit.gamma**2 - 2.0 * tau_sigma / fit.gamma + sigma_sigma
-        half, logit = LOGIT_975 * np.sqrt(variance), np.log(fit.gamma)
-        lower, upper = (1.0 / (1.0 + np.exp(-(logit + side * half))) for side in (-1.0, 1.0))
-    zero = fit.gamma == 0.0
-    alone = (fitted.counts == fitted.clusters)[usable]  # one person in every practice: nothing is known of it
-    found = (fit.gamma / (1.0 + fit.gamma), np.where(zero, 0.0, lower), np.where(zero, 1.0, upper))
-    out[:, usable] = np.where(alone, np.nan, np.stack(found))
-    return out[0], out[1], out[2]
+    """Intracluster correlation by REML and its 95% interval (trials,) each; one person per practice tells nothing."""
+    found = reml(fitted, 0.95)
+    alone = fitted.counts == fitted.clusters
+    icc, lower, upper = (np.where(alone, np.nan, found[at]) for at in (0, 2, 3))
+    return icc, lower, upper
 
 
 def wald_p(batch: ObservedBatch, response: str, adjustment: tuple[str, ...], tested: str) -> Floats:

@@ -351,8 +351,8 @@ def _about_a_cell(scenario: Scenario, wanted: Expectation, at: int) -> list[Prob
 
 
 def targets(method: Method, scenario: Scenario) -> list[str]:
-    """Estimands a method is judged against; left out: the first one of the file, or none for an interaction."""
-    if method.estimand is None and method.spec().interaction is not None:
+    """Estimands a method is judged against; left out: the first one of the file, or none for what is no effect."""
+    if method.estimand is None and (method.spec().interaction is not None or not method.effect):
         return []
     if method.estimand is None:
         return [scenario.estimands[0].name] if scenario.estimands else []

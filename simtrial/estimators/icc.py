@@ -1,0 +1,137 @@
+"""Intracluster correlation of an outcome: by REML, crude or given covariates, or by analysis of variance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from scipy.special import erfc, expit, fdtrc, fdtri, ndtri
+
+from simtrial.batch import ObservedBatch
+from simtrial.design_matrix import Spec
+from simtrial.estimators import Estimates, Method, register, report
+from simtrial.flags import BIT
+from simtrial.kernels.criterion import profile
+from simtrial.kernels.segments import sum_by
+from simtrial.moments import Moments, without_arm
+
+Floats = NDArray[np.float64]
+
+
+@register("icc")
+class IntraclusterCorrelation(Method):
+    """Share of the variance that lies between practices, tau2/(tau2 + sigma2), of what arm and covariates leave.
+
+    ``estimation`` reml: interval by the delta method on the logit scale, 0 to 1 where the estimate is 0 (as Stata's
+    estat icc); P value of tau2 = 0 by the likelihood ratio, half a chi-square with 1 df (Self and Liang 1987,
+    doi:10.1080/01621459.1987.10478472). anova: one-way analysis of variance without covariates, not truncated at 0;
+    standard error as in Smith (1957), for any sizes; interval and P value by F (Searle 1971; Thomas and Hultquist
+    1978), exact for equal sizes. ``within_arm`` false lets both arms share one mean.
+    """
+
+    target = "icc"
+    effect = False
+
+    kind: Literal["icc"] = "icc"
+    estimation: Literal["reml", "anova"] = Field("reml", description="restricted maximum likelihood, or mean squares")
+    occasion: Literal["followup", "baseline"] = Field("followup", description="when the outcome was measured")
+    within_arm: bool = Field(True, description="whether every arm has a mean of its own")
+
+    @model_validator(mode="after")
+    def _what_goes_together(self) -> IntraclusterCorrelation:
+        if self.estimation == "anova" and self.adjust:
+            raise ValueError("estimation 'anova' takes no covariates: write adjust = []")
+        if self.occasion == "baseline" and self.outcome == "change":
+            raise ValueError("occasion 'baseline' is of one visit: it needs outcome = 'followup'")
+        return self
+
+    def spec(self) -> Spec:
+        """Rows and columns analysed."""
+        spec = super().spec()
+        return replace(spec, outcome=f"{self.response}_baseline") if self.occasion == "baseline" else spec
+
+    def fit(
+        self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
+    ) -> Estimates:
+        """Find the correlation in every trial."""
+        made = moments if self.within_arm else without_arm(moments)
+        alone = made.counts == made.clusters
+        failed = made.failed | alone | (made.clusters <= made.cluster_rank)
+        flags = made.flags & ~BIT["too_few_clusters"]
+        flags |= np.where(failed & ~made.failed, BIT["tau2_not_identified"], 0)
+        parts = (
+            mean_squares(made, self.within_arm, self.level) if self.estimation == "anova" else reml(made, self.level)
+        )
+        estimate, variance, lower, upper, p_value, boundary = parts
+        flags |= np.where(boundary & ~failed, BIT["boundary"], 0)
+        df = np.full(made.trials, np.inf)
+        found = report(
+            made, ("icc",), estimate[None], variance[None], df[None], self.level, failed=failed, flags=flags, extras={}
+        )
+        lower, upper, p_value = (np.where(found.failed, np.nan, x)[None] for x in (lower, upper, p_value))
+        return replace(found, ci_lower=lower, ci_upper=upper, p_value=p_value)
+
+
+Parts = tuple[Floats, Floats, Floats, Floats, Floats, NDArray[np.bool_]]
+"""Estimate, variance, both ends of the interval, P value and whether the estimate is 0 (trials,) each."""
+
+
+def reml(fitted: Moments, level: float) -> Parts:
+    """Correlation from the random-intercept model; variance by the delta method from the expected information."""
+    out = np.full((5, fitted.trials), np.nan)
+    boundary = np.zeros(fitted.trials, dtype=bool)
+    usable = fitted.usable
+    if not len(usable):
+        return *out, boundary
+    fit = fitted.reml
+    gamma, (tau_tau, tau_sigma, sigma_sigma) = fit.gamma, fit.information.inverse
+    null = 2.0 * profile(fit.sums, np.zeros(1), fit.nu, reml=True)[0] + fit.nu * (1.0 + np.log(2.0 * np.pi / fit.nu))
+    zero = gamma == 0.0
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        spread = tau_tau - 2.0 * gamma * tau_sigma + gamma**2 * sigma_sigma  # of gamma, in units of sigma2
+        half, logit = float(ndtri(0.5 + level / 2)) * np.sqrt(spread) / gamma, np.log(gamma)
+        lower, upper = (np.where(zero, end, expit(logit + s * half)) for s, end in ((-1.0, 0.0), (1.0, 1.0)))
+        ratio = np.maximum(null - fit.deviance, 0.0)
+        out[:, usable] = (
+            gamma / (1.0 + gamma), spread / (1.0 + gamma) ** 4, lower, upper,
+            np.where(zero, 1.0, 0.5 * erfc(np.sqrt(ratio / 2.0))),
+        )  # fmt: skip
+    boundary[usable] = zero
+    return *out, boundary
+
+
+def mean_squares(fitted: Moments, within_arm: bool, level: float) -> Parts:
+    """Correlation from mean squares between and within practices, of all of a trial or of its arms together."""
+    trial, trials, sizes, p = fitted.cluster_trial, fitted.trials, fitted.sizes, fitted.regressors
+    arm = np.rint(fitted.means[p - 1]).astype(np.intp) if within_arm else 0
+    group, groups = 2 * trial + arm, 2 * trials
+
+    def pooled(values: Floats) -> Floats:
+        return np.asarray(np.nan_to_num(values).reshape(trials, 2).sum(axis=1))
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        people = sum_by(sizes, group, groups)
+        mean = sum_by(sizes * fitted.means[p], group, groups) / people
+        between_df = fitted.clusters - pooled((people > 0).astype(np.float64))
+        within_df = fitted.counts - fitted.clusters
+        between = sum_by(sizes * (fitted.means[p] - mean[group]) ** 2, trial, trials) / between_df
+        inside = fitted.within[fitted.varying.index(p), fitted.varying.index(p)]
+        within = sum_by(inside, trial, trials) / within_df
+        size = (fitted.counts - pooled(sum_by(sizes**2, group, groups) / people)) / between_df
+        ratio = between / within
+        estimate = (ratio - 1.0) / (ratio + size - 1.0)
+        g = 1.0 - estimate[trial] + sizes * estimate[trial]  # n_j times the variance of a mean, total variance 1
+        moved = [sum_by(v, group, groups) for v in (sizes * g**2, sizes * g)]
+        trace = sum_by(g**2, trial, trials) - pooled(2.0 * moved[0] / people) + pooled((moved[1] / people) ** 2)
+        rest, total = (1.0 - estimate) ** 2, (1.0 + (size - 1.0) * estimate) ** 2
+        variance = 2.0 * rest * (trace / between_df**2 + total / within_df) / size**2
+        alpha = (1.0 - level) / 2.0
+        ends = [
+            ratio / fdtri(between_df, within_df, q) if (between_df > 0).any() else ratio for q in (1.0 - alpha, alpha)
+        ]
+        lower, upper = ((f - 1.0) / (f + size - 1.0) for f in ends)
+        p_value = fdtrc(between_df, within_df, ratio)
+    return estimate, variance, lower, upper, p_value, np.zeros(trials, dtype=bool)
