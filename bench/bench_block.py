@@ -13,6 +13,7 @@ METHODS = {
     "lmm, between-within": {"kind": "lmm"},
     "lmm, kenward-roger": {"kind": "lmm", "df": "kenward-roger"},
     "ols, CR2": {"kind": "ols"},
+    "gee, kauermann-carroll": {"kind": "gee"},
     "iv, CR2": {"kind": "iv", "received": "sessions >= 6"},
     "mi, 20 mixed models": {"kind": "mi", "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
 }

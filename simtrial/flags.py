@@ -11,7 +11,7 @@ CAUSES: dict[str, str] = {
     "leverage_one": "One practice alone determines a coefficient; CR2 takes a pseudo-inverse; do not use CR3.",
     "weak_instrument": "First-stage F below 10: allocation hardly moves receipt; prefer the Anderson-Rubin interval.",
     "unbounded_interval": "The data do not bound the effect on at least one side; report the interval as it is.",
-    "not_converged": "The optimiser stopped before it converged; the numbers are the last ones reached.",
+    "not_converged": "The fit did not converge, or left its bounds; numbers, if any, are the last ones reached.",
     "no_first_stage": "Allocation does not change receipt in these data, so the complier effect is undefined.",
     "too_few_clusters": "An arm has fewer than two analysed practices, so its variation is unknown: trust no SE.",
     "tau2_not_identified": "The between-practice variance cannot be told; adjust for fewer practice-level covariates.",

@@ -46,10 +46,23 @@ CACE = {
     for prefix, received in RECEIVED.items()
     for name, options in TWO_STAGE.items()
 }
+EXCHANGEABLE = {
+    "gee_robust": "robust",
+    "geesmv_md": "mancl-derouen",
+    "saws_d4": "fay-graubard",
+    "statsmodels_robust": "robust",
+    "statsmodels_bias_reduced": "mancl-derouen",
+}
+GEE = {
+    **{f"gee_exch.{name}": {"se": se, "df": "normal"} for name, se in EXCHANGEABLE.items()},
+    "gee_exch.geepack_san.se": {"se": "robust", "df": "normal", "moments": "n"},
+    "gee_indep.statsmodels_bias_reduced": {"working": "independence", "se": "mancl-derouen", "df": "normal"},
+}
 GROUPS: dict[str, tuple[str, Mapping[str, Mapping[str, str]]]] = {
     "lmm": ("lmm", LMM),
     "ols": ("ols", OLS),
     "cace": ("iv", CACE),
+    "gee": ("gee", GEE),
 }
 NUMBERS = ("estimate", "std_error", "df", "ci_lower", "ci_upper")
 
@@ -153,7 +166,11 @@ def disagreements(group: str, name: str, allowed: Tolerance, without: str = "") 
         count += 1
         mine = ours(group)[key]
         estimate, std_error, df, ends = differences(mine, row)
-        half = (row["ci_upper"] - row["ci_lower"]) / 2 / row["std_error"] if row["std_error"] > 0 else 100.0
+        half = (
+            (row["ci_upper"] - row["ci_lower"]) / 2 / row["std_error"]
+            if row["std_error"] > 0 and row["ci_upper"] == row["ci_upper"]
+            else 100.0
+        )
         allowed_ends = allowed.estimate + half * (allowed.std_error + 3 * allowed.df)
         limits = (allowed.estimate, allowed.std_error, allowed.df, allowed_ends)
         same_rows = math.isnan(row["n"]) or (mine["n_used"], mine["clusters_used"]) == (row["n"], row["clusters"])

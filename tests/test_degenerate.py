@@ -58,7 +58,7 @@ CASES = {
     "everybody received, control included": ({**BASE, "received": np.ones_like(ARM)}, ADJUST),
     "nobody received": ({**BASE, "received": np.zeros_like(ARM)}, ADJUST),
 }
-EVERYWHERE = ("lmm", "ols", "iv")
+EVERYWHERE = ("lmm", "ols", "gee", "iv")
 EXPECTED = {
     # case: methods, status, flags (a method not named is not claimed about)
     "nothing odd": [(EVERYWHERE, "ok", "")],
@@ -72,16 +72,16 @@ EXPECTED = {
     "a practice vanishes": [(EVERYWHERE, "ok", "")],
     "one practice left in an arm": [
         (("lmm",), "ok", "too_few_clusters"),
-        (("ols", "iv"), "ok", "leverage_one;too_few_clusters"),
+        (("ols", "gee", "iv"), "ok", "leverage_one;too_few_clusters"),
     ],
     "one person per practice": [
-        (("lmm",), "ok", "tau2_not_identified"),
+        (("lmm", "gee"), "ok", "tau2_not_identified"),
         (("ols",), "ok", ""),
         (("iv",), "ok", "weak_instrument"),
     ],
     "one practice in all": [(EVERYWHERE, "failed", "too_few_clusters;arm_aliased")],
     "one practice per arm": [
-        (("lmm",), "failed", "too_few_clusters;tau2_not_identified"),
+        (("lmm", "gee"), "failed", "too_few_clusters;tau2_not_identified"),
         (("ols", "iv"), "ok", "leverage_one;too_few_clusters"),
     ],
     "fewer people than coefficients": [(EVERYWHERE, "failed", "too_few_clusters;arm_aliased;no_data")],
@@ -89,8 +89,8 @@ EXPECTED = {
     "one person": [(EVERYWHERE, "failed", "too_few_clusters;arm_aliased;no_data")],
     "no outcome at all": [(EVERYWHERE, "failed", "too_few_clusters;no_data")],
     "no baseline at all": [(EVERYWHERE, "failed", "too_few_clusters;no_data")],
-    "everybody received, control included": [(("lmm", "ols"), "ok", ""), (("iv",), "failed", "no_first_stage")],
-    "nobody received": [(("lmm", "ols"), "ok", ""), (("iv",), "failed", "no_first_stage")],
+    "everybody received, control included": [(("lmm", "ols", "gee"), "ok", ""), (("iv",), "failed", "no_first_stage")],
+    "nobody received": [(("lmm", "ols", "gee"), "ok", ""), (("iv",), "failed", "no_first_stage")],
 }
 TABLE = [
     (case, kind, status, flags)
@@ -104,6 +104,8 @@ OPTIONS = [
     *(("lmm", {"estimation": "ml", "df": df}) for df in ("between-within", "satterthwaite", "residual", "normal")),
     *(("ols", {"se": se}) for se in ("CR2", "CR0", "CR1", "CR1S", "CR3", "HC1", "classical")),
     *(("ols", {"df": df}) for df in ("clusters-1", "clusters-2", "clusters-p", "residual", "normal")),
+    *(("gee", {"se": se}) for se in ("kauermann-carroll", "robust", "mancl-derouen", "fay-graubard")),
+    *(("gee", {"working": "independence", "df": df, "moments": "n"}) for df in ("clusters-p", "normal")),
     *(("iv", {**RECEIVED, "se": se}) for se in ("CR2", "CR1S", "classical")),
     ("iv", {**RECEIVED, "ci": "anderson-rubin"}),
     ("mi", {"analysis": {"kind": "lmm"}, "m": 3}),

@@ -18,12 +18,16 @@ METHODS = {
     "lmm kenward-roger": ("lmm", {**ADJUST, "df": "kenward-roger"}),
     "lmm ml": ("lmm", {**ADJUST, "df": "normal", "estimation": "ml"}),
     **{f"ols {se}": ("ols", {**ADJUST, "se": se}) for se in ("CR2", "CR0", "CR1", "CR1S", "CR3", "HC1", "classical")},
+    **{f"gee {se}": ("gee", {**ADJUST, "se": se}) for se in ("kauermann-carroll", "robust", "mancl-derouen")},
+    "gee fay-graubard": ("gee", {**ADJUST, "se": "fay-graubard"}),
+    "gee independence": ("gee", {**ADJUST, "working": "independence", "moments": "n"}),
     "iv": ("iv", {**ADJUST, "received": "received == 1"}),
     "iv anderson-rubin": ("iv", {**ADJUST, "received": "received == 1", "ci": "anderson-rubin"}),
     "per-protocol": ("per-protocol", {"keep": "age >= 30", "analysis": {**LMM, **ADJUST}}),
     "mi": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3}),
 }
 EXACT = [name for name, (kind, _) in METHODS.items() if kind != "mi"]  # the same draws meet other people otherwise
+ORIGIN = ("gee fay-graubard",)  # whose standard error depends on the origin of the covariates and of arm
 SEEDS = (11, 12, 13)
 # Sums of some fifty rows in another order or scale, then a Newton step from elsewhere; the worst seen is 2e-13.
 ROUNDING = 1e-11
@@ -73,7 +77,7 @@ def test_the_estimate_is_in_units_of_the_outcome(name, seed):
     same(analysed({**data, "mansa_followup": 250.0 * data["mansa_followup"]}, name), analysed(data, name), scale=250.0)
 
 
-@pytest.mark.parametrize("name", [name for name in EXACT if not name.startswith("iv")])
+@pytest.mark.parametrize("name", [name for name in EXACT if not name.startswith("iv") and name not in ORIGIN])
 def test_swapping_the_arms_flips_the_sign(name):
     data = trial(SEEDS[0])
     same(analysed({**data, "arm": 1 - data["arm"]}, name), analysed(data, name), sign=-1.0)
@@ -96,7 +100,7 @@ def test_the_order_of_people_and_of_practices_does_not_matter(name, seed):
     same(analysed(moved, name), analysed(data, name))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ORIGIN])
 def test_units_and_origin_of_covariates_do_not_matter(name):
     data = trial(SEEDS[1])
     moved = {**data, "mansa_baseline": 3.7 * data["mansa_baseline"] - 100, "list_size": 1e-3 * data["list_size"] + 5}
@@ -106,7 +110,7 @@ def test_units_and_origin_of_covariates_do_not_matter(name):
         same(analysed({**moved, "age": 12 * data["age"]}, name), analysed(data, name))
 
 
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("name", [name for name in EXACT if name not in ORIGIN])
 def test_any_basis_of_the_covariates_gives_the_same_arm_row(name):
     data = trial(SEEDS[1])
     mixed = {

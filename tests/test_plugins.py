@@ -185,6 +185,8 @@ BUILT_IN = [
     {"kind": "lmm", "df": "satterthwaite-observed"},
     {"kind": "lmm", "estimation": "ml", "df": "normal"},
     *({"kind": "ols", "se": se} for se in ("CR2", "CR1S", "CR3", "HC1", "classical")),
+    *({"kind": "gee", "se": se} for se in ("kauermann-carroll", "fay-graubard")),
+    {"kind": "gee", "working": "independence", "se": "mancl-derouen", "df": "normal"},
     {"kind": "iv", "received": "sessions >= 6"},
     {"kind": "iv", "received": "goal_sessions >= 4", "ci": "anderson-rubin"},
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},

@@ -206,6 +206,7 @@ FATAL = sum(
         "no_first_stage",
         "imputation_failed",
         "too_few_clusters",
+        "not_converged",
         "error",
         "timeout",
         "invalid_result",
