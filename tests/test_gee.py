@@ -81,8 +81,10 @@ def twin(data, adjust, corrected=True, exchangeable=True):
         scale = e @ e / (n - lost)
         products = sum(e[a] * e[b] for m in members for i, a in enumerate(m) for b in m[:i])
         before, alpha = alpha, exchangeable * products / ((pairs - lost) * scale)
-        if alpha == before:
+        if abs(alpha - before) < 1e-15:
             break
+    if not (abs(alpha - before) < 1e-12 and alpha > -1 / (max(map(len, members)) - 1)):
+        return beta, np.nan, scale, {}
     meats = {se: np.zeros((p, p)) for se in CORRECTIONS}
     for m, v in zip(members, inverses, strict=True):
         rest = np.eye(len(m)) - x[m] @ phi_hat @ x[m].T @ v
@@ -103,10 +105,15 @@ def twin(data, adjust, corrected=True, exchangeable=True):
 @pytest.mark.parametrize("divisors", ["n-p", "n"])
 @pytest.mark.parametrize("adjust", [[], ADJUST], ids=["crude", "adjusted"])
 def test_whole_matrices_and_plain_loops_give_the_same(adjust, divisors, working):
-    signs = set()
+    signs, refused = set(), []
     for seed in range(12):
         data = ragged(seed, practices=10, most=8, icc=0.1)
         beta, alpha, phi, covariances = twin(data, adjust, divisors == "n-p", working == "exchangeable")
+        if np.isnan(alpha):  # repetition does not come to rest within the bounds
+            found = fit(batch(data), method("gee", adjust=adjust, moments=divisors))
+            assert text(int(found.flags[0])) == "not_converged"
+            refused.append(seed)
+            continue
         signs.add(np.sign(alpha))
         lonely = slow_twin.greatest_leverage(slow_twin.design(data, adjust), data["practice"]) > 1 - 1e-9
         for se in CORRECTIONS:
@@ -120,6 +127,7 @@ def test_whole_matrices_and_plain_loops_give_the_same(adjust, divisors, working)
                 assert found.std_error[at, 0] == pytest.approx(np.sqrt(np.diag(covariances[se])), rel=DENSE)
             assert [found.extras["alpha"][0], found.extras["phi"][0]] == pytest.approx([alpha, phi], rel=DENSE)
     assert signs == ({0.0} if working == "independence" else {-1.0, 1.0})
+    assert len(refused) <= 1
 
 
 @pytest.mark.parametrize(("gee", "ols"), [("robust", "CR0"), ("kauermann-carroll", "CR2"), ("mancl-derouen", "CR3")])

@@ -11,8 +11,8 @@ or both without p; repeated until alpha stands still.
 
 H_j^(-1/2) divides the direction of the cluster mean by sqrt(1 + n_j gamma) and leaves the rest of the cluster alone:
 the first row of U_j'X_j is rescaled, and Kauermann and Carroll's and Mancl and DeRouen's sandwiches are CR2 and CR3
-(`simtrial.kernels.sandwich`) on the rescaled rows: I - X_j M X_j'H_j^-1 is similar to their symmetric I - K_j.
-Scale factors common to all clusters cancel from a sandwich.
+(`simtrial.kernels.sandwich`) on the rescaled rows: I - X_j M X_j'H_j^-1 is similar to their symmetric I - K_j. Scale
+factors common to all clusters cancel from a sandwich.
 """
 
 from __future__ import annotations
@@ -72,15 +72,23 @@ def fit(sums: SizeSums, exchangeable: bool, corrected: bool) -> Fit:
     largest = np.where(sums.counts > 0, sizes, 0.0).max(axis=0)
     low = (INSIDE - 1.0) / np.maximum(largest - 1.0, 1.0)
     alpha, moving = np.zeros(len(pairs)), identified & exchangeable
+    before = step = np.full(len(pairs), np.nan)
     for _ in range(ITERATIONS):
         inverse, beta, phi, together = _solve(sums, alpha, every, squared, lost)
-        wanted = np.where(moving, np.clip(together / (divisor * phi), low, 1.0 - INSIDE), alpha)
-        moving = moving & (np.abs(wanted - alpha) > STILL)
+        last, step = step, np.clip(together / (divisor * phi), low, 1.0 - INSIDE) - alpha
+        moving = moving & (np.abs(step) > STILL)
         if not moving.any():
             break
-        alpha = np.where(moving, wanted, alpha)  # at rest: the solution of this very alpha is kept
+        before, alpha = alpha, np.where(moving, np.clip(_ahead(alpha, step, before, last), low, 1.0 - INSIDE), alpha)
     inner = (alpha > low) & (alpha < 1.0 - INSIDE)
     return Fit(alpha, alpha / (1.0 - alpha), phi, inverse, beta, ~moving & inner, identified | (not exchangeable))
+
+
+def _ahead(alpha: Floats, step: Floats, before: Floats, last: Floats) -> Floats:
+    """Next alpha: where two steps agree that they shrink, where a straight line through them ends; else one step."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = 1.0 + (step - last) / (alpha - before)  # of a step to the one before, in plain repetition
+        return np.where(np.abs(ratio) < 0.5, alpha + step / (1.0 - ratio), alpha + step)
 
 
 def _solve(
