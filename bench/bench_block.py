@@ -18,6 +18,7 @@ METHODS = {
     "cluster means, two-stage": {"kind": "cluster-means"},
     "cluster means, ancova": {"kind": "cluster-means", "adjustment": "ancova", "weights": "inverse-variance"},
     "gee, kauermann-carroll": {"kind": "gee"},
+    "icc": {"kind": "icc"},
     "iv, CR2": {"kind": "iv", "received": "sessions >= 6"},
     "clda": {"kind": "clda"},
     "g-computation": {"kind": "g-computation"},

@@ -78,6 +78,8 @@ def test_the_interval_is_symmetric_on_the_logit_scale_and_all_of_it_on_the_bound
             assert (lower, upper, found.p_value[0, 0]) == (0, 1, 1)
             assert text(int(found.flags[0])) == "boundary"
             continue
+        if upper > 1 - 1e-5:
+            continue  # an estimate next to 0: few digits of 1 - upper are left
         logit = [np.log(v / (1 - v)) for v in (lower, estimate, upper)]
         assert logit[1] == pytest.approx((logit[0] + logit[2]) / 2, rel=1e-9, abs=1e-9)
         slope = estimate * (1 - estimate)  # of the correlation by its logit
