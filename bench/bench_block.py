@@ -15,6 +15,10 @@ METHODS = {
     "ols, CR2": {"kind": "ols"},
     "iv, CR2": {"kind": "iv", "received": "sessions >= 6"},
     "mi, 20 mixed models": {"kind": "mi", "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
+    "randomisation test, 999 re-allocations": {
+        "kind": "randomisation-test",
+        "allocation": {"method": "minimisation", "factors": ["region", "practice_size"]},
+    },
 }
 
 

@@ -22,8 +22,13 @@ METHODS = {
     "iv anderson-rubin": ("iv", {**ADJUST, "received": "received == 1", "ci": "anderson-rubin"}),
     "per-protocol": ("per-protocol", {"keep": "age >= 30", "analysis": {**LMM, **ADJUST}}),
     "mi": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3}),
+    "randomisation-test": (
+        "randomisation-test",
+        {**ADJUST, "draws": 99, "allocation": {"method": "minimisation", "factors": ["size"]}},
+    ),
 }
-EXACT = [name for name, (kind, _) in METHODS.items() if kind != "mi"]  # the same draws meet other people otherwise
+DRAWS = ("mi", "randomisation-test")
+EXACT = [name for name, (kind, _) in METHODS.items() if kind not in DRAWS]  # the same draws meet other people otherwise
 SEEDS = (11, 12, 13)
 # Sums of some fifty rows in another order or scale, then a Newton step from elsewhere; the worst seen is 2e-13.
 ROUNDING = 1e-11

@@ -189,6 +189,11 @@ BUILT_IN = [
     {"kind": "iv", "received": "goal_sessions >= 4", "ci": "anderson-rubin"},
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
     {"kind": "per-protocol", "keep": "in_window == 1", "analysis": {"kind": "ols"}},
+    {
+        "kind": "randomisation-test",
+        "draws": 99,
+        "allocation": {"method": "minimisation", "factors": ["region", "practice_size"]},
+    },
 ]
 
 
