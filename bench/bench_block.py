@@ -19,6 +19,7 @@ METHODS = {
         "kind": "randomisation-test",
         "allocation": {"method": "minimisation", "factors": ["region", "practice_size"]},
     },
+    "wild bootstrap, 999 samples": {"kind": "wild-bootstrap"},
 }
 
 

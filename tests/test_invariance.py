@@ -26,8 +26,10 @@ METHODS = {
         "randomisation-test",
         {**ADJUST, "draws": 99, "allocation": {"method": "minimisation", "factors": ["size"]}},
     ),
+    "wild-bootstrap": ("wild-bootstrap", {**ADJUST, "draws": 99}),
+    "wild-bootstrap webb": ("wild-bootstrap", {**ADJUST, "draws": 99, "distribution": "webb", "p": "equal-tailed"}),
 }
-DRAWS = ("mi", "randomisation-test")
+DRAWS = ("mi", "randomisation-test", "wild-bootstrap")
 EXACT = [name for name, (kind, _) in METHODS.items() if kind not in DRAWS]  # the same draws meet other people otherwise
 SEEDS = (11, 12, 13)
 # Sums of some fifty rows in another order or scale, then a Newton step from elsewhere; the worst seen is 2e-13.

@@ -194,6 +194,8 @@ BUILT_IN = [
         "draws": 99,
         "allocation": {"method": "minimisation", "factors": ["region", "practice_size"]},
     },
+    {"kind": "wild-bootstrap", "draws": 99},
+    {"kind": "wild-bootstrap", "draws": 99, "distribution": "webb", "p": "equal-tailed"},
 ]
 
 
