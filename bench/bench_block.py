@@ -23,6 +23,11 @@ METHODS = {
     "clda": {"kind": "clda"},
     "g-computation": {"kind": "g-computation"},
     "mi, 20 mixed models": {"kind": "mi", "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
+    "randomisation test, 999 re-allocations": {
+        "kind": "randomisation-test",
+        "allocation": {"method": "minimisation", "factors": ["region", "practice_size"]},
+    },
+    "wild bootstrap, 999 samples": {"kind": "wild-bootstrap"},
 }
 
 

@@ -22,6 +22,8 @@ CAUSES: dict[str, str] = {
     "error": "The method raised an error; see the run's failures folder.",
     "timeout": "The method took longer than it was allowed.",
     "invalid_result": "The method returned something that is not a valid result.",
+    "no_allocation": "The allocation is not stated or a column it needs is blank; give [allocation] and its factors.",
+    "few_allocations": "Fewer than 40 distinct allocations were drawn, so small p-values cannot occur; say so.",
 }
 BIT: dict[str, int] = {name: 1 << place for place, name in enumerate(CAUSES)}
 

@@ -33,11 +33,19 @@ METHODS = {
     "g-computation": ("g-computation", ADJUST),
     "g-computation cluster by arm": ("g-computation", {**ADJUST, "average": "cluster", "by_arm": True}),
     "mi": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3}),
+    "randomisation-test": (
+        "randomisation-test",
+        {**ADJUST, "draws": 99, "allocation": {"method": "minimisation", "factors": ["size"]}},
+    ),
+    "wild-bootstrap": ("wild-bootstrap", {**ADJUST, "draws": 99}),
+    "wild-bootstrap webb": ("wild-bootstrap", {**ADJUST, "draws": 99, "distribution": "webb", "p": "equal-tailed"}),
 }
 EXACT = [name for name, (kind, _) in METHODS.items() if kind != "mi"]  # the same draws meet other people otherwise
 NO_EFFECT = {"event-rate", "icc"}
 """Kinds whose estimate is no effect on the outcome these trials have; their own tests look at them."""
 ORIGIN = ("gee fay-graubard",)  # whose standard error depends on the origin of the covariates and of arm
+DRAWS = ("mi", "randomisation-test", "wild-bootstrap")
+EXACT = [name for name, (kind, _) in METHODS.items() if kind not in DRAWS]  # the same draws meet other people otherwise
 SEEDS = (11, 12, 13)
 # Sums of some fifty rows in another order or scale, then a Newton step from elsewhere; the worst seen is 2e-13.
 ROUNDING = 1e-11

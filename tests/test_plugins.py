@@ -204,6 +204,13 @@ BUILT_IN = [
     {"kind": "ols", "weights": "source-size"},
     {"kind": "cluster-means", "variance": "welch"},
     {"kind": "cluster-means", "adjustment": "ancova", "weights": "inverse-variance"},
+    {
+        "kind": "randomisation-test",
+        "draws": 99,
+        "allocation": {"method": "minimisation", "factors": ["region", "practice_size"]},
+    },
+    {"kind": "wild-bootstrap", "draws": 99},
+    {"kind": "wild-bootstrap", "draws": 99, "distribution": "webb", "p": "equal-tailed"},
 ]
 
 

@@ -258,6 +258,7 @@ FATAL = sum(
         "error",
         "timeout",
         "invalid_result",
+        "no_allocation",
     )
 )
 """Flags that explain by themselves why a fit failed."""

@@ -12,8 +12,9 @@ from typing import Any
 
 from simtrial.errors import ScenarioError, unknown
 from simtrial.estimators import Method
+from simtrial.generate.allocation import Allocation
 from simtrial.scenario.cells import Cell, expand, set_path
-from simtrial.scenario.methods import build_methods
+from simtrial.scenario.methods import build_methods, validated
 from simtrial.scenario.problems import Path, Problem, find_lines, key_name
 from simtrial.scenario.schema import Raw, Scenario, build
 
@@ -87,7 +88,7 @@ def rebuild(raw: Raw) -> tuple[Scenario, list[Cell]]:
 
 
 def load_methods(name: str) -> list[Method]:
-    """Load the methods of a methods file (TOML with [[methods]], and [allocation] factors if wanted) or a scenario."""
+    """Load the methods of a methods file (TOML with [[methods]], and [allocation] if wanted) or a scenario."""
     source = _read(name)
     if "mechanism" in source.data or "extends" in source.data:
         return load(name)[0].methods
@@ -98,7 +99,10 @@ def load_methods(name: str) -> list[Method]:
     ]
     allocation = source.data.get("allocation", {})
     factors = allocation.get("factors", []) if isinstance(allocation, dict) else []
-    methods, found = build_methods(source.data.get("methods", []), list(factors), None)
+    stated = allocation if isinstance(allocation, dict) and "method" in allocation else None
+    if stated is not None:
+        problems += validated(Allocation, stated, ("allocation",))[1]
+    methods, found = build_methods(source.data.get("methods", []), list(factors), None, None if problems else stated)
     problems += found
     if not methods and not problems:
         problems.append(Problem((), "there is no [[methods]] table"))

@@ -35,15 +35,18 @@ def check_expression(text: str, available: Mapping[str, Variable], path: Path) -
 
 
 def build_methods(
-    rows: Any, factors: list[str], columns: Mapping[str, Variable] | None
+    rows: Any, factors: list[str], columns: Mapping[str, Variable] | None, allocation: Raw | None = None
 ) -> tuple[list[Method], list[Problem]]:
-    """Build every method; ``columns`` known in advance (a scenario's) are checked against what the methods read."""
+    """Build every method; ``columns`` known in advance (a scenario's) are checked against what the methods read.
+
+    ``allocation`` is the file's, for methods that replay it.
+    """
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         return [], [Problem(("methods",), "methods must be written as [[methods]], one table each")]
     methods: list[Method] = []
     problems: list[Problem] = []
     for at, row in enumerate(rows):
-        method, found = build_method(_with_adjust(row, factors, columns), ("methods", at))
+        method, found = build_method(_with_allocation(_with_adjust(row, factors, columns), allocation), ("methods", at))
         problems += found
         if method is not None:
             methods.append(method)
@@ -64,6 +67,16 @@ def _with_adjust(row: Raw, factors: list[str], columns: Mapping[str, Variable] |
     baseline = f"{row.get('response', 'mansa')}_baseline"
     known = columns is None or baseline in columns
     return {**row, "adjust": [*([baseline] if known else []), *factors]}
+
+
+def _with_allocation(row: Raw, allocation: Raw | None) -> Raw:
+    """Hand the file's allocation to a method that replays it and states none, or to the analysis inside a method."""
+    if isinstance(row.get("analysis"), dict):
+        row = {**row, "analysis": _with_allocation(row["analysis"], allocation)}
+    model = kinds().get(str(row.get("kind")))
+    if allocation is None or model is None or "allocation" in row or "allocation" not in model.model_fields:
+        return row
+    return {**row, "allocation": allocation}
 
 
 def build_method(row: Raw, path: Path) -> tuple[Method | None, list[Problem]]:

@@ -171,7 +171,9 @@ def build(raw: Raw) -> tuple[Scenario | None, list[Problem]]:
     mechanism, found = build_mechanism(raw.get("mechanism", {}))
     problems += found
     factors = list(getattr(mechanism.get("allocation"), "factors", []))
-    methods, found = build_methods(raw.get("methods", []), factors, _columns(mechanism) if not found else None)
+    allocation = raw["mechanism"]["allocation"] if "allocation" in mechanism else None
+    columns = _columns(mechanism) if not found else None
+    methods, found = build_methods(raw.get("methods", []), factors, columns, allocation)
     problems += found
     if problems:
         return None, problems

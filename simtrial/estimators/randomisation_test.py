@@ -1,0 +1,258 @@
+"""Randomisation test: the trial's own allocation, replayed, decides what differences chance can make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from simtrial.batch import ObservedBatch
+from simtrial.estimators import Estimates, Method, register, report
+from simtrial.flags import BIT
+from simtrial.generate.allocation import Allocation, allocate
+from simtrial.kernels.symmetric import sweep
+from simtrial.moments import Moments
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.intp]
+
+ROWS = 400_000  # practices re-allocated in one pass: some tens of MB
+TIE = 1e-9  # statistics this close, relative to the largest, are equal
+FEW = 40  # distinct allocations below which a p-value of 0.05 is hardly reached
+
+
+@register("randomisation-test")
+class RandomisationTest(Method):
+    """Compare arms with what the same allocation algorithm, replayed with fresh coins, would have given.
+
+    The statistic is the unweighted difference of cluster means of residuals, from least squares on the covariates
+    without arm. Practices without an analysed participant take part in the re-allocation.
+    """
+
+    draws: ClassVar[bool] = True
+
+    kind: Literal["randomisation-test"] = "randomisation-test"
+    replays: int = Field(999, ge=19, le=100_000, alias="draws", description="re-allocations of each trial")
+    statistic: Literal["cluster-means"] = Field("cluster-means", description="statistic compared")
+    allocation: Allocation | None = Field(
+        None, description="how practices were allocated; left out: [mechanism.allocation], or [allocation] of the file"
+    )
+
+    def reads(self) -> frozenset[str]:
+        """Names of the observed columns the method needs, those of the allocation included."""
+        return super().reads() | (self.allocation.reads() if self.allocation else frozenset())
+
+    def fit(
+        self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
+    ) -> Estimates:
+        """Re-allocate the practices of every trial that can be analysed, all draws of a pass together."""
+        columns, known = _allocated_by(self.allocation, batch)
+        flags = moments.flags | np.where(known, 0, BIT["no_allocation"])
+        able = np.flatnonzero(known & ~moments.failed)
+        found = _Found.empty(moments.trials)
+        if self.allocation is not None and len(able):
+            generator = np.random.Generator(np.random.SFC64(1)) if rng is None else rng
+            observed, drawn = _statistics(self.allocation, self.replays, columns, batch, moments, able, generator)
+            found.fill(able, observed, drawn, 1.0 - self.level)
+        flags = flags | np.where(found.allocations < FEW, BIT["few_allocations"], 0)
+        open_ended = np.isinf(found.ends).any(axis=0)
+        flags = flags | np.where(open_ended, BIT["unbounded_interval"], 0)
+        flat = known & ~moments.failed & np.isnan(found.estimate)
+        flags = flags | np.where(flat, BIT["arm_aliased"], 0)
+        failed = moments.failed | ~known | flat
+        made = report(
+            moments, (self.target,), found.estimate[None], found.std_error[None] ** 2,
+            np.full((1, moments.trials), np.inf), self.level, failed=failed, flags=flags,
+            extras={"allocations": found.allocations},
+        )  # fmt: skip
+        lower, upper, p_value = (np.where(made.failed, np.nan, x)[None] for x in (*found.ends, found.p_value))
+        return replace(made, ci_lower=lower, ci_upper=upper, p_value=p_value)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Statistics of outcome and of arm, ``y`` and ``a``, ``there`` where both arms are analysed; hashes of schemes.
+
+    (draws, trials) each.
+    """
+
+    y: Floats
+    a: Floats
+    there: Bools
+    scheme: NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the test says of every trial (trials,), ``ends`` (2, trials)."""
+
+    estimate: Floats
+    std_error: Floats
+    p_value: Floats
+    ends: Floats
+    allocations: Floats
+
+    @classmethod
+    def empty(cls, trials: int) -> _Found:
+        """Nothing said of any trial."""
+        blank = np.full((6, trials), np.nan)
+        return cls(blank[0], blank[1], blank[2], blank[3:5], blank[5])
+
+    def fill(self, able: Ints, observed: tuple[Floats, Floats], drawn: _Drawn, alpha: float) -> None:
+        """Enter the trials ``able``, whose ``observed`` statistics of outcome and arm are (trials,)."""
+        y, a = observed
+        usable = np.abs(a) > TIE
+        estimate = y / np.where(usable, a, 1.0)
+        count = drawn.there.sum(axis=0)
+        largest = np.maximum(np.where(drawn.there, np.abs(drawn.y), 0.0).max(axis=0), np.abs(y))
+        extreme = (drawn.there & (np.abs(drawn.y) >= np.abs(y) - TIE * largest)).sum(axis=0)
+        moved = drawn.y - estimate * drawn.a  # statistics of the outcome less the estimated effect
+        moved[np.abs(moved) <= TIE * largest] = 0.0
+        spread = (np.where(drawn.there, moved, 0.0) ** 2).sum(axis=0) / np.maximum(count, 1)
+        ends = interval(moved, drawn.a, np.abs(a), drawn.there, alpha)
+        self.estimate[able] = np.where(usable, estimate, np.nan)
+        self.std_error[able] = np.sqrt(spread) / np.where(usable, np.abs(a), 1.0)
+        self.p_value[able] = (1 + extreme) / (1 + count)
+        self.ends[:, able] = estimate + ends
+        ordered = np.sort(np.where(drawn.there, drawn.scheme, np.uint64(0)), axis=0)
+        self.allocations[able] = 1 + (np.diff(ordered, axis=0) != 0).sum(axis=0) - (ordered[0] == 0)
+
+
+def interval(moved: Floats, arm: Floats, own: Floats, there: Bools, alpha: float) -> Floats:
+    """Effects not rejected, less the estimate: the hull of the d at which p(d) > alpha.
+
+    With u = ``moved``, a_b = ``arm`` (draws, trials) and a = ``own`` (trials,), a draw is as extreme as the trial at d
+    where |u - d a_b| >= a |d|: between the roots u / (a_b - a) and u / (a_b + a), which lie on both sides of 0, if
+    |a_b| < a, else outside of them. So the number of such draws changes only at roots, and is counted from 0 outwards.
+
+    Returns
+    -------
+    ends
+        (2, trials); infinite where effects are not rejected however large.
+    """
+    roots = []
+    for bottom in (arm - own, arm + own):
+        flat = np.abs(bottom) <= TIE * own
+        roots.append(np.where(flat, np.inf, moved / np.where(flat, 1.0, bottom)))
+    always = (moved == 0) & (np.abs(np.abs(arm) - own) <= TIE * own)
+    inside = np.abs(arm) <= own * (1.0 + TIE)
+    count = there.sum(axis=0)
+    needed = np.floor(alpha * (count + 1) + 1e-9)
+    ends = []
+    for sign in (-1.0, 1.0):
+        first, second = (np.where(np.isinf(root), np.inf, sign * root) for root in roots)
+        leaves = np.where(inside, np.maximum(np.where(np.isinf(first), -1.0, first), second), np.minimum(first, second))
+        leaves = np.where(inside & np.isinf(second), _alone(first), leaves)
+        leaves = np.where(inside & np.isinf(first), _alone(second), leaves)
+        returns = np.where(inside, np.inf, np.maximum(first, second))
+        away = always | (leaves < 0) | ~there
+        leaves = np.where(away, np.inf, leaves)
+        returns = np.where(away, np.inf, returns)
+        ends.append(sign * _last(np.concatenate([leaves, returns, np.full((1, len(own)), np.inf)]), count, needed))
+    return np.stack(ends)
+
+
+def _alone(root: Floats) -> Floats:
+    """Where a draw leaves that has one root: nowhere on this side if the root is on the other."""
+    return np.where(root >= 0, root, np.inf)
+
+
+def _last(events: Floats, count: NDArray[np.intp], needed: Floats) -> Floats:
+    """Last place up to which ``needed`` draws are in; of ``events`` (2 draws + 1, trials) the first half leave."""
+    draws = len(events) // 2
+    order = np.argsort(events, axis=0, kind="stable")
+    places = np.take_along_axis(events, order, axis=0)
+    change = np.where(np.isinf(places), 0, np.where(order < draws, -1, 1))
+    before = count + np.concatenate([np.zeros((1, len(count)), dtype=np.intp), np.cumsum(change, axis=0)[:-1]])
+    enough = before >= needed
+    last = len(events) - 1 - np.argmax(enough[::-1], axis=0)
+    return np.asarray(places[last, np.arange(len(count))])
+
+
+def _allocated_by(options: Allocation | None, batch: ObservedBatch) -> tuple[Mapping[str, NDArray[Any]], Bools]:
+    """Columns the allocation needs (practices,), and the trials (trials,) in which it can be replayed."""
+    index = batch.index
+    columns: dict[str, NDArray[Any]] = {}
+    if options is None:
+        return columns, np.zeros(index.trials, dtype=bool)
+    known = np.ones(index.practices, dtype=bool)
+    for name in sorted(options.reads()):
+        column, number = batch.columns.get(name), name in options.numeric
+        if column is None or column.level != "practice" or (number and column.categories):
+            return {}, np.zeros(index.trials, dtype=bool)
+        there = column.values >= 0 if column.categories else ~np.isnan(column.values)
+        known &= there
+        values = np.where(there, column.values, 0)
+        columns[name] = (
+            values if number or column.categories else np.unique(values, return_inverse=True)[1].reshape(values.shape)
+        )
+    practices = np.bincount(index.practice_trial, minlength=index.trials)
+    whole = np.bincount(index.practice_trial, weights=~known, minlength=index.trials) == 0
+    return columns, whole & (practices > options.intervention_practices)
+
+
+def _residual_means(moments: Moments) -> tuple[Floats, Floats]:
+    """Cluster means (clusters,) of outcome and of arm, each less its regression on the covariates."""
+    p = moments.regressors
+    coefficients = sweep(moments.gram[: p + 1, : p + 1], p - 1)[1][:, :, moments.cluster_trial]
+    fitted = np.einsum("krc,kc->rc", coefficients, moments.means[: p - 1])
+    return moments.means[p] - fitted[1], moments.means[p - 1] - fitted[0]
+
+
+def _statistics(
+    options: Allocation, draws: int, columns: Mapping[str, NDArray[Any]], batch: ObservedBatch, moments: Moments,
+    able: Ints, rng: np.random.Generator,
+) -> tuple[tuple[Floats, Floats], _Drawn]:  # fmt: skip
+    """Differences of cluster means as allocated, and in every re-allocation, of the trials ``able``."""
+    clusters = np.flatnonzero(np.isin(moments.cluster_trial, able))
+    trial = np.searchsorted(able, moments.cluster_trial[clusters])
+    starts = np.searchsorted(trial, np.arange(len(able)))
+    y, a = (values[clusters] for values in _residual_means(moments))
+    mark = np.random.Generator(np.random.SFC64(2)).integers(1, 2**63, moments.analysed.most, dtype=np.uint64)
+    marks = mark[moments.analysed.position[clusters]]
+    practice = moments.analysed.cluster[clusters]
+    own = _difference((batch.at("arm", "practice")[practice] == 1)[None], y, a, marks, starts)
+    parts = [
+        _difference(arm, y, a, marks, starts)
+        for arm in _replayed(options, draws, columns, batch.index.practice_trial, able, practice, rng)
+    ]
+    joined = _Drawn(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("y", "a", "there", "scheme")))
+    return (own.y[0], own.a[0]), joined
+
+
+def _replayed(
+    options: Allocation, draws: int, columns: Mapping[str, NDArray[Any]], practice_trial: Ints, able: Ints,
+    practice: Ints, rng: np.random.Generator,
+) -> Iterator[Bools]:  # fmt: skip
+    """Re-allocate all practices of the trials ``able`` in passes; yield the arms of some practices (draws, rows)."""
+    rows = np.flatnonzero(np.isin(practice_trial, able))
+    trial = np.searchsorted(able, practice_trial[rows])
+    place = np.searchsorted(rows, practice)
+    per_row = options.candidates // 50 + 1 if options.method == "constrained" else 1
+    most = max(1, ROWS // (len(rows) * per_row))
+    for first in range(0, draws, most):
+        times = min(most, draws - first)
+        trials = (trial + len(able) * np.arange(times)[:, None]).ravel()
+        tiled = {name: np.tile(values[rows], times) for name, values in columns.items()}
+        arm = allocate(options, tiled, trials, rng).reshape(times, len(rows))
+        yield arm[:, place] == 1
+
+
+def _difference(arm: Bools, y: Floats, a: Floats, marks: NDArray[np.uint64], starts: Ints) -> _Drawn:
+    """Unweighted differences of cluster means between arms (draws, trials), from arms (draws, clusters)."""
+    size = np.diff(starts, append=arm.shape[1])
+    treated = np.add.reduceat(arm, starts, axis=1, dtype=np.float64)
+    there = (treated > 0) & (treated < size)
+    one, zero = np.where(there, treated, 1.0), np.where(there, size - treated, 1.0)
+    found = []
+    for values in (y, a):
+        total = np.add.reduceat(values, starts)
+        inside = np.add.reduceat(arm * values, starts, axis=1)
+        found.append(np.where(there, inside / one - (total - inside) / zero, 0.0))
+    scheme = np.add.reduceat(arm * marks, starts, axis=1)
+    return _Drawn(found[0], found[1], there, scheme)
