@@ -179,3 +179,18 @@ def test_a_methods_file_states_the_allocation(tmp_path):
     file.write_text(table.replace("minim", "maxim") + '[[methods]]\nname = "test"\nkind = "randomisation-test"\n')
     with pytest.raises(ScenarioError, match=r"m.toml:2: .*method"):
         load_methods(str(file))
+
+
+def test_an_unknown_option_is_told_with_those_there_are(tmp_path):
+    file = tmp_path / "m.toml"
+    file.write_text('[[methods]]\nname = "test"\nkind = "randomisation-test"\ndrawz = 99\n')
+    with pytest.raises(ScenarioError, match="did you mean 'draws'"):
+        load_methods(str(file))
+
+
+def test_inside_another_method_it_draws_by_itself():
+    inner = {"kind": "randomisation-test", "draws": 99, "allocation": COMPLETE}
+    chosen = method("per-protocol", keep="age >= 0", analysis=inner)
+    first, again = (fit(batch(ragged(8)), chosen) for _ in range(2))
+    assert first.p_value.tolist() == again.p_value.tolist()
+    assert not first.failed[0]

@@ -56,7 +56,7 @@ class RandomisationTest(Method):
         able = np.flatnonzero(known & ~moments.failed)
         found = _Found.empty(moments.trials)
         if self.allocation is not None and len(able):
-            generator = np.random.Generator(np.random.SFC64(1)) if rng is None else rng
+            generator = stream_of(moments) if rng is None else rng
             observed, drawn = _statistics(self.allocation, self.replays, columns, batch, moments, able, generator)
             found.fill(able, observed, drawn, 1.0 - self.level)
         flags = flags | np.where(found.allocations < FEW, BIT["few_allocations"], 0)
@@ -72,6 +72,11 @@ class RandomisationTest(Method):
         )  # fmt: skip
         lower, upper, p_value = (np.where(made.failed, np.nan, x)[None] for x in (*found.ends, found.p_value))
         return replace(made, ci_lower=lower, ci_upper=upper, p_value=p_value)
+
+
+def stream_of(moments: Moments) -> np.random.Generator:
+    """Stream for an analysis that is handed none, inside another method: another for every block of trials."""
+    return np.random.Generator(np.random.SFC64([1, *moments.sizes.astype(np.int64).tolist()]))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pydantic import Field
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report
 from simtrial.estimators.ols import covariance
+from simtrial.estimators.randomisation_test import stream_of
 from simtrial.flags import BIT
 from simtrial.kernels.symmetric import sweep
 from simtrial.moments import Moments
@@ -44,7 +45,7 @@ class WildBootstrap(Method):
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
     ) -> Estimates:
         """Fit by least squares; test and interval from the same multipliers for every effect tried."""
-        generator = np.random.Generator(np.random.SFC64(1)) if rng is None else rng
+        generator = stream_of(moments) if rng is None else rng
         estimate = moments.least_squares.coefficients[-1, 0]
         variance = covariance(moments, None, "CR1", "normal")[0][0, 0]
         failed = moments.failed | ~(variance > 0)

@@ -47,10 +47,11 @@ def _problem(item: dict[str, Any], model: type[BaseModel], path: Path) -> Proble
     loc: Path = tuple(item["loc"])
     kind, given, context = item["type"], item.get("input"), item.get("ctx", {})
     name = str(loc[-1]) if loc else ""
-    field = model.model_fields.get(str(loc[0])) if loc else None
+    fields = {spelled.alias or key: spelled for key, spelled in model.model_fields.items()}
+    field = fields.get(str(loc[0])) if loc else None
     meaning = f" ({field.description})" if field is not None and field.description else ""
     if kind == "extra_forbidden":
-        names = list(model.model_fields)
+        names = list(fields)
         close = nearest(name, names)
         hint = f"; did you mean '{close}'?" if close else ""
         message = f"unknown key '{name}'{hint} (allowed: {', '.join(names)})"
