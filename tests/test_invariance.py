@@ -21,6 +21,7 @@ METHODS = {
     "iv": ("iv", {**ADJUST, "received": "received == 1"}),
     "iv anderson-rubin": ("iv", {**ADJUST, "received": "received == 1", "ci": "anderson-rubin"}),
     "per-protocol": ("per-protocol", {"keep": "age >= 30", "analysis": {**LMM, **ADJUST}}),
+    "lmm unconstrained": ("lmm", {**ADJUST, "df": "satterthwaite", "tau2": "unconstrained"}),
     "mi": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3}),
 }
 EXACT = [name for name, (kind, _) in METHODS.items() if kind != "mi"]  # the same draws meet other people otherwise

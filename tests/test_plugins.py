@@ -184,6 +184,7 @@ BUILT_IN = [
     *({"kind": "lmm", "df": df} for df in ("between-within", "satterthwaite", "kenward-roger", "residual")),
     {"kind": "lmm", "df": "satterthwaite-observed"},
     {"kind": "lmm", "estimation": "ml", "df": "normal"},
+    {"kind": "lmm", "tau2": "unconstrained"},
     *({"kind": "ols", "se": se} for se in ("CR2", "CR1S", "CR3", "HC1", "classical")),
     {"kind": "iv", "received": "sessions >= 6"},
     {"kind": "iv", "received": "goal_sessions >= 4", "ci": "anderson-rubin"},

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report, terms_of
 from simtrial.flags import BIT
+from simtrial.kernels import compound_symmetry
 from simtrial.kernels import random_intercept as kernel
 from simtrial.moments import Moments
 
@@ -24,11 +25,15 @@ class LinearMixedModel(Method):
 
     ``df``: between-within (clusters - cluster-level coefficients), satterthwaite (expected information),
     satterthwaite-observed (lmerTest's; N - p on the boundary), kenward-roger (adjusted SE as well), residual, normal.
+    ``tau2`` unconstrained lets the covariance within practices be negative.
     """
 
     kind: Literal["lmm"] = "lmm"
     estimation: Literal["reml", "ml"] = Field("reml", description="restricted or full maximum likelihood")
     df: Df = Field("between-within", description="degrees of freedom of the t interval")
+    tau2: Literal["nonnegative", "unconstrained"] = Field(
+        "nonnegative", description="between-practice variance at least 0, or as low as compound symmetry allows"
+    )
 
     @model_validator(mode="after")
     def _kenward_roger_needs_reml(self) -> LinearMixedModel:
@@ -47,7 +52,7 @@ class LinearMixedModel(Method):
         estimate, variance, df = blank, blank.copy(), blank.copy()
         extras = {name: np.full(trials, np.nan) for name in ("icc", "tau2", "sigma2", "loglik")}
         if len(usable):
-            fit = moments.reml if self.estimation == "reml" else moments.ml
+            fit = self._fitted(moments)
             alone = (moments.counts == moments.clusters)[usable]
             flags[usable] |= _flags(fit, alone, self.df)
             for at, term in enumerate(terms):
@@ -64,6 +69,11 @@ class LinearMixedModel(Method):
         return report(
             moments, terms, estimate, variance, df, self.level, failed=failed | saturated, flags=flags, extras=extras
         )
+
+    def _fitted(self, moments: Moments) -> kernel.Fit:
+        if self.tau2 == "unconstrained":
+            return compound_symmetry.fit(moments.size_sums(), reml=self.estimation == "reml")
+        return moments.reml if self.estimation == "reml" else moments.ml
 
     def _inference(
         self, moments: Moments, fit: kernel.Fit, contrast: Floats, term: str, alone: NDArray[np.bool_]
