@@ -11,6 +11,7 @@ from simtrial.seeding import stream
 FULL = ["mansa_baseline", "region", "practice_size"]
 METHODS = {
     "lmm, between-within": {"kind": "lmm"},
+    "lmm, tau2 unconstrained": {"kind": "lmm", "tau2": "unconstrained"},
     "lmm, kenward-roger": {"kind": "lmm", "df": "kenward-roger"},
     "lmm, arm by region": {"kind": "lmm", "interaction": "region"},
     "ols, CR2": {"kind": "ols"},

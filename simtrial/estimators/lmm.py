@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report, terms_of
 from simtrial.flags import BIT
+from simtrial.kernels import compound_symmetry
 from simtrial.kernels import joint as joint_test
 from simtrial.kernels import random_intercept as kernel
 from simtrial.kernels.joint import JointTest
@@ -26,12 +27,16 @@ class LinearMixedModel(Method):
 
     ``df``: between-within (clusters - cluster-level coefficients), satterthwaite (expected information),
     satterthwaite-observed (lmerTest's; N - p on the boundary), kenward-roger (adjusted SE as well), residual, normal.
+    ``tau2`` unconstrained lets the covariance within practices be negative.
     """
 
     kind: Literal["lmm"] = "lmm"
     interacts = True
     estimation: Literal["reml", "ml"] = Field("reml", description="restricted or full maximum likelihood")
     df: Df = Field("between-within", description="degrees of freedom of the t interval")
+    tau2: Literal["nonnegative", "unconstrained"] = Field(
+        "nonnegative", description="between-practice variance at least 0, or as low as compound symmetry allows"
+    )
 
     @model_validator(mode="after")
     def _kenward_roger_needs_reml(self) -> LinearMixedModel:
@@ -53,7 +58,7 @@ class LinearMixedModel(Method):
         estimate, variance, df = blank, blank.copy(), blank.copy()
         extras = {name: np.full(trials, np.nan) for name in ("icc", "tau2", "sigma2", "loglik")}
         if len(usable):
-            fit = moments.reml if self.estimation == "reml" else moments.ml
+            fit = self._fitted(moments)
             alone = (moments.counts == moments.clusters)[usable]
             flags[usable] |= _flags(fit, alone, self.df)
             if joint is not None:
@@ -104,6 +109,11 @@ class LinearMixedModel(Method):
             return kernel.observed_df(fit, chosen)[0] if observed else kernel.expected_df(fit, chosen)
 
         return test.scaled(1.0, np.where(alone, residual, joint_test.fai_cornelius(covariance, kept, of_one)))
+
+    def _fitted(self, moments: Moments) -> kernel.Fit:
+        if self.tau2 == "unconstrained":
+            return compound_symmetry.fit(moments.size_sums(), reml=self.estimation == "reml")
+        return moments.reml if self.estimation == "reml" else moments.ml
 
     def _inference(
         self, moments: Moments, fit: kernel.Fit, contrast: Floats, term: str, alone: NDArray[np.bool_]
