@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import test_degenerate as degenerate
 from reference import CLUSTER, method, ours, reference, targets
 from reference import differences as apart
 from trials import batch, fit, published_fixture, ragged
@@ -138,6 +139,74 @@ def test_means_without_variation_fail_although_people_vary():
     found = fit(batch({**data, "mansa_followup": y}), method("cluster-means", adjust=[]))
     assert found.failed[0]
     assert text(int(found.flags[0])) == "constant_outcome"
+
+
+OPTIONS = [
+    *({"weights": weights, "adjustment": adjustment, "df": df}
+      for weights in ("equal", "size", "inverse-variance")
+      for adjustment in ("two-stage", "ancova")
+      for df in ("clusters-2", "clusters-p")),
+    *({"weights": weights, "variance": "welch"} for weights in ("equal", "size", "inverse-variance")),
+]  # fmt: skip
+ODD = {
+    # where the cause is another than that of least squares; the second one is that of ancova
+    "one practice left in an arm": ("too_few_clusters", "too_few_clusters"),
+    "one practice per arm": ("too_few_clusters;no_data", "too_few_clusters;arm_aliased"),
+}
+PLAIN = {
+    case: flags for case, claims in degenerate.EXPECTED.items() for kinds, _, flags in claims if "ols" in kinds
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", degenerate.CASES)
+def test_a_degenerate_trial_has_a_status_with_its_cause(case):
+    for options in OPTIONS:
+        found = degenerate.analysed(case, "cluster-means", every_term=True, **options)
+        numbers = [getattr(found, name)[0, 0] for name in degenerate.NUMBERS]
+        flags = set(filter(None, text(int(found.flags[0])).split(";")))
+        expected = (
+            ODD.get(case, (PLAIN[case],) * 2)[options["adjustment"] == "ancova"] if "adjustment" in options else None
+        )
+        if expected is not None:
+            assert flags - {"boundary", "tau2_not_identified"} == set(filter(None, expected.split(";"))), options
+        unknown = case == "one person per practice" and options["weights"] == "inverse-variance"
+        assert ("tau2_not_identified" in flags) == unknown, options
+        if found.failed[0]:
+            assert found.flags[0] & degenerate.FATAL, options
+            assert np.isnan(numbers[2:]).all() or case == "one practice per arm", options
+            assert np.isnan(numbers[1:2] + numbers[3:]).all(), options
+        else:
+            assert np.isfinite(numbers).all(), options
+            assert numbers[1] > 0, options
+            assert numbers[2] > 0, options
+
+
+def test_without_variation_between_practices_the_weights_are_flagged_as_on_the_boundary():
+    data = ragged(7)
+    y = data["mansa_followup"]
+    mean = np.array([y[data["practice"] == p].mean() for p in data["practice"]])
+    options = {"adjust": [], "weights": "inverse-variance"}
+    flat = fit(batch({**data, "mansa_followup": y - 0.9 * mean}), method("cluster-means", **options))
+    steep = fit(batch({**data, "mansa_followup": y + 9.0 * mean}), method("cluster-means", **options))
+    assert (flat.extras["tau2"][0], text(int(flat.flags[0]))) == (0.0, "boundary")
+    assert text(int(steep.flags[0])) == ""
+    assert steep.extras["tau2"][0] > 0
+
+
+@pytest.mark.parametrize("origin", [0.0, 1e4])
+def test_a_covariate_centred_within_practices_has_no_means_to_adjust_for(origin):
+    """Its practice means differ by rounding alone: it is dropped, and the regression is the one without it."""
+    data = ragged(7)
+    x = data["mansa_baseline"] * (1.0 + origin)
+    data["inside"] = x - np.array([x[data["practice"] == p].mean() for p in data["practice"]])
+    for weights in ("equal", "size"):
+        options = {"adjustment": "ancova", "df": "clusters-p", "weights": weights}
+        found = fit(batch(data), method("cluster-means", adjust=["inside"], **options), every_term=True)
+        plain = fit(batch(data), method("cluster-means", adjust=[], **options), every_term=True)
+        assert text(int(found.flags[0])) == "aliased"
+        assert np.isnan(found.estimate[found.terms.index("inside"), 0])
+        for name in degenerate.NUMBERS:
+            assert getattr(found, name)[0] == pytest.approx(getattr(plain, name)[0], rel=1e-10)
 
 
 @pytest.mark.parametrize("options", [{"adjustment": "ancova"}, {"df": "clusters-p"}])

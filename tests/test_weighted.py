@@ -4,12 +4,15 @@ import csv
 
 import numpy as np
 import pytest
+import slow_twin
+import test_degenerate as degenerate
 from commands import simtrial
 from reference import FILES, MODELS, ORACLE, method
 from trials import batch, fit, ragged
 
 from simtrial.batch import Column
 from simtrial.data import read_trials
+from simtrial.flags import text
 
 ADJUST = ["mansa_baseline", "region", "practice_size"]
 
@@ -106,3 +109,74 @@ def test_data_without_registers_are_refused(tmp_path):
     done = simtrial("analyse", FILES[0], "--methods", methods)
     assert done.code == 2
     assert "register_size" in done.err
+
+
+def dense(y, x, practice, weight, correction):
+    """Weighted coefficients, their cluster-robust covariance and df under independent errors, from N x N matrices."""
+    n, p = x.shape
+    w = np.diag(weight)
+    bread = np.linalg.inv(x.T @ w @ x)
+    beta = bread @ x.T @ w @ y
+    rest = np.eye(n) - x @ bread @ x.T @ w
+    residual, meat, columns = y - x @ beta, np.zeros((p, p)), [[] for _ in range(p)]
+    for label in np.unique(practice):
+        rows = practice == label
+        spread = (rest @ rest.T if correction == "CR2" else rest)[np.ix_(rows, rows)]
+        exponent = slow_twin.EXPONENTS[correction]
+        adjust = slow_twin.power((spread + spread.T) / 2, exponent) if exponent else np.eye(rows.sum())
+        own = adjust @ np.diag(weight[rows]) @ x[rows]
+        score = own.T @ residual[rows]
+        meat += np.outer(score, score)
+        for k in range(p):
+            columns[k].append(rest[rows].T @ own @ bread[:, k])
+    grams = [np.column_stack(parts).T @ np.column_stack(parts) for parts in columns]
+    return beta, bread @ meat @ bread, np.array([np.trace(g) ** 2 / np.sum(g**2) for g in grams])
+
+
+@pytest.mark.parametrize("correction", ["CR0", "CR2", "CR3"])
+@pytest.mark.parametrize("weights", ["inverse-size", "source-size"])
+def test_every_coefficient_is_that_of_whole_matrices(weights, correction):
+    for seed in range(12):
+        data = ragged(seed, practices=10, most=8)
+        data["register_size"] = np.random.default_rng(seed).integers(200, 20000, 10)[data["practice"]].astype(float)
+        weight = 1 / np.bincount(data["practice"])[data["practice"]]
+        if weights == "source-size":
+            weight = weight * data["register_size"]
+        for adjust in ([], ["mansa_baseline", "size"], ["mansa_baseline", "age", "list_size"]):
+            x = slow_twin.design(data, adjust)
+            beta, covariance, df = dense(data["mansa_followup"], x, data["practice"], weight, correction)
+            found = fit(
+                batch(data), method("ols", adjust=adjust, weights=weights, se=correction), every_term=True
+            )  # fmt: skip
+            at = [*range(1, len(found.terms)), 0]
+            std_error = np.sqrt(np.diag(covariance))
+            assert (found.estimate[at, 0] - beta) / std_error == pytest.approx(0 * beta, abs=1e-9)
+            assert found.std_error[at, 0] == pytest.approx(std_error, rel=1e-9)
+            assert found.df[at, 0] == pytest.approx(df, rel=1e-9)
+
+
+PLAIN = {
+    case: claim[1:] for case, claims in degenerate.EXPECTED.items() for claim in claims if "ols" in claim[0]
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("weights", ["inverse-size", "source-size"])
+@pytest.mark.parametrize("case", degenerate.CASES)
+def test_a_degenerate_trial_has_the_status_it_has_without_weights(case, weights):
+    data = degenerate.observed(case)
+    sizes = 1000.0 + 10.0 * np.arange(data.index.practices)
+    data = data.with_columns({"register_size": Column(sizes, "practice")})
+    for se in ("CR0", "CR1", "CR1S", "CR2", "CR3"):
+        found = fit(data, method("ols", adjust=degenerate.CASES[case][1], weights=weights, se=se), every_term=True)
+        numbers = [getattr(found, name)[0, 0] for name in degenerate.NUMBERS]
+        flags = set(filter(None, text(int(found.flags[0])).split(";")))
+        assert ("failed" if found.failed[0] else "ok") == PLAIN[case][0], se
+        # CR0 and its kin take no leverage into account
+        without = {"leverage_one"} if se not in ("CR2", "CR3") else set()
+        assert flags - without == set(filter(None, PLAIN[case][1].split(";"))) - without, se
+        if found.failed[0]:
+            assert np.isnan(numbers).all(), se
+        else:
+            assert np.isfinite(numbers).all(), se
+            assert numbers[1] > 0, se
+            assert numbers[2] > 0, se

@@ -68,6 +68,9 @@ class ClusterMeans(Method):
                 extras = {"icc": components.tau2 / total, "tau2": components.tau2, "sigma2": components.sigma2}
         saturated = ~failed & (np.minimum(dfs[0], moments.clusters - found.rank) <= 0)
         flags = moments.flags | found.flags | np.where(saturated, BIT["no_data"], 0)
+        if self.weights == "inverse-variance":
+            flags |= np.where(np.isnan(components.sigma2) & ~failed, BIT["tau2_not_identified"], 0)
+            flags |= np.where((components.tau2 == 0.0) & ~failed, BIT["boundary"], 0)
         result = report(
             moments, terms, found.estimate, found.variance, dfs, self.level, failed=failed, flags=flags, extras=extras
         )
@@ -170,8 +173,8 @@ def _two_samples(moments: Moments, residuals: _Residuals, weight: Floats, welch:
         else:
             variance = squares.sum(axis=1) / (moments.clusters - 2.0) * (1.0 / total).sum(axis=1)
             df = moments.clusters - 2.0
-    flags = np.where(squares.sum(axis=1) <= _negligible(moments, weight), BIT["constant_outcome"], 0).astype(np.int64)
-    flags = np.where(moments.failed, 0, flags)
+    flat = (squares.sum(axis=1) <= _negligible(moments, weight)) & (moments.clusters > 2)  # two means leave no residual
+    flags = np.where(flat & ~moments.failed, BIT["constant_outcome"], 0).astype(np.int64)
     return _Fit((mean[:, 1] - mean[:, 0])[None], variance[None], flags, np.full(trials, 2.0)), df
 
 
@@ -182,7 +185,10 @@ def _regression(moments: Moments, weight: Floats, terms: tuple[str, ...]) -> _Fi
     for i, j in zip(*pairs(p + 1), strict=True):
         gram[i, j] = gram[j, i] = sum_by(weight * moments.means[i] * moments.means[j], moments.cluster_trial, trials)
     diagonal = np.arange(p)
-    kept = independent(gram[:p, :p], gram[diagonal, diagonal]) & moments.kept
+    # means of a covariate centred within practices are rounding: judged beside its variation among people, too
+    people = moments.gram[diagonal, diagonal] / np.maximum(moments.counts, 1.0)
+    total = sum_by(weight, moments.cluster_trial, trials)
+    kept = independent(gram[:p, :p], np.maximum(gram[diagonal, diagonal], people * total)) & moments.kept
     gram[:p] *= kept[:, None]
     gram[:, :p] *= kept[None]
     gram[diagonal, diagonal] += ~kept
