@@ -169,3 +169,12 @@ def test_paired_measures_follow_the_replicate_not_the_row() -> None:
     assert found["b", "bias_difference"] == (0.0, 0.0, 5)
     assert found["c", "bias_difference"] == (0.0, 0.0, 4)
     assert ("a", "bias_difference") not in found
+
+
+def test_what_a_failed_fit_can_still_say_is_in_no_measure() -> None:
+    """A saturated fit keeps its estimate in the rows and counts as a failure only."""
+    status = {"status": ["ok", "ok", "ok", "ok", "failed"]}
+    blank = {name: [*values[:4], None] for name, values in WHOLE.items()}
+    said, unsaid = (measured(performance(made("m", {**v, **status}), truths(2.0))) for v in (WHOLE, blank))
+    assert said == unsaid
+    assert said["m", "bias"][2] == 4
