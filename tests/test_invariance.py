@@ -42,7 +42,7 @@ METHODS = {
     "wild-bootstrap webb": ("wild-bootstrap", {**ADJUST, "draws": 99, "distribution": "webb", "p": "equal-tailed"}),
 }
 EXACT = [name for name, (kind, _) in METHODS.items() if kind != "mi"]  # the same draws meet other people otherwise
-NO_EFFECT = {"event-rate", "icc"}
+NO_EFFECT = {"correlation", "event-rate", "icc"}
 """Kinds whose estimate is no effect on the outcome these trials have; their own tests look at them."""
 ORIGIN = ("gee fay-graubard",)  # whose standard error depends on the origin of the covariates and of arm
 DRAWS = ("mi", "randomisation-test", "wild-bootstrap")

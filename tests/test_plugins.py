@@ -180,7 +180,7 @@ def test_parameters_of_a_function_need_defaults(folder):
         simtrial.plain_method("x")(lambda trial, order: {})
 
 
-NOT_IN_POINTS = {"event-rate", "icc"}
+NOT_IN_POINTS = {"correlation", "event-rate", "icc"}
 """Kinds whose estimate is not in units of the outcome."""
 BUILT_IN = [
     *({"kind": "lmm", "df": df} for df in ("between-within", "satterthwaite", "kenward-roger", "residual")),
@@ -199,6 +199,7 @@ BUILT_IN = [
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
     {"kind": "per-protocol", "keep": "in_window == 1", "analysis": {"kind": "ols"}},
     {"kind": "event-rate"},
+    {"kind": "correlation"},
     {"kind": "icc"},
     {"kind": "icc", "estimation": "anova", "adjust": [], "within_arm": False},
     {"kind": "ols", "weights": "inverse-size"},

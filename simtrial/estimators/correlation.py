@@ -1,0 +1,91 @@
+"""Correlation of baseline and follow-up, both arms together: what a blinded interim look can see."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.special import ndtri
+
+from simtrial.batch import ObservedBatch
+from simtrial.design_matrix import Spec
+from simtrial.estimators import Estimates, Method, register, report
+from simtrial.flags import BIT
+from simtrial.kernels.segments import count_by, sum_by
+from simtrial.kernels.students_t import two_sided
+from simtrial.moments import PERFECT, Moments
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+
+@register("correlation")
+class BaselineCorrelation(Method):
+    """Pearson correlation of baseline and follow-up over all people, or the ``first`` so many in a given order.
+
+    Neither arm nor practice is used, so nothing is unblinded, and the interval is narrower than it should be where
+    people of a practice are alike. Interval by Fisher's z, tanh(atanh r +- z/sqrt(n - 3)); standard error
+    (1 - r^2)/sqrt(n - 3), the same on the scale of r; P value of no correlation by t on n - 2 df.
+    """
+
+    target = "correlation"
+    effect = False
+
+    kind: Literal["correlation"] = "correlation"
+    first: int | None = Field(None, ge=4, le=1_000_000, description="people analysed; left out: everyone")
+    order: str = Field("recruitment_month", description="column that says who came first, when first is given")
+
+    def spec(self) -> Spec:
+        """Rows analysed: both visits known, and the place in the order if it matters."""
+        where = (self.subset,) if self.subset else ()
+        needed = (self.order,) if self.first is not None else ()
+        return Spec(f"{self.response}_followup", None, (f"{self.response}_baseline", *needed), where)
+
+    def fit(
+        self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
+    ) -> Estimates:
+        """Correlate the two visits in every trial."""
+        rows, trials = self._rows(batch, moments), moments.trials
+        trial, practice = batch.index.participant_trial[rows], batch.index.participant_practice[rows]
+        n = count_by(trial, trials)
+        x, y = (_centred(batch.at(f"{self.response}_{visit}")[rows], trial, n) for visit in ("baseline", "followup"))
+        xx, xy, yy = (sum_by(a * b, trial, trials) for a, b in ((x[0], x[0]), (x[0], y[0]), (y[0], y[0])))
+        flat = (xx <= PERFECT * n * x[1] ** 2) | (yy <= PERFECT * n * y[1] ** 2)
+        few = n < 4
+        with np.errstate(divide="ignore", invalid="ignore"):
+            r = np.clip(xy / np.sqrt(xx * yy), -1.0, 1.0)
+            spread = 1.0 / np.sqrt(n - 3.0)
+            half = float(ndtri(0.5 + self.level / 2)) * spread
+            lower, upper = (np.tanh(np.arctanh(r) + side * half) for side in (-1.0, 1.0))
+            p_value = two_sided(r * np.sqrt((n - 2.0) / (1.0 - r**2)), n - 2.0)
+            variance = ((1.0 - r**2) * spread) ** 2
+        flags = np.where(few, BIT["no_data"], np.where(flat, BIT["constant_outcome"], 0)).astype(np.int64)
+        found = report(
+            moments, (self.target,), r[None], variance[None], (n - 2.0)[None], self.level,
+            failed=few | flat, flags=flags, extras={},
+        )  # fmt: skip
+        lower, upper, p_value = (np.where(found.failed, np.nan, v)[None] for v in (lower, upper, p_value))
+        practices = batch.index.practices
+        seen = sum_by(count_by(practice, practices) > 0, batch.index.practice_trial, trials)
+        return replace(found, ci_lower=lower, ci_upper=upper, p_value=p_value, n_used=n, clusters_used=seen)
+
+    def _rows(self, batch: ObservedBatch, moments: Moments) -> Ints:
+        """Participants analysed, ties in the order settled by the order of the data."""
+        rows, trial = moments.analysed.rows, moments.analysed.trial
+        if self.first is None:
+            return rows
+        order = np.lexsort((batch.at(self.order)[rows], trial))
+        starts = np.searchsorted(trial[order], np.arange(moments.trials))
+        place = np.arange(len(rows)) - starts[trial[order]]
+        return np.sort(rows[order[place < self.first]])
+
+
+def _centred(values: Floats, trial: Ints, n: Floats) -> tuple[Floats, Floats]:
+    """Values less the mean of their trial (rows,), and the largest absolute value of each trial (trials,)."""
+    mean = sum_by(values, trial, len(n)) / np.maximum(n, 1.0)
+    largest = np.zeros(len(n))
+    np.maximum.at(largest, trial, np.abs(values))
+    return values - mean[trial], largest
