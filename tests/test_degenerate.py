@@ -111,6 +111,15 @@ OPTIONS = [
     *(("clda", {"estimation": e}) for e in ("reml", "ml")),
     *(("g-computation", {"average": a, "by_arm": b}) for a in ("participant", "cluster") for b in (False, True)),
     ("mi", {"analysis": {"kind": "lmm"}, "m": 3}),
+    *(("lmm", {"tau2": "unconstrained", "df": df}) for df in ("between-within", "kenward-roger")),
+    *(("cluster-means", {"weights": w}) for w in ("equal", "size", "inverse-variance")),
+    ("cluster-means", {"variance": "welch"}),
+    ("cluster-means", {"adjustment": "ancova", "df": "clusters-p"}),
+    ("ols", {"weights": "inverse-size"}),
+    ("icc", {}),
+    ("correlation", {}),
+    ("wild-bootstrap", {"draws": 99}),
+    ("randomisation-test", {"draws": 99, "allocation": {"method": "complete"}}),
 ]
 
 
@@ -143,8 +152,9 @@ def test_numbers_are_missing_exactly_where_the_status_says_failed(case):
         found = analysed(case, kind, every_term=True, **options)
         estimate, std_error, df, lower, upper, p_value = target = [getattr(found, name)[0, 0] for name in NUMBERS]
         if found.failed[0]:
-            assert np.isnan(target).all(), (kind, options)
-            assert np.isnan(found.estimate).all(), (kind, options)
+            saturated = kind == "cluster-means" and case == "one practice per arm"  # a difference without an error
+            assert np.isnan(target[saturated:]).all(), (kind, options)
+            assert saturated or np.isnan(found.estimate).all(), (kind, options)
             assert found.flags[0] & FATAL, (kind, options)
         else:
             assert np.isfinite([estimate, std_error]).all(), (kind, options)
