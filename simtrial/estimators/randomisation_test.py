@@ -64,7 +64,9 @@ class RandomisationTest(Method):
         flags = flags | np.where(open_ended, BIT["unbounded_interval"], 0)
         flat = known & ~moments.failed & np.isnan(found.estimate)
         flags = flags | np.where(flat, BIT["arm_aliased"], 0)
-        failed = moments.failed | ~known | flat
+        alike = found.std_error == 0.0  # every re-allocation gives the same statistic, or its mirror image
+        flags = flags | np.where(alike, BIT["too_few_clusters"], 0)
+        failed = moments.failed | ~known | flat | alike
         made = report(
             moments, (self.target,), found.estimate[None], found.std_error[None] ** 2,
             np.full((1, moments.trials), np.inf), self.level, failed=failed, flags=flags,
