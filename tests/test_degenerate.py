@@ -108,6 +108,7 @@ OPTIONS = [
     *(("gee", {"working": "independence", "df": df, "moments": "n"}) for df in ("clusters-p", "normal")),
     *(("iv", {**RECEIVED, "se": se}) for se in ("CR2", "CR1S", "classical")),
     ("iv", {**RECEIVED, "ci": "anderson-rubin"}),
+    *(("iv", {**RECEIVED, "level_of_analysis": "cluster", "se": se}) for se in ("CR2", "CR1S", "classical")),
     *(("clda", {"estimation": e}) for e in ("reml", "ml")),
     *(("g-computation", {"average": a, "by_arm": b}) for a in ("participant", "cluster") for b in (False, True)),
     ("mi", {"analysis": {"kind": "lmm"}, "m": 3}),

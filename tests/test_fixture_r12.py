@@ -155,3 +155,13 @@ def test_joint_covariance_of_the_reduced_forms(observed):
     assert joint[0, 1, 0] == printed("-.006992989234")
     assert receipt**2 / joint[1, 1, 0] == printed("70.06")
     assert df[0] == printed("6.871810065")
+
+
+@pytest.mark.parametrize(("se", "std_error"), [("classical", "0.4452134001"), ("CR0", "0.4121875145")])
+def test_two_stage_least_squares_of_practice_means(observed, se, std_error):
+    """Every practice a row of its own: CR0 is HC0."""
+    options = {"received": "d == 1", "level_of_analysis": "cluster", "se": se, "df": "clusters-2"}
+    found = fit(observed, method("iv", adjust=[], **options))
+    assert found.estimate[0, 0] == printed("-0.1992378841")
+    assert found.std_error[0, 0] == printed(std_error)
+    assert found.df[0, 0] == 12

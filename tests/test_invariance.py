@@ -26,6 +26,7 @@ METHODS = {
     "gee fay-graubard": ("gee", {**ADJUST, "se": "fay-graubard"}),
     "gee independence": ("gee", {**ADJUST, "working": "independence", "moments": "n"}),
     "iv": ("iv", {**ADJUST, "received": "received == 1"}),
+    "iv of means": ("iv", {**ADJUST, "received": "received == 1", "level_of_analysis": "cluster"}),
     "iv anderson-rubin": ("iv", {**ADJUST, "received": "received == 1", "ci": "anderson-rubin"}),
     "per-protocol": ("per-protocol", {"keep": "age >= 30", "analysis": {**LMM, **ADJUST}}),
     "clda": ("clda", ADJUST),

@@ -124,16 +124,26 @@ def _with_estimate(result: Estimates, saturated: NDArray[np.bool_], found: _Fit)
     return replace(result, estimate=estimate, std_error=std_error)
 
 
+def residual_means(moments: Moments, response: int = 0) -> Floats:
+    """Cluster means of what the covariates, fitted person by person without arm, leave of a response (clusters,)."""
+    p = moments.regressors
+    beta = _without_arm(moments, response)[:, moments.cluster_trial]
+    return np.asarray(moments.means[p + response] - np.einsum("pc,pc->c", moments.means[: p - 1], beta))
+
+
+def _without_arm(moments: Moments, response: int) -> Floats:
+    """Coefficients of the other columns when arm is left out (p - 1, trials); 0 where nothing can be fitted."""
+    p = moments.regressors
+    chosen = [*range(p - 1), p + response]
+    return np.where(moments.failed, 0.0, sweep(moments.gram[np.ix_(chosen, chosen)], p - 1)[1][:, 0])
+
+
 def _residuals(moments: Moments) -> _Residuals:
     """Leave out arm, regress on the other columns person by person, and keep what is left of the outcome."""
-    p = moments.regressors
-    chosen = [*range(p - 1), p]
-    _, coefficients, _, _ = sweep(moments.gram[np.ix_(chosen, chosen)], p - 1)
-    beta = np.where(moments.failed, 0.0, coefficients[:, 0])
-    means = moments.means[p] - np.einsum("pc,pc->c", moments.means[: p - 1], beta[:, moments.cluster_trial])
+    p, trials = moments.regressors, moments.trials
     pooled = unpack(moments.slot_sums[1], p + 1)
-    v = np.concatenate([-beta, np.zeros((1, moments.trials)), np.ones((1, moments.trials))])
-    return _Residuals(means, quadratic(v, pooled))
+    v = np.concatenate([-_without_arm(moments, 0), np.zeros((1, trials)), np.ones((1, trials))])
+    return _Residuals(residual_means(moments), quadratic(v, pooled))
 
 
 def _components(moments: Moments, residuals: _Residuals) -> _Components:

@@ -12,6 +12,7 @@ from pydantic import Field
 from simtrial.batch import ObservedBatch
 from simtrial.design_matrix import Spec
 from simtrial.estimators import Estimates, Method, register, report
+from simtrial.estimators.cluster_means import residual_means
 from simtrial.estimators.ols import Df, StandardError, covariance
 from simtrial.flags import BIT
 from simtrial.kernels.segments import sum_by
@@ -30,13 +31,15 @@ class InstrumentalVariable(Method):
     Outcome and receipt are regressed on arm and covariates; the ratio of the two arm coefficients is 2SLS with one
     instrument. Its robust variance is the OLS sandwich of the structural residual divided by the square of the first
     stage. ``ci`` anderson-rubin inverts the test that outcome - theta receipt has no arm effect; with fixed covariance
-    estimates that is Fieller's set, which can be unbounded.
+    estimates that is Fieller's set, which can be unbounded. ``level_of_analysis`` cluster takes both reduced forms from
+    practice means, every practice alike, of what the covariates leave of outcome and receipt (Agbla, De Stavola and
+    DiazOrdaz 2020, Statistical Methods in Medical Research 29); a practice is then a row, so CR0 is HC0 and CR2 is HC2.
     """
 
     kind: Literal["iv"] = "iv"
     target = "received"
     received: str = Field(description="expression that defines receipt, e.g. sessions >= 6")
-    level_of_analysis: Literal["participant"] = Field("participant", description="rows analysed")
+    level_of_analysis: Literal["participant", "cluster"] = Field("participant", description="people, or practice means")
     se: StandardError = Field("CR2", description="standard error")
     df: Df = Field("satterthwaite", description="degrees of freedom")
     ci: Literal["wald", "anderson-rubin"] = Field("wald", description="interval")
@@ -53,12 +56,15 @@ class InstrumentalVariable(Method):
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
     ) -> Estimates:
         """Fit every trial by indirect least squares; ``every_term`` adds the covariates of the structural equation."""
-        outcome, receipt = moments.least_squares.coefficients[-1]
+        if self.level_of_analysis == "cluster":
+            outcome, receipt, joint, df, singular = reduced_forms_of_means(moments, self.se, self.df)
+        else:
+            outcome, receipt = moments.least_squares.coefficients[-1]
+            joint, df, singular = covariance(moments, None, self.se, self.df)
         scale = _receipt_squares(moments)
         absent = ~(receipt**2 > ABSENT * scale) & ~moments.failed
         safe = np.where(absent | moments.failed, np.nan, receipt)
         theta = outcome / safe
-        joint, df, singular = covariance(moments, None, self.se, self.df)
         with np.errstate(invalid="ignore", divide="ignore"):
             variance = _structural(joint, theta) / safe**2
             first_stage = np.where(joint[1, 1] > ABSENT * receipt**2, receipt**2 / joint[1, 1], np.inf)
@@ -68,7 +74,7 @@ class InstrumentalVariable(Method):
         extras = {"first_stage": receipt, "first_stage_f": np.where(absent, 0.0, first_stage)}
         terms: tuple[str, ...] = ("received",)
         estimate, variances, dfs = theta[None], variance[None], df[None]
-        if every_term:
+        if every_term and self.level_of_analysis == "participant":
             terms, estimate, variances, dfs = self._structural_terms(moments, theta, safe, variance, df)
         result = report(
             moments, terms, estimate, variances, dfs, self.level,
@@ -94,6 +100,43 @@ class InstrumentalVariable(Method):
             variances.append(_structural(joint, theta))
             dfs.append(term_df)
         return ("received", *terms), np.stack(rows), np.stack(variances), np.stack(dfs)
+
+
+def reduced_forms_of_means(
+    moments: Moments, se: str, df: str
+) -> tuple[Floats, Floats, Floats, Floats, NDArray[np.bool_]]:
+    """Effects of arm on practice means of outcome and receipt, their joint variance, its df, and lonely practices.
+
+    Returns
+    -------
+    outcome, receipt, variance, df, singular
+        (trials,), (trials,), (2, 2, trials), (trials,), (trials,).
+    """
+    trials = moments.trials
+    side = 2 * moments.cluster_trial + np.rint(moments.means[moments.regressors - 1]).astype(np.intp)
+    left = [residual_means(moments, at) for at in (0, 1)]
+    count = np.bincount(side, minlength=2 * trials).astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = [sum_by(values, side, 2 * trials) / count for values in left]
+        apart = [values - mean[side] for values, mean in zip(left, means, strict=True)]
+        k = count.reshape(trials, 2)
+        weight = {"CR2": 1 / (k * (k - 1)), "CR3": 1 / (k - 1) ** 2}.get(se, 1 / k**2)
+        j = moments.clusters
+        if se == "classical":
+            weight = np.repeat(((1 / k).sum(axis=1) / (j - 2))[:, None], 2, axis=1)
+        factor = {"CR1": j / (j - 1), "CR1S": j / (j - 2), "HC1": j / (j - 2)}.get(se, np.ones(trials))
+        joint = np.empty((2, 2, trials))
+        for a in (0, 1):
+            for b in (0, 1):
+                products = sum_by(apart[a] * apart[b], side, 2 * trials).reshape(trials, 2)
+                joint[a, b] = factor * (weight * products).sum(axis=1)
+        if df == "satterthwaite":  # of a sum of chi-squares, the working model one variance for all means
+            used = (weight * (k - 1)).sum(axis=1) ** 2 / (weight**2 * (k - 1)).sum(axis=1)
+        else:
+            spent = {"residual": 2.0, "clusters-1": 1.0, "clusters-2": 2.0}.get(df, moments.cluster_rank)
+            used = np.full(trials, np.inf) if df == "normal" else j - spent
+    outcome, receipt = (mean.reshape(trials, 2)[:, 1] - mean.reshape(trials, 2)[:, 0] for mean in means)
+    return outcome, receipt, joint, used, np.asarray((k < 2).any(axis=1) & ~moments.failed)
 
 
 def _receipt_squares(moments: Moments) -> Floats:
