@@ -12,6 +12,7 @@ FULL = ["mansa_baseline", "region", "practice_size"]
 METHODS = {
     "lmm, between-within": {"kind": "lmm"},
     "lmm, tau2 unconstrained": {"kind": "lmm", "tau2": "unconstrained"},
+    "lmm, variances by arm": {"kind": "lmm", "df": "satterthwaite", "heteroscedastic": "both"},
     "lmm, kenward-roger": {"kind": "lmm", "df": "kenward-roger"},
     "lmm, arm by region": {"kind": "lmm", "interaction": "region"},
     "ols, CR2": {"kind": "ols"},

@@ -25,6 +25,7 @@ from simtrial.kernels import random_intercept, sandwich
 from simtrial.kernels.criterion import SizeSums
 from simtrial.kernels.segments import count_by, sum_by
 from simtrial.kernels.symmetric import Floats, independent, pairs, sweep
+from simtrial.kernels.two_arms import ArmSums, arm_sums
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
@@ -172,6 +173,18 @@ class Moments:
         every = SizeSums(
             sizes, counts.reshape(len(sizes), self.trials), between[:, :packed], pooled[:packed],
             self.regressors, self.counts, self.rank, (~self.kept).astype(np.float64),
+        )  # fmt: skip
+        return every if len(self.usable) == self.trials else every.take(self.usable)
+
+    @cached_property
+    def by_arm(self) -> ArmSums:
+        """Sums by arm for the model of the first response with variances by arm, usable trials only."""
+        p, rows = self.regressors, self.analysed
+        place = [(at, column) for at, column in enumerate(self.varying) if column <= p]
+        within = {(i, j): self.within[a, b] for a, i in place for b, j in place if i <= j}
+        every = arm_sums(
+            self.means[: p + 1], within, self.means[p - 1] > 0.5, self.sizes, self.cluster_trial, rows.slots[0],
+            self.kept,
         )  # fmt: skip
         return every if len(self.usable) == self.trials else every.take(self.usable)
 

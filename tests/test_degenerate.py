@@ -102,6 +102,12 @@ RECEIVED = {"received": "received == 1"}
 OPTIONS = [
     *(("lmm", {"df": df}) for df in ("between-within", "satterthwaite", "satterthwaite-observed", "kenward-roger")),
     *(("lmm", {"estimation": "ml", "df": df}) for df in ("between-within", "satterthwaite", "residual", "normal")),
+    *(
+        ("lmm", {"heteroscedastic": by, "df": df, "estimation": e})
+        for by in ("residual", "cluster", "both")
+        for df in ("between-within", "satterthwaite", "residual", "normal")
+        for e in ("reml", "ml")
+    ),
     *(("ols", {"se": se}) for se in ("CR2", "CR0", "CR1", "CR1S", "CR3", "HC1", "classical")),
     *(("ols", {"df": df}) for df in ("clusters-1", "clusters-2", "clusters-p", "residual", "normal")),
     *(("gee", {"se": se}) for se in ("kauermann-carroll", "robust", "mancl-derouen", "fay-graubard")),

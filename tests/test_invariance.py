@@ -34,6 +34,11 @@ METHODS = {
     "g-computation": ("g-computation", ADJUST),
     "g-computation cluster by arm": ("g-computation", {**ADJUST, "average": "cluster", "by_arm": True}),
     "lmm unconstrained": ("lmm", {**ADJUST, "df": "satterthwaite", "tau2": "unconstrained"}),
+    **{
+        f"lmm by arm {by} {e}": ("lmm", {**ADJUST, "df": "satterthwaite", "heteroscedastic": by, "estimation": e})
+        for by in ("residual", "cluster", "both")
+        for e in ("reml", "ml")
+    },
     "mi": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3}),
     "randomisation-test": (
         "randomisation-test",

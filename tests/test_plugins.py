@@ -187,6 +187,7 @@ BUILT_IN = [
     {"kind": "lmm", "df": "satterthwaite-observed"},
     {"kind": "lmm", "estimation": "ml", "df": "normal"},
     {"kind": "lmm", "tau2": "unconstrained"},
+    *({"kind": "lmm", "df": "satterthwaite", "heteroscedastic": by} for by in ("residual", "cluster", "both")),
     *({"kind": "ols", "se": se} for se in ("CR2", "CR1S", "CR3", "HC1", "classical")),
     *({"kind": "gee", "se": se} for se in ("kauermann-carroll", "fay-graubard")),
     {"kind": "gee", "working": "independence", "se": "mancl-derouen", "df": "normal"},

@@ -14,11 +14,18 @@ from simtrial.flags import BIT
 from simtrial.kernels import compound_symmetry
 from simtrial.kernels import joint as joint_test
 from simtrial.kernels import random_intercept as kernel
+from simtrial.kernels import two_arms_fit as by_arm
 from simtrial.kernels.joint import JointTest
 from simtrial.moments import Moments
 
 Floats = NDArray[np.float64]
 Df = Literal["between-within", "satterthwaite", "satterthwaite-observed", "kenward-roger", "residual", "normal"]
+
+Fit = kernel.Fit | by_arm.Fit
+BY_ARM = tuple(f"{name}_{arm}" for name in ("sigma2", "tau2", "icc") for arm in ("control", "intervention"))
+
+COMMON = {"none": ("icc", "tau2", "sigma2"), "residual": ("tau2",), "cluster": ("sigma2",), "both": ()}
+"""What both arms share."""
 
 
 @register("lmm")
@@ -27,7 +34,8 @@ class LinearMixedModel(Method):
 
     ``df``: between-within (clusters - cluster-level coefficients), satterthwaite (expected information),
     satterthwaite-observed (lmerTest's; N - p on the boundary), kenward-roger (adjusted SE as well), residual, normal.
-    ``tau2`` unconstrained lets the covariance within practices be negative.
+    ``tau2`` unconstrained lets the covariance within practices be negative; ``heteroscedastic`` gives every arm a
+    residual or practice variance of its own.
     """
 
     kind: Literal["lmm"] = "lmm"
@@ -37,6 +45,22 @@ class LinearMixedModel(Method):
     tau2: Literal["nonnegative", "unconstrained"] = Field(
         "nonnegative", description="between-practice variance at least 0, or as low as compound symmetry allows"
     )
+    heteroscedastic: Literal["none", "residual", "cluster", "both"] = Field(
+        "none", description="which variances differ by arm: of people, of practices, both"
+    )
+
+    @model_validator(mode="after")
+    def _what_goes_with_variances_by_arm(self) -> LinearMixedModel:
+        if self.heteroscedastic == "none":
+            return self
+        if self.tau2 == "unconstrained":
+            raise ValueError("heteroscedastic needs tau2 = 'nonnegative'; leave out one of the two")
+        if self.df in ("kenward-roger", "satterthwaite-observed"):
+            raise ValueError(
+                f"df '{self.df}' is not defined with heteroscedastic; "
+                "take 'between-within', 'satterthwaite', 'residual' or 'normal'"
+            )
+        return self
 
     @model_validator(mode="after")
     def _kenward_roger_needs_reml(self) -> LinearMixedModel:
@@ -52,15 +76,17 @@ class LinearMixedModel(Method):
         terms = terms_of(moments, target, every_term)
         trials, usable = moments.trials, moments.usable
         failed, flags = self.starting(moments)
-        flags = flags.copy()
+        failed, flags = failed.copy(), flags.copy()
         joint = None if target in moments.terms else JointTest.nothing(trials)
         blank = np.full((len(terms), trials), np.nan)
         estimate, variance, df = blank, blank.copy(), blank.copy()
-        extras = {name: np.full(trials, np.nan) for name in ("icc", "tau2", "sigma2", "loglik")}
+        extras = {name: np.full(trials, np.nan) for name in self._extras()}
         if len(usable):
             fit = self._fitted(moments)
             alone = (moments.counts == moments.clusters)[usable]
-            flags[usable] |= _flags(fit, alone, self.df)
+            flags[usable] |= _flags(fit, alone)
+            if isinstance(fit, by_arm.Fit):
+                failed[usable] |= fit.perfect | ~fit.identified
             if joint is not None:
                 joint = self._joint(moments, fit, alone).spread(usable, trials)
             for at, term in enumerate(terms):
@@ -70,9 +96,8 @@ class LinearMixedModel(Method):
                 shift = moments.center[moments.regressors, usable] if term == "intercept" else 0.0
                 estimate[at, usable] = (contrast * fit.at.coefficients).sum(axis=0) + shift
                 variance[at, usable], df[at, usable] = self._inference(moments, fit, contrast, term, alone)
-            found = {"icc": fit.gamma / (1 + fit.gamma), "tau2": fit.tau2, "sigma2": fit.sigma2}
-            for name, values in found.items():
-                extras[name][usable] = np.where(alone & (name != "sigma2"), np.nan, values)
+            for name, values in _variances(fit, alone).items():
+                extras[name][usable] = values
             extras["loglik"][usable] = -0.5 * fit.deviance
         saturated = ~failed & (moments.clusters - moments.cluster_rank <= 0)
         flags[saturated] |= BIT["tau2_not_identified"]
@@ -82,13 +107,17 @@ class LinearMixedModel(Method):
         )  # fmt: skip
         return self.tested(said)
 
-    def _joint(self, moments: Moments, fit: kernel.Fit, alone: NDArray[np.bool_]) -> JointTest:
+    def _extras(self) -> tuple[str, ...]:
+        by_arm = () if self.heteroscedastic == "none" else BY_ARM
+        return (*COMMON[self.heteroscedastic], "loglik", *by_arm)
+
+    def _joint(self, moments: Moments, fit: Fit, alone: NDArray[np.bool_]) -> JointTest:
         """Wald F test of all products with arm, usable trials only."""
         usable, at = moments.usable, [moments.terms.index(term) for term in moments.products]
         kept, inverse = moments.kept[at][:, usable], fit.at.inverse[np.ix_(at, at)]
-        covariance = fit.sigma2 * inverse
+        covariance = inverse if isinstance(fit, by_arm.Fit) else fit.sigma2 * inverse
         residual = moments.counts[usable] - moments.rank[usable]
-        if self.df == "kenward-roger":
+        if self.df == "kenward-roger" and isinstance(fit, kernel.Fit):
             adjusted = np.where(alone, covariance, joint_test.kenward_roger_covariance(fit, at))
             test = joint_test.wald(fit.at.coefficients[at], adjusted, kept)
             scale, df = joint_test.kenward_roger(fit, at, kept)
@@ -106,21 +135,26 @@ class LinearMixedModel(Method):
         def of_one(contrast: Floats) -> Floats:
             chosen = np.zeros((moments.regressors, len(usable)))
             chosen[at] = contrast
+            if isinstance(fit, by_arm.Fit):
+                return fit.df(chosen)
             return kernel.observed_df(fit, chosen)[0] if observed else kernel.expected_df(fit, chosen)
 
-        return test.scaled(1.0, np.where(alone, residual, joint_test.fai_cornelius(covariance, kept, of_one)))
+        df = joint_test.fai_cornelius(covariance, kept, of_one)
+        return test.scaled(1.0, np.where(alone & (self.heteroscedastic == "none"), residual, df))
 
-    def _fitted(self, moments: Moments) -> kernel.Fit:
+    def _fitted(self, moments: Moments) -> Fit:
+        if self.heteroscedastic != "none":
+            return by_arm.fit(moments.by_arm, self.heteroscedastic, reml=self.estimation == "reml")
         if self.tau2 == "unconstrained":
             return compound_symmetry.fit(moments.size_sums(), reml=self.estimation == "reml")
         return moments.reml if self.estimation == "reml" else moments.ml
 
     def _inference(
-        self, moments: Moments, fit: kernel.Fit, contrast: Floats, term: str, alone: NDArray[np.bool_]
+        self, moments: Moments, fit: Fit, contrast: Floats, term: str, alone: NDArray[np.bool_]
     ) -> tuple[Floats, Floats]:
         """Variance and df of a contrast; with one row in every cluster the model is OLS and df is N - p."""
         usable = moments.usable
-        variance = kernel.variance(fit, contrast)
+        variance = fit.variance(contrast) if isinstance(fit, by_arm.Fit) else kernel.variance(fit, contrast)
         residual = moments.counts[usable] - moments.rank[usable]
         if self.df == "normal":
             return variance, np.full(len(usable), np.inf)
@@ -128,6 +162,8 @@ class LinearMixedModel(Method):
             return variance, residual
         if self.df == "between-within":
             return variance, between_within(moments, term)[usable]
+        if isinstance(fit, by_arm.Fit):
+            return variance, fit.df(contrast)
         if self.df == "satterthwaite-observed":
             df, _ = kernel.observed_df(fit, contrast)
         else:
@@ -145,7 +181,22 @@ def between_within(moments: Moments, term: str) -> Floats:
     return np.asarray(np.where(moments.cluster_level[at], between, inside))
 
 
-def _flags(fit: kernel.Fit, alone: NDArray[np.bool_], df: str) -> NDArray[np.int64]:
-    flags = np.where((fit.gamma == 0.0) & ~alone, BIT["boundary"], 0).astype(np.int64)
+def _flags(fit: Fit, alone: NDArray[np.bool_]) -> NDArray[np.int64]:
+    if isinstance(fit, by_arm.Fit):
+        flags = np.where(fit.boundary, BIT["boundary"], 0).astype(np.int64)
+        flags |= np.where(fit.perfect, BIT["constant_outcome"], 0)
+        alone = fit.held.any(axis=0) | ~(fit.identified | fit.perfect)
+    else:
+        flags = np.where((fit.gamma == 0.0) & ~alone, BIT["boundary"], 0).astype(np.int64)
     flags |= np.where(~fit.converged, BIT["not_converged"], 0)
     return flags | np.where(alone, BIT["tau2_not_identified"], 0)
+
+
+def _variances(fit: Fit, alone: NDArray[np.bool_]) -> dict[str, Floats]:
+    """Variances and intracluster correlation (trials,), by arm as well where they may differ; NaN where not told."""
+    if isinstance(fit, kernel.Fit):
+        found = {"icc": fit.gamma / (1 + fit.gamma), "tau2": fit.tau2, "sigma2": fit.sigma2}
+        return {name: np.where(alone & (name != "sigma2"), np.nan, values) for name, values in found.items()}
+    tau2 = np.where(fit.held_by_arm, np.nan, fit.tau2)
+    every = dict(zip(BY_ARM, (*fit.sigma2, *tau2, *(tau2 / (tau2 + fit.sigma2))), strict=True))
+    return every | {common: every[f"{common}_control"] for common in COMMON[fit.by]}

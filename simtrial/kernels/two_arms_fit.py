@@ -1,0 +1,273 @@
+"""Optimum of the random-intercept model with variances by arm, all trials of a block at once.
+
+Newton's method with the exact second derivatives of `simtrial.kernels.two_arms`, on log s_a and t_a. Practice variances
+stay at or above 0: one that lies there and would fall is left out of the step, one that steps below is put there
+exactly (Bertsekas 1982, doi:10.1137/0320018). Negative eigenvalues are turned positive and steps that do not lower the
+criterion shortened. It starts from every local minimum of a coarse grid and keeps the lowest end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simtrial.kernels.symmetric import Floats, quadratic, sweep
+from simtrial.kernels.two_arms import ArmSums, Evaluation, evaluate, expected_df, information_of, products, value
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.intp]
+By = Literal["residual", "cluster", "both"]
+TIED = {
+    "residual": np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]]),
+    "cluster": np.array([[1.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]),
+    "both": np.eye(4),
+}
+"""Which parameter (columns; residual variances first) each of (s_0, s_1, t_0, t_1) is."""
+RESIDUALS = {"residual": 2, "cluster": 1, "both": 2}
+GRID = (0.0, 0.1, 1.0)  # t_a / s_a to start from
+VANISHED = 1e-9  # residual variance of an arm, as a share of the whole, below which the arm is fitted perfectly
+UNKNOWN = 1e-8  # least eigenvalue of the information, scaled to what known coefficients would give
+_STEPS = 80
+_CLOSE = 1e-13  # decrease of the criterion still promised at which the next step is the last
+_ROUNDING = 1e-12
+_FLAT = 1e-6  # least eigenvalue of the second derivatives, as a share of the largest
+_LONGEST = 1.5  # of a step in log s
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted model per trial.
+
+    ``theta`` (4, trials) residual then practice variances, control first, practice variances exactly 0 on the boundary;
+    ``held`` (k, trials) parameters held at 0 because nothing tells them from the residual variance; ``perfect`` where
+    an arm leaves no residual, ``identified`` whether the data tell the variances, ``deviance`` as of
+    `simtrial.kernels.random_intercept` (trials,).
+    """
+
+    theta: Floats
+    by: By
+    at: Evaluation
+    deviance: Floats
+    converged: Bools
+    held: Bools
+    perfect: Bools
+    identified: Bools
+
+    @property
+    def sigma2(self) -> Floats:
+        """Residual variances of control and intervention (2, trials)."""
+        return self.theta[:2]
+
+    @property
+    def tau2(self) -> Floats:
+        """Practice variances of control and intervention (2, trials)."""
+        return self.theta[2:]
+
+    @property
+    def held_by_arm(self) -> Bools:
+        """Practice variances of control and intervention held at 0 (2, trials)."""
+        return np.asarray((TIED[self.by] @ self.held)[2:] > 0)
+
+    @property
+    def boundary(self) -> Bools:
+        """Where a practice variance that could be positive is 0 (trials,)."""
+        return np.asarray((self._zero & ~self.held).any(axis=0))
+
+    @property
+    def _zero(self) -> Bools:
+        return np.asarray(TIED[self.by].T @ self.theta == 0.0)
+
+    def variance(self, contrast: Floats) -> Floats:
+        """Model variance of a contrast (p, trials) of the coefficients (trials,)."""
+        return quadratic(contrast, self.at.inverse)
+
+    def df(self, contrast: Floats) -> Floats:
+        """Satterthwaite df of a contrast by expected information, variances at 0 taken as known (trials,)."""
+        return expected_df(self.at, contrast, TIED[self.by], ~self._zero & self.identified)
+
+
+def fit(sums: ArmSums, by: By, reml: bool) -> Fit:
+    """Fit every trial by REML or ML; trials must have full rank X, people in both arms and residual df."""
+    trials, tied = len(sums.rank), TIED[by]
+    held = _held(sums, by)
+    scale, beta = _least_squares(sums)
+    starts, values = _starts(sums, by, reml, scale, beta, held)
+    rows, who = np.nonzero(_lowest(values, by).reshape(-1, trials))
+    x, ended, done = _newton(sums.take(who), by, reml, starts[:, rows, who], scale[who], held[:, who])
+    order = np.argsort(-ended, kind="stable")  # the lowest value is written last
+    best, converged = np.empty((len(x), trials)), np.zeros(trials, dtype=bool)
+    best[:, who[order]], converged[who[order]] = x[:, order], done[order]
+    theta = tied @ _parameters(best, by, scale)
+    at = evaluate(sums, theta, reml)
+    nu = sums.people.sum(axis=0) - (sums.rank if reml else 0.0)
+    perfect = theta[:2].min(axis=0) <= VANISHED * scale
+    return Fit(
+        theta, by, at, at.value + nu * np.log(2.0 * np.pi), converged | perfect, held, perfect,
+        _identified(at, tied, ~held),
+    )  # fmt: skip
+
+
+def _held(sums: ArmSums, by: By) -> Bools:
+    """Practice variances that nothing tells from residual ones, as all clusters concerned have one row (k, trials)."""
+    alone = sums.people == sums.clusters
+    every = alone.all(axis=0)
+    none = np.zeros_like(every)
+    if by == "both":
+        return np.stack([none, none, *alone])
+    return np.stack([none, none, every]) if by == "residual" else np.stack([none, every, every])
+
+
+def _least_squares(sums: ArmSums) -> tuple[Floats, Floats]:
+    """Residual variance (trials,) and coefficients (p, trials) of OLS."""
+    _, coefficients, rest, _ = sweep(products(sums, _same(sums, 1.0, 0.0)), sums.regressors)
+    return rest[0, 0] / (sums.people.sum(axis=0) - sums.rank), coefficients[:, 0]
+
+
+def _same(sums: ArmSums, s: float, t: float) -> Floats:
+    return np.array([s, s, t, t])[:, None] * np.ones(len(sums.rank))
+
+
+def _starts(sums: ArmSums, by: By, reml: bool, scale: Floats, beta: Floats, held: Bools) -> tuple[Floats, Floats]:
+    """Points of a grid of t_a / s_a, s_a from least squares (k, points, trials), and the criterion (*grid, trials)."""
+    trials, v = len(scale), np.concatenate([-beta, np.ones((1, len(scale)))])
+    shares = sums.people / sums.people.sum(axis=0)
+    left = np.empty((len(GRID), 2, trials))  # r'H_a^-1 r of each arm
+    for at, gamma in enumerate(GRID):
+        for arm in range(2):
+            theta = _same(sums, 1.0, gamma)
+            theta[1 - arm] = np.inf  # the other arm counts for nothing
+            left[at, arm] = quadratic(v, products(sums, theta)) - (sums.dropped * v[:-1] ** 2).sum(axis=0)
+    arms = np.maximum(left / ((sums.people.sum(axis=0) - sums.rank) * shares), 0.02 * scale)
+    points = [(g, g) for g in range(len(GRID))]
+    if by != "residual":
+        points = [(g, h) for g in range(len(GRID)) for h in range(len(GRID))]
+    starts, values = [], []
+    for g, h in points:
+        s = np.stack([arms[g, 0], arms[h, 1]])
+        common = (s * shares).sum(axis=0)
+        if by == "residual":
+            phi = [*s, GRID[g] * common]
+        else:
+            s = np.stack([common, common]) if by == "cluster" else s
+            phi = [*(s[:1] if by == "cluster" else s), GRID[g] * s[0], GRID[h] * s[1]]
+        chosen = np.stack(phi) * ~held
+        values.append(value(sums, TIED[by] @ chosen, reml))
+        chosen[: RESIDUALS[by]] = np.log(chosen[: RESIDUALS[by]] / scale)
+        chosen[RESIDUALS[by] :] /= scale
+        starts.append(chosen)
+    side = (len(GRID),) if by == "residual" else (len(GRID), len(GRID))
+    return np.stack(starts, axis=1), np.stack(values).reshape(*side, trials)
+
+
+def _lowest(values: Floats, by: By) -> Bools:
+    """Points of the grid that no neighbour undercuts (*grid, trials)."""
+    low = np.ones(values.shape, dtype=bool)
+    for axis in range(values.ndim - 1):
+        turned, mark = np.moveaxis(values, axis, 0), np.moveaxis(low, axis, 0)
+        mark[1:] &= turned[1:] < turned[:-1]  # of two that are equal the first
+        mark[:-1] &= turned[:-1] <= turned[1:]
+    return low
+
+
+def _parameters(x: Floats, by: By, scale: Floats) -> Floats:
+    """Variances (k, trials) of what the optimiser moves."""
+    count = RESIDUALS[by]
+    return np.concatenate([np.exp(x[:count]), x[count:]]) * scale
+
+
+@dataclass(frozen=True)
+class _State:
+    """Trials still moving: where they are, the criterion, its derivatives by x (k, ...) and the next step's share."""
+
+    sums: ArmSums
+    scale: Floats
+    held: Bools
+    x: Floats
+    value: Floats
+    slope: Floats
+    curvature: Floats
+    length: Floats
+
+    def take(self, trials: Ints) -> _State:
+        """Return some of the trials."""
+        rest = {f.name: getattr(self, f.name)[..., trials] for f in fields(self) if f.name != "sums"}
+        return _State(sums=self.sums.take(trials), **rest)
+
+
+def _state(sums: ArmSums, by: By, reml: bool, x: Floats, scale: Floats, held: Bools) -> _State:
+    tied, count = TIED[by], RESIDUALS[by]
+    phi = _parameters(x, by, scale)
+    at = evaluate(sums, tied @ phi, reml)
+    rate = np.concatenate([phi[:count], np.broadcast_to(scale, phi[count:].shape)])
+    slope = (tied.T @ at.slope) * rate
+    curvature = np.einsum("ak,abr,bl->klr", tied, at.curvature, tied) * rate * rate[:, None]
+    places = np.arange(count)
+    curvature[places, places] += slope[:count]  # log s bends
+    return _State(sums, scale, held, x, at.value, slope, curvature, np.ones(len(scale)))
+
+
+def _newton(sums: ArmSums, by: By, reml: bool, x: Floats, scale: Floats, held: Bools) -> tuple[Floats, Floats, Bools]:
+    """End of every start (k, starts), the criterion there, and whether it converged (starts,)."""
+    active, count = np.arange(len(scale)), RESIDUALS[by]
+    state = _state(sums, by, reml, x, scale, held)
+    found, ended, converged = x.copy(), state.value.copy(), np.zeros(len(scale), dtype=bool)
+    for _ in range(_STEPS):
+        step, promised = _step(state, count)
+        last = promised < _CLOSE
+        gone = state.x[:count].min(axis=0) < np.log(VANISHED)
+        found[:, active] = _moved(state.x, np.where(last, 1.0, 0.0) * step, count)
+        ended[active], converged[active] = state.value, last
+        keep = np.flatnonzero(~last & ~gone)
+        if not len(keep):
+            break
+        if len(keep) < len(active):
+            active, state, step = active[keep], state.take(keep), step[:, keep]
+        state = _advance(state, by, reml, step)
+    return found, ended, converged
+
+
+def _moved(x: Floats, step: Floats, count: int) -> Floats:
+    """Take a step; practice variances stop at 0."""
+    new = x + step
+    new[count:] = np.maximum(new[count:], 0.0)
+    return new
+
+
+def _advance(state: _State, by: By, reml: bool, step: Floats) -> _State:
+    """Take the step; where it does not lower the criterion go back and shorten the next one."""
+    new = _moved(state.x, state.length * step, RESIDUALS[by])
+    there = _state(state.sums, by, reml, new, state.scale, state.held)
+    back = ~(there.value <= state.value + _ROUNDING * (1.0 + np.abs(state.value)))
+    if not back.any():
+        return there
+    kept = {
+        name: np.where(back, getattr(state, name), getattr(there, name))
+        for name in ("x", "value", "slope", "curvature")
+    }
+    return replace(there, **kept, length=np.where(back, 0.3 * state.length, 1.0))
+
+
+def _step(state: _State, count: int) -> tuple[Floats, Floats]:
+    """Newton step (k, trials) with eigenvalues made positive, and the decrease it promises (trials,)."""
+    stays = state.held.copy()
+    stays[count:] |= (state.x[count:] == 0.0) & (state.slope[count:] >= 0.0)
+    free = ~stays.T
+    model = np.where(free[:, :, None] & free[:, None, :], state.curvature.transpose(2, 0, 1), np.eye(len(state.x)))
+    values, vectors = np.linalg.eigh(model)
+    size = np.abs(values)
+    size = np.maximum(size, _FLAT * size.max(axis=1, keepdims=True))
+    along = np.einsum("rij,ri->rj", vectors, state.slope.T * free)
+    step = -np.einsum("rij,rj->ri", vectors, along / size).T * free.T
+    longest = np.abs(step[:count]).max(axis=0)
+    return step * np.minimum(1.0, _LONGEST / np.maximum(longest, _LONGEST)), (along**2 / size).sum(axis=1)
+
+
+def _identified(at: Evaluation, tied: Floats, free: Bools) -> Bools:
+    """Whether the residuals of X tell all free variances apart (trials,)."""
+    whole = information_of(at.plain, tied, free)
+    size = np.sqrt(np.einsum("rkk->rk", whole))
+    restricted = information_of(at.restricted, tied, free) / (size[:, :, None] * size[:, None, :])
+    return np.asarray(np.linalg.eigvalsh(restricted)[:, 0] > UNKNOWN)
