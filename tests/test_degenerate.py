@@ -126,7 +126,10 @@ OPTIONS = [
     ("icc", {}),
     ("correlation", {}),
     ("wild-bootstrap", {"draws": 99}),
-    ("randomisation-test", {"draws": 99, "allocation": {"method": "complete"}}),
+    *(
+        ("randomisation-test", {"draws": 99, "allocation": {"method": "complete"}, "statistic": statistic})
+        for statistic in ("cluster-means", "score")
+    ),
 ]
 
 

@@ -44,10 +44,13 @@ METHODS = {
         "randomisation-test",
         {**ADJUST, "draws": 99, "allocation": {"method": "minimisation", "factors": ["size"]}},
     ),
+    "randomisation-test score": (
+        "randomisation-test",
+        {**ADJUST, "draws": 99, "allocation": {"method": "complete"}, "statistic": "score"},
+    ),
     "wild-bootstrap": ("wild-bootstrap", {**ADJUST, "draws": 99}),
     "wild-bootstrap webb": ("wild-bootstrap", {**ADJUST, "draws": 99, "distribution": "webb", "p": "equal-tailed"}),
 }
-EXACT = [name for name, (kind, _) in METHODS.items() if kind != "mi"]  # the same draws meet other people otherwise
 NO_EFFECT = {"correlation", "event-rate", "icc"}
 """Kinds whose estimate is no effect on the outcome these trials have; their own tests look at them."""
 ORIGIN = ("gee fay-graubard",)  # whose standard error depends on the origin of the covariates and of arm

@@ -213,6 +213,7 @@ BUILT_IN = [
         "draws": 99,
         "allocation": {"method": "minimisation", "factors": ["region", "practice_size"]},
     },
+    {"kind": "randomisation-test", "draws": 99, "statistic": "score", "allocation": {"method": "complete"}},
     {"kind": "wild-bootstrap", "draws": 99},
     {"kind": "wild-bootstrap", "draws": 99, "distribution": "webb", "p": "equal-tailed"},
 ]

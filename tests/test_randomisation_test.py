@@ -4,12 +4,13 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import slow_twin
 from reference import method
 from trials import batch, fit, ragged
 
 from simtrial.errors import ScenarioError
-from simtrial.estimators.randomisation_test import interval
 from simtrial.flags import BIT
+from simtrial.kernels.inversion import interval
 from simtrial.scenario import load, load_methods
 
 COMPLETE = {"method": "complete"}
@@ -29,9 +30,23 @@ def residual_means(data, covariates):
     return np.stack([rest[data["practice"] == j].mean(axis=0) for j in practices]).T
 
 
-def enumerated(data, covariates):
+def scores(data, covariates):
+    """Cluster sums of H^-1 r, r what is left by generalised least squares without arm, H by REML without arm."""
+    x = np.column_stack([np.ones(len(data["arm"])), *(data[name] for name in covariates)])
+    shared = slow_twin.same_practice(data["practice"])
+    h = np.eye(len(x)) + slow_twin.optimum(data["mansa_followup"], x, shared) * shared
+    both = np.column_stack([data["mansa_followup"], data["arm"]])
+    solved = np.linalg.solve(h, x)
+    rest = np.linalg.solve(h, both - x @ np.linalg.solve(solved.T @ x, solved.T @ both))
+    return np.stack([rest[data["practice"] == j].sum(axis=0) for j in np.unique(data["practice"])]).T
+
+
+STATISTICS = {"cluster-means": residual_means, "score": scores}
+
+
+def enumerated(data, covariates, statistic="cluster-means"):
     """Statistics of outcome and arm as allocated, and under every allocation of half of the practices."""
-    means = residual_means(data, covariates)
+    means = STATISTICS[statistic](data, covariates)
     count = means.shape[1]
     arm = np.array([data["arm"][data["practice"] == j][0] for j in range(count)]) == 1
     schemes = np.zeros((0, count), dtype=bool)
@@ -39,28 +54,43 @@ def enumerated(data, covariates):
         schemes = np.vstack([schemes, np.isin(np.arange(count), chosen)])
 
     def difference(values, scheme):
+        if statistic == "score":
+            return values[scheme].sum()
         return values[scheme].mean() - values[~scheme].mean()
 
     own = [difference(values, arm) for values in means]
     return own, [np.array([difference(values, scheme) for scheme in schemes]) for values in means]
 
 
+@pytest.mark.parametrize("statistic", STATISTICS)
 @pytest.mark.parametrize("covariates", [(), ("mansa_baseline", "list_size")])
-def test_the_p_value_is_that_of_every_possible_allocation(covariates):
+def test_the_p_value_is_that_of_every_possible_allocation(covariates, statistic):
     data = ragged(3, practices=10)
-    (y, _), (every, _) = enumerated(data, covariates)
+    (y, _), (every, _) = enumerated(data, covariates, statistic)
     truth = (np.abs(every) >= np.abs(y) - 1e-9).mean()
-    found = replayed(data, covariates, draws=9999)
+    found = replayed(data, covariates, draws=9999, statistic=statistic)
     # binomial with 9,999 draws; 4 standard errors: a false alarm in 15,000
     assert found.p_value[0, 0] == pytest.approx(truth, abs=4 * np.sqrt(truth * (1 - truth) / 9999) + 1e-4)
     assert found.extras["allocations"][0] == 252  # all of them: one is missed with chance 252 exp(-9999/252)
 
 
+@pytest.mark.parametrize("statistic", STATISTICS)
 @pytest.mark.parametrize("covariates", [(), ("mansa_baseline", "list_size")])
-def test_the_estimate_is_the_effect_at_which_the_statistic_is_zero(covariates):
+def test_the_estimate_is_the_effect_at_which_the_statistic_is_zero(covariates, statistic):
     data = ragged(4, practices=10)
-    (y, a), _ = enumerated(data, covariates)
-    assert replayed(data, covariates, draws=99).estimate[0, 0] == pytest.approx(y / a, rel=1e-10)
+    (y, a), _ = enumerated(data, covariates, statistic)
+    found = replayed(data, covariates, draws=99, statistic=statistic)
+    assert found.estimate[0, 0] == pytest.approx(y / a, rel=1e-8)
+
+
+def test_the_score_of_equal_practices_is_the_difference_of_their_means():
+    data = ragged(6, practices=12)
+    people = np.flatnonzero(np.arange(len(data["practice"])) - np.searchsorted(data["practice"], data["practice"]) < 1)
+    equal = {name: np.repeat(values[people], 4) for name, values in data.items()}
+    equal["mansa_followup"] = equal["mansa_followup"] + np.random.default_rng(1).normal(size=48)
+    one, other = (replayed(equal, draws=199, statistic=statistic) for statistic in STATISTICS)
+    for name in ("estimate", "p_value", "ci_lower", "ci_upper"):
+        assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -94,8 +124,9 @@ def test_limits_are_the_hull_where_draws_depend_on_the_arm_more_than_the_trial_d
             assert np.isclose(inside, end, rtol=1e-6).any()
 
 
-def test_type_one_error_under_minimisation_is_the_nominal_one():
-    """Practice means of 16 practices with effects of the factors balanced; 2,000 trials, 199 draws each.
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_type_one_error_under_minimisation_is_the_nominal_one(statistic):
+    """16 practices with effects of the factors balanced; 2,000 trials, 199 draws each.
 
     P(p <= .05) = .05 exactly with continuous outcomes, as the trial is one of 200 exchangeable allocations; 3.3 Monte
     Carlo errors: a false alarm in 1,000.
@@ -109,7 +140,13 @@ def test_type_one_error_under_minimisation_is_the_nominal_one():
     y = rng.normal(size=len(trial)) + 0.6 * region + 0.8 * size
     data = {"trial": trial, "practice": np.tile(np.arange(practices), trials), "arm": arm, "mansa_followup": y}
     data |= {"region": np.array(["a", "b", "c"])[region], "size": np.array(["l", "s"])[size]}
-    found = replayed(data, draws=199, allocation={"method": "minimisation", "factors": ["region", "size"]})
+    if statistic == "score":  # unequal practices, which the score weighs
+        row = np.repeat(np.arange(len(trial)), rng.integers(1, 6, len(trial)))
+        data = {name: values[row] for name, values in data.items()}
+        data["mansa_followup"] = data["mansa_followup"] + rng.normal(size=len(row))
+    found = replayed(
+        data, draws=199, statistic=statistic, allocation={"method": "minimisation", "factors": ["region", "size"]}
+    )
     rejected = (found.p_value[0][~found.failed] <= 0.05).mean()
     assert not found.failed.any()
     assert rejected == pytest.approx(0.05, abs=3.3 * np.sqrt(0.05 * 0.95 / trials))

@@ -14,7 +14,10 @@ from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report
 from simtrial.flags import BIT
 from simtrial.generate.allocation import Allocation, allocate
-from simtrial.kernels.symmetric import sweep
+from simtrial.kernels import random_intercept
+from simtrial.kernels.criterion import SizeSums
+from simtrial.kernels.inversion import TIE, interval
+from simtrial.kernels.symmetric import pairs, sweep
 from simtrial.moments import Moments
 
 Floats = NDArray[np.float64]
@@ -22,7 +25,6 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 
 ROWS = 400_000  # practices re-allocated in one pass: some tens of MB
-TIE = 1e-9  # statistics this close, relative to the largest, are equal
 FEW = 40  # distinct allocations below which a p-value of 0.05 is hardly reached
 
 
@@ -31,14 +33,18 @@ class RandomisationTest(Method):
     """Compare arms with what the same allocation algorithm, replayed with fresh coins, would have given.
 
     The statistic is the unweighted difference of cluster means of residuals, from least squares on the covariates
-    without arm. Practices without an analysed participant take part in the re-allocation.
+    without arm; or the score of arm in the mixed model without it, the sum over the intervention arm of n_j r_j /
+    (1 + n_j gamma), r_j mean residuals and gamma = tau2/sigma2 by REML. Practices without an analysed participant take
+    part in the re-allocation.
     """
 
     draws: ClassVar[bool] = True
 
     kind: Literal["randomisation-test"] = "randomisation-test"
     replays: int = Field(999, ge=19, le=100_000, alias="draws", description="re-allocations of each trial")
-    statistic: Literal["cluster-means"] = Field("cluster-means", description="statistic compared")
+    statistic: Literal["cluster-means", "score"] = Field(
+        "cluster-means", description="difference of practice means, or score of arm in the mixed model without it"
+    )
     allocation: Allocation | None = Field(
         None, description="how practices were allocated; left out: [mechanism.allocation], or [allocation] of the file"
     )
@@ -57,7 +63,7 @@ class RandomisationTest(Method):
         found = _Found.empty(moments.trials)
         if self.allocation is not None and len(able):
             generator = stream_of(moments) if rng is None else rng
-            observed, drawn = _statistics(self.allocation, self.replays, columns, batch, moments, able, generator)
+            observed, drawn = self._statistics(self.allocation, columns, batch, moments, able, generator)
             found.fill(able, observed, drawn, 1.0 - self.level)
         flags = flags | np.where(found.allocations < FEW, BIT["few_allocations"], 0)
         open_ended = np.isinf(found.ends).any(axis=0)
@@ -74,6 +80,27 @@ class RandomisationTest(Method):
         )  # fmt: skip
         lower, upper, p_value = (np.where(made.failed, np.nan, x)[None] for x in (*found.ends, found.p_value))
         return replace(made, ci_lower=lower, ci_upper=upper, p_value=p_value)
+
+    def _statistics(
+        self, options: Allocation, columns: Mapping[str, NDArray[Any]], batch: ObservedBatch, moments: Moments,
+        able: Ints, rng: np.random.Generator,
+    ) -> tuple[tuple[Floats, Floats], _Drawn]:  # fmt: skip
+        """Statistics as allocated, and in every re-allocation, of the trials ``able``."""
+        score = self.statistic == "score"
+        clusters = np.flatnonzero(np.isin(moments.cluster_trial, able))
+        trial = np.searchsorted(able, moments.cluster_trial[clusters])
+        starts = np.searchsorted(trial, np.arange(len(able)))
+        y, a = (values[clusters] for values in (_scores if score else _residual_means)(moments))
+        mark = np.random.Generator(np.random.SFC64(2)).integers(1, 2**63, moments.analysed.most, dtype=np.uint64)
+        marks = mark[moments.analysed.position[clusters]]
+        practice = moments.analysed.cluster[clusters]
+        own = _difference((batch.at("arm", "practice")[practice] == 1)[None], y, a, marks, starts, score)
+        parts = [
+            _difference(arm, y, a, marks, starts, score)
+            for arm in _replayed(options, self.replays, columns, batch.index.practice_trial, able, practice, rng)
+        ]
+        joined = _Drawn(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("y", "a", "there", "scheme")))
+        return (own.y[0], own.a[0]), joined
 
 
 def stream_of(moments: Moments) -> np.random.Generator:
@@ -130,57 +157,6 @@ class _Found:
         self.allocations[able] = 1 + (np.diff(ordered, axis=0) != 0).sum(axis=0) - (ordered[0] == 0)
 
 
-def interval(moved: Floats, arm: Floats, own: Floats, there: Bools, alpha: float) -> Floats:
-    """Effects not rejected, less the estimate: the hull of the d at which p(d) > alpha.
-
-    With u = ``moved``, a_b = ``arm`` (draws, trials) and a = ``own`` (trials,), a draw is as extreme as the trial at d
-    where |u - d a_b| >= a |d|: between the roots u / (a_b - a) and u / (a_b + a), which lie on both sides of 0, if
-    |a_b| < a, else outside of them. So the number of such draws changes only at roots, and is counted from 0 outwards.
-
-    Returns
-    -------
-    ends
-        (2, trials); infinite where effects are not rejected however large.
-    """
-    roots = []
-    for bottom in (arm - own, arm + own):
-        flat = np.abs(bottom) <= TIE * own
-        roots.append(np.where(flat, np.inf, moved / np.where(flat, 1.0, bottom)))
-    always = (moved == 0) & (np.abs(np.abs(arm) - own) <= TIE * own)
-    inside = np.abs(arm) <= own * (1.0 + TIE)
-    count = there.sum(axis=0)
-    needed = np.floor(alpha * (count + 1) + 1e-9)
-    ends = []
-    for sign in (-1.0, 1.0):
-        first, second = (np.where(np.isinf(root), np.inf, sign * root) for root in roots)
-        leaves = np.where(inside, np.maximum(np.where(np.isinf(first), -1.0, first), second), np.minimum(first, second))
-        leaves = np.where(inside & np.isinf(second), _alone(first), leaves)
-        leaves = np.where(inside & np.isinf(first), _alone(second), leaves)
-        returns = np.where(inside, np.inf, np.maximum(first, second))
-        away = always | (leaves < 0) | ~there
-        leaves = np.where(away, np.inf, leaves)
-        returns = np.where(away, np.inf, returns)
-        ends.append(sign * _last(np.concatenate([leaves, returns, np.full((1, len(own)), np.inf)]), count, needed))
-    return np.stack(ends)
-
-
-def _alone(root: Floats) -> Floats:
-    """Where a draw leaves that has one root: nowhere on this side if the root is on the other."""
-    return np.where(root >= 0, root, np.inf)
-
-
-def _last(events: Floats, count: NDArray[np.intp], needed: Floats) -> Floats:
-    """Last place up to which ``needed`` draws are in; of ``events`` (2 draws + 1, trials) the first half leave."""
-    draws = len(events) // 2
-    order = np.argsort(events, axis=0, kind="stable")
-    places = np.take_along_axis(events, order, axis=0)
-    change = np.where(np.isinf(places), 0, np.where(order < draws, -1, 1))
-    before = count + np.concatenate([np.zeros((1, len(count)), dtype=np.intp), np.cumsum(change, axis=0)[:-1]])
-    enough = before >= needed
-    last = len(events) - 1 - np.argmax(enough[::-1], axis=0)
-    return np.asarray(places[last, np.arange(len(count))])
-
-
 def _allocated_by(options: Allocation | None, batch: ObservedBatch) -> tuple[Mapping[str, NDArray[Any]], Bools]:
     """Columns the allocation needs (practices,), and the trials (trials,) in which it can be replayed."""
     index = batch.index
@@ -206,30 +182,44 @@ def _allocated_by(options: Allocation | None, batch: ObservedBatch) -> tuple[Map
 def _residual_means(moments: Moments) -> tuple[Floats, Floats]:
     """Cluster means (clusters,) of outcome and of arm, each less its regression on the covariates."""
     p = moments.regressors
-    coefficients = sweep(moments.gram[: p + 1, : p + 1], p - 1)[1][:, :, moments.cluster_trial]
+    return _rest(moments, moments.gram[: p + 1, : p + 1])
+
+
+def _scores(moments: Moments) -> tuple[Floats, Floats]:
+    """Cluster scores (clusters,) of outcome and of arm in the mixed model without arm: n_j r_j / (1 + n_j gamma).
+
+    They add up to 0 in every trial. The ratio of their sums over the intervention arm is the coefficient of arm by
+    generalised least squares at that gamma.
+    """
+    p, trials, usable = moments.regressors, moments.trials, moments.usable
+    gamma, weighted = np.zeros(trials), np.tile(np.eye(p + 1)[:, :, None], trials)
+    if len(usable):
+        sums = moments.size_sums()
+        gamma[usable] = random_intercept.fit(_without_arm(sums)).gamma
+        weighted[:, :, usable] = sums.products(gamma[usable])
+    weight = moments.sizes / (1.0 + moments.sizes * gamma[moments.cluster_trial])
+    y, a = _rest(moments, weighted)
+    return weight * y, weight * a
+
+
+def _without_arm(sums: SizeSums) -> SizeSums:
+    """Leave the last regressor out of the model."""
+    at = sums.regressors - 1
+    rows, columns = pairs(sums.regressors + 1)
+    gone = (rows == at) | (columns == at)
+    between = np.where(gone[:, None], 0.0, sums.between)
+    within = np.where(gone[:, None], ((rows == at) & (columns == at))[:, None] * 1.0, sums.within)
+    dropped = sums.dropped.copy()
+    dropped[at] = 1.0
+    return replace(sums, between=between, within=within, rank=sums.rank - 1.0, dropped=dropped)
+
+
+def _rest(moments: Moments, products: Floats) -> tuple[Floats, Floats]:
+    """Cluster means of outcome and arm, less their regression on the covariates by ``products`` (q, q, trials)."""
+    p = moments.regressors
+    coefficients = sweep(products, p - 1)[1][:, :, moments.cluster_trial]
     fitted = np.einsum("krc,kc->rc", coefficients, moments.means[: p - 1])
     return moments.means[p] - fitted[1], moments.means[p - 1] - fitted[0]
-
-
-def _statistics(
-    options: Allocation, draws: int, columns: Mapping[str, NDArray[Any]], batch: ObservedBatch, moments: Moments,
-    able: Ints, rng: np.random.Generator,
-) -> tuple[tuple[Floats, Floats], _Drawn]:  # fmt: skip
-    """Differences of cluster means as allocated, and in every re-allocation, of the trials ``able``."""
-    clusters = np.flatnonzero(np.isin(moments.cluster_trial, able))
-    trial = np.searchsorted(able, moments.cluster_trial[clusters])
-    starts = np.searchsorted(trial, np.arange(len(able)))
-    y, a = (values[clusters] for values in _residual_means(moments))
-    mark = np.random.Generator(np.random.SFC64(2)).integers(1, 2**63, moments.analysed.most, dtype=np.uint64)
-    marks = mark[moments.analysed.position[clusters]]
-    practice = moments.analysed.cluster[clusters]
-    own = _difference((batch.at("arm", "practice")[practice] == 1)[None], y, a, marks, starts)
-    parts = [
-        _difference(arm, y, a, marks, starts)
-        for arm in _replayed(options, draws, columns, batch.index.practice_trial, able, practice, rng)
-    ]
-    joined = _Drawn(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("y", "a", "there", "scheme")))
-    return (own.y[0], own.a[0]), joined
 
 
 def _replayed(
@@ -250,8 +240,8 @@ def _replayed(
         yield arm[:, place] == 1
 
 
-def _difference(arm: Bools, y: Floats, a: Floats, marks: NDArray[np.uint64], starts: Ints) -> _Drawn:
-    """Unweighted differences of cluster means between arms (draws, trials), from arms (draws, clusters)."""
+def _difference(arm: Bools, y: Floats, a: Floats, marks: NDArray[np.uint64], starts: Ints, summed: bool) -> _Drawn:
+    """Differences of cluster means between arms, or sums over one (draws, trials), from arms (draws, clusters)."""
     size = np.diff(starts, append=arm.shape[1])
     treated = np.add.reduceat(arm, starts, axis=1, dtype=np.float64)
     there = (treated > 0) & (treated < size)
@@ -260,6 +250,6 @@ def _difference(arm: Bools, y: Floats, a: Floats, marks: NDArray[np.uint64], sta
     for values in (y, a):
         total = np.add.reduceat(values, starts)
         inside = np.add.reduceat(arm * values, starts, axis=1)
-        found.append(np.where(there, inside / one - (total - inside) / zero, 0.0))
+        found.append(np.where(there, inside if summed else inside / one - (total - inside) / zero, 0.0))
     scheme = np.add.reduceat(arm * marks, starts, axis=1)
     return _Drawn(found[0], found[1], there, scheme)
