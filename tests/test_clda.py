@@ -331,3 +331,15 @@ def test_per_protocol_analyses_those_kept(subset):
     assert found.n_used[0] == alone.n_used[0]
     assert found.estimate == pytest.approx(alone.estimate, rel=1e-10)
     assert found.std_error == pytest.approx(alone.std_error, rel=1e-10)
+
+
+def test_one_restriction_inside_another_keeps_both():
+    data = gaps(7)
+    analysis = {"kind": "clda", "adjust": ["mansa_baseline"]}
+    inner = {"kind": "per-protocol", "keep": "age >= 30", "analysis": analysis}
+    found = fit(batch(data), method("per-protocol", keep="arm == 0 or age < 60", analysis=inner))
+    kept = (data["age"] >= 30) & ((data["arm"] == 0) | (data["age"] < 60))
+    alone = fit(batch({name: values[kept] for name, values in data.items()}), method(**analysis))
+    assert 0 < kept.sum() < ((data["arm"] == 0) | (data["age"] < 60)).sum()
+    assert found.estimate == pytest.approx(alone.estimate, rel=1e-12)
+    assert found.n_used[0] == alone.n_used[0]

@@ -53,5 +53,6 @@ class PerProtocol(Method):
     ) -> Estimates:
         """Fit the analysis to the moments of the rows kept; one that reads the batch itself is told of ``keep``."""
         inner = self.analysis
-        kept = f"({inner.subset}) and ({self.keep})" if inner.subset else self.keep
+        conditions = dict.fromkeys(part for part in (inner.subset, self.subset, self.keep) if part)
+        kept = " and ".join(f"({part})" for part in conditions)
         return inner.model_copy(update={"subset": kept}).fit(batch, moments, rng, every_term)
