@@ -24,6 +24,7 @@ METHODS = {
     "iv, CR2": {"kind": "iv", "received": "sessions >= 6"},
     "clda": {"kind": "clda"},
     "g-computation": {"kind": "g-computation"},
+    "g-computation, mixed model": {"kind": "g-computation", "model": "lmm"},
     "mi, 20 mixed models": {"kind": "mi", "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
     "randomisation test, 999 re-allocations": {
         "kind": "randomisation-test",

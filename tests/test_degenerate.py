@@ -117,6 +117,7 @@ OPTIONS = [
     *(("iv", {**RECEIVED, "level_of_analysis": "cluster", "se": se}) for se in ("CR2", "CR1S", "classical")),
     *(("clda", {"estimation": e}) for e in ("reml", "ml")),
     *(("g-computation", {"average": a, "by_arm": b}) for a in ("participant", "cluster") for b in (False, True)),
+    *(("g-computation", {"average": a, "model": "lmm"}) for a in ("participant", "cluster")),
     ("mi", {"analysis": {"kind": "lmm"}, "m": 3}),
     *(("lmm", {"tau2": "unconstrained", "df": df}) for df in ("between-within", "kenward-roger")),
     *(("cluster-means", {"weights": w}) for w in ("equal", "size", "inverse-variance")),

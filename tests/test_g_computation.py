@@ -23,7 +23,16 @@ def means_by_arm(data, weights):
     return [np.average(means[arm == a], weights=w[arm == a]) for a in (0, 1)]
 
 
-def standardised(data, adjust, average, by_arm):
+def coefficients(data, adjust, x, model):
+    """Coefficients of the columns of x, by least squares or by the mixed model, arm last."""
+    if model == "ols":
+        return np.linalg.lstsq(x, data["mansa_followup"], rcond=None)[0]
+    found = fit(batch(data), method("lmm", adjust=adjust), every_term=True)
+    assert not found.failed[0]
+    return found.estimate[[*range(1, len(found.terms)), 0], 0]
+
+
+def standardised(data, adjust, average, by_arm, model="ols"):
     """Means under either arm, practice by practice, from fits on whole design matrices."""
     x = slow_twin.design(data, adjust)
     arm, practice, y = x[:, -1], data["practice"], data["mansa_followup"]
@@ -33,7 +42,7 @@ def standardised(data, adjust, average, by_arm):
             [x[:, :-1], assigned, x[:, 1:-1] * assigned[:, None]] if by_arm else [x[:, :-1], assigned]
         )
 
-    beta = np.linalg.lstsq(full(arm), y, rcond=None)[0]
+    beta = coefficients(data, adjust, full(arm), model)
     labels = np.unique(practice)
     found = []
     for a in (0, 1):
@@ -78,6 +87,35 @@ def test_every_practice_left_out_and_refitted(model, average, by_arm, seed):
     assert found.std_error[0, 0] == pytest.approx(std_error, rel=REFITS)
     assert found.extras["mean_control"][0] == pytest.approx(control, rel=REFITS)
     assert found.extras["mean_intervention"][0] == pytest.approx(treated, rel=REFITS)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("average", ["participant", "cluster"])
+@pytest.mark.parametrize("model", MODELS)
+def test_the_mixed_model_is_refitted_without_every_practice(model, average, seed):
+    data, adjust = ragged(seed, practices=16), MODELS[model]
+    found = fit(batch(data), method("g-computation", adjust=adjust, average=average, model="lmm"))
+    control, treated, std_error = twin(data, adjust, average, False, "lmm")
+    assert not found.failed[0]
+    # Newton's steps end where a coefficient moves by less than 1e-9 of its standard error
+    assert found.estimate[0, 0] == pytest.approx(treated - control, abs=1e-8 * std_error)
+    assert found.std_error[0, 0] == pytest.approx(std_error, rel=1e-7)
+    assert found.extras["mean_control"][0] == pytest.approx(control, rel=1e-8)
+
+
+def test_the_mixed_model_without_the_practice_that_alone_determines_a_coefficient():
+    data = ragged(3, practices=14)
+    data["region"] = np.where(data["practice"] == 4, "Somerset", "elsewhere")
+    adjust = ["region", "mansa_baseline"]
+    found = fit(batch(data), method("g-computation", adjust=adjust, model="lmm"))
+    *_, std_error = twin(data, adjust, "participant", False, "lmm")
+    assert text(int(found.flags[0])) == "leverage_one"
+    assert found.std_error[0, 0] == pytest.approx(std_error, rel=1e-7)
+
+
+def test_one_model_per_arm_needs_least_squares():
+    with pytest.raises(ValueError, match="by_arm needs model = 'ols'"):
+        method("g-computation", by_arm=True, model="lmm")
 
 
 def test_a_practice_that_alone_determines_a_coefficient_is_flagged_and_left_out_all_the_same():
@@ -206,12 +244,12 @@ def informative(trials, practices, seed):
 
 
 @pytest.mark.parametrize(("average", "truth"), [("cluster", 6.0), ("participant", 26 / 3)])
-@pytest.mark.parametrize("by_arm", [False, True])
-def test_where_size_is_informative_each_average_meets_its_own_truth(average, truth, by_arm):
+@pytest.mark.parametrize("model", [{"by_arm": False}, {"by_arm": True}, {"model": "lmm"}], ids=str)
+def test_where_size_is_informative_each_average_meets_its_own_truth(average, truth, model):
     # 200 trials of 100 practices; 4 Monte Carlo errors: a false alarm in 16,000; the seed is fixed besides
     observed = batch(informative(200, 100, 5))
     adjust = ["c1", "c2", "x1", "x2"]
-    options = {"adjust": adjust, "average": average, "by_arm": by_arm}
+    options = {"adjust": adjust, "average": average, **model}
     found = fit(observed, method("g-computation", **options))
     estimates = found.estimate[0]
     mcse = estimates.std(ddof=1) / np.sqrt(len(estimates))

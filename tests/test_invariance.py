@@ -32,6 +32,7 @@ METHODS = {
     "clda": ("clda", ADJUST),
     "clda ml": ("clda", {**ADJUST, "estimation": "ml", "df": "normal"}),
     "g-computation": ("g-computation", ADJUST),
+    "g-computation lmm": ("g-computation", {**ADJUST, "model": "lmm"}),
     "g-computation cluster by arm": ("g-computation", {**ADJUST, "average": "cluster", "by_arm": True}),
     "lmm unconstrained": ("lmm", {**ADJUST, "df": "satterthwaite", "tau2": "unconstrained"}),
     **{

@@ -197,6 +197,7 @@ BUILT_IN = [
     {"kind": "clda"},
     {"kind": "clda", "estimation": "ml", "df": "normal"},
     {"kind": "g-computation"},
+    {"kind": "g-computation", "model": "lmm"},
     {"kind": "g-computation", "average": "cluster", "by_arm": True, "df": "normal"},
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
     {"kind": "per-protocol", "keep": "in_window == 1", "analysis": {"kind": "ols"}},

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from simtrial.batch import ObservedBatch
-from simtrial.estimators import Estimates, Method, register, report
+from simtrial.estimators import Estimates, Method, mixed_left_out, register, report
 from simtrial.flags import BIT
 from simtrial.kernels.sandwich import matrix_power
 from simtrial.kernels.symmetric import independent
@@ -25,31 +25,50 @@ class GComputation(Method):
     """Average of model predictions under either arm, corrected by the residual means of those who were in it.
 
     Li, Tong, Fang, Cheng, Kahan and Wang (2025, doi:10.1002/sim.70270): mu(a) = sum_j w_j / w_+ {m_j(a) + 1(A_j = a)
-    (Ybar_j - m_j(a)) / pi_a}. m is least squares of the outcome on arm and covariates; w_j = n_j for the
-    participant-average, 1 for the cluster-average effect; pi_a is the share of analysed practices in arm a. Consistent
-    whatever the model, because arm is randomised. Variance by the jackknife that leaves out one practice at a time.
+    (Ybar_j - m_j(a)) / pi_a}. m is least squares of the outcome on arm and covariates, or the fixed part of the mixed
+    model; w_j = n_j for the participant-average, 1 for the cluster-average effect; pi_a is the share of analysed
+    practices in arm a. Consistent whatever the model, because arm is randomised. Variance by the jackknife that leaves
+    out one practice at a time.
     """
 
     kind: Literal["g-computation"] = "g-computation"
     average: Literal["participant", "cluster"] = Field("participant", description="whose average effect is estimated")
+    model: Literal["ols", "lmm"] = Field(
+        "ols", description="model of the outcome: least squares or mixed model by REML"
+    )
     by_arm: bool = Field(False, description="covariates have coefficients of their own in each arm")
     df: Literal["clusters-p", "clusters-2", "normal"] = Field("clusters-p", description="df of the t interval")
+
+    @model_validator(mode="after")
+    def _one_mixed_model(self) -> GComputation:
+        if self.by_arm and self.model == "lmm":
+            raise ValueError("by_arm needs model = 'ols'; name a covariate in interaction of an lmm instead")
+        return self
 
     def fit(
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
     ) -> Estimates:
         """Fit every trial, and every trial without each of its practices, from cross-products."""
         model = _model(moments, self.by_arm)
-        means, left_out, singular = _standardise(moments, model, self.average == "participant")
+        if self.model == "ols":
+            without, singular = _without(moments, model)
+        else:
+            every, without, singular = mixed_left_out.coefficients(moments)
+            model = replace(model, coefficients=every)
+        means, left_out = _standardise(moments, model, without, self.average == "participant")
         clusters, there = moments.clusters, _laid_out(moments, np.ones_like(moments.sizes)) > 0
         with np.errstate(divide="ignore", invalid="ignore"):
-            centre = (left_out * there).sum(axis=1) / clusters
-            squares = (there * (left_out - centre[:, None]) ** 2).sum(axis=1)
+            centre = np.where(there, left_out, 0.0).sum(axis=1) / clusters
+            squares = (np.where(there, left_out - centre[:, None], 0.0) ** 2).sum(axis=1)
             variance = (clusters - 1) / clusters * squares
         saturated = clusters - model.cluster_rank <= 0
         flags = moments.flags | np.where((singular & there).any(axis=1), BIT["leverage_one"], 0)
         flags |= np.where(model.aliased, BIT["aliased"], 0)
-        flags |= np.where(moments.counts <= model.kept.sum(axis=0), BIT["no_data"], 0)
+        few = flags & BIT["too_few_clusters"] != 0
+        unfitted = (
+            np.isnan(variance) & ~moments.failed & ~few
+        )  # as many coefficients as people, with or without a practice
+        flags |= np.where((moments.counts <= model.kept.sum(axis=0)) | unfitted, BIT["no_data"], 0)
         flags |= np.where(saturated & ~moments.failed, BIT["tau2_not_identified"], 0)
         failed = moments.failed | (flags & (BIT["no_data"] | BIT["too_few_clusters"]) != 0) | saturated
         none = np.zeros(moments.trials)
@@ -114,8 +133,8 @@ def _laid_out(moments: Moments, values: Floats) -> Floats:
     return out
 
 
-def _standardise(moments: Moments, model: _Model, by_size: bool) -> tuple[Floats, Floats, Bools]:
-    """Means under either arm, effects without each practice in turn, and practices of leverage one.
+def _without(moments: Moments, model: _Model) -> tuple[Floats, Bools]:
+    """Coefficients by least squares without each practice in turn, and practices of leverage one.
 
     Without practice j the coefficients are b - M R_j'(I - R_j M R_j')^-1 e_j with e_j its residuals. Where it alone
     determines a coefficient the Moore-Penrose inverse gives a solution of the remaining normal equations, and so the
@@ -123,8 +142,8 @@ def _standardise(moments: Moments, model: _Model, by_size: bool) -> tuple[Floats
 
     Returns
     -------
-    means, left_out, singular
-        (2, trials) control and intervention, centred as the outcome; (trials, positions); (trials, positions).
+    without, singular
+        (trials, positions, p); (trials, positions).
     """
     rows, beta, inverse = model.rows, model.coefficients, model.inverse
     trials, _, k, q = rows.shape
@@ -132,11 +151,18 @@ def _standardise(moments: Moments, model: _Model, by_size: bool) -> tuple[Floats
     rest = np.eye(k)[:, :, None, None] - np.einsum("tcip,tcjp->ijtc", moved, rows)
     adjust, singular = matrix_power(rest, -1.0)
     residual = moments.responses[..., 0] - (rows.reshape(trials, -1, q) @ beta[:, :, None]).reshape(rows.shape[:3])
-    without = beta[:, None] - np.einsum("tcip,ijtc,tcj->tcp", moved, adjust, residual)
+    return beta[:, None] - np.einsum("tcip,ijtc,tcj->tcp", moved, adjust, residual), singular
+
+
+def _standardise(moments: Moments, model: _Model, without: Floats, by_size: bool) -> tuple[Floats, Floats]:
+    """Means under either arm (2, trials), centred as the outcome, and effects without each practice in turn.
+
+    ``without`` (trials, positions, p) are the coefficients then; the effects are (trials, positions).
+    """
     sums = _Sums.of(moments, model, by_size)
-    control, treated = sums.total().means(beta[:, None], model.arm)
+    control, treated = sums.total().means(model.coefficients[:, None], model.arm)
     less_control, less_treated = sums.less().means(without, model.arm)
-    return np.stack([control[:, 0], treated[:, 0]]), less_treated - less_control, singular
+    return np.stack([control[:, 0], treated[:, 0]]), less_treated - less_control
 
 
 @dataclass(frozen=True)
