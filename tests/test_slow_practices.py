@@ -214,6 +214,7 @@ OPTIONS = {
     "classes within regions": BY_REGION,
     "small practices only": {"small_share": 1.0, "register_lowest": 40},
     "large practices only": {"small_share": 0.0, "counts": "random"},
+    "registers alike": {"register_sigma": 0.04, "register_median": 30.0},
     "until enough": {"until_participants": 120, "register_correlation": -0.8},
     "equal": {"cluster_size_mean": 4.0, "cluster_size_cv": 0.0},
     "nearly Poisson": {"cluster_size_mean": 8.0, "cluster_size_cv": 0.4},
