@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
-from simulated import Options, drawn_by, partners
+from simulated import Options, drawn_by, mechanism, published
 
 from simtrial.batch import TrialBatch
 from simtrial.generate import STAGES, Mechanism, Step, simulate
@@ -23,10 +23,12 @@ Twin = Callable[[Any, TrialBatch, np.random.Generator], Mapping[str, Sequence[An
 
 
 def before(stage: str, changes: Mapping[str, Options] | None = None, trials: int = 2) -> tuple[Mechanism, TrialBatch]:
-    """Stages of the scenario partners with some options changed, and trials drawn up to one of them."""
-    mechanism = partners(changes)
+    """Stages of the scenario partners, some options changed or stages added, and trials drawn up to one of them."""
+    changes = changes or {}
+    tables = {s: {**published().get(s, {}), **changes.get(s, {})} for s in (*published(), *changes)}
+    stages = mechanism(tables)
     earlier = STAGES[: STAGES.index(stage)]
-    return mechanism, simulate({s: mechanism[s] for s in earlier if s in mechanism}, trials, 11, "", 0)
+    return stages, simulate({s: stages[s] for s in earlier if s in stages}, trials, 11, "", 0)
 
 
 def assert_same(found: Mapping[str, Any], expected: Mapping[str, Sequence[Any]]) -> None:
@@ -42,8 +44,8 @@ def assert_same(found: Mapping[str, Any], expected: Mapping[str, Sequence[Any]])
 
 def compare(twin: Twin, stage: str, changes: Mapping[str, Options] | None = None, trials: int = 2) -> Row:
     """Hold what a stage draws against its twin, and return the twin's columns."""
-    mechanism, batch = before(stage, changes, trials)
-    step: Step = mechanism[stage].settled(mechanism)
+    stages, batch = before(stage, changes, trials)
+    step: Step = stages[stage].settled(stages)
     expected = twin(step, batch, np.random.default_rng(8))
     assert_same(drawn_by(step, batch, seed=8), expected)
     return dict(expected)

@@ -9,7 +9,6 @@ from plain_loops import (
     before,
     compare,
     location,
-    members,
     recorded,
     rows,
     shaped,
@@ -217,12 +216,3 @@ def test_ratings_item_by_item(missing) -> None:
         if missing:
             assert (ours["mansa_items_followup"][i], ours["mansa_scored_followup"][i]) == (len(happens), enough)
     assert compared > 0.8 * people
-
-
-def test_practices_are_allocated_as_a_whole() -> None:
-    """The rows of these twins: people of a practice are in one arm and share what is said of it."""
-    _, batch = before("outcomes.mansa")
-    table = rows(batch)
-    for people in members(batch):
-        assert len({(table[i]["arm"], table[i]["region"], table[i]["recruited"]) for i in people}) <= 1
-        assert all(table[i]["recruited"] == len(people) for i in people)

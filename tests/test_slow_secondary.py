@@ -162,7 +162,7 @@ def exact_correlation(first, second, r):
 
 @pytest.mark.parametrize("name", ["qpr15", "brief_inspire", "wemwbs", "eq5d5l", "tus"])
 def test_recorded_scores_have_the_moments_asked_for(name) -> None:
-    """Means and SDs to 3e-4 of an SD: theirs are solved to 2e-4, by sums over steps of 0.001 between which a score jumps.
+    """Means and SDs to 3e-4 of an SD: theirs are solved to 2e-4, by sums over steps of 0.001 in which a score jumps.
 
     N jumps of 5/N SDs, each placed wrong by up to half a step, leave 0.0003 x 0.25 x 5/sqrt(N) = 8e-5 for N = 20. The
     correlation comes from the same sums: 1e-4.
