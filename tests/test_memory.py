@@ -15,6 +15,7 @@ OPTIONS = {
     "iv": {"received": "sessions >= 6"},
     "mi": {"analysis": {"kind": "lmm"}, "auxiliary": ["sessions"], "m": 3},
     "per-protocol": {"keep": "in_window == 1", "analysis": {"kind": "lmm"}},
+    "g-computation": {"model": "lmm"},
 }
 
 
