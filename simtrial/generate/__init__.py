@@ -71,6 +71,10 @@ class Step(BaseModel):
         """Return these options without columns that nobody wants, where leaving them out moves no other draw."""
         return self
 
+    def drawn_before(self) -> str | None:
+        """Stage that follows from this one with these options, although it is earlier in `STAGES`; None: none does."""
+        return None
+
     def enrols(self) -> str | None:
         """Name of an added 0/1 column whose zeros leave the trial there and then, practices or people; None: nobody."""
         return None
@@ -144,6 +148,20 @@ def steps() -> dict[str, type[Step]]:
     return {stage: found[stage] for stage in STAGES if stage in found}
 
 
+def drawing_order(mechanism: Mechanism) -> list[str]:
+    """Stages of a mechanism as they are drawn: as in `STAGES`, but for those that ask to be drawn before another.
+
+    What a stage draws does not depend on its place, for its stream is its own.
+    """
+    order = [stage for stage in STAGES if stage in mechanism]
+    for stage in list(order):
+        later = mechanism[stage].drawn_before()
+        if later in order:
+            order.remove(stage)
+            order.insert(order.index(later), stage)
+    return order
+
+
 def before_allocation(mechanism: Mechanism) -> frozenset[str]:
     """Names of the columns that are known when practices are allocated."""
     if "generator" in mechanism:
@@ -204,9 +222,7 @@ def simulate(mechanism: Mechanism, trials: int, seed: int, cell: str, block: int
         Address of the random streams; ``purpose`` sets apart other uses, such as finding true values.
     """
     batch = TrialBatch(Index(trials, np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)))
-    for stage in STAGES:
-        if stage not in mechanism:
-            continue
+    for stage in drawing_order(mechanism):
         step = mechanism[stage].settled(mechanism)
         if isinstance(step, Generator):
             batch = _generated(step, trials, stream(seed, cell, block, purpose + stage))
