@@ -221,8 +221,8 @@ def true_values(
 ) -> list[TrueValue]:
     """Find the true value of every estimand in a cell, from potential outcomes of `PRACTICES` practices.
 
-    Allocation, dropout and missingness play no part. The streams are set apart from those of the replicates, and are
-    the same for hypothetical effects.
+    Allocation and missingness play no part, nor does dropout unless the outcome follows from it. The streams are set
+    apart from those of the replicates, and are the same for hypothetical effects.
     """
     found = known_values(estimands, mechanism)
     for hypothetical in (False, True):

@@ -111,6 +111,7 @@ VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
     ("dropout", {"rate_intervention": 0.3, "died": 0.01, "withdrawn_before_baseline": 0.01}),
     ("dropout", {"slopes": {"mansa_baseline": 0.3, "provider=secondary": 0.2}, "sessions_slope": 0.2}),
     ("dropout", {"outcome_slope": 0.5, "change_slope": 0.1, "practice_effect_slope": 0.3}),
+    ("dropout", {"drawn_first": True, "slopes": {"sessions": 0.2, "provider=secondary": 0.2}, "died": 0.01}),
     ("missingness", {"instruments": {"tus": {"followup": 0.1, "followup_intervention": 0.3}}}),
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -241,7 +241,7 @@ def simulate(mechanism: Mechanism, trials: int, seed: int, cell: str, block: int
             kept = values[enrolled].astype(bool)
             practices = promised[enrolled].level == "practice"
             batch = batch.only_practices(kept) if practices else batch.only_participants(kept)
-    return batch
+    return replace(batch, columns={name: batch.columns[name] for name in variables(mechanism)})
 
 
 def _column(variable: Variable, values: NDArray[Any]) -> Column:
