@@ -34,6 +34,8 @@ from simtrial.scenario.schema import build_mechanism
         ({"item_missing": 0.1}, "form = 'items'"),
         ({"form": "items", "items": 1}, "at least 2"),
         ({"form": "items", "items_needed": 12}, "at most items = 11"),
+        ({"form": "items", "item_missing": 0.99999999}, r"where 1 of 11 .* in \[0, 0\.9999999091\]"),
+        ({"form": "items", "item_missing": 0.8, "items_needed": 11}, r"where 11 of 11 .* in \[0, 0\.715196\]"),
         ({"form": "items", "highest": 7.5}, "whole numbers"),
         ({"form": "items", "lowest": -1e9, "highest": 1e9}, "1 to 100 apart"),
         ({"form": "items", "residual_sd": 0.4}, r"at most 1\.201 with 11 items and an SD within practices of 0\.362"),

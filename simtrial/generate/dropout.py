@@ -15,7 +15,17 @@ from simtrial.generate import STAGES, Mechanism, Step, Variable
 from simtrial.generate.keys import split
 from simtrial.generate.leavers import LEAVES
 from simtrial.generate.outcomes import either_way
-from simtrial.generate.selection import Calibration, Term, arm_specific, calibrate, predictor, reads
+from simtrial.generate.selection import (
+    SEEN,
+    Calibration,
+    Lost,
+    Term,
+    arm_specific,
+    calibrate,
+    predictor,
+    reads,
+    some_seen,
+)
 
 Slope = Annotated[float, Field(ge=-5, le=5)]
 
@@ -38,11 +48,9 @@ class Dropout(Step):
 
     stage: ClassVar[str] = "dropout"
 
-    rate: float = Field(0.121, ge=0, lt=1, description="probability that a person is not followed up")
-    rate_intervention: float | None = Field(
-        None, ge=0, lt=1, description="probability in the intervention arm; left out: the same"
-    )
-    practice_rate: float = Field(0.0, ge=0, lt=1, description="probability that a whole practice is not followed up")
+    rate: Lost = Field(0.121, description="probability that a person is not followed up")
+    rate_intervention: Lost | None = Field(None, description="probability in the intervention arm; left out: the same")
+    practice_rate: Lost = Field(0.0, description="probability that a whole practice is not followed up")
     engagement_correlation: float = Field(0.0, ge=-1, le=1, description="correlation of engagement with dropping out")
     slopes: dict[str, Slope] = Field(
         default_factory=dict, description="slopes on covariates, per SD or column=category, probit scale"
@@ -90,8 +98,13 @@ class Dropout(Step):
             if value is not None and value < least:
                 raise ValueError(
                     f"{key} = {value:g} cannot be reached: died and withdrawn_before_baseline are part of it and make "
-                    f"{least:g}; it must lie in [{least:g}, 1)"
+                    f"{least:g}; it must lie in [{least:g}, {1.0 - SEEN:g}]"
                 )
+            if value is not None and self.practice_rate:
+                try:
+                    some_seen(1.0 - (1.0 - value) * (1.0 - self.practice_rate))
+                except ValueError as error:
+                    raise ValueError(f"{key} and practice_rate together: {error}") from None
         return self
 
     def terms(self) -> tuple[Term, ...]:
