@@ -172,11 +172,16 @@ def before_allocation(mechanism: Mechanism) -> frozenset[str]:
 
 
 def practices_per_trial(mechanism: Mechanism) -> int:
-    """Practices of a trial, to reckon effort with: the number opened at most, or those of one trial of a generator."""
+    """Practices of a trial, to reckon effort with: the number, the mean of those that open, or a generator's first."""
     if "generator" in mechanism:
         return simulate(mechanism, 1, 0, "", 0, purpose="size: ").index.practices
-    number: int = mechanism["practices"].number  # type: ignore[attr-defined]
-    return number
+    practices = mechanism["practices"]
+    number: int = practices.number  # type: ignore[attr-defined]
+    if practices.enrols() is None:
+        return number
+    trials = max(2, -(-20_000 // number))
+    opened = simulate({"practices": practices}, trials, 0, "", 0, purpose="size: ").index.practices
+    return max(1, round(opened / trials))
 
 
 def variables(mechanism: Mechanism) -> dict[str, Variable]:

@@ -107,6 +107,10 @@ class Mansa(Timing, Effects, Leavers, Residuals, Ratings, Expected, Step):
         read = self.expected_reads() | self.residual_reads() | self.effect_reads() | self.leavers_reads()
         return frozenset({"arm"} | late) | read
 
+    def settled(self, mechanism: Mapping[str, Step]) -> Mansa:
+        """Return these options with the moments of practices' sizes, where the outcome goes with them."""
+        return self.with_scales(mechanism["practices"])
+
     def problems(self, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
         """Refuse unknown regions, expressions over what nobody observes, and correlation with what does not vary."""
         regions = available["region"].categories if "region" in available else tuple(self.region_effects)

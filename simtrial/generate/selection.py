@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 
 from simtrial.batch import TrialBatch
 from simtrial.errors import ScenarioError
-from simtrial.generate import Mechanism, drawn_for, simulate, steps
+from simtrial.generate import Mechanism, drawn_for, practices_per_trial, simulate, steps
 from simtrial.generate.keys import in_category, split
 
 Floats = NDArray[np.float64]
@@ -142,8 +142,8 @@ def _calibrated(
 def _population(key: tuple[tuple[str, str], ...]) -> TrialBatch:
     """Trials of the stages in the key, always the same ones."""
     mechanism = {stage: steps()[stage].model_validate_json(options) for stage, options in key}
-    number: Any = getattr(mechanism["practices"], "number", 40)
-    return simulate(mechanism, max(2, -(-PRACTICES // int(number))), 0, "", 0, purpose="dropout calibration: ")
+    trials = max(2, -(-PRACTICES // practices_per_trial(mechanism)))
+    return simulate(mechanism, trials, 0, "", 0, purpose="dropout calibration: ")
 
 
 def _moments(term: Term, batch: TrialBatch, arm: NDArray[Any]) -> tuple[float, float]:
