@@ -221,8 +221,8 @@ def true_values(
 ) -> list[TrueValue]:
     """Find the true value of every estimand in a cell, from potential outcomes of `PRACTICES` practices.
 
-    Allocation, dropout and missingness play no part. The streams are set apart from those of the replicates, and are
-    the same for hypothetical effects.
+    Allocation and missingness play no part, nor does dropout unless the outcome follows from it. The streams are set
+    apart from those of the replicates, and are the same for hypothetical effects.
     """
     found = known_values(estimands, mechanism)
     for hypothetical in (False, True):
@@ -252,8 +252,8 @@ def in_simulated_practices(
     needed = drawn_for(mechanism, frozenset[str]().union(*(e.reads() for e in estimands)), masks=False)
     parts: list[list[tuple[Floats, ...]]] = []
     practices = 0
-    for k in range(blocks):
-        batch = simulate(needed, trials, seed, cell, k, purpose="true values: ")
+    while len(parts) < blocks or practices < PRACTICES:  # where not all practices open, a block may fall short
+        batch = simulate(needed, trials, seed, cell, len(parts), purpose="true values: ")
         practices += batch.index.practices
         parts.append([(sample_values(e, batch),) if e.finite else contributions(e, batch) for e in estimands])
     found = []

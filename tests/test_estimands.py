@@ -10,7 +10,9 @@ from simulated import CONTINUOUS, Z, partners, published
 from simtrial import estimands
 from simtrial.batch import Column, Index, TrialBatch
 from simtrial.estimands import Estimand, TrueValue, contributions, ratio, true_values
-from simtrial.generate import Mechanism, simulate
+from simtrial.generate import Mechanism, practices_per_trial, simulate
+from simtrial.generate.practices import Practices
+from simtrial.generate.selection import _population
 
 ITT = Estimand(name="itt", kind="itt")
 CLUSTER = Estimand(name="cluster", kind="itt", unit="cluster")
@@ -185,3 +187,37 @@ def test_the_partners_scenario_has_the_printed_effect() -> None:
     itt, cace = true_values([ITT, CACE], partners(), 20230628, "")
     assert itt.value == pytest.approx(0.03, abs=0.005)
     assert cace.value == pytest.approx(0.045, abs=0.001)
+
+
+@pytest.mark.parametrize("until", [60, 150, 399])
+def test_the_effort_of_true_values_is_practices_that_opened(until: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At least so many, and at most one block of 250 trials more; the mean by Wald: E people = 5.08 E opened."""
+    monkeypatch.setattr(estimands, "PRACTICES", 20_000)
+    whole = partners({"practices": {"number": 80, "until_participants": until}})
+    (found,) = true_values([ITT], whole, 1, "")
+    each = practices_per_trial(whole)
+    assert 20_000 <= found.practices < 20_000 + 250 * (each + 2)
+    batch = simulate({"practices": whole["practices"]}, 2000, 1, "", 0)
+    opened, people = (np.bincount(trial, minlength=2000) for trial in (
+        batch.index.practice_trial, batch.index.participant_trial))  # fmt: skip
+    if until < 300:  # all 80 were enough in every trial
+        assert abs((people - 5.08 * opened).mean()) < Z * (people - 5.08 * opened).std() / np.sqrt(2000)
+    error = opened.std() * np.sqrt(1 / 2000 + 1 / 250)  # that of either mean; 20,000/80 = 250 trials in the other
+    assert abs(each - opened.mean()) < Z * error + 0.5
+
+
+@pytest.mark.parametrize("number", [2, 12, 39, 120, 999])
+def test_where_all_practices_open_the_effort_is_what_it_was(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimands, "PRACTICES", 2000)
+    whole = partners({"practices": {"number": number}})
+    assert practices_per_trial(whole) == number
+    blocks = -(-2000 // (number * 250))
+    assert true_values([ITT], whole, 1, "")[0].practices == number * blocks * -(-2000 // (number * blocks))
+
+
+def test_dropout_is_calibrated_on_practices_that_opened() -> None:
+    """20,000 practices; the 21 per trial are rounded (0.5) and a mean of 250 trials (SD 3: Z times 0.2), in all 7%."""
+    whole = partners({"practices": {"number": 80, "until_participants": 100}})
+    assert isinstance(whole["practices"], Practices)
+    batch = _population((("practices", whole["practices"].model_dump_json()),))
+    assert 0.93 * 20_000 < batch.index.practices < 1.07 * 20_000

@@ -34,6 +34,8 @@ from simtrial.scenario.schema import build_mechanism
         ({"item_missing": 0.1}, "form = 'items'"),
         ({"form": "items", "items": 1}, "at least 2"),
         ({"form": "items", "items_needed": 12}, "at most items = 11"),
+        ({"form": "items", "item_missing": 0.99999999}, r"where 1 of 11 .* in \[0, 0\.9999999091\]"),
+        ({"form": "items", "item_missing": 0.8, "items_needed": 11}, r"where 11 of 11 .* in \[0, 0\.71519641"),
         ({"form": "items", "highest": 7.5}, "whole numbers"),
         ({"form": "items", "lowest": -1e9, "highest": 1e9}, "1 to 100 apart"),
         ({"form": "items", "residual_sd": 0.4}, r"at most 1\.201 with 11 items and an SD within practices of 0\.362"),
@@ -96,7 +98,8 @@ def test_everything_at_once_equals_a_plain_loop_given_the_same_normals() -> None
         "effect_practice_correlation": -0.3, "size_effect": 0.1, "size_outcome": -0.2, "register_effect": 0.05,
         "register_outcome": 0.15, "pandemic_effect": -0.3, "pandemic_interaction": 0.2, "cluster_autocorrelation": 0.5,
         "residuals": "t", "practice_effects": "skewed", "residual_sd_intervention": 0.6, "icc_intervention": 0.3,
-        "short_followup_from": 12.0,
+        "short_followup_from": 12.0, "size_log_mean": 1.418, "size_log_sd": 0.681, "register_log_mean": 4.2,
+        "register_log_sd": 0.6,
     }  # fmt: skip
     step = partners({"outcomes.mansa": options})["outcomes.mansa"]
     batch = draw(trials=2)

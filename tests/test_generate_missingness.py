@@ -1,5 +1,7 @@
 """Missingness: incomplete scores of people who were seen."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from simulated import assert_mean, draw, drawn_by, mechanism, partners, published
@@ -86,3 +88,13 @@ def test_instruments_leave_the_masks_of_mansa_alone() -> None:
 def test_only_known_instruments_are_accepted(name: str) -> None:
     with pytest.raises(ValueError, match=r"MANSA write|unknown instrument"):
         Missingness.model_validate({"instruments": {name: {"baseline": 0.1}}})
+
+
+@pytest.mark.parametrize("options", [
+    {"baseline": 0.9999999}, {"followup": 0.9999995}, {"instruments": {"tus": {"followup": 0.9999999}}},
+    {"instruments": {"tus": {"followup_intervention": 0.9999999}}},
+], ids=str)  # fmt: skip
+def test_rates_that_leave_nobody_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"leaves fewer than one person in a million .* in \[0, 0.999999\]"):
+        Missingness.model_validate(options)
+    assert Missingness.model_validate({"baseline": 0.999999}).baseline == 0.999999

@@ -174,15 +174,39 @@ def test_the_dead_and_those_withdrawn_are_part_of_the_rate() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"rate": 0.02, "died": 0.05}, r"rate = 0.02 cannot be reached.*\[0.05, 1\)"),
-        ({"rate_intervention": 0.01, "withdrawn_before_baseline": 0.03}, r"rate_intervention = 0.01.*\[0.03, 1\)"),
+        ({"rate": 0.02, "died": 0.05}, r"rate = 0.02 cannot be reached.*\[0.05, 0.999999\]"),
+        (
+            {"rate_intervention": 0.01, "withdrawn_before_baseline": 0.03},
+            r"rate_intervention = 0.01.*\[0.03, 0.999999\]",
+        ),
         ({"died": 0.6, "withdrawn_before_baseline": 0.5, "rate": 0.9}, "add up to 1.1"),
         ({"slopes": {"mansa_baseline": 9.0}}, "less than or equal to 5"),
+        ({"rate": 0.9999999, "outcome_slope": 1.0}, r"0.9999999 leaves fewer than one .* in \[0, 0.999999\]"),
+        ({"rate_intervention": 0.9999999}, "fewer than one person in a million"),
+        ({"practice_rate": 0.9999995}, "fewer than one person in a million"),
+        ({"practice_rate": 0.999, "rate": 0.9995}, "rate and practice_rate together: 0.9999995"),
     ],
 )
 def test_rates_out_of_reach_are_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Dropout.model_validate(options)
+
+
+@pytest.mark.parametrize("options", [{"rate": 0.999999}, {"rate": 0.999, "practice_rate": 0.999}])
+def test_one_person_in_a_million_may_be_left(options: dict[str, float]) -> None:
+    assert Dropout.model_validate(options).rate == options["rate"]
+
+
+def test_a_rate_near_one_is_met_under_a_slope_on_the_outcome() -> None:
+    """One in a thousand of 297,000 people is seen, with a variance at most doubled by practices.
+
+    The chance of staying, Phi(sqrt(2) Phi^-1(0.001) - x), has a coefficient of variation of 7.3 over people: its mean
+    in the 50,000 people of an arm that a threshold is found in has a relative error of 7.3 sqrt(2/50,000) = 4.6%.
+    """
+    batch = selected({"outcome_slope": 1.0, "rate": 0.999})
+    seen, people = int((~gone(batch)).sum()), batch.index.participants
+    expected = 0.001 * people
+    assert abs(seen - expected) < Z * np.hypot(np.sqrt(2 * expected), 0.046 * expected)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from simulated import draw, drawn_by, partners
 
 from simtrial.batch import TrialBatch
 from simtrial.generate import Mechanism, drawn_for, simulate
-from simtrial.generate.dropout import Dropout
 
 PRESENT = tuple(partners())
 
@@ -99,6 +98,7 @@ VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
     ("outcomes.mansa", {"cluster_autocorrelation": 0.5}),
     ("outcomes.mansa", {"subgroup_effects": {"diagnosis=bipolar": 0.1, "region=Cornwall": 0.2}}),
     ("outcomes.mansa", {"size_effect": 0.1, "size_outcome": 0.1, "effect_sd": 0.2}),
+    ("outcomes.mansa", {"register_effect": 0.1, "size_log_mean": 1.5}),
     ("outcomes.mansa", {"form": "items", "item_missing": 0.03, "items_needed": 9}),
     ("outcomes.mansa", {"residuals": "t", "practice_effects": "skewed", "icc_intervention": 0.1}),
     ("baseline", {"form": "items", "item_missing": 0.03, "residuals": "skewed"}),
@@ -111,6 +111,7 @@ VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
     ("dropout", {"rate_intervention": 0.3, "died": 0.01, "withdrawn_before_baseline": 0.01}),
     ("dropout", {"slopes": {"mansa_baseline": 0.3, "provider=secondary": 0.2}, "sessions_slope": 0.2}),
     ("dropout", {"outcome_slope": 0.5, "change_slope": 0.1, "practice_effect_slope": 0.3}),
+    ("dropout", {"drawn_first": True, "slopes": {"sessions": 0.2, "provider=secondary": 0.2}, "died": 0.01}),
     ("missingness", {"instruments": {"tus": {"followup": 0.1, "followup_intervention": 0.3}}}),
 ]
 
@@ -119,9 +120,7 @@ VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
 def test_a_stage_needs_no_more_than_it_declares(stage: str, options: Mapping[str, Any]) -> None:
     """It draws the same where only the stages that add something it declares have been."""
     mechanism = partners({stage: options})
-    step = mechanism[stage]
-    if isinstance(step, Dropout):
-        step = step.settled(mechanism)
+    step = mechanism[stage].settled(mechanism)
     earlier = {s: partners()[s] for s in PRESENT[: PRESENT.index(stage)]}
     whole = simulate(earlier, 10, 3, "", 0)
     kept = {n for s in earlier.values() if set(s.adds()) & step.reads() for n in s.adds()}

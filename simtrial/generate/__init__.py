@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -70,6 +70,10 @@ class Step(BaseModel):
     def trimmed(self, wanted: frozenset[str]) -> Step:
         """Return these options without columns that nobody wants, where leaving them out moves no other draw."""
         return self
+
+    def drawn_before(self) -> str | None:
+        """Stage that follows from this one with these options, although it is earlier in `STAGES`; None: none does."""
+        return None
 
     def enrols(self) -> str | None:
         """Name of an added 0/1 column whose zeros leave the trial there and then, practices or people; None: nobody."""
@@ -144,6 +148,20 @@ def steps() -> dict[str, type[Step]]:
     return {stage: found[stage] for stage in STAGES if stage in found}
 
 
+def drawing_order(mechanism: Mechanism) -> list[str]:
+    """Stages of a mechanism as they are drawn: as in `STAGES`, but for those that ask to be drawn before another.
+
+    What a stage draws does not depend on its place, for its stream is its own.
+    """
+    order = [stage for stage in STAGES if stage in mechanism]
+    for stage in list(order):
+        later = mechanism[stage].drawn_before()
+        if later in order:
+            order.remove(stage)
+            order.insert(order.index(later), stage)
+    return order
+
+
 def before_allocation(mechanism: Mechanism) -> frozenset[str]:
     """Names of the columns that are known when practices are allocated."""
     if "generator" in mechanism:
@@ -154,11 +172,16 @@ def before_allocation(mechanism: Mechanism) -> frozenset[str]:
 
 
 def practices_per_trial(mechanism: Mechanism) -> int:
-    """Practices of a trial, to reckon effort with: the number opened at most, or those of one trial of a generator."""
+    """Practices of a trial, to reckon effort with: the number, the mean of those that open, or a generator's first."""
     if "generator" in mechanism:
         return simulate(mechanism, 1, 0, "", 0, purpose="size: ").index.practices
-    number: int = mechanism["practices"].number  # type: ignore[attr-defined]
-    return number
+    practices = mechanism["practices"]
+    number: int = practices.number  # type: ignore[attr-defined]
+    if practices.enrols() is None:
+        return number
+    trials = max(2, -(-20_000 // number))
+    opened = simulate({"practices": practices}, trials, 0, "", 0, purpose="size: ").index.practices
+    return max(1, round(opened / trials))
 
 
 def variables(mechanism: Mechanism) -> dict[str, Variable]:
@@ -204,9 +227,7 @@ def simulate(mechanism: Mechanism, trials: int, seed: int, cell: str, block: int
         Address of the random streams; ``purpose`` sets apart other uses, such as finding true values.
     """
     batch = TrialBatch(Index(trials, np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)))
-    for stage in STAGES:
-        if stage not in mechanism:
-            continue
+    for stage in drawing_order(mechanism):
         step = mechanism[stage].settled(mechanism)
         if isinstance(step, Generator):
             batch = _generated(step, trials, stream(seed, cell, block, purpose + stage))
@@ -225,7 +246,7 @@ def simulate(mechanism: Mechanism, trials: int, seed: int, cell: str, block: int
             kept = values[enrolled].astype(bool)
             practices = promised[enrolled].level == "practice"
             batch = batch.only_practices(kept) if practices else batch.only_participants(kept)
-    return batch
+    return replace(batch, columns={name: batch.columns[name] for name in variables(mechanism)})
 
 
 def _column(variable: Variable, values: NDArray[Any]) -> Column:

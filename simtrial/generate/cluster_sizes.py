@@ -68,7 +68,7 @@ def one_plus_shape(mean: float, cv: float) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=256)
-def _one_plus_table(mean: float, cv: float) -> Floats:
+def one_plus_table(mean: float, cv: float) -> Floats:
     """Cumulative probabilities of 1, 2, ...: those of the truncated family with its zero put back."""
     mu, k = one_plus_shape(mean, cv)
     zero = np.exp(-mu if np.isinf(k) else -k * np.log1p(mu / k))
@@ -78,7 +78,7 @@ def _one_plus_table(mean: float, cv: float) -> Floats:
 
 
 def _one_plus_sizes(asked: Asked, uniform: Floats, rng: np.random.Generator) -> Floats:
-    return invert(_one_plus_table(asked.mean, asked.cv), uniform)
+    return invert(one_plus_table(asked.mean, asked.cv), uniform)
 
 
 def rounded_lognormal_moments(mu: float, sigma: float) -> tuple[float, float]:

@@ -13,7 +13,19 @@ from simtrial.batch import TrialBatch, hidden_by
 from simtrial.errors import ScenarioError, unknown
 from simtrial.generate import STAGES, Mechanism, Step, Variable
 from simtrial.generate.keys import split
-from simtrial.generate.selection import Calibration, Term, arm_specific, calibrate, predictor, reads
+from simtrial.generate.leavers import LEAVES
+from simtrial.generate.outcomes import either_way
+from simtrial.generate.selection import (
+    SEEN,
+    Calibration,
+    Lost,
+    Term,
+    arm_specific,
+    calibrate,
+    predictor,
+    reads,
+    some_seen,
+)
 
 Slope = Annotated[float, Field(ge=-5, le=5)]
 
@@ -29,15 +41,16 @@ class Dropout(Step):
     options of all earlier stages, in a population of its own, so that the rate of either arm is what is asked for.
     Slopes are per SD, or for a category (column=category) against the others. Deaths and withdrawals before baseline
     are part of the rate; whole practices are lost besides.
+
+    With ``drawn_first`` it is drawn, from the same stream, before the outcome and under either allocation, so that the
+    outcome may follow from leaving (`leavers`: pattern mixture) instead of leaving from the outcome (selection).
     """
 
     stage: ClassVar[str] = "dropout"
 
-    rate: float = Field(0.121, ge=0, lt=1, description="probability that a person is not followed up")
-    rate_intervention: float | None = Field(
-        None, ge=0, lt=1, description="probability in the intervention arm; left out: the same"
-    )
-    practice_rate: float = Field(0.0, ge=0, lt=1, description="probability that a whole practice is not followed up")
+    rate: Lost = Field(0.121, description="probability that a person is not followed up")
+    rate_intervention: Lost | None = Field(None, description="probability in the intervention arm; left out: the same")
+    practice_rate: Lost = Field(0.0, description="probability that a whole practice is not followed up")
     engagement_correlation: float = Field(0.0, ge=-1, le=1, description="correlation of engagement with dropping out")
     slopes: dict[str, Slope] = Field(
         default_factory=dict, description="slopes on covariates, per SD or column=category, probit scale"
@@ -54,12 +67,27 @@ class Dropout(Step):
     practice_effect_slope: float = Field(
         0.0, ge=-5, le=5, description="slope on the practice effect of the outcome, per SD"
     )
+    drawn_first: bool = Field(
+        False, description="draw before the outcome who would leave in either arm, so that their outcome may be shifted"
+    )
     died: float = Field(0.0, ge=0, lt=1, description="share of people who die before follow-up")
     withdrawn_before_baseline: float = Field(
         0.0, ge=0, lt=1, description="share of people who withdraw before their baseline is taken"
     )
 
     _calibration: Calibration | None = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def _one_direction(self) -> Dropout:
+        slopes = ("outcome_slope", "outcome_slope_intervention", "change_slope", "practice_effect_slope")
+        given = [key for key in slopes if getattr(self, key)]
+        if self.drawn_first and given:
+            raise ValueError(
+                f"{given[0]} makes leaving follow from the outcome (selection), drawn_first makes the outcome follow "
+                f"from leaving (pattern mixture): only one can be; slopes, sessions_slope and engagement_correlation "
+                f"go with drawn_first"
+            )
+        return self
 
     @model_validator(mode="after")
     def _reachable(self) -> Dropout:
@@ -70,8 +98,13 @@ class Dropout(Step):
             if value is not None and value < least:
                 raise ValueError(
                     f"{key} = {value:g} cannot be reached: died and withdrawn_before_baseline are part of it and make "
-                    f"{least:g}; it must lie in [{least:g}, 1)"
+                    f"{least:g}; it must lie in [{least:g}, {1.0 - SEEN:g}]"
                 )
+            if value is not None and self.practice_rate:
+                try:
+                    some_seen(1.0 - (1.0 - value) * (1.0 - self.practice_rate))
+                except ValueError as error:
+                    raise ValueError(f"{key} and practice_rate together: {error}") from None
         return self
 
     def terms(self) -> tuple[Term, ...]:
@@ -89,7 +122,7 @@ class Dropout(Step):
     def reads(self) -> frozenset[str]:
         """Columns of earlier stages that are needed with these options."""
         needed = {"engagement"} if self.engagement_correlation else set()
-        if self.rate_intervention is not None:
+        if self.rate_intervention is not None or self.drawn_first:
             needed.add("arm")
         return frozenset(needed) | reads(self.terms())
 
@@ -114,13 +147,20 @@ class Dropout(Step):
             made["seen_at_baseline"] = Variable(
                 "participant", "Seen at baseline: 0 withdrew before, 1 yes", hides=("*_baseline",)
             )
+        if self.drawn_first:
+            for name, where in zip(LEAVES, ("control", "intervention"), strict=True):
+                made[name] = Variable("participant", f"Would leave in {where}: 0 no, 1 yes", latent=True)
         return made
+
+    def drawn_before(self) -> str | None:
+        """The outcome follows from leaving where leaving is drawn first."""
+        return "outcomes.mansa" if self.drawn_first else None
 
     def settled(self, mechanism: Mechanism) -> Dropout:
         """Return these options with the thresholds that they need in a mechanism; without slopes they need none."""
         if not self.terms():
             return self
-        earlier = STAGES[: STAGES.index(self.stage)]
+        earlier = STAGES[: STAGES.index(self.drawn_before() or self.stage)]
         before = {stage: step for stage, step in mechanism.items() if stage in earlier}
         made = self.model_copy()
         made._calibration = calibrate(before, self.terms(), self.engagement_correlation, self._probabilities())
@@ -145,6 +185,9 @@ class Dropout(Step):
         values = {"followed_up": (stays & ~died & ~withdrew).astype(np.int64), "died": died.astype(np.int64)}
         if self.withdrawn_before_baseline:
             values["seen_at_baseline"] = (~withdrew).astype(np.int64)
+        if self.drawn_first:
+            leaves = [~self._stays(latent, world) | died | withdrew for world in either_way(batch)]
+            values |= {name: who.astype(np.int64) for name, who in zip(LEAVES, leaves, strict=True)}
         return values
 
     def _probabilities(self) -> tuple[float, float]:

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, PrivateAttr, field_validator
 
 from simtrial.batch import ObservedBatch, TrialBatch
+from simtrial.errors import ScenarioError
 from simtrial.expressions import columns, evaluate, parse
-from simtrial.generate import Variable, expression_problems
-from simtrial.generate.distributions import truncated_negative_binomial, truncated_shape
+from simtrial.generate import Step, Variable, expression_problems
 from simtrial.generate.keys import in_category, split
 from simtrial.generate.outcomes import access, if_control, if_offered
 
 Floats = NDArray[np.float64]
-
-
-def log_size_moments(mean: float, cv: float) -> tuple[float, float]:
-    """Mean and SD of log cluster size, for cluster sizes as [mechanism.practices] draws them.
-
-    What size_log_mean and size_log_sd must be for size_effect to be per SD and to leave the average over practices.
-    """
-    if cv == 0:
-        return float(np.log(mean)), 0.0
-    probability = np.diff(truncated_negative_binomial(*truncated_shape(mean, cv)), prepend=0.0)
-    logs = np.log(np.arange(1, len(probability) + 1))
-    centre = float(probability @ logs)
-    return centre, float(np.sqrt(probability @ (logs - centre) ** 2))
+Scales = Mapping[str, tuple[float, float]]
 
 
 def subgroup(key: str) -> str:
@@ -45,19 +34,30 @@ class Sizes(BaseModel):
 
     Informative cluster size (Kahan et al. 2023, doi:10.1093/ije/dyac131): the outcome goes with size (same shift in
     both arms, effects unmoved), or the effect does, and then the average over people exceeds that over practices by
-    cov(n_j, delta_j)/E n_j.
+    cov(n_j, delta_j)/E n_j. Logarithms are standardised by what is written, or else by their mean and SD as
+    [mechanism.practices] draws them (`log_sizes`); where practices are of one size what goes with size is 0.
     """
 
     size_outcome: float = Field(0.0, ge=-100, le=100, description="shift per SD of log recruited, both arms, points")
     size_effect: float = Field(0.0, ge=-100, le=100, description="additional effect per SD of log recruited, points")
-    size_log_mean: float = Field(1.418, ge=0, le=12, description="mean of log recruited, at which both are 0")
-    size_log_sd: float = Field(0.681, gt=0, le=10, description="SD of log recruited")
+    size_log_mean: float | None = Field(
+        None, ge=0, le=12, description="mean of log recruited, at which both are 0; left out: that of the sizes drawn"
+    )
+    size_log_sd: float | None = Field(
+        None, gt=0, le=10, description="SD of log recruited; left out: that of the sizes drawn"
+    )
     register_outcome: float = Field(0.0, ge=-100, le=100, description="shift per SD of log register size, points")
     register_effect: float = Field(
         0.0, ge=-100, le=100, description="additional effect per SD of log register size, points"
     )
-    register_log_mean: float = Field(4.2, ge=0, le=15, description="mean of log register size, at which both are 0")
-    register_log_sd: float = Field(0.6, gt=0, le=10, description="SD of log register size")
+    register_log_mean: float | None = Field(
+        None, ge=0, le=15, description="mean of log register size, at which both are 0; left out: that of those drawn"
+    )
+    register_log_sd: float | None = Field(
+        None, gt=0, le=10, description="SD of log register size; left out: that of those drawn"
+    )
+
+    _scales: Scales | None = PrivateAttr(None)
 
     def size_reads(self) -> frozenset[str]:
         """Columns that say how large a practice is."""
@@ -68,12 +68,31 @@ class Sizes(BaseModel):
         """Sum of what goes with log recruited and with log register size, points (practices,)."""
         shift = np.zeros(batch.index.practices)
         if per_recruited:
-            people = np.maximum(batch.at("recruited", "practice"), 1.0)
-            shift += per_recruited * (np.log(people) - self.size_log_mean) / self.size_log_sd
+            shift += per_recruited * self._standardised(batch, "recruited", "size")
         if per_register:
-            people = np.maximum(batch.at("register_size", "practice"), 1.0)
-            shift += per_register * (np.log(people) - self.register_log_mean) / self.register_log_sd
+            shift += per_register * self._standardised(batch, "register_size", "register")
         return shift
+
+    def with_scales(self, practices: Step) -> Self:
+        """Return these options with the moments of log sizes as the options of practices draw them."""
+        if not self.size_reads():
+            return self
+        made = self.model_copy()
+        made._scales = {"size": practices.log_recruited(), "register": practices.log_register()}  # type: ignore[attr-defined]
+        return made
+
+    def _standardised(self, batch: TrialBatch, column: str, key: str) -> Floats:
+        """Distance of log people from its mean in its SD (practices,); 0 where practices are of one size."""
+        centre, sd = getattr(self, f"{key}_log_mean"), getattr(self, f"{key}_log_sd")
+        if centre is None or sd is None:
+            if self._scales is None:
+                raise ScenarioError(f"{key}_log_mean and {key}_log_sd follow the sizes of practices (settled)")
+            centre, sd = (
+                drawn if said is None else said for said, drawn in zip((centre, sd), self._scales[key], strict=True)
+            )
+        people = np.maximum(batch.at(column, "practice"), 1.0)
+        away = np.log(people) - centre
+        return np.asarray(away / sd if sd > 1e-9 else np.zeros_like(away))
 
 
 class Effects(Sizes):

@@ -13,6 +13,7 @@ from simtrial.batch import TrialBatch
 from simtrial.errors import unknown
 from simtrial.generate import Step, Variable
 from simtrial.generate.effects import Effects, Sizes, during
+from simtrial.generate.leavers import Leavers
 from simtrial.generate.ratings import Ratings
 from simtrial.generate.residuals import Residuals
 
@@ -75,11 +76,12 @@ class Timing(BaseModel):
         return np.where(late, self.short_followup_months, self.followup_months)
 
 
-class Mansa(Timing, Effects, Residuals, Ratings, Expected, Step):
+class Mansa(Timing, Effects, Leavers, Residuals, Ratings, Expected, Step):
     """MANSA at follow-up: baseline, practice and individual effects, and the effect of the intervention.
 
     Y(0) = mean + slope (baseline - at_baseline) + shifts by region, size and period + u_j + v_ij (`Residuals`); Y(1) =
-    Y(0) + effect (`Effects`), with residuals stretched where the arms' SDs differ. Both are recorded on the scale.
+    Y(0) + effect (`Effects`), with residuals stretched where the arms' SDs differ. Shifts of those who would leave are
+    added to either (`Leavers`). Both are recorded on the scale.
     """
 
     stage: ClassVar[str] = "outcomes.mansa"
@@ -102,7 +104,12 @@ class Mansa(Timing, Effects, Residuals, Ratings, Expected, Step):
     def reads(self) -> frozenset[str]:
         """Columns of earlier stages that are needed with these options."""
         late = {"allocation_month"} if self.short_followup_from else set()
-        return frozenset({"arm"} | late) | self.expected_reads() | self.residual_reads() | self.effect_reads()
+        read = self.expected_reads() | self.residual_reads() | self.effect_reads() | self.leavers_reads()
+        return frozenset({"arm"} | late) | read
+
+    def settled(self, mechanism: Mapping[str, Step]) -> Mansa:
+        """Return these options with the moments of practices' sizes, where the outcome goes with them."""
+        return self.with_scales(mechanism["practices"])
 
     def problems(self, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
         """Refuse unknown regions, expressions over what nobody observes, and correlation with what does not vary."""
@@ -114,7 +121,7 @@ class Mansa(Timing, Effects, Residuals, Ratings, Expected, Step):
             found.append(
                 ("cluster_autocorrelation", "needs practice effects at baseline: [mechanism.baseline], icc > 0")
             )
-        return found + self.effect_problems(available)
+        return found + self.effect_problems(available) + self.leavers_problems(available)
 
     def adds(self) -> dict[str, Variable]:
         """Columns that will be there afterwards."""
@@ -127,6 +134,7 @@ class Mansa(Timing, Effects, Residuals, Ratings, Expected, Step):
             "followup_months": Variable("participant", "Time from allocation to follow-up", "months"),
             "in_window": Variable("participant", "Followed up within the window: 0 no, 1 yes"),
             **({"effect_deviation": deviation} if self.effect_sd else {}),
+            **self.leavers_columns(),
             **self.rating_columns("followup"),
         }
 
@@ -148,7 +156,7 @@ class Mansa(Timing, Effects, Residuals, Ratings, Expected, Step):
         return {
             **added,
             "practice_effect": self.spread(False)[0] * of_practices,
-            **self._recorded(untreated, treated, batch.at("arm") == 1, rng),
+            **self._recorded(batch, untreated, treated, rng),
         }
 
     def _outcome(self, batch: TrialBatch, of_practices: Floats, own: Floats, intervention: bool) -> Floats:
@@ -167,15 +175,23 @@ class Mansa(Timing, Effects, Residuals, Ratings, Expected, Step):
         }
 
     def _recorded(
-        self, untreated: Floats, treated: Floats, offered: NDArray[np.bool_], rng: np.random.Generator
+        self, batch: TrialBatch, untreated: Floats, treated: Floats, rng: np.random.Generator
     ) -> dict[str, NDArray[Any]]:
         """Both potential outcomes as all items would give them, and what is recorded in the arm allocated."""
+        scores = {"mansa_if_control": untreated, "mansa_if_intervention": treated}
+        if self.shifts():
+            scores = dict(zip(scores, self.shifted(batch, untreated, treated), strict=True))
+            scores["mansa_before_shift"] = untreated
+        offered = batch.at("arm") == 1
         if self.form == "direct":
-            control, intervention = self.recorded(untreated), self.recorded(treated)
-            happens = {"mansa_followup": np.where(offered, intervention, control)}
-        else:
-            deviations = rng.standard_normal((len(untreated), self.items))
-            ratings = [self.rated(score, deviations, self.mean, self._score_sd) for score in (untreated, treated)]
-            control, intervention = (each.mean(axis=1) for each in ratings)
-            happens = self.prorated(np.where(offered[:, None], ratings[1], ratings[0]), "followup", rng)
-        return {"mansa_if_control": control, "mansa_if_intervention": intervention, **happens}
+            found = {name: self.recorded(score) for name, score in scores.items()}
+            return {**found, "mansa_followup": np.where(offered, *_either(found))}
+        deviations = rng.standard_normal((len(untreated), self.items))
+        ratings = {name: self.rated(s, deviations, self.mean, self._score_sd) for name, s in scores.items()}
+        happens = self.prorated(np.where(offered[:, None], *_either(ratings)), "followup", rng)
+        return {**{name: each.mean(axis=1) for name, each in ratings.items()}, **happens}
+
+
+def _either(found: Mapping[str, Floats]) -> tuple[Floats, Floats]:
+    """Values under the intervention, and in control."""
+    return found["mansa_if_intervention"], found["mansa_if_control"]

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from simtrial.batch import TrialBatch
 from simtrial.errors import unknown
 from simtrial.generate import Step, Variable
+from simtrial.generate.selection import Lost
 
 INSTRUMENTS = {
     "tus": "Time use",
@@ -29,10 +30,10 @@ class Incomplete(BaseModel):
     """Probabilities that the score of one instrument is incomplete."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-    baseline: float = Field(0.0, ge=0, lt=1, description="probability that the baseline score is incomplete")
-    followup: float = Field(0.0, ge=0, lt=1, description="probability that a follow-up score is incomplete")
-    followup_intervention: float | None = Field(
-        None, ge=0, lt=1, description="that probability in the intervention arm; left out: the same"
+    baseline: Lost = Field(0.0, description="probability that the baseline score is incomplete")
+    followup: Lost = Field(0.0, description="probability that a follow-up score is incomplete")
+    followup_intervention: Lost | None = Field(
+        None, description="that probability in the intervention arm; left out: the same"
     )
 
 
@@ -45,8 +46,8 @@ class Missingness(Step):
 
     stage: ClassVar[str] = "missingness"
 
-    baseline: float = Field(0.0, ge=0, lt=1, description="probability that the baseline score is incomplete")
-    followup: float = Field(0.0, ge=0, lt=1, description="probability that a follow-up score is incomplete")
+    baseline: Lost = Field(0.0, description="probability that the baseline score is incomplete")
+    followup: Lost = Field(0.0, description="probability that a follow-up score is incomplete")
     instruments: dict[str, Incomplete] = Field(
         default_factory=dict, description="the same for instruments other than MANSA"
     )

@@ -1,4 +1,4 @@
-"""What outcomes share: trials as they would be observed were everyone offered the intervention, or nobody."""
+"""Trials as they would be were every practice offered the intervention, or none: the worlds of either allocation."""
 
 from __future__ import annotations
 
@@ -52,3 +52,10 @@ def if_control(batch: TrialBatch) -> ObservedBatch:
             column, values=values if reached is None else np.where(reached, column.values, values)
         )
     return ObservedBatch(batch.index, columns)
+
+
+def either_way(batch: TrialBatch) -> tuple[TrialBatch, TrialBatch]:
+    """Trials with everything known of them, were every practice allocated to control, and to the intervention."""
+    worlds = if_control(batch), if_offered(batch)
+    control, intervention = (TrialBatch(batch.index, {**batch.columns, **world.columns}) for world in worlds)
+    return control, intervention

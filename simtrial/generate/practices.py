@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from simtrial.batch import TrialBatch
 from simtrial.errors import ScenarioError, unknown
-from simtrial.generate import Step, Variable, cluster_sizes
+from simtrial.generate import Step, Variable, cluster_sizes, log_sizes
 from simtrial.generate.distributions import categories
 from simtrial.generate.practice_profile import (
     apportion,
@@ -143,6 +143,15 @@ class Practices(Step):
         shuffled = self.size_order == "random"
         mean, cv = self.cluster_size_mean, self.cluster_size_cv
         return cluster_sizes.Asked(self.number, mean, cv, self.total, tuple(self.size_list), shuffled)
+
+    def log_recruited(self) -> tuple[float, float]:
+        """Mean and SD over practices of log people recruited."""
+        return log_sizes.of_recruited(self.sizes, self._asked())
+
+    def log_register(self) -> tuple[float, float]:
+        """Mean and SD over practices of log register size."""
+        law = (self.register_median, self.register_sigma, self.register_lowest)
+        return log_sizes.of_register(*law, self._small_share())
 
     def trimmed(self, wanted: frozenset[str]) -> Practices:
         """Return these options without the profile of practices where nobody asks for it; the draws are kept."""

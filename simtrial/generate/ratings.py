@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, model_validator
 from simtrial.errors import ScenarioError
 from simtrial.generate import Variable
 from simtrial.generate.distributions import record
+from simtrial.generate.selection import SEEN
 
 Floats = NDArray[np.float64]
 
@@ -143,6 +144,20 @@ class Ratings(BaseModel):
         whole = self.lowest == round(self.lowest) and self.highest == round(self.highest)
         if not (whole and 1 <= self.highest - self.lowest <= 100):
             raise ValueError("form = 'items' needs whole numbers as lowest and highest, 1 to 100 apart")
+        return self
+
+    @model_validator(mode="after")
+    def _some_scored(self) -> Ratings:
+        """P(Bin(items, p) >= needed) = I_p(needed, items - needed + 1) must be one in a million."""
+        from scipy.special import betaincinv
+
+        if self.item_missing:
+            most = 1.0 - float(betaincinv(self.items_needed, self.items - self.items_needed + 1, SEEN))
+            if self.item_missing > most:
+                raise ValueError(
+                    f"item_missing = {self.item_missing!r} leaves fewer than one score in a million where "
+                    f"{self.items_needed} of {self.items} items are needed; it must lie in [0, {most:.10g}]"
+                )
         return self
 
     @property

@@ -146,11 +146,13 @@ class Instrument(Step):
     def _of_mansa(self, batch: TrialBatch) -> tuple[Floats, Floats]:
         """Standardised MANSA at baseline, and the individual part of its follow-up residual (participants,).
 
-        v = (Y(0) - followup - slope (Y0 - mean) - practice effect) / (residual_sd sqrt(1 - residual_icc)).
+        v = (Y(0) - followup - slope (Y0 - mean) - practice effect) / (residual_sd sqrt(1 - residual_icc)), Y(0) as it
+        is before people who would leave have theirs shifted: the shift is of MANSA alone.
         """
         m = self.mansa
+        followup = "mansa_before_shift" if "mansa_before_shift" in batch.columns else "mansa_if_control"
         above = batch.at("mansa_baseline") - m.mean
-        residual = batch.at("mansa_if_control") - m.followup - m.slope * above - batch.at("practice_effect")
+        residual = batch.at(followup) - m.followup - m.slope * above - batch.at("practice_effect")
         return above / m.sd, residual / (m.residual_sd * sqrt(1.0 - m.residual_icc))
 
 

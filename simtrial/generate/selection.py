@@ -5,20 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, Field
 
 from simtrial.batch import TrialBatch
 from simtrial.errors import ScenarioError
-from simtrial.generate import Mechanism, drawn_for, simulate, steps
+from simtrial.generate import Mechanism, drawn_for, practices_per_trial, simulate, steps
 from simtrial.generate.keys import in_category, split
 
 Floats = NDArray[np.float64]
 
+SEEN = 1e-6
+"""Least probability with which somebody is seen: with fewer than one in a million nobody would be, in any trial."""
+
 PRACTICES = 20_000
 """Practices of the population that intercepts are found in: 100,000 people, a rate within about 0.0005."""
+
+
+def some_seen(lost: float) -> float:
+    """Refuse a probability of being lost that leaves nobody to be seen (a threshold beyond everybody's score)."""
+    if lost > 1.0 - SEEN:
+        raise ValueError(
+            f"{lost!r} leaves fewer than one person in a million to be seen; it must lie in [0, {1.0 - SEEN:g}]"
+        )
+    return lost
+
+
+Lost = Annotated[float, Field(ge=0, lt=1), AfterValidator(some_seen)]
+"""Probability of being lost: below 1, with at least one in a million seen."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +142,8 @@ def _calibrated(
 def _population(key: tuple[tuple[str, str], ...]) -> TrialBatch:
     """Trials of the stages in the key, always the same ones."""
     mechanism = {stage: steps()[stage].model_validate_json(options) for stage, options in key}
-    number: Any = getattr(mechanism["practices"], "number", 40)
-    return simulate(mechanism, max(2, -(-PRACTICES // int(number))), 0, "", 0, purpose="dropout calibration: ")
+    trials = max(2, -(-PRACTICES // practices_per_trial(mechanism)))
+    return simulate(mechanism, trials, 0, "", 0, purpose="dropout calibration: ")
 
 
 def _moments(term: Term, batch: TrialBatch, arm: NDArray[Any]) -> tuple[float, float]:

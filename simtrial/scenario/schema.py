@@ -13,7 +13,17 @@ from simtrial.estimands import NEEDS, Estimand
 from simtrial.estimands import problems as estimand_problems
 from simtrial.estimators import Method
 from simtrial.expressions import ExpressionError
-from simtrial.generate import REQUIRED, STAGES, Mechanism, Step, Variable, drawn_for, steps, variables
+from simtrial.generate import (
+    REQUIRED,
+    STAGES,
+    Mechanism,
+    Step,
+    Variable,
+    drawing_order,
+    drawn_for,
+    steps,
+    variables,
+)
 from simtrial.generators import generator_class, generators, promise_problems
 from simtrial.sample_size import Design
 from simtrial.scenario.methods import build_methods, check_expression, validated
@@ -254,8 +264,8 @@ def _reads(mechanism: Mechanism) -> list[Problem]:
     problems: list[Problem] = []
     available: dict[str, Variable] = {}
     everything = variables({stage: step.model_construct() for stage, step in steps().items() if stage not in mechanism})
-    for stage, step in mechanism.items():
-        path = ("mechanism", *stage.split("."))
+    for stage in drawing_order(mechanism):
+        step, path = mechanism[stage], ("mechanism", *stage.split("."))
         try:
             needed = step.reads()
         except ExpressionError as error:
@@ -270,6 +280,9 @@ def _reads(mechanism: Mechanism) -> list[Problem]:
             if name in everything:
                 home = next(s for s, step in steps().items() if name in step.model_construct().adds())
                 problems.append(Problem(path, f"{stage} reads '{name}', which [mechanism.{home}] would add"))
+            elif step.drawn_before() and name in variables(mechanism):
+                said = f"is drawn before [mechanism.{step.drawn_before()}] with these options, and '{name}' only after"
+                problems.append(Problem(path, f"{stage} {said}"))
             else:
                 problems.append(Problem(path, f"{stage}: {unknown('column', name, seen)}"))
         problems += [Problem((*path, *key.split(".")), said) for key, said in wrong]
