@@ -404,5 +404,5 @@ def summarise(
     methods = rows["method"].unique(maintain_order=True).to_list()
     alphas = dict.fromkeys(methods, 1 - level)
     chosen = Options(form=mcse or "robust", reference=runs.known(reference, methods), alphas=alphas, common=common)  # type: ignore[arg-type]
-    frame = performance(rows, cells.filter(pl.col("true_value").is_not_null()), chosen)
+    frame = performance(rows, cells.filter(pl.col("true_value").is_not_null() | pl.col("own")), chosen)
     tables.print_performance(frame, cells, form)

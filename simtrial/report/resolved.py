@@ -50,6 +50,8 @@ def print_resolved(scenario: Scenario, cells: Sequence[Cell]) -> None:
         for e in scenario.estimands
     ]
     show("Estimands", ["name", "kind", "averaged over", "receipt, keeping or subgroup", "weights"], estimands, 5)
+    if any(e.finite for e in scenario.estimands):
+        print("Each trial's own: a method is judged against the effect among the very people of each trial.\n")
     methods = []
     for method in scenario.methods:
         options = method.model_dump(exclude={"name", "kind"}, exclude_none=True, exclude_defaults=True)

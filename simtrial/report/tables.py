@@ -30,6 +30,11 @@ LEGEND = (
     "less 1;\nrejected: share of p-values below alpha, the power or the type I error.\n"
 )
 
+OWN = (
+    "*: each trial's own true value, the effect among its own people (mean over these trials). Bias, errors and "
+    "coverage are\nthose against it, trial by trial; the SEs are not about it.\n"
+)
+
 PAIRED_COLUMNS = (
     ("bias_difference", "bias", 4),
     ("relative_precision", "precision gain %", 1),
@@ -118,18 +123,19 @@ def failures(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:
 
 def performance_table(frame: pl.DataFrame, truths: pl.DataFrame, labels: Mapping[str, str]) -> None:
     """Print the performance of every method against its estimand."""
-    known = {(r["cell"], r["estimand"]): r["true_value"] for r in truths.iter_rows(named=True)}
+    known = {(r["cell"], r["estimand"]): r for r in truths.iter_rows(named=True)}
     rows = []
     for (cell, method, estimand), group in frame.group_by("cell", "method", "estimand", maintain_order=True):
         found = {m: (v, e) for m, v, e in group.select("measure", "value", "mcse").iter_rows()}
         shown = [with_mcse(*found[name], digits) for name, _, digits in COLUMNS if name in found]
-        truth = number(known.get((cell, estimand)), 4)
+        said = known.get((cell, estimand), {})
+        truth = number(found["own_true_value"][0], 4) + "*" if said.get("own") else number(said.get("true_value"), 4)
         rows.append([*_label(str(cell), labels), str(method), str(estimand), truth, *shown])
     present = set(frame["measure"])
     headings = [title for name, title, _ in COLUMNS if name in present]
     title = "Performance (Monte Carlo standard error)"
     show(title, [*_cell_heading(labels), "method", "estimand", "true value", *headings], rows, 2 + _many(labels))
-    print(LEGEND)
+    print(LEGEND + (OWN if frame["measure"].is_in(["own_true_value"]).any() else ""))
 
 
 def paired_table(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:

@@ -144,8 +144,9 @@ class Scenario:
 
     @cached_property
     def needed(self) -> Mechanism:
-        """What must be drawn of the mechanism for its methods."""
-        return drawn_for(self.mechanism, self.reads())
+        """What must be drawn of the mechanism for its methods, and for true values that are each trial's own."""
+        own = (e.reads() for e in finite_targets(self) if e.kind != "full-availability")
+        return drawn_for(self.mechanism, self.reads().union(*own))
 
 
 def build(raw: Raw) -> tuple[Scenario | None, list[Problem]]:
@@ -350,6 +351,12 @@ def _about_a_cell(scenario: Scenario, wanted: Expectation, at: int) -> list[Prob
         elif value not in levels[name]:
             problems.append(Problem(path, f"{value!r} is not among the values of '{name}': {levels[name]}"))
     return problems
+
+
+def finite_targets(scenario: Scenario) -> list[Estimand]:
+    """Estimands with a true value for each trial that some method is judged against."""
+    named = {name for method in scenario.methods for name in targets(method, scenario)}
+    return [e for e in scenario.estimands if e.finite and e.name in named]
 
 
 def targets(method: Method, scenario: Scenario) -> list[str]:
