@@ -31,12 +31,13 @@ def cross_checks(raw: Raw, parts: Mapping[str, Any], mechanism: Mechanism | None
         The mechanism, None where it holds mistakes, and the columns an analyst will see as far as can be told.
     """
     methods, estimands = (_rows(raw, key) for key in ("methods", "estimands"))
+    listed = {key: isinstance(raw.get(key, []), list) for key in ("methods", "estimands")}
     problems: list[Problem] = []
     for at, estimand in enumerate(parts["estimands"]):
         if estimand is not None:
             problems += _about_an_estimand(estimand, mechanism, known, ("estimands", at))
     names = [str(row.get("name")) for row in estimands]
-    for at, row in enumerate(methods):
+    for at, row in enumerate(methods if listed["estimands"] else []):
         stated = row.get("estimand", [])
         for name in [stated] if isinstance(stated, str) else stated if isinstance(stated, list) else []:
             if isinstance(name, str) and name not in names:
@@ -44,7 +45,9 @@ def cross_checks(raw: Raw, parts: Mapping[str, Any], mechanism: Mechanism | None
     for name in sorted({n for n in names if names.count(n) > 1}):
         at = len(names) - 1 - names[::-1].index(name)
         problems.append(Problem(("estimands", at, "name"), f"two estimands are named '{name}'"))
-    if not raw.get("methods"):
+    if not listed["methods"]:
+        return problems
+    if not methods:
         return [*problems, Problem(("methods",), "there is no [[methods]] table")]
     return problems + _about_methods(parts, {str(row.get("name")) for row in methods})
 

@@ -68,6 +68,8 @@ def _problem(item: dict[str, Any], model: type[BaseModel], path: Path) -> Proble
             message += '; write a path with dots in quotes: "mechanism.practices.number" = [...]'
     elif kind == "value_error":
         message = (f"{name}: " if name else "") + str(context["error"])
+        blamed = getattr(context["error"], "key", "")
+        loc = loc or ((blamed,) if blamed else ())
     else:
         message = f"{name}: {item['msg']}; {given!r} given{meaning}"
     return Problem((*path, *loc), message)
