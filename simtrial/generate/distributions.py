@@ -51,7 +51,7 @@ def truncated_reach(mean: float) -> tuple[float, float]:
 
 def told_reach(family: str, mean: float, low: float, high: float) -> str:
     """Say which CVs a family of cluster sizes has at a mean; ends rounded inwards, and 10 the largest option."""
-    high = min(high, 10.0)
+    low, high = low * (low > 1e-6), min(high, 10.0)  # hardly any variation is equal sizes
     units = [10.0 ** (np.floor(np.log10(max(x, 1e-6))) - 3.0) for x in (low, high)]
     low, high = float(np.ceil(low / units[0]) * units[0]), float(np.floor(high / units[1]) * units[1])
     return f"cluster sizes of mean {mean:g} have a CV between {low:.4g} and {high:.4g} in the family '{family}'"
