@@ -156,19 +156,22 @@ def generate(
 ) -> None:  # fmt: skip
     """Write simulated trials as data sets, with a codebook.
 
+    The same command again writes the same files; a folder with other data files is refused.
+
     Example: simtrial generate partners -n 10 -o trials
     """
-    from simtrial.export import codebook, trial_frames, write_frame
+    from simtrial.export import codebook, refuse_others, trial_frames, write_frame
 
     _plugins(plugins)
     found, cells = _load(scenario, sets, None, seed)
     chosen = _cell(cells, cell)
     first, last = (replicate, replicate) if replicate else (1, replicates)
     names = {n: v.label for n, v in found.variables.items()}
-    count = 0
+    files = {number: f"{found.name}-{number:06d}.{form}" for number in range(first, last + 1)}
+    refuse_others(output, ["codebook.csv", *files.values()])
     for number, frame in trial_frames(chosen, first, last, with_latent):
-        write_frame(frame, output / f"{found.name}-{number:06d}.{form}", names)
-        count += 1
+        write_frame(frame, output / files[number], names)
+    count = len(files)
     write_frame(codebook(found.mechanism, with_latent), output / "codebook.csv", {})
     which = f" of cell {chosen.id} (--cell chooses another of {len(cells)})" if len(cells) > 1 else ""
     click.echo(f"{count} data set{'s' if count > 1 else ''}{which} and codebook.csv in {output}", err=True)
@@ -404,5 +407,5 @@ def summarise(
     methods = rows["method"].unique(maintain_order=True).to_list()
     alphas = dict.fromkeys(methods, 1 - level)
     chosen = Options(form=mcse or "robust", reference=runs.known(reference, methods), alphas=alphas, common=common)  # type: ignore[arg-type]
-    frame = performance(rows, cells.filter(pl.col("true_value").is_not_null()), chosen)
+    frame = performance(rows, cells.filter(pl.col("true_value").is_not_null() | pl.col("own")), chosen)
     tables.print_performance(frame, cells, form)

@@ -16,6 +16,14 @@ class ScenarioError(SimtrialError):
     """A scenario or methods file that says something impossible."""
 
 
+class OptionError(ScenarioError, ValueError):
+    """Options that do not go together; ``key`` is the one to change, where one can be named."""
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
+
+
 class DataError(SimtrialError):
     """A data set that cannot be read as a trial."""
 

@@ -48,8 +48,8 @@ class Estimand(BaseModel):
     """A quantity that methods estimate.
 
     ``unit`` participant averages over people, cluster over practices (each practice's mean counts once, or as much as
-    the practice-level column ``weights`` says). ``finite``: mean over trials of the effect among the very people of a
-    trial, instead of the effect in the population that trials are drawn from.
+    the practice-level column ``weights`` says). ``finite``: the effect among the very people of a trial, instead of the
+    effect in the population that trials are drawn from; every trial has a true value of its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -63,7 +63,7 @@ class Estimand(BaseModel):
     keep: str | None = Field(None, description="expression of who is kept, for per-protocol")
     among: str | None = Field(None, description="expression of whom the effect is about, for subgroup")
     weights: str | None = Field(None, description="practice-level column that weights practices, for unit cluster")
-    finite: bool = Field(False, description="average over the people of each trial, then over trials")
+    finite: bool = Field(False, description="effect among the very people of each trial: a true value per trial")
 
     @model_validator(mode="after")
     def _its_own_options(self) -> Estimand:
@@ -206,6 +206,23 @@ def sample_values(estimand: Estimand, batch: TrialBatch) -> Floats:
     index = batch.index
     above, below = (sum_by(part, index.practice_trial, index.trials) for part in (numerator, denominator))
     return np.asarray(np.divide(above, below, out=np.full(index.trials, np.nan), where=below > 0))
+
+
+def own_values(
+    estimands: list[Estimand], mechanism: Mechanism, batch: TrialBatch, seed: int, cell: str, block: int
+) -> dict[str, Floats]:
+    """True value of finite estimands in every trial of a block, each (trials,); NaN where nobody is concerned.
+
+    ``batch`` is the block as drawn, potential outcomes included. Effects that reach everyone are those of the same
+    people in a hypothetical world, which is drawn again from the same streams.
+    """
+    found = {e.name: sample_values(e, batch) for e in estimands if e.kind != "full-availability"}
+    hypothetical = [e for e in estimands if e.kind == "full-availability"]
+    if hypothetical:
+        needed = drawn_for(mechanism, frozenset[str]().union(*(e.reads() for e in hypothetical)), masks=False)
+        again = simulate(reaching_everyone(needed), batch.index.trials, seed, cell, block)
+        found |= {e.name: sample_values(e, again) for e in hypothetical}
+    return found
 
 
 def reaching_everyone(mechanism: Mechanism) -> Mechanism:

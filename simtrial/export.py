@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from simtrial.batch import Column, Index, ObservedBatch
-from simtrial.errors import EnvironmentFailure
+from simtrial.errors import EnvironmentFailure, RunError
 from simtrial.generate import Mechanism, simulate
 from simtrial.results import write_bytes
 from simtrial.scenario import Cell
 
 FORMATS = ("csv", "parquet", "dta")
+
+
+def refuse_others(folder: Path, names: Iterable[str]) -> None:
+    """Refuse a folder with data files other than those about to be written, which would stay among the new ones."""
+    if not folder.is_dir():
+        return
+    expected = set(names)
+    others = sorted(f.name for f in folder.iterdir() if f.suffix[1:] in FORMATS and f.name not in expected)
+    if others:
+        many = (
+            f"{len(others)} other data files, e.g. {others[0]}"
+            if len(others) > 1
+            else f"another data file, {others[0]}"
+        )
+        raise RunError(
+            f"{folder}: holds {many}, which would stay among the new ones; choose another folder with -o, or delete "
+            f"{'them' if len(others) > 1 else 'it'}"
+        )
 
 
 def trial_frames(cell: Cell, first: int, last: int, with_latent: bool = False) -> Iterator[tuple[int, pl.DataFrame]]:

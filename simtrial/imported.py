@@ -22,6 +22,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "ci_upper": ("ci_upper", "uci", "upper", "conf.high", "ul", "hi"),
     "p_value": ("p_value", "p", "pvalue", "p.value"),
     "true_value": ("true_value", "true", "truth"),
+    "own_true_value": ("own_true_value", "own_truth", "theta_r"),
     "replicate": ("replicate", "rep", "dataset", "repno", "i", "id", "sim"),
     "method": ("method", "model", "analysis", "meth"),
     "estimand": ("estimand", "target"),
@@ -140,7 +141,7 @@ def _renamed(frame: pl.DataFrame, file: Path, reading: Reading) -> tuple[pl.Data
 
 
 def _numbers(frame: pl.DataFrame, file: Path) -> pl.DataFrame:
-    for name in (*NUMBERS, "true_value"):
+    for name in (*NUMBERS, "true_value", "own_true_value"):
         if name not in frame.columns:
             continue
         values = frame[name].cast(pl.Float64, strict=False)
@@ -186,7 +187,7 @@ def _completed(frame: pl.DataFrame, reading: Reading) -> pl.DataFrame:
     """Fill in what can be computed, and number replicates where nobody did."""
     defaults = {"method": pl.lit("method"), "estimand": pl.lit(""), "flags": pl.lit("")}
     frame = frame.with_columns(e.alias(n) for n, e in defaults.items() if n not in frame.columns)
-    absent = [pl.lit(None, pl.Float64).alias(n) for n in NUMBERS if n not in frame.columns]
+    absent = [pl.lit(None, pl.Float64).alias(n) for n in (*NUMBERS, "own_true_value") if n not in frame.columns]
     frame = frame.with_columns(absent).with_columns(pl.col("method", "estimand", "flags").cast(pl.String).fill_null(""))
     if "replicate" not in frame.columns:
         number = pl.int_range(1, pl.len() + 1).over("cell", "method", "estimand")
@@ -197,7 +198,8 @@ def _completed(frame: pl.DataFrame, reading: Reading) -> pl.DataFrame:
     if "status" not in frame.columns:
         nothing = pl.col("estimate").is_null() & pl.col("ci_lower").is_null() & pl.col("p_value").is_null()
         frame = frame.with_columns(pl.when(nothing).then(pl.lit("failed")).otherwise(pl.lit("ok")).alias("status"))
-    wanted = ["cell", "factors", "replicate", "method", "estimand", *NUMBERS, "status", "flags", "true_value"]
+    wanted = ["cell", "factors", "replicate", "method", "estimand", *NUMBERS, "status", "flags", "true_value",
+              "own_true_value"]  # fmt: skip
     return frame.select(wanted)
 
 
@@ -213,7 +215,7 @@ def _intervals(frame: pl.DataFrame, reading: Reading) -> pl.DataFrame:
 
 
 def _cells(rows: pl.DataFrame, file: Path) -> pl.DataFrame:
-    """Cells with their true values; two for one estimand are refused."""
+    """Cells with their true values; two for one estimand are refused, unless they are said to be each trial's own."""
     values = rows.select("cell", "factors", "estimand", "true_value").unique(maintain_order=True)
     known = values.filter(pl.col("true_value").is_not_null())
     twice = known.filter(pl.len().over("cell", "estimand") > 1)
@@ -221,7 +223,13 @@ def _cells(rows: pl.DataFrame, file: Path) -> pl.DataFrame:
         first = twice.filter((pl.col("cell") == twice["cell"][0]) & (pl.col("estimand") == twice["estimand"][0]))
         numbers = " and ".join(f"{v:g}" for v in first["true_value"][:2])
         where = f"cell '{twice['cell'][0]}'" + (f", estimand '{twice['estimand'][0]}'" if twice["estimand"][0] else "")
-        raise DataError(f"{file}: two true values, {numbers}, for one estimand ({where}); name the factor with --by")
+        raise DataError(
+            f"{file}: two true values, {numbers}, for one estimand ({where}); name the factor with --by, "
+            "or, where each trial has its own, the column with --map own_true_value=..."
+        )
     best = values.sort("true_value", nulls_last=True, maintain_order=True)
     one = best.unique(["cell", "estimand"], keep="first", maintain_order=True)
-    return one.with_columns(pl.lit(0.0).alias("true_value_mcse"))
+    told = rows.filter(pl.col("own_true_value").is_not_null()).select("cell", "estimand").unique()
+    own = told.with_columns(pl.lit(True).alias("own"))
+    joined = one.join(own, on=["cell", "estimand"], how="left", maintain_order="left")
+    return joined.with_columns(pl.lit(0.0).alias("true_value_mcse"), pl.col("own").fill_null(False))

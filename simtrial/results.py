@@ -93,14 +93,20 @@ def write_chunk(file: Path, frame: pl.DataFrame, record: Mapping[str, Any], prov
 
 
 def read_chunk(file: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """Read a chunk back, all columns or some, words as categories; one that is not what its record says is refused."""
+    """Read a chunk back, all columns or those of some that it has, words as categories.
+
+    One that is not what its record says is refused.
+    """
     record = read_record(file)
     content = file.read_bytes()
     if record is None or hashlib.sha256(content).hexdigest() != record["sha256"]:
         raise StoreError(f"{file}: damaged, its content is not what was written; delete it and run again")
     if columns is None:
         return pl.read_parquet(content)
-    return pl.read_parquet(content, columns=list(columns)).with_columns(pl.col(pl.String).cast(pl.Categorical))
+    there = pl.read_parquet_schema(content)
+    return pl.read_parquet(content, columns=[c for c in columns if c in there]).with_columns(
+        pl.col(pl.String).cast(pl.Categorical)
+    )
 
 
 def read_record(file: Path) -> dict[str, Any] | None:

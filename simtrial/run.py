@@ -18,14 +18,14 @@ from simtrial import store
 from simtrial.analyse import Shared
 from simtrial.batch import ObservedBatch
 from simtrial.engines import engine
-from simtrial.estimands import TrueValue, true_values
+from simtrial.estimands import TrueValue, own_values, true_values
 from simtrial.estimators import Estimates, Method
 from simtrial.flags import BIT
 from simtrial.generate import simulate
 from simtrial.plugins import load_plugins
 from simtrial.results import bind, parquet_bytes, rows, write_bytes, write_chunk
 from simtrial.scenario import Cell, Scenario, rebuild
-from simtrial.scenario.schema import targets
+from simtrial.scenario.schema import finite_targets, targets
 from simtrial.seeding import stream
 
 
@@ -177,10 +177,15 @@ def _resolved(folder: str, digest: str) -> tuple[Scenario, dict[str, Cell]]:
 
 
 def block_rows(cell: Cell, block: int, failures: list[dict[str, Any]] | None = None) -> pl.DataFrame:
-    """Rows of one block: every replicate by every method, once per estimand of the method."""
+    """Rows of one block: every replicate by every method, once per estimand of the method.
+
+    Rows against a finite estimand carry the true value of their own trial, ``own_true_value``.
+    """
     scenario = cell.scenario
     size, seed = scenario.run.block, scenario.run.seed
-    observed = simulate(scenario.needed, size, seed, cell.key, block).observed()
+    drawn = simulate(scenario.needed, size, seed, cell.key, block)
+    own = own_values(finite_targets(scenario), scenario.mechanism, drawn, seed, cell.key, block)
+    observed = drawn.observed()
     shared = Shared(observed)
     replicate = np.arange(block * size + 1, (block + 1) * size + 1)
     frames = []
@@ -189,7 +194,8 @@ def block_rows(cell: Cell, block: int, failures: list[dict[str, Any]] | None = N
         estimates = _guarded(method, observed, shared, rng, failures, cell.id, block)
         labels = {"cell": cell.id, "replicate": replicate, "method": method.name}
         names = targets(method, scenario) or [""]
-        frames += [rows(estimates, {**labels, "estimand": name}) for name in names]
+        truths = [{"own_true_value": own[name]} if name in own else {} for name in names]
+        frames += [rows(estimates, {**labels, "estimand": n, **t}) for n, t in zip(names, truths, strict=True)]
         if failures is not None:
             failures += _failed_rows(frames[-1])
     return bind(frames)
@@ -230,8 +236,9 @@ def _cells_file(folder: Path) -> Path:
 def _write_cells(
     scenario: Scenario, cells: Sequence[Cell], truths: Mapping[str, Sequence[TrueValue]], folder: Path
 ) -> None:
-    """Store every cell's factors and true values."""
+    """Store every cell's factors and true values; ``own`` where methods are judged against each trial's own."""
     lines: list[tuple[Any, ...]] = []
+    own = {e.name for e in scenario.estimands if e.finite}
     for cell in cells:
         factors = json.dumps(dict(cell.factors), sort_keys=True)
         found = truths[cell.id]
@@ -241,4 +248,6 @@ def _write_cells(
     schema = {"cell": pl.String, "factors": pl.String, "estimand": pl.String, "true_value": pl.Float64,
               "true_value_mcse": pl.Float64, "practices": pl.Int64}  # fmt: skip
     frame = pl.DataFrame(lines, schema=schema, orient="row").with_columns(pl.col(pl.Float64).fill_nan(None))
+    if own:
+        frame = frame.with_columns(pl.col("estimand").is_in(sorted(own)).alias("own"))
     write_bytes(_cells_file(folder), parquet_bytes(frame, {"simtrial": store.provenance(scenario)}))

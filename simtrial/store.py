@@ -176,8 +176,8 @@ def read_rows(folder: Path, partial: bool = False) -> tuple[pl.DataFrame, pl.Dat
 
 
 SUMMARISED = ("cell", "replicate", "method", "estimand", "estimate", "std_error", "ci_lower", "ci_upper", "p_value",
-              "status", "flags")  # fmt: skip
-"""Columns that performance is made from."""
+              "status", "flags", "own_true_value")  # fmt: skip
+"""Columns that performance is made from; the last only where trials have true values of their own."""
 
 
 def read_cells(

@@ -80,11 +80,11 @@ def test_parquet_and_stata_hold_the_same_trial(trials: Path, tmp_path: Path) -> 
     import pandas as pd
 
     for form in ("parquet", "dta"):
-        assert simtrial("generate", "partners", "-o", tmp_path, "--format", form).code == 0
-    parquet = pl.read_parquet(tmp_path / "partners-000001.parquet")
+        assert simtrial("generate", "partners", "-o", tmp_path / form, "--format", form).code == 0
+    parquet = pl.read_parquet(tmp_path / "parquet" / "partners-000001.parquet")
     csv = pl.read_csv(trials / "partners-000001.csv", schema_overrides=dict(parquet.schema))  # a column may be blank
     assert_frame_equal(parquet, csv, check_dtypes=False, check_exact=True)
-    stata = pd.read_stata(tmp_path / "partners-000001.dta")
+    stata = pd.read_stata(tmp_path / "dta" / "partners-000001.dta")
     short = stata_names(csv.columns)
     assert list(stata.columns) == list(short.values())
     assert max(map(len, short.values())) <= 32
@@ -104,8 +104,8 @@ def test_every_format_is_analysed_alike(tmp_path: Path) -> None:
     file = written(tmp_path, SMALL)
     found = []
     for form in ("csv", "parquet", "dta"):
-        simtrial("generate", file, "-o", tmp_path, "--format", form)
-        result = simtrial("analyse", tmp_path / f"small-000001.{form}", "--methods", file, "--format", "json")
+        simtrial("generate", file, "-o", tmp_path / form, "--format", form)
+        result = simtrial("analyse", tmp_path / form / f"small-000001.{form}", "--methods", file, "--format", "json")
         found.append(json.loads(result.out)["rows"])
     assert found[0] == found[1] == found[2]
     assert len(found[0]) == 3
@@ -152,6 +152,26 @@ def test_a_cell_of_a_sweep(tmp_path: Path) -> None:
         simtrial("generate", file, "-o", tmp_path / cell["cell"], "--cell", cell["cell"])
         data = pl.read_csv(tmp_path / cell["cell"] / "small-000001.csv")
         assert data["practice"].n_unique() == cell["factors"]["mechanism.practices.number"]
+
+
+def test_older_data_sets_are_not_left_among_new_ones(tmp_path: Path) -> None:
+    """The same command writes the same files again; what it would not replace is refused before anything is written."""
+    file, folder = written(tmp_path, SMALL), tmp_path / "trials"
+    assert simtrial("generate", file, "-n", 3, "-o", folder).code == 0
+    before = {f.name: f.read_bytes() for f in folder.iterdir()}
+    assert simtrial("generate", file, "-n", 3, "-o", folder).code == 0
+    requests = (["-n", 2], ["--replicate", 5], ["--format", "parquet"], ["-n", 2, "--seed", 9])
+    for request, many in zip(requests, ("another", "3 other", "3 other", "another"), strict=True):
+        found = simtrial("generate", file, "-o", folder, *request)
+        assert found.code == 2, request
+        assert many in found.err
+        assert "small-00000" in found.err
+        assert "choose another folder with -o" in found.err
+        assert {f.name: f.read_bytes() for f in folder.iterdir()} == before
+    assert simtrial("generate", file, "-n", 4, "-o", folder).code == 0
+    assert sorted(f.name for f in folder.glob("small-*")) == [f"small-{k:06d}.csv" for k in (1, 2, 3, 4)]
+    (folder / "notes.txt").write_text("not data")
+    assert simtrial("generate", file, "-n", 4, "-o", folder).code == 0
 
 
 def test_a_folder_that_cannot_be_written_is_the_machines_fault(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Families of cluster size: moments asked for, moments drawn, and what cannot be had."""
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -92,11 +93,12 @@ def test_a_concentration_near_zero_puts_nearly_everybody_in_one_practice() -> No
 
 @pytest.mark.parametrize(
     ("family", "mean", "cv", "total", "told"),
-    [("lognormal", 5.5, 0.01, 0, "CV between 0.091"), ("one-plus-gamma-poisson", 5.0, 0.3, 0, "CV between 0.400"),
+    [("lognormal", 5.5, 0.01, 0, "CV between 0.09091 and 10"),
+     ("one-plus-gamma-poisson", 5.0, 0.3, 0, "mean 5 have a CV between 0.4 and 10"),
      ("dirichlet-multinomial", 5.0, 0.1, 200, "CV between 0.395"),
      ("dirichlet-multinomial", 5.0, 9.0, 200, "CV between"),
      ("dirichlet-multinomial", 5.0, 0.5, 41, "at least 42"), ("fixed", 5.0, 0.5, 0, "size_list"),
-     ("empirical", 5.0, 0.5, 0, "size_list"), ("lognormal", 5.5, 0.0, 0, "whole number")],
+     ("empirical", 5.0, 0.5, 0, "size_list"), ("lognormal", 5.5, 0.0, 0, "whole number, e.g. 6; .* between 0.09091")],
 )  # fmt: skip
 def test_what_a_family_cannot_have_is_refused_with_what_it_can(
     family: str, mean: float, cv: float, total: int, told: str
@@ -106,6 +108,29 @@ def test_what_a_family_cannot_have_is_refused_with_what_it_can(
     table = {"number": 40, "cluster_size_mean": mean, "cluster_size_cv": cv, "sizes": family, "total": total}
     with pytest.raises(ValidationError, match=told):
         mechanism({"practices": table})
+
+
+@pytest.mark.parametrize("mean", [1.3, 5.08, 60.0])
+@pytest.mark.parametrize(
+    "family", ["truncated-negative-binomial", "one-plus-gamma-poisson", "lognormal", "dirichlet-multinomial"]
+)
+def test_the_range_that_a_refusal_names_can_be_had_to_its_ends(family: str, mean: float) -> None:
+    """Both ends are accepted, and a thousandth beyond either is refused (10 is the largest CV there is)."""
+    with pytest.raises(ScenarioError) as caught:
+        check(family, Asked(40, mean, 200.0))
+    assert caught.value.key == "cluster_size_cv"  # type: ignore[attr-defined]
+    found = re.search(
+        r"of mean (\S+) have a CV between (\S+) and (\S+) in the family '(.+)'; 200 given", str(caught.value)
+    )
+    assert found is not None
+    assert float(found[1]) == pytest.approx(mean, abs=0.02)  # that of 40 practices where the total is fixed
+    assert found[4] == family
+    low, high = float(found[2]), float(found[3])
+    for cv in (low, high):
+        check(family, Asked(40, mean, cv))
+    for cv in (*([0.999 * low] if low else []), *([1.001 * high] if high < 10 else [])):
+        with pytest.raises(ScenarioError, match="CV between"):
+            check(family, Asked(40, mean, cv))
 
 
 def test_listed_sizes_are_cycled_in_order_or_in_random_order() -> None:

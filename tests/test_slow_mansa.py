@@ -135,6 +135,7 @@ def direct(o, batch, rng):
     return found
 
 
+LOG_SIZES = {"size_log_mean": 1.4, "size_log_sd": 0.7, "register_log_mean": 4.2, "register_log_sd": 0.6}
 OPTIONS = {
     "published": {},
     "continuous": {"items": 0, "baseline_slope": 0.0, "followup_months_sd": 0.3},
@@ -150,7 +151,7 @@ OPTIONS = {
     },
     "sizes": {
         "size_effect": 0.2, "size_outcome": -0.1, "register_effect": 0.3, "register_outcome": 0.15, "items": 0,
-        "effect_among": "arm == 1",
+        "effect_among": "arm == 1", **LOG_SIZES,
     },
     "shifts": {"region_effects": {"Plymouth": 0.5, "Somerset": -0.2}, "small_practice_effect": -0.3, "items": 0},
     "pandemic": {"pandemic_effect": -0.4, "pandemic_interaction": 0.6, "items": 0, "effect_among": ""},
@@ -159,7 +160,7 @@ OPTIONS = {
         "residuals": "skewed", "practice_effects": "t", "cluster_autocorrelation": -0.5, "engagement_correlation": 0.3,
         "residual_sd_intervention": 0.9, "icc_intervention": 0.3, "effect_sd": 0.2, "effect": 0.7,
         "effect_practice_correlation": 0.5, "size_effect": -0.2, "pandemic_interaction": 0.2, "items": 0,
-        "subgroup_effects": {"sex=male": 0.3}, "lowest": 2.0, "highest": 6.0,
+        "subgroup_effects": {"sex=male": 0.3}, "lowest": 2.0, "highest": 6.0, **LOG_SIZES,
     },
 }  # fmt: skip
 

@@ -9,8 +9,15 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.errors import ScenarioError
-from simtrial.generate.distributions import invert, truncated_negative_binomial, truncated_shape
+from simtrial.errors import OptionError, ScenarioError
+from simtrial.generate.distributions import (
+    invert,
+    out_of_reach,
+    told_reach,
+    truncated_negative_binomial,
+    truncated_reach,
+    truncated_shape,
+)
 
 Floats = NDArray[np.float64]
 
@@ -36,16 +43,13 @@ class Asked:
         return self.total or round(self.number * self.mean)
 
 
-def _check_equal(asked: Asked) -> bool:
+def _check_equal(family: str, asked: Asked) -> bool:
     if asked.cv == 0 and asked.mean != round(asked.mean):
-        raise ScenarioError("with cluster_size_cv = 0 the mean cluster size must be a whole number")
+        whole = max(round(asked.mean), 2)
+        reach = f"; {told_reach(family, asked.mean, *REACH[family](asked.mean))}" if asked.mean > 1 else ""
+        said = f"with cluster_size_cv = 0 the mean cluster size must be a whole number, e.g. {whole}{reach}"
+        raise OptionError(said, "cluster_size_cv")
     return asked.cv == 0
-
-
-def _unreachable(mean: float, low: float, high: float, cv: float) -> ScenarioError:
-    return ScenarioError(
-        f"cluster sizes of mean {mean:g} have a CV between {low:.3f} and {high:.3f} in this family; {cv:g} given"
-    )
 
 
 def _truncated_sizes(asked: Asked, uniform: Floats, rng: np.random.Generator) -> Floats:
@@ -63,8 +67,14 @@ def one_plus_shape(mean: float, cv: float) -> tuple[float, float]:
     mu = mean - 1.0
     excess = (cv * mean) ** 2 - mu
     if excess < -1e-12 * mu or mu**2 < 1e-3 * excess:
-        raise _unreachable(mean, np.sqrt(mu) / mean, np.sqrt(mu + 1e3 * mu**2) / mean, cv)
+        raise out_of_reach("one-plus-gamma-poisson", mean, *one_plus_reach(mean), cv)
     return mu, float(mu**2 / excess) if excess > 1e-12 * mu else np.inf
+
+
+def one_plus_reach(mean: float) -> tuple[float, float]:
+    """Smallest CV of 1 + Poisson-gamma with a mean, that of 1 + Poisson, and largest, at k = 0.001."""
+    mu = mean - 1.0
+    return float(np.sqrt(mu) / mean), float(np.sqrt(mu + 1e3 * mu**2) / mean)
 
 
 @lru_cache(maxsize=256)
@@ -109,15 +119,25 @@ def _lognormal_location(mean: float, sigma: float) -> float:
     return float(0.5 * (bottom + top))
 
 
+SIGMAS = (1e-3, 3.0)
+"""Smallest and largest sigma of the lognormal."""
+
+
+def lognormal_reach(mean: float) -> tuple[float, float]:
+    """Smallest and largest CV of the rounded lognormal with a mean, at either end of `SIGMAS`."""
+    low, high = (rounded_lognormal_moments(_lognormal_location(mean, s), s)[1] for s in SIGMAS)
+    return low, high
+
+
 @lru_cache(maxsize=256)
 def lognormal_parameters(mean: float, cv: float) -> tuple[float, float]:
     """Mu and sigma of the lognormal whose rounded values, at least 1, have a given mean and CV."""
     if mean <= 1.0:
         raise ScenarioError(f"a mean cluster size must exceed 1; {mean:g} given")
-    bottom, top = np.log(1e-3), np.log(3.0)
-    low, high = (rounded_lognormal_moments(_lognormal_location(mean, s), s)[1] for s in (1e-3, 3.0))
+    bottom, top = np.log(SIGMAS[0]), np.log(SIGMAS[1])
+    low, high = lognormal_reach(mean)
     if not low <= cv <= high:
-        raise _unreachable(mean, low, high, cv)
+        raise out_of_reach("lognormal", mean, low, high, cv)
     for _ in range(50):
         sigma = float(np.exp(0.5 * (bottom + top)))
         if rounded_lognormal_moments(_lognormal_location(mean, sigma), sigma)[1] > cv:
@@ -149,7 +169,8 @@ def dirichlet_concentration(asked: Asked) -> float:
     mean, even = asked.people * p, spare * p * (1.0 - p)
     rho = ((asked.cv * mean) ** 2 / even - 1.0) / (spare - 1)
     if rho < -1e-12 or rho > 0.99:
-        raise _unreachable(mean, np.sqrt(even) / mean, np.sqrt(even * (1 + 0.99 * (spare - 1))) / mean, asked.cv)
+        low, high = (float(np.sqrt(even * (1 + r * (spare - 1))) / mean) for r in (0.0, 0.99))
+        raise out_of_reach("dirichlet-multinomial", mean, low, high, asked.cv)
     return float((1.0 / rho - 1.0) * p) if rho > 1e-12 else np.inf
 
 
@@ -207,7 +228,14 @@ CHECKS: dict[str, Callable[[Asked], object]] = {
     "fixed": _some_listed,
     "empirical": _some_listed,
 }
-ANY_MEAN = ("truncated-negative-binomial", "one-plus-gamma-poisson", "lognormal")
+REACH: dict[str, Callable[[float], tuple[float, float]]] = {
+    "truncated-negative-binomial": truncated_reach,
+    "one-plus-gamma-poisson": one_plus_reach,
+    "lognormal": lognormal_reach,
+}
+"""Smallest and largest CV at a mean."""
+
+ANY_MEAN = tuple(REACH)
 """Families in which a CV of 0 means equal sizes."""
 
 
@@ -222,7 +250,7 @@ def expected(family: str, asked: Asked) -> float:
 
 def check(family: str, asked: Asked) -> None:
     """Refuse sizes that the family does not have, with what is reachable (ScenarioError)."""
-    if not (family in ANY_MEAN and _check_equal(asked)):
+    if not (family in ANY_MEAN and _check_equal(family, asked)):
         CHECKS[family](asked)
 
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.errors import ScenarioError
+from simtrial.errors import OptionError, ScenarioError
 
 Floats = NDArray[np.float64]
 
@@ -44,6 +44,24 @@ def truncated_negative_binomial(mean: float, shape: float) -> Floats:
     return cumulative
 
 
+def truncated_reach(mean: float) -> tuple[float, float]:
+    """Smallest CV of the zero-truncated family with a mean, the Poisson's, and largest, at k = 0.001."""
+    return _moments(mean, np.inf)[1], _moments(mean, 1e-3)[1]
+
+
+def told_reach(family: str, mean: float, low: float, high: float) -> str:
+    """Say which CVs a family of cluster sizes has at a mean; ends rounded inwards, and 10 the largest option."""
+    low, high = low * (low > 1e-6), min(high, 10.0)  # hardly any variation is equal sizes
+    units = [10.0 ** (np.floor(np.log10(max(x, 1e-6))) - 3.0) for x in (low, high)]
+    low, high = float(np.ceil(low / units[0]) * units[0]), float(np.floor(high / units[1]) * units[1])
+    return f"cluster sizes of mean {mean:g} have a CV between {low:.4g} and {high:.4g} in the family '{family}'"
+
+
+def out_of_reach(family: str, mean: float, low: float, high: float, cv: float) -> OptionError:
+    """Refuse a CV that a family does not have at a mean, with those that it has."""
+    return OptionError(f"{told_reach(family, mean, low, high)}; {cv:g} given", "cluster_size_cv")
+
+
 @lru_cache(maxsize=256)
 def truncated_shape(mean: float, cv: float) -> tuple[float, float]:
     """Mu and k of the zero-truncated negative binomial with a given mean and coefficient of variation.
@@ -57,12 +75,9 @@ def truncated_shape(mean: float, cv: float) -> tuple[float, float]:
     """
     if mean <= 1.0:
         raise ScenarioError(f"a mean cluster size must exceed 1; {mean:g} given")
-    low = _moments(mean, np.inf)[1]
-    high = _moments(mean, 1e-3)[1]
+    low, high = truncated_reach(mean)
     if not low <= cv <= high:
-        raise ScenarioError(
-            f"cluster sizes of mean {mean:g} have a CV between {low:.3f} and {high:.3f} in this family; {cv:g} given"
-        )
+        raise out_of_reach("truncated-negative-binomial", mean, low, high, cv)
     bottom, top = np.log(1e-3), np.log(1e7)
     for _ in range(200):
         middle = 0.5 * (bottom + top)

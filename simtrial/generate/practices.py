@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from simtrial.batch import TrialBatch
-from simtrial.errors import ScenarioError, unknown
+from simtrial.errors import OptionError, ScenarioError, unknown
 from simtrial.generate import Step, Variable, cluster_sizes, log_sizes
 from simtrial.generate.distributions import categories
 from simtrial.generate.practice_profile import (
@@ -119,7 +119,7 @@ class Practices(Step):
         try:
             cluster_sizes.check(self.sizes, self._asked())
         except ScenarioError as error:
-            raise ValueError(str(error)) from None
+            raise OptionError(str(error), getattr(error, "key", "")) from None
         return self
 
     @model_validator(mode="after")

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from inspect import isfunction
 from math import sqrt
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from simtrial.performance import measures, paired, robust
-from simtrial.performance.sample import NOTHING, Floats, Form, Sample, Value
+from simtrial.performance.sample import NOTHING, Floats, Form, Sample, Value, mean, present
 
 __all__ = ["MEASURES", "PAIRED", "Form", "Options", "Sample", "Value", "performance"]
 
@@ -64,27 +65,27 @@ def performance(rows: pl.DataFrame, truths: pl.DataFrame, options: Options | Non
     ----------
     rows
         One per replicate, method and estimand, with columns cell, replicate, method, estimand, estimate, std_error,
-        ci_lower, ci_upper, p_value, status and flags.
+        ci_lower, ci_upper, p_value, status and flags; own_true_value where trials have true values of their own.
     truths
-        cell, estimand, true_value, true_value_mcse.
+        cell, estimand, true_value, true_value_mcse; ``own`` where methods are judged against each trial's own.
 
     Returns
     -------
     frame
         cell, method, estimand, measure, value, mcse, n, and the 95% Monte Carlo interval mc_lower, mc_upper; failures
-        and flags are measures ``failures`` and ``flag:NAME``.
+        and flags are measures ``failures`` and ``flag:NAME``, and ``own_true_value`` is the mean of the trials' own.
     """
     chosen = options or Options()
-    known = {(r["cell"], r["estimand"]): (r["true_value"], r["true_value_mcse"]) for r in truths.iter_rows(named=True)}
+    known = {(r["cell"], r["estimand"]): r for r in truths.iter_rows(named=True)}
     lines: list[tuple[object, ...]] = []
     for (cell, estimand), group in rows.group_by("cell", "estimand", maintain_order=True):
-        truth, mcse = known.get((cell, estimand), (None, None))
-        truth, mcse = NOTHING if truth is None else truth, mcse or 0.0
+        truth = known.get((cell, estimand), {})
         kept = _complete(group) if chosen.common else group
-        samples = {str(m): (_sample(g, truth, mcse, chosen, str(m)), g) for (m,), g in
+        samples = {str(m): (_sample(g, truth, chosen, str(m)), g) for (m,), g in
                    kept.group_by("method", maintain_order=True)}  # fmt: skip
         for method, (sample, part) in samples.items():
             found = [("failures", count(int(sample.failed.sum()), len(sample.failed))), *_flag_counts(part["flags"])]
+            found += [] if sample.own is None else [("own_true_value", mean(present(sample.own)[0]))]
             found += _plain(sample, chosen)
             found += _paired(method, samples, chosen)
             lines += [(cell, method, estimand, name, v.value, v.mcse, v.n, *v.interval) for name, v in found]
@@ -122,8 +123,8 @@ def _complete(group: pl.DataFrame) -> pl.DataFrame:
     return group.filter(has.sum().over("replicate") == methods)
 
 
-def _sample(group: pl.DataFrame, truth: float, truth_mcse: float, options: Options, method: str) -> Sample:
-    """Take the arrays of one method's rows."""
+def _sample(group: pl.DataFrame, truth: Mapping[str, Any], options: Options, method: str) -> Sample:
+    """Take the arrays of one method's rows, and the true value: that of the cell, or each trial's own."""
 
     def column(name: str) -> Floats:
         return group[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
@@ -131,7 +132,14 @@ def _sample(group: pl.DataFrame, truth: float, truth_mcse: float, options: Optio
     failed = (group["status"] == "failed").to_numpy()
     names = ("estimate", "std_error", "ci_lower", "ci_upper", "p_value")
     e, s, low, high, p = (np.where(failed, np.nan, column(n)) for n in names)  # whatever a failed fit could still say
-    return Sample(e, s, low, high, p, failed, truth, truth_mcse, options.alphas.get(method, 0.05))
+    alpha = options.alphas.get(method, 0.05)
+    if truth.get("own"):
+        there = "own_true_value" in group.columns
+        own = column("own_true_value") if there else np.full(group.height, np.nan)
+        return Sample(e, s, low, high, p, failed, NOTHING, 0.0, alpha, own)
+    value = truth.get("true_value")
+    value = NOTHING if value is None else value
+    return Sample(e, s, low, high, p, failed, value, truth.get("true_value_mcse") or 0.0, alpha)
 
 
 def count(times: int, n: int) -> Value:

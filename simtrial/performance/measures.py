@@ -1,7 +1,8 @@
 """Measures of one method: bias, precision, coverage, power.
 
 Notation of Morris, White and Crowther (2019, doi:10.1002/sim.8086): estimates e_i, true value theta, d_i = e_i - theta,
-standard errors s_i, V_i = s_i^2, S the SD of the estimates, n replicates that can be used for the measure.
+standard errors s_i, V_i = s_i^2, S the SD of the estimates, n replicates that can be used for the measure. Where every
+trial has a true value theta_i of its own it stands for theta, and relative measures divide by its mean.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 
 from simtrial.performance.sample import (
     NOTHING,
+    Floats,
     Form,
     Sample,
     Value,
@@ -20,6 +22,7 @@ from simtrial.performance.sample import (
     mean,
     median,
     nothing,
+    over_truth,
     present,
     share,
     varies,
@@ -49,29 +52,34 @@ def median_estimate(sample: Sample, form: Form) -> Value:
 
 def bias(sample: Sample, form: Form) -> Value:
     """Mean of e - theta; MCSE S/sqrt(n), the error of the true value added in squares."""
-    return both_errors(mean(present(sample.estimate)[0] - sample.truth), sample.truth_mcse)
+    (e,), theta = sample.beside_truth(sample.estimate)
+    return both_errors(mean(e - theta), sample.truth_mcse)
 
 
 def relative_bias(sample: Sample, form: Form) -> Value:
     """Bias in percent of the absolute true value; undefined for a true value of 0."""
+    if sample.own is not None:
+        (e,), own = sample.beside_truth(sample.estimate)
+        return over_truth(100 * (e - own), np.asarray(own))
     found = bias(sample, form)
     return nothing(found.n) if sample.truth == 0 else found.scaled(100 / abs(sample.truth))
 
 
 def median_bias(sample: Sample, form: Form) -> Value:
     """Median of e - theta; MCSE from order statistics."""
-    return both_errors(median(present(sample.estimate)[0] - sample.truth), sample.truth_mcse)
+    (e,), theta = sample.beside_truth(sample.estimate)
+    return both_errors(median(e - theta), sample.truth_mcse)
 
 
 def standardised_bias(sample: Sample, form: Form) -> Value:
     """Bias in percent of the empirical SE; MCSE by the delta method with robust errors."""
-    (e,) = present(sample.estimate)
+    (e,), theta = sample.beside_truth(sample.estimate)
     n = len(e)
     if n < 3 or not varies(e):
         return nothing(n)
     s = float(e.std(ddof=1))
-    b = float(e.mean()) - sample.truth
-    influence = (e - e.mean()) / s - b / (2 * s) * (((e - e.mean()) / s) ** 2 - 1)
+    b = float(e.mean()) - float(np.mean(theta))
+    influence = (e - e.mean() - (theta - np.mean(theta))) / s - b / (2 * s) * (((e - e.mean()) / s) ** 2 - 1)
     error = float(np.hypot(influence.std(ddof=1) / sqrt(n), sample.truth_mcse / s))
     return Value(100 * b / s, 100 * error, n)
 
@@ -163,69 +171,80 @@ def relative_mse_variance(sample: Sample, form: Form) -> Value:
 
 def mse(sample: Sample, form: Form) -> Value:
     """Mean of (e - theta)^2; MCSE SD/sqrt(n), and 2 |bias| times the error of the true value."""
-    (e,) = present(sample.estimate)
-    shift = 2 * abs(float(e.mean()) - sample.truth) * sample.truth_mcse if len(e) else 0.0
-    return both_errors(mean((e - sample.truth) ** 2), shift)
+    (e,), theta = sample.beside_truth(sample.estimate)
+    shift = 2 * abs(float(e.mean()) - sample.truth) * sample.truth_mcse if len(e) and sample.own is None else 0.0
+    return both_errors(mean((e - theta) ** 2), shift)
 
 
 def rmse(sample: Sample, form: Form) -> Value:
     """Root of the MSE; MCSE by the delta method, MCSE(MSE) / (2 RMSE)."""
-    found = mse(sample, form)
+    return _root(mse(sample, form))
+
+
+def _root(found: Value) -> Value:
     root = sqrt(found.value) if found.value >= 0 else NOTHING
     return Value(root, found.mcse / (2 * root) if root > 0 else NOTHING, found.n)
 
 
 def relative_mse(sample: Sample, form: Form) -> Value:
     """MSE over theta^2; undefined for a true value of 0."""
+    if sample.own is not None:
+        (e,), own = sample.beside_truth(sample.estimate)
+        return over_truth((e - own) ** 2, np.asarray(own), power=2)
     found = mse(sample, form)
     return nothing(found.n) if sample.truth == 0 else found.scaled(1 / sample.truth**2)
 
 
 def relative_rmse(sample: Sample, form: Form) -> Value:
     """RMSE over the absolute true value; undefined for a true value of 0."""
+    if sample.own is not None:
+        return _root(relative_mse(sample, form))
     found = rmse(sample, form)
     return nothing(found.n) if sample.truth == 0 else found.scaled(1 / abs(sample.truth))
 
 
 def mean_absolute_error(sample: Sample, form: Form) -> Value:
     """Mean of |e - theta|; MCSE SD/sqrt(n)."""
-    return both_errors(mean(np.abs(present(sample.estimate)[0] - sample.truth)), sample.truth_mcse)
+    (e,), theta = sample.beside_truth(sample.estimate)
+    return both_errors(mean(np.abs(e - theta)), sample.truth_mcse)
 
 
 def coverage(sample: Sample, form: Form) -> Value:
     """Share of intervals that hold the true value, both ends included; MCSE sqrt(c(1-c)/n)."""
     found = share(sample.covered)
-    return found if found.n else nothing(len(present(sample.ci_lower, sample.ci_upper)[0]))
+    return found if found.n else nothing(len(sample.beside_truth(sample.ci_lower, sample.ci_upper)[0][0]))
 
 
 def bias_eliminated_coverage(sample: Sample, form: Form) -> Value:
-    """Share of intervals that hold the mean estimate; MCSE sqrt(c(1-c)/n)."""
-    (e,) = present(sample.estimate)
-    low, high = present(sample.ci_lower, sample.ci_upper)
+    """Share of intervals that hold the mean estimate, or the own true value and the bias; MCSE sqrt(c(1-c)/n)."""
+    (e,), theta = sample.beside_truth(sample.estimate)
+    (low, high), own = sample.beside_truth(sample.ci_lower, sample.ci_upper)
     if not len(e):
         return nothing()
-    return share(((low <= e.mean()) & (e.mean() <= high)).astype(np.float64))
+    centre = e.mean() if sample.own is None else own + (e - theta).mean()
+    return share(((low <= centre) & (centre <= high)).astype(np.float64))
 
 
 def worst_case_coverage(sample: Sample, form: Form) -> Value:
     """Coverage over all replicates, those without an interval counted as not covering."""
-    if np.isnan(sample.truth):
-        return nothing(len(sample.estimate))
+    if np.isnan(sample.theta).all():
+        return nothing(len(sample.estimate) if sample.own is None else 0)
     if np.isnan(sample.covered).all() and not np.isnan(sample.p_value).all():
         return nothing()  # a test of several terms, which has no interval anywhere
-    return share(np.where(np.isnan(sample.covered), 0.0, sample.covered))
+    covered = np.where(np.isnan(sample.covered), 0.0, sample.covered)
+    return share(np.where(np.isnan(sample.theta), NOTHING, covered))
 
 
 def lower_miss(sample: Sample, form: Form) -> Value:
     """Share of intervals wholly above the true value."""
-    low, _ = present(sample.ci_lower, sample.ci_upper)
-    return nothing(len(low)) if np.isnan(sample.truth) else share((low > sample.truth).astype(np.float64))
+    (low, _), theta = sample.beside_truth(sample.ci_lower, sample.ci_upper)
+    return nothing(len(low)) if np.isnan(theta).any() else share((low > theta).astype(np.float64))
 
 
 def upper_miss(sample: Sample, form: Form) -> Value:
     """Share of intervals wholly below the true value."""
-    _, high = present(sample.ci_lower, sample.ci_upper)
-    return nothing(len(high)) if np.isnan(sample.truth) else share((high < sample.truth).astype(np.float64))
+    (_, high), theta = sample.beside_truth(sample.ci_lower, sample.ci_upper)
+    return nothing(len(high)) if np.isnan(theta).any() else share((high < theta).astype(np.float64))
 
 
 def rejection_rate(sample: Sample, form: Form) -> Value:
@@ -235,17 +254,25 @@ def rejection_rate(sample: Sample, form: Form) -> Value:
 
 def type_s_rate(sample: Sample, form: Form) -> Value:
     """Share of rejections whose estimate has the wrong sign; undefined for a true value of 0."""
-    e, rejected = present(sample.estimate, sample.rejected)
-    e = e[rejected == 1]
-    if sample.truth == 0 or np.isnan(sample.truth):
+    e, theta = _rejections(sample)
+    if sample.own is not None:
+        e, theta = e[theta != 0], theta[theta != 0]
+    elif sample.truth == 0 or np.isnan(sample.truth):
         return nothing(len(e))
-    return share((np.sign(e) != np.sign(sample.truth)).astype(np.float64))
+    return share((np.sign(e) != np.sign(theta)).astype(np.float64))
+
+
+def _rejections(sample: Sample) -> tuple[Floats, Floats]:
+    """Estimates that reject the null hypothesis, and their true values."""
+    (e, rejected), theta = sample.beside_truth(sample.estimate, sample.rejected)
+    return e[rejected == 1], np.broadcast_to(theta, e.shape)[rejected == 1]
 
 
 def exaggeration_ratio(sample: Sample, form: Form) -> Value:
-    """Mean |e| of the rejections over |theta|; undefined for a true value of 0."""
-    e, rejected = present(sample.estimate, sample.rejected)
-    e = e[rejected == 1]
+    """Mean |e| of the rejections over |theta|, or over mean |theta| of the same; undefined for a true value of 0."""
+    e, theta = _rejections(sample)
+    if sample.own is not None:
+        return over_truth(np.abs(e), np.abs(theta))
     if sample.truth == 0 or np.isnan(sample.truth):
         return nothing(len(e))
     found = mean(np.abs(e)).scaled(1 / abs(sample.truth))

@@ -49,8 +49,8 @@ def bias_difference(sample: Sample, reference: Sample, form: Form) -> Value:
 
 def mse_difference(sample: Sample, reference: Sample, form: Form) -> Value:
     """Mean of d^2 - d_ref^2; MCSE SD/sqrt(n)."""
-    e, r = present(sample.estimate, reference.estimate)
-    return mean((e - sample.truth) ** 2 - (r - sample.truth) ** 2)
+    (e, r), theta = sample.beside_truth(sample.estimate, reference.estimate)
+    return mean((e - theta) ** 2 - (r - theta) ** 2)
 
 
 def _discordant(a: Floats, b: Floats) -> Value:

@@ -19,7 +19,8 @@ def trimmed_bias(sample: Sample, form: Form) -> Value:
 
     Tukey and McLaughlin (1963).
     """
-    d = np.sort(present(sample.estimate)[0] - sample.truth)
+    (e,), theta = sample.beside_truth(sample.estimate)
+    d = np.sort(e - theta)
     n = len(d)
     cut = int(TRIM * n)
     if n - 2 * cut < 2:

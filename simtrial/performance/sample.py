@@ -20,7 +20,8 @@ Z = 1.959963984540054  # upper 2.5% point of the normal distribution
 class Sample:
     """Results of one method against one estimand in one cell; arrays (replicates,), NaN where something is missing.
 
-    ``truth`` with its own Monte Carlo error ``truth_mcse``; ``alpha`` the nominal type I error.
+    ``truth`` with its own Monte Carlo error ``truth_mcse``; ``alpha`` the nominal type I error. ``own`` (replicates,)
+    takes the place of ``truth`` where every trial has a true value of its own, known without error.
     """
 
     estimate: Floats
@@ -32,12 +33,26 @@ class Sample:
     truth: float
     truth_mcse: float = 0.0
     alpha: float = 0.05
+    own: Floats | None = None
 
     def only(self, chosen: NDArray[np.intp]) -> Sample:
         """Return the results of some replicates, by their places."""
         numbers = (self.estimate, self.std_error, self.ci_lower, self.ci_upper, self.p_value)
         e, s, low, high, p = (a[chosen] for a in numbers)
-        return Sample(e, s, low, high, p, self.failed[chosen], self.truth, self.truth_mcse, self.alpha)
+        own = None if self.own is None else self.own[chosen]
+        return Sample(e, s, low, high, p, self.failed[chosen], self.truth, self.truth_mcse, self.alpha, own)
+
+    @property
+    def theta(self) -> Floats | float:
+        """True value of every trial (replicates,), or the one that all of them share."""
+        return self.truth if self.own is None else self.own
+
+    def beside_truth(self, *arrays: Floats) -> tuple[tuple[Floats, ...], Floats | float]:
+        """Keep the replicates in which no array is missing, nor the trial's own true value; returns both."""
+        if self.own is None:
+            return present(*arrays), self.truth
+        *kept, theta = present(*arrays, self.own)
+        return tuple(kept), theta
 
     @property
     def rejected(self) -> Floats:
@@ -53,8 +68,8 @@ class Sample:
     @property
     def covered(self) -> Floats:
         """1 where the interval holds the true value, 0 where not, NaN where there is no interval or no true value."""
-        unknown = np.isnan(self.ci_lower) | np.isnan(self.ci_upper) | np.isnan(self.truth)
-        inside = (self.ci_lower <= self.truth) & (self.truth <= self.ci_upper)
+        unknown = np.isnan(self.ci_lower) | np.isnan(self.ci_upper) | np.isnan(self.theta)
+        inside = (self.ci_lower <= self.theta) & (self.theta <= self.ci_upper)
         return np.where(unknown, np.nan, inside)
 
 
@@ -105,6 +120,22 @@ def mean(x: Floats) -> Value:
     with np.errstate(invalid="ignore", over="ignore"):
         spread = float(x.std(ddof=1)) / sqrt(n) if n > 1 else NOTHING
     return Value(float(x.mean()), spread, n)
+
+
+def over_truth(x: Floats, theta: Floats, power: int = 1) -> Value:
+    """Mean of x over |mean theta|^k, true values varying by trial; none for a mean of 0.
+
+    MCSE by the delta method: with R the measure, SD of (x_r - mean x)/|mean theta|^k - k R (theta_r - mean theta)/mean
+    theta, over sqrt(n).
+    """
+    n = len(x)
+    centre = float(theta.mean()) if n else 0.0
+    if centre == 0:
+        return nothing(n)
+    scale = abs(centre) ** power
+    value = float(x.mean()) / scale
+    influence = (x - x.mean()) / scale - power * value * (theta - centre) / centre
+    return Value(value, mean(influence).mcse, n)
 
 
 def share(x: Floats) -> Value:

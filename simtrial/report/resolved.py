@@ -10,7 +10,7 @@ from math import sqrt
 import polars as pl
 
 from simtrial.generate import practices_per_trial
-from simtrial.report.tables import label, show
+from simtrial.report.tables import label, say, show
 from simtrial.sample_size import RULES, power, sample_size
 from simtrial.scenario import Cell, Scenario
 
@@ -50,6 +50,8 @@ def print_resolved(scenario: Scenario, cells: Sequence[Cell]) -> None:
         for e in scenario.estimands
     ]
     show("Estimands", ["name", "kind", "averaged over", "receipt, keeping or subgroup", "weights"], estimands, 5)
+    if any(e.finite for e in scenario.estimands):
+        say("Each trial's own: a method is judged against the effect among the very people of each trial.\n")
     methods = []
     for method in scenario.methods:
         options = method.model_dump(exclude={"name", "kind"}, exclude_none=True, exclude_defaults=True)
@@ -59,8 +61,8 @@ def print_resolved(scenario: Scenario, cells: Sequence[Cell]) -> None:
     if scenario.design is not None:
         _print_designs(cells)
     if scenario.run.streams == "common":
-        print("Common streams: cells are paired; where cluster sizes differ between them the pairing is weak.\n")
-    print(_expectation(scenario, cells))
+        say("Common streams: cells are paired; where cluster sizes differ between them the pairing is weak.\n")
+    say(_expectation(scenario, cells))
 
 
 def _print_designs(cells: Sequence[Cell]) -> None:
@@ -91,7 +93,7 @@ def _print_designs(cells: Sequence[Cell]) -> None:
     show("Sample size by formula", headings, sizes, 2)
     headings = ["cell", "method", "practices", "formula, normal", "formula, t", "simulated (MCSE)"]
     show(f"Power by the formulas of [design], and in {SIMULATED:,} simulated trials", headings, powers, 2)
-    print("The formulas are for an analysis that adjusts for baseline wherever baseline_correlation is not 0.\n")
+    say("The formulas are for an analysis that adjusts for baseline wherever baseline_correlation is not 0.\n")
 
 
 def _text(value: object) -> str:
@@ -115,6 +117,6 @@ def _expectation(scenario: Scenario, cells: Sequence[Cell]) -> str:
     n = scenario.run.replicates
     return (
         f"{n:,} replicates in {len(cells)} cell{'s' if len(cells) > 1 else ''}: at most about "
-        f"{each * n * len(cells):.0f} s on one core (from a probe of {PROBE}). Monte Carlo error of a coverage of "
+        f"{each * n * len(cells):.0f} s on one core (from a probe of {PROBE}).\nMonte Carlo error of a coverage of "
         f"95%: {100 * sqrt(0.0475 / n):.2f} points; of a rate of 50%: {100 * sqrt(0.25 / n):.2f} points."
     )

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import polars as pl
@@ -26,8 +27,13 @@ COLUMNS = (
 """Measures of the printed table, their headings and decimals."""
 
 LEGEND = (
-    "empirical SE: SD of the estimates; model SE: root mean squared standard error; SE error: model over empirical SE, "
+    "empirical SE: SD of the estimates; model SE: root mean squared standard error; SE error: model over empirical, "
     "less 1;\nrejected: share of p-values below alpha, the power or the type I error.\n"
+)
+
+OWN = (
+    "*: each trial's own true value, the effect among its own people (mean over these trials). Bias, errors and "
+    "coverage are\nthose against it, trial by trial; the SEs are not about it.\n"
 )
 
 PAIRED_COLUMNS = (
@@ -53,23 +59,40 @@ def with_mcse(value: float | None, mcse: float | None, digits: int) -> str:
     return number(value, digits) + ("" if mcse is None or mcse != mcse else f" ({mcse:.{digits}f})")
 
 
+def width() -> int | None:
+    """Characters in a line where stdout is no terminal: $COLUMNS, or 120; None: as wide as the terminal is."""
+    said = os.environ.get("COLUMNS", "")
+    return None if sys.stdout.isatty() else int(said) if said.isdigit() and int(said) else 120
+
+
+def say(text: str) -> None:
+    """Print sentences, wrapped where stdout is no terminal (which wraps by itself)."""
+    room = width()
+    for line in text.split("\n"):
+        print(line if room is None else fill(line, room, break_long_words=False, break_on_hyphens=False))
+
+
 def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> None:
     """Print a table on stdout; the first columns are text, the others numbers.
 
-    Where the terminal is too narrow, numbers go into further tables below, each with the labels again.
+    Where lines are too narrow (see `width`), numbers go into further tables below, each with the labels again.
     """
     from rich.console import Console
     from rich.text import Text
 
-    wide = None if sys.stdout.isatty() else 4000
-    console = Console(width=wide, highlight=False, no_color=bool(os.environ.get("NO_COLOR")) or None)
+    console = Console(width=width(), highlight=False, no_color=bool(os.environ.get("NO_COLOR")) or None)
     widths = [
         max(len(h), *(len(row[at]) for row in rows), 1) + 3 if rows else len(h) + 3 for at, h in enumerate(headings)
     ]
     console.print(Text(title, style="bold"))
     for chosen in _fitting(widths, text_columns, console.width):
         console.print(
-            _table([headings[at] for at in chosen], [[row[at] for at in chosen] for row in rows], text_columns)
+            _table(
+                [headings[at] for at in chosen],
+                [[row[at] for at in chosen] for row in rows],
+                text_columns,
+                whole=widths[0] <= console.width // 2,
+            )
         )
 
 
@@ -86,7 +109,8 @@ def _fitting(widths: Sequence[int], labels: int, width: int) -> list[list[int]]:
     return parts
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int) -> Any:
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int, whole: bool) -> Any:
+    """Lay out a table; words of the first column stay ``whole``, so that keys can be searched for."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -94,7 +118,9 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for at, heading in enumerate(headings):
         words = at < text_columns
-        table.add_column(heading, justify="left" if words else "right", no_wrap=not words, overflow="fold")
+        table.add_column(
+            heading, justify="left" if words else "right", no_wrap=not words or (whole and not at), overflow="fold"
+        )
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table
@@ -113,23 +139,24 @@ def failures(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:
     headings = [*_cell_heading(labels), "method", "replicates", "failed", *(f.removeprefix("flag:") for f in flags)]
     show("Failures and flags (replicates)", headings, rows, 1 + _many(labels))
     if first.filter((pl.col("measure") == "failures") & (pl.col("value") > 0)).height:
-        print("Failed fits are listed in the run's folder failures/; simtrial list explains the flags.\n")
+        say("Failed fits are listed in the run's folder failures/; simtrial list explains the flags.\n")
 
 
 def performance_table(frame: pl.DataFrame, truths: pl.DataFrame, labels: Mapping[str, str]) -> None:
     """Print the performance of every method against its estimand."""
-    known = {(r["cell"], r["estimand"]): r["true_value"] for r in truths.iter_rows(named=True)}
+    known = {(r["cell"], r["estimand"]): r for r in truths.iter_rows(named=True)}
     rows = []
     for (cell, method, estimand), group in frame.group_by("cell", "method", "estimand", maintain_order=True):
         found = {m: (v, e) for m, v, e in group.select("measure", "value", "mcse").iter_rows()}
         shown = [with_mcse(*found[name], digits) for name, _, digits in COLUMNS if name in found]
-        truth = number(known.get((cell, estimand)), 4)
+        said = known.get((cell, estimand), {})
+        truth = number(found["own_true_value"][0], 4) + "*" if said.get("own") else number(said.get("true_value"), 4)
         rows.append([*_label(str(cell), labels), str(method), str(estimand), truth, *shown])
     present = set(frame["measure"])
     headings = [title for name, title, _ in COLUMNS if name in present]
     title = "Performance (Monte Carlo standard error)"
     show(title, [*_cell_heading(labels), "method", "estimand", "true value", *headings], rows, 2 + _many(labels))
-    print(LEGEND)
+    say(LEGEND + (OWN if frame["measure"].is_in(["own_true_value"]).any() else ""))
 
 
 def paired_table(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:
@@ -188,7 +215,7 @@ def analyses_table(frame: pl.DataFrame) -> None:
     show("Analyses", headings, rows, 5)
     seen = sorted({name for row in frame["flags"] for name in row.split(";") if name})
     for name in seen:
-        print(f"{name}: {CAUSES[name]}")
+        say(f"{name}: {CAUSES[name]}")
 
 
 def check_table(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Any
@@ -15,7 +15,7 @@ from simtrial.estimators import Method
 from simtrial.generate.allocation import Allocation
 from simtrial.scenario.cells import Cell, expand, set_path
 from simtrial.scenario.methods import build_methods, validated
-from simtrial.scenario.problems import Path, Problem, find_lines, key_name
+from simtrial.scenario.problems import Path, Problem, depth, find_lines, key_name
 from simtrial.scenario.schema import Raw, Scenario, build
 
 __all__ = ["Cell", "Scenario", "builtin_names", "load", "load_methods", "rebuild"]
@@ -52,23 +52,55 @@ def load(name: str, sets: Sequence[str] = ()) -> tuple[Scenario, list[Cell]]:
         Naming every problem with file, line, key, what is allowed and the nearest valid name.
     """
     sources = _sources(name)
+    settings = {dotted: (text.strip(), value) for text in sets for dotted, value in [_setting(text)]}
+    scenario, cells, problems = _built(sources, settings)
+    if problems or scenario is None:
+        raise ScenarioError(_told(problems, sources, _blamed(problems, sources, settings)))
+    return scenario, cells
+
+
+Settings = Mapping[str, tuple[str, Any]]
+"""Changes made by --set: as typed, and the value, by dotted path."""
+
+
+def _built(sources: Sequence[_Source], settings: Settings) -> tuple[Scenario | None, list[Cell], list[Problem]]:
+    """Merge the files, apply the settings, and build the scenario with its cells."""
     raw: Raw = {}
     for source in sources:
         raw = _merge(_still_apt(raw, source.data), source.data)
     raw.pop("extends", None)
-    settings = [_setting(text) for text in sets]
-    for dotted, value in settings:
+    for dotted, (text, value) in settings.items():
         try:
-            set_path(raw, dotted, value)
+            set_path(raw, dotted, copy.deepcopy(value))
         except KeyError:
-            raise ScenarioError(f"--set {dotted}: lies below a value that is not a table") from None
+            raise ScenarioError(f"--set {text}: lies below a value that is not a table") from None
     scenario, problems = build(_without_published(raw, sources))
-    cells: list[Cell] = []
-    if scenario is not None:
-        cells, problems = expand(scenario)
-    if problems or scenario is None:
-        raise ScenarioError(_told(problems, sources, dict(settings)))
-    return scenario, cells
+    if scenario is None:
+        return None, [], problems
+    return scenario, *expand(scenario)
+
+
+def _blamed(problems: Sequence[Problem], sources: Sequence[_Source], settings: Settings) -> dict[Problem, str]:
+    """Place of problems that the files alone do not have: the setting of the key, or those they go away without."""
+    alone = set(_built(sources, {})[2]) if settings else set(problems)
+    found: dict[Problem, str] = {}
+    for problem in (p for p in problems if p not in alone):
+        name = ".".join(map(str, problem.path))
+        here = [text for dotted, (text, _) in settings.items() if name == dotted or name.startswith(f"{dotted}.")]
+        texts = here[-1:] or [
+            text for dotted, (text, _) in settings.items() if _needs(problem, dotted, sources, settings)
+        ]
+        place = " ".join(f"--set {text}" for text in texts or [text for text, _ in settings.values()])
+        found[problem] = place if name in settings else f"{place}: {key_name(problem.path)}"
+    return found
+
+
+def _needs(problem: Problem, dotted: str, sources: Sequence[_Source], settings: Settings) -> bool:
+    """Whether a problem goes away without one of the settings."""
+    try:
+        return problem not in _built(sources, {k: v for k, v in settings.items() if k != dotted})[2]
+    except ScenarioError:  # another setting lies below what this one makes a table
+        return True
 
 
 def _without_published(raw: Raw, sources: Sequence[_Source]) -> Raw:
@@ -177,14 +209,13 @@ def _setting(text: str) -> tuple[str, Any]:
         return path, value.strip()
 
 
-def _told(problems: Sequence[Problem], sources: Sequence[_Source], settings: dict[str, Any]) -> str:
-    """Say every problem on a line of its own: file:line: key: what."""
+def _told(problems: Sequence[Problem], sources: Sequence[_Source], places: Mapping[Problem, str]) -> str:
+    """Say every problem on a line of its own: file:line: key: what; or, where a setting makes it, --set path=value."""
     lines = [find_lines(source.text, [p.path for p in problems]) for source in sources]
     told: list[tuple[int, int, str]] = []
     for problem in problems:
-        dotted = ".".join(map(str, problem.path))
-        if any(dotted == name or dotted.startswith(f"{name}.") for name in settings):
-            told.append((-1, 0, f"--set {dotted}: {problem.message}"))
+        if problem in places:
+            told.append((-len(sources), 0, f"{places[problem]}: {problem.message}"))
             continue
         at = _origin(problem.path, sources)
         line = lines[at][problem.path]
@@ -195,9 +226,16 @@ def _told(problems: Sequence[Problem], sources: Sequence[_Source], settings: dic
 
 
 def _origin(path: Path, sources: Sequence[_Source]) -> int:
-    """Return the last file that says anything of a path, the deepest level first."""
-    from simtrial.scenario.problems import _depth
+    """Return the file that what stands at a path was taken from: the last one that has it, or a list in place of it.
 
-    depths = [_depth(source.data, path) for source in sources]
-    best = max(depths)
-    return max(at for at, depth in enumerate(depths) if depth == best)
+    Where no file has it, a key is missing: the last file that holds the table.
+    """
+    for at, source in reversed(list(enumerate(sources))):
+        reached = depth(source.data, path)
+        value: Any = source.data
+        for key in path[:reached]:
+            value = value[key]
+        if reached == len(path) or not isinstance(value, dict) or any(isinstance(k, int) for k in path[:reached]):
+            return at
+    depths = [depth(source.data, path) for source in sources]
+    return max(at for at, found in enumerate(depths) if found == max(depths))

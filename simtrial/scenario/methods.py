@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -10,8 +9,8 @@ from pydantic import BaseModel, ValidationError
 from simtrial.batch import averaged
 from simtrial.errors import SimtrialError, unknown
 from simtrial.estimators import Method, inherit, kinds, method_class
-from simtrial.expressions import ExpressionError, check, parse
-from simtrial.generate import Variable
+from simtrial.expressions import ExpressionError, columns, parse
+from simtrial.scenario.known_columns import Known
 from simtrial.scenario.problems import Path, Problem, from_pydantic
 
 Raw = dict[str, Any]
@@ -25,19 +24,10 @@ def validated(model: type[BaseModel], data: Any, path: Path) -> tuple[Any, list[
         return None, from_pydantic(error, model, path)
 
 
-def check_expression(text: str, available: Mapping[str, Variable], path: Path) -> list[Problem]:
-    """Check an expression against the columns an analyst will see."""
-    try:
-        check(text, {name: v.categories for name, v in available.items() if not v.latent})
-    except ExpressionError as error:
-        return [Problem(path, str(error))]
-    return []
-
-
 def build_methods(
-    rows: Any, factors: list[str], columns: Mapping[str, Variable] | None, allocation: Raw | None = None
+    rows: Any, factors: list[str], known: Known | None, allocation: Raw | None = None
 ) -> tuple[list[Method], list[Problem]]:
-    """Build every method; ``columns`` known in advance (a scenario's) are checked against what the methods read.
+    """Build every method; columns ``known`` in advance (a scenario's) are held against what the methods read.
 
     ``allocation`` is the file's, for methods that replay it.
     """
@@ -46,12 +36,12 @@ def build_methods(
     methods: list[Method] = []
     problems: list[Problem] = []
     for at, row in enumerate(rows):
-        method, found = build_method(_with_allocation(_with_adjust(row, factors, columns), allocation), ("methods", at))
+        method, found = build_method(_with_allocation(_with_adjust(row, factors, known), allocation), ("methods", at))
         problems += found
         if method is not None:
             methods.append(method)
-            if columns is not None:
-                problems += _method_columns(method, columns, ("methods", at))
+            if known is not None:
+                problems += _method_columns(method, known, ("methods", at))
     names = [m.name for m in methods]
     for name in sorted({n for n in names if names.count(n) > 1}):
         problems.append(
@@ -60,13 +50,13 @@ def build_methods(
     return methods, problems
 
 
-def _with_adjust(row: Raw, factors: list[str], columns: Mapping[str, Variable] | None) -> Raw:
+def _with_adjust(row: Raw, factors: list[str], known: Known | None) -> Raw:
     """Fill in the covariates of a method that names none: baseline of its response and the allocation factors."""
     if "adjust" in row:
         return row
     baseline = f"{row.get('response', 'mansa')}_baseline"
-    known = columns is None or baseline in columns
-    return {**row, "adjust": [*([baseline] if known else []), *factors]}
+    there = known is None or baseline in known.columns
+    return {**row, "adjust": [*([baseline] if there else []), *factors]}
 
 
 def _with_allocation(row: Raw, allocation: Raw | None) -> Raw:
@@ -95,28 +85,40 @@ def build_method(row: Raw, path: Path) -> tuple[Method | None, list[Problem]]:
         row = {**row, "analysis": inner}
     made, problems = validated(model, row, path)
     if made is not None:
-        for text in made.expressions():
+        for text in dict.fromkeys(made.expressions()):
             try:
                 parse(text)
             except ExpressionError as error:
-                problems.append(Problem(path, str(error)))
+                problems.append(Problem((*path, *_option(made, text)), str(error)))
     return (None if problems else made), problems
 
 
-def _method_columns(method: Method, columns: Mapping[str, Variable], path: Path) -> list[Problem]:
-    problems = [
-        Problem(path, f"method '{method.name}': {unknown('column', name, columns)}")
-        for name in sorted(method.reads() - set(columns))
-    ]
+def _option(method: Method, text: str) -> Path:
+    """Which option of a method, or of the analysis inside it, holds an expression."""
+    for name, value in method:
+        if value == text:
+            return (name,)
+    inner = getattr(method, "analysis", None)
+    return ("analysis", *_option(inner, text)) if isinstance(inner, Method) else ()
+
+
+def _method_columns(method: Method, known: Known, path: Path) -> list[Problem]:
+    """Hold what a method reads, and the expressions among its options, against the columns there will be."""
+    texts = list(dict.fromkeys(method.expressions()))
+    problems = []
+    for name in known.missing(method.reads()):
+        place = next((_option(method, text) for text in texts if name in columns(parse(text))), ())
+        problems.append(Problem((*path, *place), f"method '{method.name}': {unknown('column', name, known.columns)}"))
     for name in method.spec().adjust:
-        variable = columns.get(averaged(name) or "")
+        inner = averaged(name)
+        variable = known.columns[inner] if inner is not None and known.sure(frozenset({inner})) else None
         if variable is not None and (variable.categories or variable.level != "participant"):
             said = f"method '{method.name}': '{name}' needs a number that people of one practice differ in"
             problems.append(Problem((*path, "adjust"), said))
     tested = method.spec().interaction
-    if not problems and tested is not None and len(columns[tested].categories) == 1:
+    if tested is not None and known.sure(frozenset({tested})) and len(known.columns[tested].categories) == 1:
         problems.append(Problem((*path, "interaction"), f"'{tested}' has one category only"))
-    if not problems:
-        for text in method.expressions():
-            problems += check_expression(text, columns, path)
+    for text in texts:
+        if known.sure(columns(parse(text))):  # what is not there was told above
+            problems += known.expression_problems(text, (*path, *_option(method, text)))
     return problems

@@ -63,11 +63,13 @@ def _problem(item: dict[str, Any], model: type[BaseModel], path: Path) -> Proble
     elif kind == "literal_error":
         message = f"{name} must be one of {context['expected']}; {given!r} given{_close(given, context['expected'])}"
     elif kind in _TYPES:
-        message = f"{name} must be {_TYPES[kind]}; {given!r} given{meaning}"
+        message = f"{name or key_name(path[-1:])} must be {_TYPES[kind]}; {given!r} given{meaning}"
         if kind == "list_type" and isinstance(given, dict):
             message += '; write a path with dots in quotes: "mechanism.practices.number" = [...]'
     elif kind == "value_error":
         message = (f"{name}: " if name else "") + str(context["error"])
+        blamed = getattr(context["error"], "key", "")
+        loc = loc or ((blamed,) if blamed else ())
     else:
         message = f"{name}: {item['msg']}; {given!r} given{meaning}"
     return Problem((*path, *loc), message)
@@ -85,7 +87,7 @@ def find_lines(text: str, paths: Iterable[Path]) -> dict[Path, int]:
     """
     lines = text.splitlines()
     wanted = {path: 0 for path in paths}
-    depth = dict.fromkeys(wanted, 0)
+    reached = dict.fromkeys(wanted, 0)
     for end in range(1, min(len(lines), 2000) + 1):
         if not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#"):
             continue
@@ -94,15 +96,16 @@ def find_lines(text: str, paths: Iterable[Path]) -> dict[Path, int]:
         except tomllib.TOMLDecodeError:
             continue
         for path in wanted:
-            found = _depth(data, path)
-            if found > depth[path]:
-                wanted[path], depth[path] = end, found
-        if all(depth[path] == len(path) for path in wanted):
+            found = depth(data, path)
+            if found > reached[path]:
+                wanted[path], reached[path] = end, found
+        if all(reached[path] == len(path) for path in wanted):
             break
     return wanted
 
 
-def _depth(data: Any, path: Path) -> int:
+def depth(data: Any, path: Path) -> int:
+    """How many keys of a path there are in nested tables and lists."""
     for at, key in enumerate(path):
         if isinstance(data, Mapping) and key in data:
             data = data[key]

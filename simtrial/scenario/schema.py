@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simtrial.errors import SimtrialError, unknown
-from simtrial.estimands import NEEDS, Estimand
-from simtrial.estimands import problems as estimand_problems
+from simtrial.estimands import Estimand
 from simtrial.estimators import Method
 from simtrial.expressions import ExpressionError
 from simtrial.generate import (
@@ -26,7 +25,9 @@ from simtrial.generate import (
 )
 from simtrial.generators import generator_class, generators, promise_problems
 from simtrial.sample_size import Design
-from simtrial.scenario.methods import build_methods, check_expression, validated
+from simtrial.scenario.cross_checks import cross_checks
+from simtrial.scenario.known_columns import Known, observed, presumed
+from simtrial.scenario.methods import build_methods, validated
 from simtrial.scenario.problems import Path, Problem
 
 Raw = dict[str, Any]
@@ -154,8 +155,9 @@ class Scenario:
 
     @cached_property
     def needed(self) -> Mechanism:
-        """What must be drawn of the mechanism for its methods."""
-        return drawn_for(self.mechanism, self.reads())
+        """What must be drawn of the mechanism for its methods, and for true values that are each trial's own."""
+        own = (e.reads() for e in finite_targets(self) if e.kind != "full-availability")
+        return drawn_for(self.mechanism, self.reads().union(*own))
 
 
 def build(raw: Raw) -> tuple[Scenario | None, list[Problem]]:
@@ -182,18 +184,13 @@ def build(raw: Raw) -> tuple[Scenario | None, list[Problem]]:
     problems += found
     factors = list(getattr(mechanism.get("allocation"), "factors", []))
     allocation = raw["mechanism"]["allocation"] if "allocation" in mechanism else None
-    columns = _columns(mechanism) if not found else None
-    methods, found = build_methods(raw.get("methods", []), factors, columns, allocation)
-    problems += found
+    known = presumed(raw.get("mechanism")) if found else Known(observed(mechanism))
+    sound = None if found else mechanism
+    methods, found = build_methods(raw.get("methods", []), factors, known, allocation)
+    problems += found + cross_checks(raw, parts, sound, known)
     if problems:
         return None, problems
-    scenario = Scenario(head.name, head.title, mechanism=mechanism, methods=methods, raw=raw, **parts)
-    problems = _cross_checks(scenario)
-    return (None if problems else scenario), problems
-
-
-def _columns(mechanism: Mechanism) -> dict[str, Variable]:
-    return {name: v for name, v in variables(mechanism).items() if not v.latent}
+    return Scenario(head.name, head.title, mechanism=mechanism, methods=methods, raw=raw, **parts), []
 
 
 def _models(model: type[BaseModel], rows: Any, key: str) -> tuple[list[Any], list[Problem]]:
@@ -225,7 +222,7 @@ def build_mechanism(raw: Any) -> tuple[dict[str, Step], list[Problem]]:
         if stage not in present:
             problems.append(Problem(("mechanism",), f"missing table [mechanism.{stage}]"))
     mechanism = {stage: found[stage] for stage in STAGES if stage in found}
-    return mechanism, problems + ([] if problems else _reads(mechanism))
+    return mechanism, problems + (_unreadable(mechanism) if problems else _reads(mechanism))
 
 
 def _build_generator(raw: Raw) -> tuple[dict[str, Step], list[Problem]]:
@@ -260,6 +257,17 @@ def _stages(raw: Raw) -> list[tuple[str, Any, Path]]:
     return rows
 
 
+def _unreadable(mechanism: Mechanism) -> list[Problem]:
+    """Tell expressions that do not parse; what others read depends on stages with mistakes."""
+    problems = []
+    for stage, step in mechanism.items():
+        try:
+            step.reads()
+        except ExpressionError as error:
+            problems.append(Problem(("mechanism", *stage.split(".")), str(error)))
+    return problems
+
+
 def _reads(mechanism: Mechanism) -> list[Problem]:
     problems: list[Problem] = []
     available: dict[str, Variable] = {}
@@ -290,79 +298,10 @@ def _reads(mechanism: Mechanism) -> list[Problem]:
     return problems
 
 
-def _cross_checks(scenario: Scenario) -> list[Problem]:
-    """Check what refers to something elsewhere in the file."""
-    problems: list[Problem] = []
-    estimands = {e.name for e in scenario.estimands}
-    methods = {m.name for m in scenario.methods}
-    for at, estimand in enumerate(scenario.estimands):
-        if f"{estimand.response}_if_control" not in scenario.variables:
-            problems.append(
-                Problem(("estimands", at, "response"), f"no outcome '{estimand.response}' in [mechanism.outcomes]")
-            )
-        problems += _about_an_estimand(scenario, estimand, ("estimands", at))
-    for at, method in enumerate(scenario.methods):
-        for name in targets(method, scenario):
-            if name not in estimands:
-                problems.append(Problem(("methods", at, "estimand"), unknown("estimand", name, estimands)))
-    names = [e.name for e in scenario.estimands]
-    for name in sorted({n for n in names if names.count(n) > 1}):
-        at = len(names) - 1 - names[::-1].index(name)
-        problems.append(Problem(("estimands", at, "name"), f"two estimands are named '{name}'"))
-    if not scenario.methods:
-        problems.append(Problem(("methods",), "there is no [[methods]] table"))
-    for at, row in enumerate(scenario.published):
-        if row.method not in methods:
-            problems.append(Problem(("published", at, "method"), unknown("method", row.method, methods)))
-    problems += _expectations(scenario, methods)
-    from simtrial.performance import MEASURES, PAIRED
-
-    for at, name in enumerate(scenario.performance.measures):
-        if name not in MEASURES and name not in PAIRED:
-            problems.append(Problem(("performance", "measures", at), unknown("measure", name, {**MEASURES, **PAIRED})))
-    reference = scenario.performance.reference
-    if reference and reference not in methods:
-        problems.append(Problem(("performance", "reference"), unknown("method", reference, methods)))
-    return problems
-
-
-def _about_an_estimand(scenario: Scenario, estimand: Estimand, path: Path) -> list[Problem]:
-    """Check that what an estimand is defined by will be there, and says something about potential outcomes."""
-    if estimand.expression is not None:
-        found = check_expression(estimand.expression, _columns(scenario.mechanism), (*path, NEEDS[estimand.kind]))
-        if found:
-            return found
-    wrong = estimand_problems(estimand, scenario.mechanism, scenario.variables)
-    return [Problem((*path, key), said) for key, said in wrong]
-
-
-def _expectations(scenario: Scenario, methods: set[str]) -> list[Problem]:
-    """Check that every expectation is about something that will be there."""
-    from simtrial.flags import CAUSES
-    from simtrial.performance import MEASURES, PAIRED
-
-    measures = {*MEASURES, *PAIRED, "failures", *(f"flag:{name}" for name in CAUSES)}
-    problems: list[Problem] = []
-    for at, wanted in enumerate(scenario.expect):
-        if wanted.method not in methods:
-            problems.append(Problem(("expect", at, "method"), unknown("method", wanted.method, methods)))
-        if wanted.measure not in measures:
-            problems.append(Problem(("expect", at, "measure"), unknown("measure", wanted.measure, measures)))
-        problems += _about_a_cell(scenario, wanted, at)
-    return problems
-
-
-def _about_a_cell(scenario: Scenario, wanted: Expectation, at: int) -> list[Problem]:
-    """Check that the cell an expectation names is varied, and has that level."""
-    levels = {**scenario.vary.cross, **scenario.vary.zip}
-    problems = []
-    for name, value in wanted.cell.items():
-        path: Path = ("expect", at, "cell", name)
-        if name not in levels:
-            problems.append(Problem(path, unknown("varied key", name, levels)))
-        elif value not in levels[name]:
-            problems.append(Problem(path, f"{value!r} is not among the values of '{name}': {levels[name]}"))
-    return problems
+def finite_targets(scenario: Scenario) -> list[Estimand]:
+    """Estimands with a true value for each trial that some method is judged against."""
+    named = {name for method in scenario.methods for name in targets(method, scenario)}
+    return [e for e in scenario.estimands if e.finite and e.name in named]
 
 
 def targets(method: Method, scenario: Scenario) -> list[str]:

@@ -1,0 +1,117 @@
+"""What refers to something elsewhere in a file: names of methods, estimands, measures, cells and columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from simtrial.errors import unknown
+from simtrial.estimands import NEEDS, Estimand
+from simtrial.estimands import problems as estimand_problems
+from simtrial.generate import Mechanism, variables
+from simtrial.scenario.known_columns import Known
+from simtrial.scenario.problems import Path, Problem
+
+if TYPE_CHECKING:
+    from simtrial.scenario.schema import Expectation, Performance, Vary
+
+Raw = Mapping[str, Any]
+
+
+def cross_checks(raw: Raw, parts: Mapping[str, Any], mechanism: Mechanism | None, known: Known) -> list[Problem]:
+    """Check every reference of a file.
+
+    Parameters
+    ----------
+    raw
+        The file. Names are taken from it, so that a method with a mistake is still there to be named.
+    parts
+        Checked tables and lists by name; None, or None in a list, where there is a mistake that was told already.
+    mechanism, known
+        The mechanism, None where it holds mistakes, and the columns an analyst will see as far as can be told.
+    """
+    methods, estimands = (_rows(raw, key) for key in ("methods", "estimands"))
+    listed = {key: isinstance(raw.get(key, []), list) for key in ("methods", "estimands")}
+    problems: list[Problem] = []
+    for at, estimand in enumerate(parts["estimands"]):
+        if estimand is not None:
+            problems += _about_an_estimand(estimand, mechanism, known, ("estimands", at))
+    names = [str(row.get("name")) for row in estimands]
+    for at, row in enumerate(methods if listed["estimands"] else []):
+        stated = row.get("estimand", [])
+        for name in [stated] if isinstance(stated, str) else stated if isinstance(stated, list) else []:
+            if isinstance(name, str) and name not in names:
+                problems.append(Problem(("methods", at, "estimand"), unknown("estimand", name, set(names))))
+    for name in sorted({n for n in names if names.count(n) > 1}):
+        at = len(names) - 1 - names[::-1].index(name)
+        problems.append(Problem(("estimands", at, "name"), f"two estimands are named '{name}'"))
+    if not listed["methods"]:
+        return problems
+    if not methods:
+        return [*problems, Problem(("methods",), "there is no [[methods]] table")]
+    return problems + _about_methods(parts, {str(row.get("name")) for row in methods})
+
+
+def _rows(raw: Raw, key: str) -> list[Raw]:
+    """Tables of a list, empty ones where something else stands."""
+    rows = raw.get(key, [])
+    return [row if isinstance(row, dict) else {} for row in rows] if isinstance(rows, list) else []
+
+
+def _about_an_estimand(estimand: Estimand, mechanism: Mechanism | None, known: Known, path: Path) -> list[Problem]:
+    """Check that what an estimand is defined by will be there, and says something about potential outcomes."""
+    problems: list[Problem] = []
+    if estimand.expression is not None:
+        problems = known.expression_problems(estimand.expression, (*path, NEEDS[estimand.kind]))
+    if mechanism is None:
+        return problems
+    there = variables(mechanism)
+    if f"{estimand.response}_if_control" not in there:
+        said = f"no outcome '{estimand.response}' in [mechanism.outcomes]"
+        problems.append(Problem((*path, "response"), said))
+    if not problems:
+        problems += [Problem((*path, key), said) for key, said in estimand_problems(estimand, mechanism, there)]
+    return problems
+
+
+def _about_methods(parts: Mapping[str, Any], methods: set[str]) -> list[Problem]:
+    """Check what names methods: published results, expectations, the reference; and measures asked for."""
+    from simtrial.performance import MEASURES, PAIRED
+
+    problems: list[Problem] = []
+    for at, row in enumerate(parts["published"]):
+        if row is not None and row.method not in methods:
+            problems.append(Problem(("published", at, "method"), unknown("method", row.method, methods)))
+    for at, wanted in enumerate(parts["expect"]):
+        if wanted is not None:
+            problems += _expectation(wanted, at, methods, parts["vary"])
+    asked: Performance | None = parts["performance"]
+    if asked is None:
+        return problems
+    for at, name in enumerate(asked.measures):
+        if name not in MEASURES and name not in PAIRED:
+            problems.append(Problem(("performance", "measures", at), unknown("measure", name, {**MEASURES, **PAIRED})))
+    if asked.reference and asked.reference not in methods:
+        problems.append(Problem(("performance", "reference"), unknown("method", asked.reference, methods)))
+    return problems
+
+
+def _expectation(wanted: Expectation, at: int, methods: set[str], vary: Vary | None) -> list[Problem]:
+    """Check that an expectation is about something that will be there."""
+    from simtrial.flags import CAUSES
+    from simtrial.performance import MEASURES, PAIRED
+
+    measures = {*MEASURES, *PAIRED, "failures", *(f"flag:{name}" for name in CAUSES)}
+    problems: list[Problem] = []
+    if wanted.method not in methods:
+        problems.append(Problem(("expect", at, "method"), unknown("method", wanted.method, methods)))
+    if wanted.measure not in measures:
+        problems.append(Problem(("expect", at, "measure"), unknown("measure", wanted.measure, measures)))
+    levels: dict[str, Sequence[Any]] = {} if vary is None else {**vary.cross, **vary.zip}
+    for name, value in wanted.cell.items() if vary is not None else ():
+        path: Path = ("expect", at, "cell", name)
+        if name not in levels:
+            problems.append(Problem(path, unknown("varied key", name, levels)))
+        elif value not in levels[name]:
+            problems.append(Problem(path, f"{value!r} is not among the values of '{name}': {levels[name]}"))
+    return problems
