@@ -91,7 +91,7 @@ def test_the_correlation_found_gives_the_recorded_one_by_quadrature(share: float
     """Against E f(Z) g(r Z + sqrt(1 - r^2) W) as a sum over a grid of Z and W, instead of Hermite polynomials.
 
     Nodes of Z stand on either side of its step from 0, 35 hours or 1.4 SD high at a share of 0.37. The coefficients'
-    own nodes misplace it by 0.0005 at most, and a correlation by 0.0005 times a density of 0.4 times 1.4 times 0.7: 2e-4.
+    own nodes misplace it by 0.0005 at most: that is 0.0005 times a density of 0.4 times 1.4 times 0.7, or 2e-4.
     """
     first = with_zeros(share, "gamma", 32.0, 25.0, 168.0, 0.1)
     second = with_zeros(0.3, "gamma", 26.0, 23.6, 168.0, 0.1)
@@ -144,8 +144,8 @@ def test_zeros_come_from_the_scores_that_are_drawn_anyway() -> None:
     ("options", "said"),
     [
         # 24.8^2/(24.8^2 + 31.96^2)
-        ({"zero_share": 0.3759}, r"the share of zeros lies between 0 and 0\.3758, where all others are alike; 0\.3759"),
-        ({"zero_share": 0.99}, "the share of zeros lies between"),
+        ({"zero_share": 0.3759}, r"zero_share lies between 0 and 0\.3758, where all others are alike; 0\.3759"),
+        ({"zero_share": 0.99}, "zero_share lies between"),
         (
             {"zero_share": 0.3757, "grid": 5.0},
             r"leaves a mean of 51\.19 and an SD of .* between 0 and 0\.3758, not too",

@@ -110,7 +110,7 @@ def positive_moments(share: float, mean: float, sd: float) -> tuple[float, float
     largest = sd**2 / (sd**2 + mean**2)
     if not share < largest:
         raise ScenarioError(
-            f"with a mean of {mean:g} and an SD of {sd:g} the share of zeros lies between 0 and {largest:.4f}, where "
+            f"with a mean of {mean:g} and an SD of {sd:g} zero_share lies between 0 and {largest:.4f}, where "
             f"all others are alike; {share:g} given"
         )
     above = mean / (1.0 - share)
@@ -137,7 +137,7 @@ def with_zeros(share: float, shape: Shape, mean: float, sd: float, highest: floa
     except ScenarioError as error:
         largest = sd**2 / (sd**2 + mean**2)
         raise ScenarioError(
-            f"a share of zeros of {share:g} leaves a mean of {above:.4g} and an SD of {spread:.3g} to the others (it "
+            f"zero_share = {share:g} leaves a mean of {above:.4g} and an SD of {spread:.3g} to the others (it "
             f"must lie between 0 and {largest:.4f}, not too near): {error}"
         ) from None
 
