@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from simulated import assert_mean, draw, drawn_by, mechanism, partners, published
 
+from simtrial.batch import TrialBatch
 from simtrial.generate import simulate
 from simtrial.generate.missingness import INSTRUMENTS, Missingness
 
@@ -98,3 +99,66 @@ def test_rates_that_leave_nobody_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"leaves fewer than one person in a million .* in \[0, 0.999999\]"):
         Missingness.model_validate(options)
     assert Missingness.model_validate({"baseline": 0.999999}).baseline == 0.999999
+
+
+def tied(**options: float) -> Missingness:
+    """SWEMWBS missing with WEMWBS, listed before it."""
+    instruments = {"swemwbs": {"missing_with": "wemwbs", **options}, "wemwbs": {"baseline": 0.1, "followup": 0.2}}
+    return Missingness.model_validate({"instruments": instruments})
+
+
+def test_a_score_missing_with_another_is_missing_exactly_where_that_one_is() -> None:
+    batch = draw()
+    batch = TrialBatch(batch.index, {"arm": batch.columns["arm"]})
+    found = drawn_by(tied(), batch)
+    for wave, rate in (("baseline", 0.1), ("followup", 0.2)):
+        assert_mean(found[f"wemwbs_{wave}_complete"] == 0, rate, sharp=0.005)
+        assert np.array_equal(found[f"swemwbs_{wave}_complete"], found[f"wemwbs_{wave}_complete"])
+
+
+def test_more_of_a_tied_score_may_be_missing() -> None:
+    """P = 1 - (1 - p)(1 - q), in the intervention arm with q of its own; never without the score it is tied to."""
+    batch = draw()
+    arm = batch.at("arm")
+    found = drawn_by(tied(baseline=0.3, followup=0.1, followup_intervention=0.4), batch)
+    short = {wave: found[f"swemwbs_{wave}_complete"] for wave in ("baseline", "followup")}
+    assert_mean(short["baseline"] == 0, 1 - 0.9 * 0.7, sharp=0.007)
+    assert_mean((short["followup"] == 0)[arm == 0], 1 - 0.8 * 0.9, sharp=0.009)
+    assert_mean((short["followup"] == 0)[arm == 1], 1 - 0.8 * 0.6, sharp=0.009)
+    for wave, complete in short.items():
+        assert np.all(complete <= found[f"wemwbs_{wave}_complete"])
+
+
+def test_tying_one_instrument_moves_no_other_mask() -> None:
+    batch = draw(trials=50)
+    others = {"swemwbs": {"baseline": 0.3}, "wemwbs": {"baseline": 0.1}, "qpr15": {"baseline": 0.2, "followup": 0.2}}
+    free = Missingness.model_validate({"instruments": others})
+    bound = {**others, "swemwbs": {"baseline": 0.3, "missing_with": "wemwbs"}}
+    first, second = drawn_by(free, batch), drawn_by(Missingness.model_validate({"instruments": bound}), batch)
+    moved = {name for name in first if not np.array_equal(first[name], second[name])}
+    assert moved == {"swemwbs_baseline_complete"}
+    both = first["swemwbs_baseline_complete"] * first["wemwbs_baseline_complete"]
+    assert np.array_equal(second["swemwbs_baseline_complete"], both)
+
+
+def test_tied_masks_hide_both_wellbeing_scores_of_the_same_people() -> None:
+    instruments = {"wemwbs": {"baseline": 0.1, "followup": 0.2}, "swemwbs": {"missing_with": "wemwbs"}}
+    seen = draw({"missingness": {"instruments": instruments}}, trials=50).observed()
+    for wave in ("baseline", "followup"):
+        long, short = (np.isnan(seen.at(f"{name}_{wave}")) for name in ("wemwbs", "swemwbs"))
+        assert np.array_equal(long, short)
+        assert 0 < long.mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("instruments", "said"),
+    [
+        ({"swemwbs": {"missing_with": "wemwbs"}}, r"instrument listed here and not itself tied: .*allowed: none"),
+        ({"swemwbs": {"missing_with": "wemwb"}, "wemwbs": {}}, "did you mean 'wemwbs'"),
+        ({"swemwbs": {"missing_with": "swemwbs"}, "wemwbs": {}}, "not itself tied"),
+        ({"swemwbs": {"missing_with": "wemwbs"}, "wemwbs": {"missing_with": "qpr15"}, "qpr15": {}}, "allowed: qpr15"),
+    ],
+)
+def test_a_score_can_only_be_tied_to_one_that_is_listed_and_free(instruments: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Missingness.model_validate({"instruments": instruments})

@@ -17,6 +17,12 @@ def missingness(o, batch, rng):
         by_arm = control, control if intervention is None else intervention
         found[f"{name}_baseline_complete"] = complete([chances.baseline] * len(people))
         found[f"{name}_followup_complete"] = complete([by_arm[int(p["arm"])] for p in people])
+    for name, chances in o.instruments.items():
+        for when in ("baseline", "followup"):
+            if chances.missing_with:
+                other = found[f"{chances.missing_with}_{when}_complete"]
+                own = found[f"{name}_{when}_complete"]
+                found[f"{name}_{when}_complete"] = [min(pair) for pair in zip(own, other, strict=True)]
     return found
 
 

@@ -108,10 +108,14 @@ VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
     ("delivery", {"engagement_baseline": 0.4}),
     ("outcomes.qpr15", {"loading": 0.0}),
     ("outcomes.tus", {"keep_outliers": False}),
+    ("outcomes.tus", {"zero_share": 0.1}),
+    ("outcomes.qpr15", {"item_missing": 0.03, "items_needed": 12}),
+    ("outcomes.wemwbs", {"item_missing": 0.03, "items_needed": 11}),
     ("dropout", {"rate_intervention": 0.3, "died": 0.01, "withdrawn_before_baseline": 0.01}),
     ("dropout", {"slopes": {"mansa_baseline": 0.3, "provider=secondary": 0.2}, "sessions_slope": 0.2}),
     ("dropout", {"outcome_slope": 0.5, "change_slope": 0.1, "practice_effect_slope": 0.3}),
     ("dropout", {"drawn_first": True, "slopes": {"sessions": 0.2, "provider=secondary": 0.2}, "died": 0.01}),
+    ("missingness", {"instruments": {"wemwbs": {"baseline": 0.1}, "swemwbs": {"missing_with": "wemwbs"}}}),
     ("missingness", {"instruments": {"tus": {"followup": 0.1, "followup_intervention": 0.3}}}),
 ]
 

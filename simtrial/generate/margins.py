@@ -61,6 +61,87 @@ class Margin:
         return mean, float(np.sqrt(WEIGHTS @ (values - mean) ** 2))
 
 
+@dataclass(frozen=True)
+class WithZeros:
+    """Zeros below a positive part, both of one standard normal score.
+
+    f(Z) = 0 where Phi(Z) < ``share``. Above it f(Z) = g(Z'), g the ``positive`` part and Z' standard normal there:
+    Phi(Z') = (Phi(Z) - share)/(1 - share).
+    """
+
+    share: float
+    positive: Margin
+
+    def score(self, normal: Floats) -> Floats:
+        """Score before recording, at standard normal scores (rows,): minus infinity for a zero, whatever is added."""
+        from scipy.special import ndtr, ndtri
+
+        beyond = ndtr(-normal) / (1.0 - self.share)
+        some = beyond < 1.0
+        return np.where(some, self.positive.score(-ndtri(np.where(some, beyond, 0.5))), -np.inf)
+
+    def record(self, score: Floats) -> Floats:
+        """Score as recorded (rows,)."""
+        return np.where(np.isneginf(score), 0.0, self.positive.record(score))
+
+    def moments(self) -> tuple[float, float]:
+        """Mean and SD of the recorded score, zeros included: those of the positive part are M and S.
+
+        mean = (1 - share) M, SD^2 = (1 - share)(S^2 + M^2) - mean^2.
+        """
+        mean, sd = self.positive.moments()
+        share = 1.0 - self.share
+        return share * mean, sqrt(share * (sd**2 + mean**2) - (share * mean) ** 2)
+
+
+Recorded = Margin | WithZeros
+
+
+def positive_moments(share: float, mean: float, sd: float) -> tuple[float, float]:
+    """Mean and SD above 0 of a score that has this mean and SD with a share of zeros.
+
+    M = mean/(1 - share), S^2 = (sd^2 + mean^2)/(1 - share) - M^2.
+
+    Raises
+    ------
+    ScenarioError
+        When S^2 would not be positive, with the shares for which it is: below sd^2/(sd^2 + mean^2).
+    """
+    largest = sd**2 / (sd**2 + mean**2)
+    if not share < largest:
+        raise ScenarioError(
+            f"with a mean of {mean:g} and an SD of {sd:g} zero_share lies between 0 and {largest:.4f}, where "
+            f"all others are alike; {share:g} given"
+        )
+    above = mean / (1.0 - share)
+    return above, sqrt((sd**2 + mean**2) / (1.0 - share) - above**2)
+
+
+def with_zeros(share: float, shape: Shape, mean: float, sd: float, highest: float, grid: float) -> WithZeros:
+    """Find the distribution whose recorded scores, a share of them 0, have a given mean and SD.
+
+    Scores above 0 are at least one step of the grid, so that the share is exact.
+
+    Raises
+    ------
+    ScenarioError
+        When the positive part cannot have the moments that are left to it, with those and with the range of shares.
+    """
+    if shape == "normal" and not grid:
+        raise ScenarioError(
+            "zeros below a continuous normal distribution need a grid: its lowest scores would be 0 too"
+        )
+    above, spread = positive_moments(share, mean, sd)
+    try:
+        return WithZeros(share, margin(shape, above, spread, grid, highest, grid))
+    except ScenarioError as error:
+        largest = sd**2 / (sd**2 + mean**2)
+        raise ScenarioError(
+            f"zero_share = {share:g} leaves a mean of {above:.4g} and an SD of {spread:.3g} to the others (it "
+            f"must lie between 0 and {largest:.4f}, not too near): {error}"
+        ) from None
+
+
 @lru_cache(maxsize=256)
 def margin(shape: Shape, mean: float, sd: float, lowest: float, highest: float, grid: float) -> Margin:
     """Find the distribution whose recorded scores have a given mean and SD.
@@ -98,7 +179,7 @@ def margin(shape: Shape, mean: float, sd: float, lowest: float, highest: float, 
 
 
 @lru_cache(maxsize=256)
-def correlation_before(first: Margin, second: Margin, recorded: float) -> float:
+def correlation_before(first: Recorded, second: Recorded, recorded: float) -> float:
     """Correlation of two standard normal scores whose recorded scores correlate as given.
 
     With f = sum a_k h_k and g = sum b_k h_k in normalised Hermite polynomials, cov(f(Z), g(Z')) = sum a_k b_k r^k
@@ -124,7 +205,7 @@ def correlation_before(first: Margin, second: Margin, recorded: float) -> float:
     return 0.5 * (low + high)
 
 
-def _hermite(of: Margin) -> Floats:
+def _hermite(of: Recorded) -> Floats:
     """Coefficients of the recorded score in normalised Hermite polynomials of degree 1 to TERMS."""
     weighted = WEIGHTS * of.record(of.score(NODES))
     found = np.empty(TERMS)

@@ -35,13 +35,18 @@ class Incomplete(BaseModel):
     followup_intervention: Lost | None = Field(
         None, description="that probability in the intervention arm; left out: the same"
     )
+    missing_with: str = Field(
+        "",
+        description="instrument without whose score this one is missing too; probabilities are then of those with it",
+    )
 
 
 class Missingness(Step):
     """Incomplete scores: completely at random, at follow-up within arms.
 
     Every score is incomplete independently of the others and of dropout; probabilities at follow-up are among those
-    followed up.
+    followed up. A score ``missing_with`` another is missing wherever that one is, and with its own probabilities among
+    the others: exactly where that one is when these are 0.
     """
 
     stage: ClassVar[str] = "missingness"
@@ -60,6 +65,16 @@ class Missingness(Step):
                 raise ValueError("for MANSA write baseline and followup of [mechanism.missingness]")
             if name not in INSTRUMENTS:
                 raise ValueError(unknown("instrument", name, INSTRUMENTS))
+        return value
+
+    @field_validator("instruments")
+    @classmethod
+    def _tied(cls, value: dict[str, Incomplete]) -> dict[str, Incomplete]:
+        free = [name for name, chances in value.items() if not chances.missing_with]
+        for name, chances in value.items():
+            if chances.missing_with and chances.missing_with not in free:
+                told = unknown("instrument", chances.missing_with, free)
+                raise ValueError(f"{name}.missing_with names an instrument listed here and not itself tied: {told}")
         return value
 
     def reads(self) -> frozenset[str]:
@@ -92,6 +107,10 @@ class Missingness(Step):
                 followup = np.where(batch.at("arm") == 1, chances.followup_intervention, chances.followup)
             values[f"{name}_baseline_complete"] = (rng.random(people) >= chances.baseline).astype(np.int64)
             values[f"{name}_followup_complete"] = (rng.random(people) >= followup).astype(np.int64)
+        # afterwards, and by the numbers drawn anyway: tying one instrument moves no other
+        for name, chances in self.instruments.items():
+            for wave in ("baseline", "followup") if chances.missing_with else ():
+                values[f"{name}_{wave}_complete"] *= values[f"{chances.missing_with}_{wave}_complete"]
         return values
 
 

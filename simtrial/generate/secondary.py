@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from simtrial.batch import TrialBatch
 from simtrial.errors import ScenarioError
 from simtrial.generate import Step, Variable
-from simtrial.generate.margins import Margin, Shape, correlation_before, margin
+from simtrial.generate.margins import Recorded, Shape, correlation_before, margin, with_zeros
 
 Floats = NDArray[np.float64]
 
@@ -67,6 +67,18 @@ class Instrument(Step):
     highest: float = Field(ge=-1e9, le=1e9, description="highest possible score")
     grid: float = Field(1.0, ge=0, le=1e6, description="step between possible scores; 0 keeps the score continuous")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_items(cls, data: Any) -> Any:
+        """Say why an instrument that is not a sum of ratings knows nothing of items."""
+        for key in ("item_missing", "items_needed"):
+            if isinstance(data, Mapping) and key in data and key not in cls.model_fields:
+                raise ValueError(
+                    f"{key}: {cls.label} is not a sum of item ratings, so nothing can be prorated; single items are "
+                    "left out of wemwbs, qpr15 and brief_inspire"
+                )
+        return data
+
     @model_validator(mode="after")
     def _reachable(self) -> Instrument:
         try:
@@ -82,12 +94,15 @@ class Instrument(Step):
             )
         return self
 
-    def _margins(self) -> tuple[Margin, Margin, float]:
+    def _margins(self) -> tuple[Recorded, Recorded, float]:
         """Margins at baseline and follow-up, and the correlation of the normal scores behind them (cached)."""
-        scale = (self.lowest, self.highest, self.grid)
-        first = margin(self.shape, self.baseline_mean, self.baseline_sd, *scale)
-        second = margin(self.shape, self.baseline_mean + self.change, self.followup_sd, *scale)
+        first = self._margin(self.baseline_mean, self.baseline_sd)
+        second = self._margin(self.baseline_mean + self.change, self.followup_sd)
         return first, second, correlation_before(first, second, self.rho)
+
+    def _margin(self, mean: float, sd: float) -> Recorded:
+        """Distribution of a score of this mean and SD."""
+        return margin(self.shape, mean, sd, self.lowest, self.highest, self.grid)
 
     def reads(self) -> frozenset[str]:
         """Columns of earlier stages that are needed with these options."""
@@ -156,22 +171,6 @@ class Instrument(Step):
         return above / m.sd, residual / (m.residual_sd * sqrt(1.0 - m.residual_icc))
 
 
-class Qpr15(Instrument):
-    """Recovery: Questionnaire about the Process of Recovery, 15 items rated 0 to 4, summed."""
-
-    stage: ClassVar[str] = "outcomes.qpr15"
-    instrument: ClassVar[str] = "qpr15"
-    label: ClassVar[str] = "Recovery (QPR-15)"
-
-
-class BriefInspire(Instrument):
-    """Support for recovery by the worker: Brief INSPIRE, 5 items rated 0 to 4, as a percentage."""
-
-    stage: ClassVar[str] = "outcomes.brief_inspire"
-    instrument: ClassVar[str] = "brief_inspire"
-    label: ClassVar[str] = "Support for recovery (Brief INSPIRE)"
-
-
 class IcecapA(Instrument):
     """Capability: ICECAP-A, 0 no capability, 1 full capability."""
 
@@ -196,6 +195,9 @@ class Tus(Instrument):
     Mean, SD and correlation are those of plausible values. An outlier replaces the baseline of a person, uniform
     between ``outlier_lowest`` and ``outlier_highest``, and is flagged. Without ``keep_outliers`` both values of flagged
     people are blank, as in the published table.
+
+    A ``zero_share`` has no hours at all: those lowest on the standard normal score of either time. Mean, SD and ``rho``
+    are of everybody, zeros included. The effect reaches those with hours: on average (1 - zero_share) times ``effect``.
     """
 
     stage: ClassVar[str] = "outcomes.tus"
@@ -204,6 +206,7 @@ class Tus(Instrument):
     unit: ClassVar[str] = "hours per week"
 
     shape: Shape = Field("gamma", description="distribution before recording: normal, or gamma above the lowest score")
+    zero_share: float = Field(0.0, ge=0, lt=1, description="share of people with 0 hours at either time")
     outlier_probability: float = Field(0.0, ge=0, le=1, description="probability of a grossly implausible baseline")
     outlier_lowest: float = Field(150.0, ge=0, le=1e6, description="lowest of the implausible values, hours per week")
     outlier_highest: float = Field(250.0, ge=0, le=1e6, description="highest of the implausible values, hours per week")
@@ -214,6 +217,16 @@ class Tus(Instrument):
         if self.outlier_lowest > self.outlier_highest:
             raise ValueError("outlier_lowest must not exceed outlier_highest")
         return self
+
+    def _margin(self, mean: float, sd: float) -> Recorded:
+        """Distribution of hours of this mean and SD, with zeros below it where there are any."""
+        if not self.zero_share:
+            return super()._margin(mean, sd)
+        if self.lowest != 0.0:
+            raise ScenarioError(
+                f"zero_share is of people with 0 hours, the lowest of the scale; lowest = {self.lowest:g}"
+            )
+        return with_zeros(self.zero_share, self.shape, mean, sd, self.highest, self.grid)
 
     def adds(self) -> dict[str, Variable]:
         """Columns that will be there afterwards."""
