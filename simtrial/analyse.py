@@ -12,7 +12,8 @@ import polars as pl
 from simtrial.batch import ObservedBatch
 from simtrial.design_matrix import Spec
 from simtrial.estimators import Estimates, Method
-from simtrial.moments import Moments, moments, with_received
+from simtrial.moments import Moments
+from simtrial.reduce import moments, with_received
 from simtrial.results import rows
 from simtrial.seeding import stream
 

@@ -10,7 +10,7 @@ from simtrial.design_matrix import Spec
 from simtrial.estimators.event_rate import EventRate
 from simtrial.flags import text
 from simtrial.generate import simulate
-from simtrial.moments import moments
+from simtrial.reduce import moments
 
 METHOD = EventRate(name="rates", adjust=[])
 

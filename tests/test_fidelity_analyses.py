@@ -9,7 +9,7 @@ from simtrial.batch import Column, Index, ObservedBatch
 from simtrial.design_matrix import Spec
 from simtrial.estimators import method_class
 from simtrial.fidelity.analyses import Analysed, asked, crude_icc, wald_p
-from simtrial.moments import moments
+from simtrial.reduce import moments
 
 
 def balanced(number: int, practices: int, size: int, icc: float) -> ObservedBatch:

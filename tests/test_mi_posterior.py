@@ -15,7 +15,7 @@ from simtrial.estimators.mi import Imputer
 from simtrial.kernels.posterior import InverseGamma, Posterior, draw, posterior, practice_effects
 from simtrial.kernels.random_intercept import evaluate
 from simtrial.kernels.rubin import pool
-from simtrial.moments import moments
+from simtrial.reduce import moments
 
 # Two-sided 4 standard errors: a false alarm in 16,000 comparisons; about 100 are made here, with fixed seeds.
 Z = 4.0

@@ -9,7 +9,7 @@ from trials import batch, fit, ragged
 
 from simtrial.estimators import wild_bootstrap
 from simtrial.flags import BIT
-from simtrial.moments import moments
+from simtrial.reduce import moments
 
 
 def design(data, covariates):

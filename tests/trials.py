@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from simtrial.batch import Column, Index, ObservedBatch
 from simtrial.estimators import Estimates, Method
-from simtrial.moments import moments
+from simtrial.reduce import moments
 
 Array = NDArray[Any]
 

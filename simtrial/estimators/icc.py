@@ -16,7 +16,8 @@ from simtrial.estimators import Estimates, Method, register, report
 from simtrial.flags import BIT
 from simtrial.kernels.criterion import profile
 from simtrial.kernels.segments import sum_by
-from simtrial.moments import Moments, without_arm
+from simtrial.moments import Moments
+from simtrial.reduce import without_arm
 
 Floats = NDArray[np.float64]
 

@@ -17,7 +17,8 @@ from simtrial.estimators.per_protocol import wrapped
 from simtrial.flags import BIT
 from simtrial.kernels.posterior import InverseGamma, Posterior, draw, posterior, practice_effects
 from simtrial.kernels.rubin import pool
-from simtrial.moments import Moments, moments, predictors
+from simtrial.moments import Moments
+from simtrial.reduce import moments, predictors
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]

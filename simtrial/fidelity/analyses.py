@@ -19,7 +19,8 @@ from simtrial.fidelity.quantities import SUBSETS
 from simtrial.generate import Variable
 from simtrial.kernels.joint import wald
 from simtrial.kernels.segments import Floats
-from simtrial.moments import Moments, moments
+from simtrial.moments import Moments
+from simtrial.reduce import moments
 from simtrial.seeding import stream
 
 ESTIMATED = {"estimate": "estimate", "ci_lower": "ci_lower", "ci_upper": "ci_upper", "p": "p_value"}

@@ -1,0 +1,133 @@
+"""From an observed batch to the moments that methods share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simtrial.batch import ObservedBatch
+from simtrial.centred import Column, centred, within_with
+from simtrial.design_matrix import (
+    PRODUCT,
+    AnalysisSet,
+    Regressor,
+    Spec,
+    analysed,
+    coefficients_needed,
+    outcome,
+    regressors,
+)
+from simtrial.expressions import evaluate
+from simtrial.flags import BIT
+from simtrial.kernels import sandwich
+from simtrial.kernels.segments import sum_by
+from simtrial.kernels.symmetric import Floats, independent
+from simtrial.moments import CONSTANT, Bools, Ints, Moments
+
+
+def moments(batch: ObservedBatch, spec: Spec) -> Moments:
+    """Reduce the analysed rows of every trial to means and cross-products by cluster.
+
+    Analysed are participants with the outcome, arm and every covariate observed for whom all conditions hold.
+    Measurements are centred at their trial mean first; means and deviations take two passes.
+    """
+    values = outcome(batch, spec)
+    rows = AnalysisSet.of(batch.index, analysed(batch, spec, values))
+    found = x_moments(batch, spec, rows).with_response(values[rows.rows])
+    return found if spec.received is None else with_received(found, batch, spec)
+
+
+def with_received(found: Moments, batch: ObservedBatch, spec: Spec) -> Moments:
+    """Add receipt as a second response."""
+    assert spec.received is not None
+    received = evaluate(spec.received, batch).astype(np.float64)
+    return found.with_response(received[found.analysed.rows], measured=False)
+
+
+def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> Moments:
+    """Moments of the regressors alone: intercept, covariates, arm; aliased ones dropped."""
+    columns = regressors(batch, spec, rows)
+    trials, clusters = batch.index.trials, len(rows.cluster)
+    made = [centred(rows, _values(c, rows), c.measured, c.level) for c in columns]
+    varying = tuple(k for k, c in enumerate(columns) if c.level == "participant")
+    within, inner = np.empty((0, 0, clusters)), tuple[Floats, ...]()
+    for k in varying:
+        within, inner = within_with(rows, within, inner, made[k]), (*inner, *made[k].inner)
+    level = np.ones((len(columns), trials), dtype=bool)
+    every = np.stack([c.means for c in made])
+    own = sandwich.basis(rows.sizes, every, within, len(varying), varying)
+    basis = sandwich.side_by_side(own, rows.cluster_trial, rows.position, trials, rows.most)
+    found = Moments(
+        rows, tuple(c.term for c in columns), every, varying, inner, within, np.stack([c.center for c in made]),
+        basis, basis[..., :0], np.ones_like(level), level, np.zeros(trials, dtype=bool),
+        np.zeros(trials, dtype=np.int64),
+    )  # fmt: skip
+    squares = np.einsum("iir->ir", found.gram)
+    for at, k in enumerate(varying):
+        level[k] = sum_by(within[at, at], rows.cluster_trial, trials) <= CONSTANT * squares[k]
+    kept = _independent(found, squares)
+    flags = _flags(batch, spec, rows, made[-1], kept)
+    failed = (flags & (BIT["no_data"] | BIT["arm_aliased"])) != 0
+    if kept.all() and not failed.any():
+        return replace(found, flags=flags)  # nothing to drop: the sums stand
+    return _dropped(found, kept, flags, failed)
+
+
+def _independent(found: Moments, squares: Floats) -> Bools:
+    """Which regressors are kept (p, trials), order deciding; products give way to arm, though they come before it."""
+    if not found.products:
+        return independent(found.gram, squares)
+    order = np.argsort([term.startswith(PRODUCT) for term in found.terms], kind="stable")
+    kept = np.empty_like(found.kept)
+    kept[order] = independent(found.gram[np.ix_(order, order)], squares[order])
+    return kept
+
+
+def _values(column: Regressor, rows: AnalysisSet) -> Floats:
+    return column.values[rows.rows if column.level == "participant" else rows.cluster]
+
+
+def _dropped(found: Moments, kept: Bools, flags: NDArray[np.int64], failed: Bools) -> Moments:
+    """Blank the regressors that are not kept, trial by trial, in every sum."""
+    rows, place = found.analysed, list(found.varying)
+    by_cluster = kept[:, rows.cluster_trial]
+    inner = tuple(values * kept[k, rows.trial] for k, values in zip(place, found.inner, strict=True))
+    inside = by_cluster[place]
+    return replace(
+        found, means=found.means * by_cluster, inner=inner,
+        within=found.within * inside * inside[:, None],
+        basis=found.basis * kept.T[:, None, None], kept=kept, flags=flags, failed=failed, _leverages={},
+    )  # fmt: skip
+
+
+def without_arm(found: Moments) -> Moments:
+    """Take arm out of the regressors, so that both arms share one mean; the first response stays."""
+    root, p = found.root, found.regressors
+    kept = root.kept.copy()
+    kept[-1] = False
+    few = root.counts <= kept.sum(axis=0)
+    flags = np.where(few, BIT["no_data"], root.flags & BIT["aliased"])
+    values = found.inner[found.varying.index(p)] + found.center[p, found.analysed.trial]
+    return _dropped(root, kept, flags, few).with_response(values)
+
+
+def predictors(batch: ObservedBatch, spec: Spec, fitted: Moments, rows: Ints) -> Floats:
+    """X of other participants on the scale of the fitted moments: centred alike, dropped columns 0 (p, rows)."""
+    columns = regressors(batch, spec)
+    practice, trial = batch.index.participant_practice[rows], batch.index.participant_trial[rows]
+    values = np.stack([c.values[rows if c.level == "participant" else practice] for c in columns])
+    return np.asarray((values - fitted.center[: len(columns), trial]) * fitted.kept[:, trial])
+
+
+def _flags(batch: ObservedBatch, spec: Spec, rows: AnalysisSet, arm: Column, kept: Bools) -> NDArray[np.int64]:
+    trials, rank = batch.index.trials, kept.sum(axis=0)
+    flags = np.where(rows.counts <= rank, BIT["no_data"], 0).astype(np.int64)
+    flags |= np.where(~kept[-1] & (rows.counts > 0), BIT["arm_aliased"], 0)
+    treated = sum_by(arm.means > 0.5, rows.cluster_trial, trials)
+    thin = np.minimum(treated, rows.clusters - treated) < 2
+    flags |= np.where(thin, BIT["too_few_clusters"], 0)
+    if kept.all():
+        return flags
+    return flags | np.where(rank - 2 < coefficients_needed(batch, spec), BIT["aliased"], 0)
