@@ -19,10 +19,10 @@ from simtrial.design_matrix import (
     outcome,
     regressors,
 )
-from simtrial.expressions import evaluate
+from simtrial.expressions import truth
 from simtrial.flags import BIT
 from simtrial.kernels import sandwich
-from simtrial.kernels.segments import sum_by
+from simtrial.kernels.segments import count_by, sum_by
 from simtrial.kernels.symmetric import Floats, independent
 from simtrial.moments import CONSTANT, Bools, Ints, Moments
 
@@ -34,16 +34,26 @@ def moments(batch: ObservedBatch, spec: Spec) -> Moments:
     Measurements are centred at their trial mean first; means and deviations take two passes.
     """
     values = outcome(batch, spec)
-    rows = AnalysisSet.of(batch.index, analysed(batch, spec, values))
+    rows = analysed(batch, spec, values)
     found = x_moments(batch, spec, rows).with_response(values[rows.rows])
     return found if spec.received is None else with_received(found, batch, spec)
 
 
 def with_received(found: Moments, batch: ObservedBatch, spec: Spec) -> Moments:
-    """Add receipt as a second response."""
+    """Add receipt as a second response; rows whose receipt is unknown are left out, counted and flagged."""
     assert spec.received is not None
-    received = evaluate(spec.received, batch).astype(np.float64)
-    return found.with_response(received[found.analysed.rows], measured=False)
+    receipt = truth(spec.received, batch)
+    rows = found.analysed
+    blank = receipt.unknown[rows.rows]
+    if blank.any():
+        flag = np.where(count_by(rows.trial[blank], found.trials) > 0, BIT["blank_receipt"], 0)
+        rows = rows.without(blank)
+        found = x_moments(batch, spec, rows).with_response(outcome(batch, spec)[rows.rows])
+        found = replace(found, flags=found.flags | flag)
+    elif rows.unknown is None:
+        rows = replace(rows, unknown=np.zeros(found.trials))
+    made = found.with_response(receipt.holds[rows.rows].astype(np.float64), measured=False)
+    return replace(made, analysed=rows)
 
 
 def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> Moments:

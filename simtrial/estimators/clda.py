@@ -147,7 +147,7 @@ def _columns(batch: ObservedBatch, spec: Spec, baseline: str) -> tuple[AnalysisS
     """Rows with a baseline or a follow-up, every covariate observed, and their columns in standard units."""
     outcomes = np.stack([batch.at(baseline), batch.at(spec.outcome)])
     either = np.where(np.isnan(outcomes[1]), outcomes[0], outcomes[1])
-    rows = AnalysisSet.of(batch.index, analysed(batch, spec, either))
+    rows = analysed(batch, spec, either)
     values, units, practice = [], [], []
     trials = batch.index.trials
     for column in regressors(batch, spec):
