@@ -79,7 +79,9 @@ def _rows(estimates: Estimates, names: Sequence[str], method: Method, place: int
     statistic = pl.col("estimate") / pl.col("std_error")
     if "statistic" in estimates.extras and term == 0:
         statistic = pl.coalesce("statistic", statistic)
-    hidden = {"statistic"} if term == 0 else {"statistic", "df_num", "df_den"}  # they are of the target alone
+    hidden = (
+        {"statistic"} if term == 0 else {"statistic", "df_num", "df_den", "ci_type"}
+    )  # they are of the target alone
     told = {*estimates.extras, *estimates.notes} - hidden
     extra_names = [c for c in frame.columns if c in told]
     extra = [

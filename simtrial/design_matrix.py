@@ -170,8 +170,8 @@ def outcome(batch: ObservedBatch, spec: Spec) -> Floats:
 def analysed(batch: ObservedBatch, spec: Spec, values: Floats) -> AnalysisSet:
     """Participants with outcome, arm and covariates observed of whom every condition is known to hold.
 
-    Counted as unknown are those of the others with all of them observed for whom the conditions, taken together, neither
-    hold nor fail.
+    Counted as unknown are those with all of them observed for whom the conditions, taken together, neither hold nor
+    fail.
     """
     seen = ~np.isnan(values)
     for name in ("arm", *spec.adjust):

@@ -18,7 +18,7 @@ CAUSES: dict[str, str] = {
     "arm_aliased": "Arm (or its product in a tested interaction) is a combination of covariates; adjust for fewer.",
     "no_data": "No analysed rows are left, or no more rows than coefficients.",
     "constant_outcome": "The outcome does not vary beyond what the covariates explain exactly.",
-    "blank_receipt": "Receipt, or keeping to the protocol, is unknown for some, who are left out (n_unknown counts them).",
+    "blank_receipt": "Receipt, or keeping to the protocol, is unknown for some, who are left out (see n_unknown).",
     "imputation_failed": "An imputation model or a completed-data analysis could not be fitted; use fewer covariates.",
     "error": "The method raised an error; see the run's failures folder.",
     "timeout": "The method took longer than it was allowed.",

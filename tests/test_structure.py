@@ -14,7 +14,7 @@ from simtrial.scenario import builtin_names, load
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "simtrial").rglob("*.py"))
 ORDER = (
-    "errors", "flags", "seeding", "kernels", "sample_size", "batch", "expressions", "design_matrix", "generate",
+    "errors", "flags", "interval_sets", "seeding", "kernels", "sample_size", "batch", "expressions", "design_matrix", "generate",
     "generators", "estimands", "centred", "moments", "reduce", "estimators", "plain", "performance", "scenario",
     "results", "analyse", "data", "imported", "export", "store", "plugins", "engines", "run", "check", "fidelity",
     "testing", "report", "runs", "cli",
