@@ -31,6 +31,9 @@ MEASURES: dict[str, Callable[[Sample, Form], Value]] = {f.__name__: f for f in [
 PAIRED: dict[str, Callable[[Sample, Sample, Form], Value]] = {f.__name__: f for f in _public(paired)}
 """Measures of a method against the reference method, by name."""
 
+SEEN = ("flag:", "ci_type:")
+"""How the names of measures begin that count flags, and confidence sets other than intervals, where there are any."""
+
 SCHEMA = {
     "cell": pl.String,
     "method": pl.String,
