@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.design_matrix import AnalysisSet
-from simtrial.kernels.rounding import computable, without_rounding
+from simtrial.kernels.rounding import ROUNDING, computable, without_rounding
 from simtrial.kernels.segments import first_by, largest_by, sum_by
 from simtrial.kernels.symmetric import Floats
 
@@ -36,19 +36,24 @@ def centred(rows: AnalysisSet, values: Floats, measured: bool, level: str) -> Co
     The mean of equal values is that value exactly, and deviations that are rounding beside the size of the column are 0
     exactly, so that whatever is constant in a cluster or a trial has no sum of squares there.
     """
-    trials, individual = rows.index.trials, level == "participant"
-    trial = rows.trial if individual else rows.cluster_trial
-    values, size, beyond = in_range(values, trial, trials)
+    individual, trials = level == "participant", rows.index.trials
+    values, beyond = _computable(values, rows.trial if individual else rows.cluster_trial, trials)
+    means, shift, inner = _by_cluster(rows, values) if individual else (values, None, ())
     center = np.zeros(trials)
     if measured:
-        values, center = less_mean(values, trial, size, rows.counts, None if individual else rows.sizes)
-    if not individual:
-        return Column(values, (), center, beyond)
-    cluster = rows.cluster_of_row
-    anchor = first_by(values, cluster, len(rows.cluster))
-    deviation = without_rounding(values - anchor[cluster], size[trial])
-    shift = sum_by(deviation, cluster, len(rows.cluster)) / rows.sizes
-    return Column(anchor + shift, (deviation - shift[cluster],), center, beyond)
+        trial, size = rows.cluster_trial, largest_by(means, rows.cluster_trial, trials)
+        means, center = less_mean(means, trial, size, rows.counts, rows.sizes, shift)
+    elif shift is not None:
+        means = means + shift
+    return Column(means, inner, center, beyond)
+
+
+def _computable(values: Floats, trial: Ints, trials: int) -> tuple[Floats, Bools]:
+    """Values, 0 in trials that hold one too large or too small to compute with; one look where all are moderate."""
+    if computable(np.abs(values)).all():
+        return values, np.zeros(trials, dtype=bool)
+    values, _, beyond = in_range(values, trial, trials)
+    return values, beyond
 
 
 def in_range(values: Floats, trial: Ints, trials: int) -> tuple[Floats, Floats, Bools]:
@@ -60,9 +65,23 @@ def in_range(values: Floats, trial: Ints, trials: int) -> tuple[Floats, Floats, 
     return values, size, beyond
 
 
+def _by_cluster(rows: AnalysisSet, values: Floats) -> tuple[Floats, Floats, tuple[Floats, ...]]:
+    """First value of every cluster, cluster mean less that value (clusters,), and deviations from the mean (rows,)."""
+    cluster, anchor = rows.cluster_of_row, values[rows.cluster_start]
+    deviation = values - anchor[cluster]
+    length = np.abs(deviation)
+    doubtful = (length <= ROUNDING * np.abs(anchor).max(initial=0.0)) & (length > 0.0)
+    if doubtful.any():
+        size = largest_by(values, rows.trial, rows.index.trials)
+        deviation = without_rounding(deviation, size[rows.trial])
+    shift = sum_by(deviation, cluster, len(anchor)) / rows.sizes
+    return anchor, shift, (deviation - shift[cluster],)
+
+
 def less_mean(
-    values: Floats, trial: Ints, size: Floats, counts: Floats, weight: Floats | None = None
-) -> tuple[Floats, Floats]:
+    values: Floats, trial: Ints, size: Floats, counts: Floats, weight: Floats | None = None,
+    shift: Floats | None = None,
+) -> tuple[Floats, Floats]:  # fmt: skip
     """Values less the mean of their trial, rounding taken for 0, and the means (trials,).
 
     Parameters
@@ -71,12 +90,16 @@ def less_mean(
         (rows,), rows of a trial together.
     size, counts
         Largest absolute value, and number of rows or sum of ``weight`` (trials,).
+    shift
+        To be added to the values (rows,), small beside them: apart, so that it keeps its digits.
     """
     anchor = first_by(values, trial, len(counts))  # the mean is taken about it: exact where all values are equal
     deviation = values - anchor[trial]
+    if shift is not None:
+        deviation = deviation + shift
     total = sum_by(deviation if weight is None else deviation * weight, trial, len(counts))
-    shift = total / np.maximum(counts, 1.0)
-    return without_rounding(deviation - shift[trial], size[trial]), anchor + shift
+    mean = total / np.maximum(counts, 1.0)
+    return without_rounding(deviation - mean[trial], size[trial]), anchor + mean
 
 
 def within_with(rows: AnalysisSet, within: Floats, inner: tuple[Floats, ...], added: Column) -> Floats:
