@@ -12,6 +12,7 @@ from trials import batch, fit, ragged
 from simtrial.estimators import kinds
 from simtrial.flags import text
 from simtrial.kernels.cluster_basis import directions
+from simtrial.kernels.sandwich import matrix_power
 
 CASES = Path(__file__).parent / "cases"
 ROBUST = {"se": "robust", "moments": "n", "df": "normal"}
@@ -176,3 +177,23 @@ def test_the_largest_values_that_are_computed_with_scale_the_estimate():
         )
         assert found.estimate[0, 0] / factor == pytest.approx(one.estimate[0, 0], rel=1e-10)
         assert found.df[0, 0] == pytest.approx(one.df[0, 0], rel=1e-9)
+
+
+def test_one_matrix_that_is_not_finite_costs_no_other():
+    matrix = np.tile(2.0 * np.eye(3)[:, :, None], (1, 1, 4))
+    matrix[0, 1, 2] = np.nan
+    root, singular = matrix_power(matrix, -0.5)
+    assert np.isnan(root[..., 2]).any()
+    assert np.allclose(root[..., [0, 1, 3]], np.eye(3)[:, :, None] / np.sqrt(2.0), atol=1e-15)
+    assert not singular[[0, 1, 3]].any()
+
+
+@pytest.mark.parametrize("options", [{}, {"model": "lmm"}, {"average": "cluster", "by_arm": True}])
+def test_an_origin_far_from_0_leaves_g_computation_its_digits(options):
+    data = ragged(10)
+    one, moved = (
+        fit(batch({**data, "mansa_followup": np.round(data["mansa_followup"], 3) + origin}),
+            method("g-computation", adjust=["age"], **options))
+        for origin in (0.0, 2.0**20)
+    )  # fmt: skip
+    assert moved.estimate[0, 0] == pytest.approx(one.estimate[0, 0], abs=1e-8 * one.std_error[0, 0])

@@ -107,8 +107,12 @@ def matrix_power(matrix: Floats, power: float) -> tuple[Floats, NDArray[np.bool_
         return value[None, None], singular
     if k == 2:
         return _matrix_power_2(matrix, power)
-    values, vectors = np.linalg.eigh(np.moveaxis(matrix, (0, 1), (-2, -1)))
-    scaled, zero = _power(values, power)
+    stacked = np.moveaxis(matrix, (0, 1), (-2, -1))
+    finite = np.asarray(np.isfinite(stacked).all(axis=(-2, -1)))
+    if not finite.all():  # LAPACK would refuse all of them for one
+        stacked = np.where(finite[..., None, None], stacked, np.eye(k))
+    values, vectors = np.linalg.eigh(stacked)
+    scaled, zero = _power(np.where(finite[..., None], values, np.nan), power)
     return np.einsum("...ik,...k,...jk->ij...", vectors, scaled, vectors), np.asarray(zero.any(axis=-1))
 
 
