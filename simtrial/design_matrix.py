@@ -99,6 +99,11 @@ class AnalysisSet:
         return int(self.clusters.max(initial=1.0))
 
     @cached_property
+    def cluster_start(self) -> Ints:
+        """First row of every cluster (clusters,)."""
+        return np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.intp)[: len(self.sizes)]
+
+    @cached_property
     def slots(self) -> tuple[Ints, Floats]:
         """Clusters sorted by size, or by position when that makes fewer slots.
 

@@ -34,13 +34,13 @@ class ClusterMeans(Method):
     weights: Weights = Field("equal", description="what a practice counts")
     variance: Literal["pooled", "welch"] = Field("pooled", description="one variance of means, or one per arm")
     adjustment: Literal["two-stage", "ancova"] = Field("two-stage", description="how covariates enter")
-    df: Literal["clusters-2", "clusters-p"] = Field("clusters-2", description="degrees of freedom")
+    df: Literal["clusters-p", "clusters-2"] = Field("clusters-p", description="degrees of freedom; welch has its own")
 
     @model_validator(mode="after")
     def _welch_compares_two_samples(self) -> ClusterMeans:
         if self.variance == "welch" and self.adjustment == "ancova":
             raise ValueError("variance 'welch' compares two samples of means: it needs adjustment = 'two-stage'")
-        if self.variance == "welch" and self.df == "clusters-p":
+        if self.variance == "welch" and "df" in self.model_fields_set and self.df == "clusters-p":
             raise ValueError("variance 'welch' has degrees of freedom of its own (Satterthwaite): leave out df")
         return self
 

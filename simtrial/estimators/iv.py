@@ -124,8 +124,8 @@ class InstrumentalVariable(Method):
 
 def _receipt_squares(moments: Moments) -> Floats:
     """Mean square of receipt per trial (trials,)."""
-    row = moments.inner[-1]
-    return sum_by(row**2, moments.analysed.trial, moments.trials) / np.maximum(moments.counts, 1.0)
+    mean, inside = moments.sizes * moments.means[-1] ** 2, moments.within[-1, -1]
+    return sum_by(mean + inside, moments.cluster_trial, moments.trials) / np.maximum(moments.counts, 1.0)
 
 
 def _structural(joint: Floats, theta: Floats) -> Floats:
