@@ -62,13 +62,14 @@ class BaselineCorrelation(Method):
             spread = 1.0 / np.sqrt(n - 3.0)
             half = float(ndtri(0.5 + self.level / 2)) * spread
             lower, upper = (np.tanh(np.arctanh(r) + side * half) for side in (-1.0, 1.0))
-            p_value = two_sided(r * np.sqrt((n - 2.0) / (1.0 - r**2)), n - 2.0)
+            t = r * np.sqrt((n - 2.0) / (1.0 - r**2))
+            p_value = two_sided(t, n - 2.0)
             variance = ((1.0 - r**2) * spread) ** 2
         flags = np.where(few, BIT["no_data"], np.where(flat, BIT["constant_outcome"], 0)).astype(np.int64)
         flags = np.where(beyond, BIT["out_of_range"], flags)
         found = report(
             moments, (self.target,), r[None], variance[None], (n - 2.0)[None], self.level,
-            failed=few | flat | beyond, flags=flags, extras={},
+            failed=few | flat | beyond, flags=flags, extras={"statistic": t},
         )  # fmt: skip
         lower, upper, p_value = (np.where(found.failed, np.nan, v)[None] for v in (lower, upper, p_value))
         practices = batch.index.practices
