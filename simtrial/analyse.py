@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from simtrial.design_matrix import Spec
 from simtrial.estimators import Estimates, Method
 from simtrial.moments import Moments
 from simtrial.reduce import moments, with_received
+from simtrial.references import references
 from simtrial.results import rows
 from simtrial.seeding import stream
 
@@ -52,6 +53,7 @@ def analyse(
         Columns `COLUMNS`; trials in the order given, methods within trials.
     """
     shared = Shared(batch)
+    order = {name: at for at, name in enumerate(trial_ids)}
     frames = []
     for place, method in enumerate(methods):
         if method.draws:
@@ -59,9 +61,10 @@ def analyse(
             made = [(e, [name]) for e, name in zip(parts, trial_ids, strict=True)]
         else:
             made = [(method.fit(batch, shared.moments(method.spec()), None, every_term), list(trial_ids))]
+        chosen = _references(batch, method, shared)
         for estimates, names in made:
-            frames += [_rows(estimates, names, method, place, at) for at in range(len(estimates.terms))]
-    order = {name: at for at, name in enumerate(trial_ids)}
+            said = [chosen[order[name]] for name in names]
+            frames += [_rows(estimates, names, method, place, at, said) for at in range(len(estimates.terms))]
     frame = pl.concat(frames)
     frame = frame.with_columns(pl.col("trial_id").replace_strict(order, return_dtype=pl.Int64).alias("trial_place"))
     return frame.sort("trial_place", "method_place", "term_place").select(COLUMNS)
@@ -73,7 +76,20 @@ def _alone(batch: ObservedBatch, trial: int, name: str, method: Method, seed: in
     return method.fit(alone, moments(alone, method.spec()), rng, every_term)
 
 
-def _rows(estimates: Estimates, names: Sequence[str], method: Method, place: int, term: int) -> pl.DataFrame:
+def _references(batch: ObservedBatch, method: Method, shared: Shared) -> list[dict[str, str]]:
+    """Reference categories of each trial, by covariate."""
+    spec = replace(method.spec(), received=None)
+    return references(batch, spec, lambda: shared.moments(spec), imputed="imputation" in type(method).model_fields)
+
+
+def _rows(
+    estimates: Estimates,
+    names: Sequence[str],
+    method: Method,
+    place: int,
+    term: int,
+    chosen: Sequence[Mapping[str, str]],
+) -> pl.DataFrame:
     labels = {"trial_id": list(names), "method": method.name, "term": estimates.terms[term]}
     frame = rows(estimates, labels, term)
     statistic = pl.col("estimate") / pl.col("std_error")
@@ -82,10 +98,14 @@ def _rows(estimates: Estimates, names: Sequence[str], method: Method, place: int
     hidden = {"statistic"} if term == 0 else {"statistic", "df_num", "df_den"}  # they are of the target alone
     told = {*estimates.extras, *estimates.notes} - hidden
     extra_names = [c for c in frame.columns if c in told]
+    numbers = frame.select(extra_names).iter_rows(named=True) if extra_names else [{}] * frame.height
     extra = [
-        json.dumps({k: v for k, v in row.items() if v is not None and v == v and abs_finite(v)})
-        for row in frame.select(extra_names).iter_rows(named=True)
-    ] if extra_names else ["{}"] * frame.height  # fmt: skip
+        json.dumps(
+            {k: v for k, v in row.items() if v is not None and v == v and abs_finite(v)}
+            | ({"reference": said} if said else {})
+        )
+        for row, said in zip(numbers, chosen, strict=True)
+    ]
     return frame.select(
         "trial_id", "method", "term", "estimate", "std_error", "df",
         statistic.alias("statistic"),
