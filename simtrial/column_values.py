@@ -16,6 +16,7 @@ from simtrial.errors import DataError
 from simtrial.files import Content, Labels
 from simtrial.files.cells import alike, as_numbers, as_text, in_order, merged, number
 from simtrial.files.decimals import PARTED
+from simtrial.files.source import shown
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Pieces:
         for cells, bad, where in zip(self.cells, wrong, self.where, strict=True):
             rows = bad.fill_null(False).arg_true()
             if len(rows):
-                return where.at(rows[0]), str(cells[rows[0]])
+                return where.at(rows[0]), shown(cells[rows[0]])
         return None
 
 
@@ -137,7 +138,7 @@ def _numbers_are_wanted(pieces: Pieces, use: Use) -> bool:
     codes = {code for labels in pieces.labels if labels is not None for code in labels.of_code}
     if not codes <= {0.0, 1.0}:
         words = ", ".join(
-            f"'{word}'" for labels in pieces.labels if labels is not None for word in labels.of_code.values()
+            f"'{shown(word)}'" for labels in pieces.labels if labels is not None for word in labels.of_code.values()
         )
         raise DataError(
             f"{pieces.where[0].file}: column '{name}' is labelled ({words}) and used as a number; --number {name} "
@@ -207,7 +208,7 @@ def _refuse_others(pieces: Pieces, order: Sequence[str], use: Use) -> None:
         rows = (~text.is_in(list(order))).fill_null(False).arg_true()
         if len(rows):
             raise DataError(
-                f"{where.at(rows[0])}: '{text[rows[0]]}' is none of the categories of '{pieces.name}' in the methods "
+                f"{where.at(rows[0])}: '{shown(text[rows[0]])}' is none of the categories of '{pieces.name}' in the methods "
                 f"file ({', '.join(order)})"
             )
 

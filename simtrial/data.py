@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from simtrial.batch import Column, Index, ObservedBatch
 from simtrial.column_use import Use
 from simtrial.column_values import Pieces, Place, categories_of, codes_of, numbers_of, wants_categories, words_of
-from simtrial.errors import DataError, nearest
+from simtrial.errors import MANY, DataError, nearest
 from simtrial.files import Content, open_file
 from simtrial.files.cells import alike, as_text, rounded
+from simtrial.files.source import shown
 
 IDS = ("trial_id", "practice")
 
@@ -112,7 +113,7 @@ def _one_file(file: Path, name: str, wanted: Sequence[str], renamed: Mapping[str
     missing = [name for name in wanted if name not in theirs_of]
     if missing:
         told = "; ".join(f"no column '{name}'{hint(name, source.columns)}" for name in missing)
-        listed = ", ".join(source.columns)
+        listed = ", ".join(map(shown, source.columns[:MANY])) + (", ..." if len(source.columns) > MANY else "")
         raise DataError(f"{file}: {told}; columns there: {listed}; rename with --map name=yours")
     if "trial_id" in moved or "trial_id" in there:
         theirs_of["trial_id"] = moved.get("trial_id", "trial_id")
@@ -151,7 +152,7 @@ def _refuse_spellings(rows: pl.DataFrame) -> None:
     seen = rows.group_by("trial_id", maintain_order=True).agg(pl.col("file").unique(maintain_order=True))
     for name, places in seen.iter_rows():
         if len(places) > 1:
-            raise DataError(f"{places[1]}: trial '{name}' is in {places[0]} as well")
+            raise DataError(f"{places[1]}: trial '{shown(name)}' is in {places[0]} as well")
     if not any(find(rows[name].unique().to_list()) for name in IDS for find in (alike, rounded)):
         return
     groups = [("trial_id", rows["file"][0], rows["trial_id"].unique(maintain_order=True).to_list())]
@@ -163,7 +164,7 @@ def _refuse_spellings(rows: pl.DataFrame) -> None:
         same, short = alike(names), rounded(names)
         if same is not None:
             raise DataError(
-                f"{file}: {what} '{same[0]}' and '{same[1]}' are one number written in two ways; write it in one way"
+                f"{file}: {what} '{shown(same[0])}' and '{shown(same[1])}' are one number written in two ways; write it in one way"
             )
         if short is not None:
             raise DataError(
@@ -175,7 +176,7 @@ def _refuse_spellings(rows: pl.DataFrame) -> None:
 def hint(name: str, columns: Sequence[str]) -> str:
     """Which column was probably meant, as the end of a message."""
     close = nearest(name, columns)
-    return f" (did you mean '{close}'?)" if close else ""
+    return f" (did you mean '{shown(close)}'?)" if close else ""
 
 
 def _column(
@@ -209,7 +210,7 @@ def _check_arm(rows: pl.DataFrame, arm: Column, index: Index, where: Sequence[Pl
         )
         first = mixed[np.argmin(rows["order"].to_numpy()[mixed])]
         raise DataError(
-            f"{_place(rows, int(first), where)}: practice '{rows['practice'][int(first)]}' has participants in both "
+            f"{_place(rows, int(first), where)}: practice '{shown(rows['practice'][int(first)])}' has participants in both "
             "arms; practices are allocated as a whole"
         )
 

@@ -86,6 +86,12 @@ class Source:
         return content
 
 
+def shown(cell: object, most: int = 60) -> str:
+    """Return a cell or name as one line of a message."""
+    text = " ".join(str(cell).split())
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def stripped(names: Sequence[object]) -> list[str]:
     """Return column names without spaces around them."""
     return [str(name).strip().strip("\ufeff").strip() for name in names]
