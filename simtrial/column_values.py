@@ -208,8 +208,8 @@ def _refuse_others(pieces: Pieces, order: Sequence[str], use: Use) -> None:
         rows = (~text.is_in(list(order))).fill_null(False).arg_true()
         if len(rows):
             raise DataError(
-                f"{where.at(rows[0])}: '{shown(text[rows[0]])}' is none of the categories of '{pieces.name}' in the methods "
-                f"file ({', '.join(order)})"
+                f"{where.at(rows[0])}: '{shown(text[rows[0]])}' is none of the categories of '{pieces.name}' "
+                f"in the methods file ({', '.join(order)})"
             )
 
 

@@ -14,7 +14,7 @@ from simtrial.batch import Column, Index, ObservedBatch
 from simtrial.column_use import Use
 from simtrial.column_values import Pieces, Place, categories_of, codes_of, numbers_of, wants_categories, words_of
 from simtrial.errors import MANY, DataError, nearest
-from simtrial.files import Content, open_file
+from simtrial.files import Content, Source, open_file
 from simtrial.files.cells import alike, as_text, rounded
 from simtrial.files.source import shown
 
@@ -101,27 +101,13 @@ def _names(files: Sequence[Path]) -> list[str]:
 
 
 def _one_file(file: Path, name: str, wanted: Sequence[str], renamed: Mapping[str, str]) -> _Part:
+    """Read one file; ``name`` is that of its trial where no column says it."""
     source = open_file(file)
-    there = source.columns
-    for ours, theirs in renamed.items():
-        if theirs.strip() not in there:
-            raise DataError(f"{file}: --map {ours}={theirs}: no column '{theirs}'{hint(theirs, there)}")
-    moved = {ours: theirs.strip() for ours, theirs in renamed.items()}
-    gone = {theirs for ours, theirs in moved.items() if ours != theirs} - set(moved)  # taken under another name
-    there = [column for column in there if column not in gone or column in moved]
-    theirs_of = {ours: moved.get(ours, ours) for ours in wanted if ours in moved or ours in there}
-    missing = [name for name in wanted if name not in theirs_of]
-    if missing:
-        told = "; ".join(f"no column '{name}'{hint(name, source.columns)}" for name in missing)
-        listed = ", ".join(map(shown, source.columns[:MANY])) + (", ..." if len(source.columns) > MANY else "")
-        raise DataError(f"{file}: {told}; columns there: {listed}; rename with --map name=yours")
-    if "trial_id" in moved or "trial_id" in there:
-        theirs_of["trial_id"] = moved.get("trial_id", "trial_id")
-    content = source.read([*dict.fromkeys(theirs_of.values())])
-    content = _renamed(content, theirs_of)
+    theirs_of = _matched(source, wanted, renamed)
+    content = _renamed(source.read([*dict.fromkeys(theirs_of.values())]), theirs_of)
     where = Place(file, source.unit, content.places)
-    rows = content.frame.select(_id(content, id_).alias(id_) for id_ in IDS if id_ in content.frame.columns)
-    if "trial_id" not in rows.columns:
+    rows = content.frame.select(_id(content, id_).alias(id_) for id_ in IDS if id_ in theirs_of)
+    if "trial_id" not in theirs_of:
         rows = rows.with_columns(pl.lit(name).alias("trial_id"))
     for id_ in IDS:
         blank = rows[id_].is_null().arg_true()
@@ -129,6 +115,23 @@ def _one_file(file: Path, name: str, wanted: Sequence[str], renamed: Mapping[str
             raise DataError(f"{where.at(blank[0])}: {id_} is blank")
     rows = rows.select(*IDS, pl.lit(str(file)).alias("file"), pl.int_range(pl.len(), dtype=pl.Int64).alias("row"))
     return _Part(rows, content, where)
+
+
+def _matched(source: Source, wanted: Sequence[str], renamed: Mapping[str, str]) -> dict[str, str]:
+    """Our names of the columns to read -> the file's; trial_id only where there is one."""
+    moved = {ours: theirs.strip() for ours, theirs in renamed.items()}
+    for ours, theirs in moved.items():
+        if theirs not in source.columns:
+            near = hint(theirs, source.columns)
+            raise DataError(f"{source.file}: --map {ours}={theirs}: no column '{theirs}'{near}")
+    there = set(source.columns) - {theirs for ours, theirs in moved.items() if ours != theirs}  # the name is given up
+    known = moved | {name: name for name in there if name not in moved}
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        told = "; ".join(f"no column '{name}'{hint(name, source.columns)}" for name in missing)
+        listed = ", ".join(map(shown, source.columns[:MANY])) + (", ..." if len(source.columns) > MANY else "")
+        raise DataError(f"{source.file}: {told}; columns there: {listed}; rename with --map name=yours")
+    return {name: known[name] for name in (*wanted, "trial_id") if name in known}
 
 
 def _renamed(content: Content, theirs_of: Mapping[str, str]) -> Content:
@@ -164,7 +167,8 @@ def _refuse_spellings(rows: pl.DataFrame) -> None:
         same, short = alike(names), rounded(names)
         if same is not None:
             raise DataError(
-                f"{file}: {what} '{shown(same[0])}' and '{shown(same[1])}' are one number written in two ways; write it in one way"
+                f"{file}: {what} '{shown(same[0])}' and '{shown(same[1])}' are one number written in two "
+                "ways; write it in one way"
             )
         if short is not None:
             raise DataError(
@@ -210,8 +214,8 @@ def _check_arm(rows: pl.DataFrame, arm: Column, index: Index, where: Sequence[Pl
         )
         first = mixed[np.argmin(rows["order"].to_numpy()[mixed])]
         raise DataError(
-            f"{_place(rows, int(first), where)}: practice '{shown(rows['practice'][int(first)])}' has participants in both "
-            "arms; practices are allocated as a whole"
+            f"{_place(rows, int(first), where)}: practice '{shown(rows['practice'][int(first)])}' has participants in "
+            "both arms; practices are allocated as a whole"
         )
 
 

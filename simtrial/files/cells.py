@@ -18,10 +18,13 @@ _ROUNDED = re.compile(r"[+-]?\d(\.\d+)?E\+(\d+)$")
 
 def as_numbers(cells: pl.Series) -> pl.Series:
     """Numbers of cells, null where there is none; in a column of TRUE and FALSE alone these are 1 and 0."""
-    if cells.dtype != pl.String:
-        return cells.cast(pl.Float64)
     found = cells.cast(pl.Float64, strict=False)
-    if not found.count() and cells.count() and cells.str.to_lowercase().drop_nulls().is_in(list(_TRUTH)).all():
+    if (
+        cells.dtype == pl.String
+        and not found.count()
+        and cells.count()
+        and cells.str.to_lowercase().drop_nulls().is_in(list(_TRUTH)).all()
+    ):
         return cells.str.to_lowercase().replace_strict(_TRUTH, default=None, return_dtype=pl.Float64)
     return found.to_frame("n").select(pl.when(pl.col("n").is_finite()).then(pl.col("n"))).to_series()
 
