@@ -12,7 +12,7 @@ from simtrial.moments import Moments
 
 
 def references(
-    batch: ObservedBatch, spec: Spec, moments: Callable[[], Moments], imputed: bool = False
+    batch: ObservedBatch, spec: Spec, moments: Callable[[], Moments | None], imputed: bool = False
 ) -> list[dict[str, str]]:
     """Reference category of each covariate with categories, trial by trial.
 
@@ -39,16 +39,15 @@ def references(
     if not names:
         return found
     seen = np.zeros(index.participants) if imputed else outcome(batch, spec)
-    rows = analysed(batch, spec, seen)
-    trial = index.participant_trial[rows]
+    people = analysed(batch, spec, seen)
     for name in names:
         labels = batch.columns[name].categories
         present = np.zeros((index.trials, len(labels)), dtype=bool)
-        present[trial, batch.at(name)[rows]] = True
+        present[people.trial, batch.at(name)[people.rows]] = True
         first = np.zeros(index.trials, dtype=np.intp)
         without = np.flatnonzero(~present[:, 0] & present.any(axis=1))
-        if len(without):
-            made = moments()
+        made = moments() if len(without) else None
+        if made is not None:
             kept = np.stack([made.kept[made.terms.index(f"{name}={label}")] for label in labels[1:]])[:, without]
             dropped = present[without, 1:] & ~kept.T
             first[without] = np.where(dropped.any(axis=1), 1 + dropped.argmax(axis=1), 0)

@@ -189,3 +189,8 @@ def test_what_methods_want_of_columns() -> None:
         compared_with_text=frozenset({"edu"}),
         averaged=frozenset({"age"}),
     )
+
+
+def test_a_category_that_is_not_there_is_a_mistake_of_the_request_and_no_failed_fit(tmp_path: Path) -> None:
+    said = refused(csv(tmp_path, ["East", "West"]), ADJUST, extra="subset = \"group == 'Wset'\"\n")
+    assert "unknown category of group 'Wset'; did you mean 'West'?" in said
