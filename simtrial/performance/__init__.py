@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from inspect import isfunction
 from math import sqrt
 from types import ModuleType
@@ -15,19 +16,41 @@ import polars as pl
 from simtrial.performance import measures, paired, robust
 from simtrial.performance.sample import NOTHING, Floats, Form, Sample, Value, mean, present
 
-__all__ = ["MEASURES", "PAIRED", "Form", "Options", "Sample", "Value", "performance"]
+__all__ = ["MEASURES", "PAIRED", "SHARES", "Form", "Options", "Sample", "Value", "counted", "performance"]
 
 
 def _public(module: ModuleType) -> list[Callable[..., Value]]:
     found = [f for n, f in vars(module).items() if isfunction(f) and f.__module__ == module.__name__ and n[0] != "_"]
-    return [f for f in found if f.__annotations__.get("return") == "Value"]
+    return [f for f in found if f.__annotations__.get("return") in ("Value", "Share", "Width")]
 
 
-MEASURES: dict[str, Callable[[Sample, Form], Value]] = {f.__name__: f for f in [*_public(measures), *_public(robust)]}
+def _sound(measure: Callable[..., Value]) -> Callable[..., Value]:
+    """Guard a measure: what a double cannot hold is missing, and numpy has nothing to say about it."""
+    unbounded = measure.__annotations__["return"] == "Width"
+
+    @wraps(measure)
+    def guarded(*arguments: Any) -> Value:
+        with np.errstate(all="ignore"):
+            return measure(*arguments).sound(unbounded)
+
+    return guarded
+
+
+_PLAIN = [*_public(measures), *_public(robust)]
+
+MEASURES: dict[str, Callable[[Sample, Form], Value]] = {f.__name__: _sound(f) for f in _PLAIN}
 """Measures of one method by name."""
 
-PAIRED: dict[str, Callable[[Sample, Sample, Form], Value]] = {f.__name__: f for f in _public(paired)}
+PAIRED: dict[str, Callable[[Sample, Sample, Form], Value]] = {f.__name__: _sound(f) for f in _public(paired)}
 """Measures of a method against the reference method, by name."""
+
+SHARES = frozenset(f.__name__ for f in _PLAIN if f.__annotations__["return"] == "Share")
+"""Measures that are shares of replicates, as their return types say."""
+
+
+def counted(measure: str) -> bool:
+    """Whether a measure is a number of replicates: failures, or a flag."""
+    return measure == "failures" or measure.startswith("flag:")
 
 SCHEMA = {
     "cell": pl.String,
@@ -144,7 +167,7 @@ def _sample(group: pl.DataFrame, truth: Mapping[str, Any], options: Options, met
 
 def count(times: int, n: int) -> Value:
     """How many of n replicates something happened in; MCSE sqrt(n p (1 - p))."""
-    return Value(float(times), sqrt(times * (1 - times / n)) if n else NOTHING, n)
+    return Value(float(times), sqrt(times * (1 - times / n)) if n else NOTHING, n, counted=True)
 
 
 def _flag_counts(flags: pl.Series) -> Iterable[tuple[str, Value]]:
