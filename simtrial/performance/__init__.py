@@ -103,9 +103,7 @@ def performance(rows: pl.DataFrame, truths: pl.DataFrame, options: Options | Non
     lines: list[tuple[object, ...]] = []
     for (cell, estimand), group in rows.group_by("cell", "estimand", maintain_order=True):
         truth = known.get((cell, estimand), {})
-        kept = _complete(group) if chosen.common else group
-        samples = {str(m): (_sample(g, truth, chosen, str(m)), g) for (m,), g in
-                   kept.group_by("method", maintain_order=True)}  # fmt: skip
+        samples = {m: (_sample(g, truth, chosen, m), g) for m, g in _by_method(group, chosen.common)}
         for method, (sample, part) in samples.items():
             found = [("failures", count(int(sample.failed.sum()), len(sample.failed))), *_flag_counts(part["flags"])]
             found += [] if sample.own is None else [("own_true_value", mean(present(sample.own)[0]))]
@@ -138,10 +136,23 @@ def _paired(
             yield name, PAIRED[name](one, other, options.form)
 
 
+def _by_method(group: pl.DataFrame, common: bool) -> list[tuple[str, pl.DataFrame]]:
+    """Rows of every method; a method without a common replicate keeps its place, without rows."""
+    kept = _complete(group) if common else group
+    parts = {str(m): g for (m,), g in kept.group_by("method", maintain_order=True)}
+    if not common:
+        return list(parts.items())
+    return [(str(m), parts.get(str(m), group.clear())) for m in group["method"].unique(maintain_order=True)]
+
+
 def _complete(group: pl.DataFrame) -> pl.DataFrame:
-    """Replicates in which every method has an estimate and a standard error, or the p-value of a joint test."""
+    """Replicates in which every method has an estimate and a standard error, or the p-value of a joint test.
+
+    A method that never has a standard error needs none.
+    """
     methods = group["method"].n_unique()
-    has = pl.col("estimate").is_not_null() & pl.col("std_error").is_not_null()
+    error = pl.col("std_error").is_not_null()
+    has = pl.col("estimate").is_not_null() & (error | ~error.any().over("method"))
     has |= pl.col("estimate").is_null() & pl.col("p_value").is_not_null()
     return group.filter(has.sum().over("replicate") == methods)
 

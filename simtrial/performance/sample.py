@@ -126,7 +126,7 @@ def wilson(p: float, n: int) -> tuple[float, float]:
     z2 = Z * Z / n
     middle = (p + z2 / 2) / (1 + z2)
     half = Z / (1 + z2) * sqrt(p * (1 - p) / n + z2 / (4 * n))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    return 0.0 if p == 0 else max(middle - half, 0.0), 1.0 if p == 1 else min(middle + half, 1.0)
 
 
 def nothing(n: int = 0) -> Value:
