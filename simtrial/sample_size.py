@@ -97,8 +97,8 @@ def power_of_t(shift: float, df: float, alpha: float) -> float:
     if not df > 0:
         return nan
     bound = float(stats.t.isf(alpha / 2, df))
-    found = float(stats.nct.sf(bound, df, shift)) if shift < 1e3 else nan
-    # so far from 0 the numerator does not vary beside the denominator
+    found = float(stats.nct.sf(bound, df, shift)) if shift < 1e3 and bound < 1e6 else nan
+    # so far out, where scipy's value is none, the numerator does not vary beside the denominator
     return found if found == found else float(stats.chi2.cdf(df * (shift / bound) * (shift / bound), df))
 
 
