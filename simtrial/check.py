@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from simtrial.performance import SHARES, counted
+from simtrial.performance import SEEN, SHARES, counted
 
 RARE = 9.0  # replicates expected, with or without, below which a share is judged by the exact binomial distribution
 COLUMNS = ("cell", "method", "estimand", "measure", "value", "mcse", "n", "expected", "distance", "allowed", "verdict")
@@ -43,7 +43,7 @@ def _judged(frame: pl.DataFrame, cell: str, wanted: Mapping[str, Any]) -> list[t
     if wanted.get("estimand"):
         rows = rows.filter(pl.col("estimand") == wanted["estimand"])
     found = rows.filter(pl.col("measure") == wanted["measure"])
-    if not found.height and wanted["measure"].startswith("flag:") and rows.height:
+    if not found.height and wanted["measure"].startswith(SEEN) and rows.height:
         found = rows.filter(pl.col("measure") == "failures").with_columns(value=pl.lit(0.0), mcse=pl.lit(0.0))
     return [_line(cell, wanted, row) for row in found.iter_rows(named=True)] or [
         (cell, wanted["method"], "", wanted["measure"], None, None, 0, _expected(wanted), None, None, "FAIL")

@@ -13,7 +13,7 @@ from simtrial.imported.columns import Columns, columns_of
 from simtrial.imported.inference import completed
 from simtrial.imported.labels import cells_of, labelled
 from simtrial.imported.reading import Reading
-from simtrial.imported.values import numbered, statuses
+from simtrial.imported.values import numbered, set_types, statuses
 
 __all__ = ["Reading", "Results", "pairs", "read_results", "results"]
 
@@ -60,11 +60,11 @@ def results(file: Path, reading: Reading) -> Results:
     frame = read_frame(file)
     columns = columns_of(frame, file, reading)
     long = _stacked(frame, columns, reading)
-    long = statuses(numbered(long, file, columns), file)
+    long = set_types(statuses(numbered(long, file, columns), file), file)
     long = labelled(long, file, columns)
     _once(long, file)
     rows, notes = completed(long, file, reading)
-    rows = rows.select(ROWS)
+    rows = rows.select(*ROWS, *(["ci_type"] if "ci_type" in rows.columns else []))
     in_order = "replicate" not in columns.roles
     return Results(rows, cells_of(rows, file), columns.line(file, reading), notes, in_order)
 

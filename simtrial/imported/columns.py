@@ -26,6 +26,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "replicate": ("replicate", "rep", "dataset", "repno", "replication", "iteration", "simid", "i", "id", "sim"),
     "method": ("method", "model", "analysis", "meth", "estimator"),
     "estimand": ("estimand", "target", "inquiry"),
+    "ci_type": ("citype",),
     "status": ("status",),
     "flags": ("flags",),
 }

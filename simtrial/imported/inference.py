@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from simtrial.errors import DataError
 from simtrial.imported.columns import NUMBERS
 from simtrial.imported.reading import Reading
+from simtrial.interval_sets import KINDS
 from simtrial.kernels.students_t import critical, two_sided
 
 Floats = NDArray[np.float64]
@@ -40,13 +41,16 @@ def completed(rows: pl.DataFrame, file: Path, reading: Reading) -> tuple[pl.Data
         half, made_p = critical(df, reading.level) * s, two_sided(e / s, df)
         made_low, made_high = e - half, e + half
     fitted = (rows["status"] == "ok").to_numpy()
+    odd_set = _no_interval(rows)
     methods = rows["method"].to_numpy()
     for method in rows["method"].unique(maintain_order=True):
         chosen = fitted & (methods == method)
-        has_interval, has_p = bool((~np.isnan(low[chosen])).any()), bool((~np.isnan(p[chosen])).any())
+        has_interval = bool((odd_set | ~np.isnan(low))[chosen].any())
+        has_p = bool((~np.isnan(p[chosen])).any())
         told = f"method '{method}': "
         if has_interval:
-            notes += [told + note for note in _odd(e, s, low, high, p, chosen, reading.level, file, method)]
+            plain = chosen & ~odd_set
+            notes += [told + note for note in _odd(e, s, low, high, p, plain, reading.level, file, method)]
             continue
         if has_p:
             off = np.abs(p - made_p)[chosen]
@@ -58,6 +62,13 @@ def completed(rows: pl.DataFrame, file: Path, reading: Reading) -> tuple[pl.Data
         p[chosen] = p[chosen] if has_p else made_p[chosen]
     filled = {"ci_lower": low, "ci_upper": high, "p_value": p}
     return rows.with_columns(pl.Series(n, v).fill_nan(None) for n, v in filled.items()), tuple(notes)
+
+
+def _no_interval(rows: pl.DataFrame) -> Bools:
+    """Rows whose confidence set is said not to be an interval."""
+    if "ci_type" not in rows.columns:
+        return np.zeros(rows.height, dtype=bool)
+    return rows["ci_type"].is_in(KINDS[1:]).fill_null(False).to_numpy()
 
 
 def _tidy(rows: pl.DataFrame) -> pl.DataFrame:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import polars as pl
 
-from simtrial.errors import DataError
+from simtrial.errors import DataError, unknown
 from simtrial.imported.columns import NUMBERS, Columns
+from simtrial.interval_sets import KINDS
 
 OK = ("ok", "success", "successful", "succeeded", "converged")
 FAILED = ("failed", "fail", "failure", "error", "not converged", "nonconverged", "non-converged")
@@ -55,6 +56,15 @@ def statuses(rows: pl.DataFrame, file: Path) -> pl.DataFrame:
     failed = pl.when(pl.lit(bad) | empty).then(pl.lit("failed"))
     rows = rows.with_columns(failed.otherwise(pl.lit("ok")).alias("status"))
     _possible(rows, file)
+    return rows
+
+
+def set_types(rows: pl.DataFrame, file: Path) -> pl.DataFrame:
+    """Check the words that say which confidence sets are no intervals, where there are any."""
+    if "ci_type" in rows.columns:
+        strange = rows["ci_type"].filter(rows["ci_type"].is_not_null() & ~rows["ci_type"].is_in(KINDS))
+        if len(strange):
+            raise DataError(f"{file}: {unknown('ci_type', strange[0], KINDS)}")
     return rows
 
 

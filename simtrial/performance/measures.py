@@ -240,19 +240,17 @@ def mean_absolute_error(sample: Sample, form: Form) -> Value:
 
 
 def coverage(sample: Sample, form: Form) -> Share:
-    """Share of intervals that hold the true value, both ends included; MCSE sqrt(c(1-c)/n)."""
+    """Share of confidence sets that hold the true value, ends included; MCSE sqrt(c(1-c)/n)."""
     found = share(sample.covered)
-    return found if found.n else nothing(len(sample.beside_truth(sample.ci_lower, sample.ci_upper)[0][0]))
+    return found if found.n else nothing(int(np.sum(~np.isnan(sample.width))) if sample.own is None else 0)
 
 
 def bias_eliminated_coverage(sample: Sample, form: Form) -> Share:
-    """Share of intervals that hold the mean estimate, or the own true value and the bias; MCSE sqrt(c(1-c)/n)."""
+    """Share of sets that hold the mean estimate, or the own true value and the bias; MCSE sqrt(c(1-c)/n)."""
     (e,), theta = sample.beside_truth(sample.estimate)
-    (low, high), own = sample.beside_truth(sample.ci_lower, sample.ci_upper)
     if not len(e):
         return nothing()
-    centre = average(e) if sample.own is None else own + average(e - theta)
-    return share(((low <= centre) & (centre <= high)).astype(np.float64))
+    return share(sample.holds(average(e) if sample.own is None else sample.own + average(e - theta)))
 
 
 def worst_case_coverage(sample: Sample, form: Form) -> Share:
@@ -266,19 +264,22 @@ def worst_case_coverage(sample: Sample, form: Form) -> Share:
 
 
 def lower_miss(sample: Sample, form: Form) -> Share:
-    """Share of intervals wholly above the true value."""
-    (low, _), theta = sample.beside_truth(sample.ci_lower, sample.ci_upper)
-    return nothing(len(low)) if np.isnan(theta).any() else share((low > theta).astype(np.float64))
+    """Share of confidence sets above the true value; two rays or an empty set miss by the side of the estimate."""
+    return _misses(sample, above=True)
 
 
 def upper_miss(sample: Sample, form: Form) -> Share:
-    """Share of intervals wholly below the true value."""
-    (_, high), theta = sample.beside_truth(sample.ci_lower, sample.ci_upper)
-    return nothing(len(high)) if np.isnan(theta).any() else share((high < theta).astype(np.float64))
+    """Share of confidence sets below the true value; two rays or an empty set miss by the side of the estimate."""
+    return _misses(sample, above=False)
+
+
+def _misses(sample: Sample, above: bool) -> Share:
+    found = share(sample.missed(above))
+    return found if found.n else nothing(coverage(sample, "robust").n)
 
 
 def rejection_rate(sample: Sample, form: Form) -> Share:
-    """Share of p-values below alpha, or of intervals that leave out 0 where there is no p-value."""
+    """Share of p-values below alpha, or of confidence sets that leave out 0 where there is no p-value."""
     return share(sample.rejected)
 
 
@@ -310,22 +311,21 @@ def exaggeration_ratio(sample: Sample, form: Form) -> Value:
 
 
 def mean_width(sample: Sample, form: Form) -> Width:
-    """Mean width of the intervals; infinite as soon as one is unbounded."""
+    """Mean width of the confidence sets; infinite as soon as one is unbounded."""
     widths, u = _widths(sample)
     return mean(widths).scaled(u).sound(bool(np.isinf(widths).any()))
 
 
 def median_width(sample: Sample, form: Form) -> Width:
-    """Median width of the intervals; MCSE from order statistics."""
+    """Median width of the confidence sets, unbounded ones infinite; MCSE from order statistics."""
     widths, u = _widths(sample)
     return median(widths).scaled(u).sound(bool(np.isinf(widths).any()))
 
 
 def _widths(sample: Sample) -> tuple[Floats, float]:
-    """Widths of the intervals in a unit that they do not overflow, and that unit."""
-    low, high = present(sample.ci_lower, sample.ci_upper)
-    u = unit(low, high)
-    return high / u - low / u, u
+    """Widths of the sets in a unit that they do not overflow, and that unit."""
+    u = unit(sample.ci_lower, sample.ci_upper)
+    return present(sample.width_in(u))[0], u
 
 
 def convergence_rate(sample: Sample, form: Form) -> Share:

@@ -83,6 +83,6 @@ def rejection_difference(sample: Sample, reference: Sample, form: Form) -> Value
 def width_difference(sample: Sample, reference: Sample, form: Form) -> Value:
     """Mean width of the intervals less that of the reference, on replicates where both are bounded."""
     u = unit(sample.ci_lower, sample.ci_upper, reference.ci_lower, reference.ci_upper)
-    a, b = sample.ci_upper / u - sample.ci_lower / u, reference.ci_upper / u - reference.ci_lower / u
+    a, b = sample.width_in(u), reference.width_in(u)
     one, other = present(np.where(np.isinf(a), np.nan, a), np.where(np.isinf(b), np.nan, b))
     return mean(one - other).scaled(u)

@@ -98,9 +98,11 @@ def _about_methods(parts: Mapping[str, Any], methods: set[str]) -> list[Problem]
 def _measures() -> set[str]:
     """Names of all that performance gives, the counts of failures and flags included."""
     from simtrial.flags import CAUSES
+    from simtrial.interval_sets import KINDS
     from simtrial.performance import MEASURES, PAIRED
 
-    return {*MEASURES, *PAIRED, "failures", *(f"flag:{name}" for name in CAUSES)}
+    counts = {"failures", *(f"flag:{name}" for name in CAUSES), *(f"ci_type:{kind}" for kind in KINDS[1:])}
+    return {*MEASURES, *PAIRED, *counts}
 
 
 def _expectation(wanted: Expectation, at: int, methods: set[str], vary: Vary | None) -> list[Problem]:
