@@ -59,8 +59,8 @@ def results(file: Path, reading: Reading) -> Results:
     reading.check()
     frame = read_frame(file)
     columns = columns_of(frame, file, reading)
-    long = _stacked(frame, columns, reading)
-    long = set_types(statuses(numbered(long, file, columns), file), file)
+    long = _stacked(frame, columns)
+    long = set_types(statuses(numbered(long, file, columns, reading), file), file)
     long = labelled(long, file, columns)
     _once(long, file)
     rows, notes = completed(long, file, reading)
@@ -69,11 +69,11 @@ def results(file: Path, reading: Reading) -> Results:
     return Results(rows, cells_of(rows, file), columns.line(file, reading), notes, in_order)
 
 
-def _stacked(frame: pl.DataFrame, columns: Columns, reading: Reading) -> pl.DataFrame:
+def _stacked(frame: pl.DataFrame, columns: Columns) -> pl.DataFrame:
     """Columns under our names, factors under theirs after ``by:``; the methods of a wide file below one another."""
-    frame = frame.with_columns(pl.int_range(2, pl.len() + 2).alias("line"))
+    line = pl.int_range(2, pl.len() + 2).alias("line")
     factors = [pl.col(name).alias(f"by:{name}") for name in columns.factors]
-    common = [pl.col("line"), *factors, *(pl.col(theirs).alias(ours) for ours, theirs in columns.roles.items())]
+    common = [line, *factors, *(pl.col(theirs).alias(ours) for ours, theirs in columns.roles.items())]
     if not columns.stems:
         return frame.select(common)
     parts = []

@@ -8,6 +8,7 @@ import polars as pl
 
 from simtrial.errors import DataError, unknown
 from simtrial.imported.columns import NUMBERS, Columns
+from simtrial.imported.reading import Reading
 from simtrial.interval_sets import KINDS
 
 OK = ("ok", "success", "successful", "succeeded", "converged")
@@ -16,7 +17,7 @@ ROUNDING = 1e-9  # by which a p-value may exceed 1, or limits cross
 FEW, MANY = 5, 20  # a column "p" of so few values in so many rows may be a factor
 
 
-def numbered(rows: pl.DataFrame, file: Path, columns: Columns) -> pl.DataFrame:
+def numbered(rows: pl.DataFrame, file: Path, columns: Columns, reading: Reading) -> pl.DataFrame:
     """Turn text into numbers; refuse text, and a column of p that may be a factor."""
     for name in (*NUMBERS, "true_value", "own_true_value"):
         if name not in rows.columns:
@@ -25,7 +26,7 @@ def numbered(rows: pl.DataFrame, file: Path, columns: Columns) -> pl.DataFrame:
         wrong = rows[name].is_not_null() & values.is_null()
         _refuse(rows, wrong, file, f"'{name}' must hold numbers", name)
         rows = rows.with_columns(values.fill_nan(None).alias(name))
-    theirs = columns.roles.get("p_value", "")
+    theirs = "" if "p_value" in reading.renamed else columns.roles.get("p_value", "")
     if theirs.lower() == "p" and _like_a_factor(rows["p_value"]):
         raise DataError(
             f"{file}: column '{theirs}' has only {rows['p_value'].n_unique()} different values in {rows.height} rows: "
