@@ -58,6 +58,10 @@ def print_resolved(scenario: Scenario, cells: Sequence[Cell]) -> None:
         options = method.model_dump(exclude={"name", "kind"}, exclude_none=True, exclude_defaults=True)
         methods.append([method.name, method.kind, "; ".join(f"{k} = {_text(v)}" for k, v in options.items())])
     show("Methods", ["name", "kind", "options other than defaults"], methods, 3)
+    adjusted = dict.fromkeys(name for method in scenario.methods for name in method.spec().adjust)
+    first = {name: v.categories[0] for name in adjusted if (v := scenario.variables.get(name)) and v.categories}
+    if first:
+        say(f"Reference categories: {'; '.join(f'{name} {label}' for name, label in first.items())}\n")
     show("Cells", ["cell", "factors"], [[c.id, _text(dict(c.factors))] for c in cells], 2)
     if scenario.design is not None:
         _print_designs(cells)

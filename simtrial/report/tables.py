@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import Any
@@ -245,6 +246,17 @@ def analyses_table(frame: pl.DataFrame) -> None:
     seen = sorted({name for row in frame["flags"] for name in row.split(";") if name})
     for name in seen:
         say(f"{name}: {CAUSES[name]}")
+    if compared := _reference_categories(frame):
+        say(f"reference categories: {compared}")
+
+
+def _reference_categories(frame: pl.DataFrame) -> str:
+    """Say which category contrasts are with, by covariate; several where trials differ, the most frequent first."""
+    found: dict[str, Counter[str]] = {}
+    for text in frame["extra"]:
+        for name, label in json.loads(text).get("reference", {}).items():
+            found.setdefault(name, Counter())[label] += 1
+    return "; ".join(f"{name} {' or '.join(label for label, _ in n.most_common())}" for name, n in found.items())
 
 
 def _set(row: Mapping[str, Any]) -> str:
