@@ -12,7 +12,7 @@ import click
 
 import simtrial
 from simtrial import runs
-from simtrial.errors import EnvironmentFailure, SimtrialError
+from simtrial.errors import EnvironmentFailure, SimtrialError, one_line
 
 if TYPE_CHECKING:
     from simtrial.scenario import Cell, Scenario
@@ -416,7 +416,7 @@ def summarise(
     if reference is not None or common:
         pairs(found, run, reference)
     for text in (found.columns, *found.notes):
-        click.echo(text, err=True)
+        click.echo(one_line(text), err=True)
     alphas = dict.fromkeys(methods, 1 - level)
     chosen = Options(form=mcse or "robust", reference=reference, alphas=alphas, common=common)  # type: ignore[arg-type]
     frame = performance(rows, cells.filter(pl.col("true_value").is_not_null() | pl.col("own")), chosen)

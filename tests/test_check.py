@@ -181,3 +181,15 @@ def toml(rows):
         told.append(f'{{ measure = "{row["measure"]}", method = "{row["method"]}", value = {row["value"]}, '
                     f"z = {row['z']}, cell = {{ {cell} }} }}")  # fmt: skip
     return "[" + ", ".join(told) + "]"
+
+
+def test_performance_may_list_what_is_always_given(tmp_path):
+    """docs/measures.md lists failures and flags among the measures."""
+    file = tmp_path / "s.toml"
+    file.write_text(SCENARIO + '[performance]\nmeasures = ["failures", "bias", "flag:boundary"]\n')
+    done = CliRunner().invoke(cli, ["run", str(file), "-o", str(tmp_path / "run"), "--format", "csv"])
+    assert done.exit_code == 0, done.output
+    assert set(pl.read_csv(io.StringIO(done.stdout))["measure"]) == {"failures", "bias", "flag:boundary"}
+    file.write_text(SCENARIO + '[performance]\nmeasures = ["failure"]\n')
+    with pytest.raises(ScenarioError, match="did you mean 'failures'"):
+        load(str(file))

@@ -284,10 +284,15 @@ def test_every_factor_has_its_levels():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["df", "p", "status", "estimate", "method", "cell", "n", "se", "lower", "true",
-                                  "estimand", "replicate", "flags", "value", "measure", "mc_lower", "i", "factors",
-                                  "line", "mcse", "own_true_value", "ci_type"])  # fmt: skip
-@pytest.mark.parametrize("levels", [("3", "5"), ("low", "high"), ("0.1", "0.9"), ("-1", "")])
+OURS = ("df", "p", "status", "estimate", "method", "cell", "n", "se", "lower", "true", "estimand", "replicate", "flags",
+        "value", "measure", "mc_lower", "i", "factors", "line", "mcse", "own_true_value", "ci_type")  # fmt: skip
+LEVELS = (("3", "5"), ("low", "high"), ("0.1", "0.9"), ("-1", ""))
+
+
+@pytest.mark.parametrize(
+    ("name", "levels"),
+    [*((name, LEVELS[at % 4]) for at, name in enumerate(OURS)), *((n, x) for n in ("df", "p") for x in LEVELS[2:])],
+)
 def test_a_factor_may_bear_any_name_of_ours(tmp_path, name, levels):
     """df.csv and others: what --by names is a factor and nothing else."""
     lines = [f"{level},{i},{m},{0.5 + 0.05 * (i % 5)},0.1" for level in levels for i in range(1, 9) for m in "AB"]
