@@ -12,7 +12,7 @@ import click
 
 import simtrial
 from simtrial import runs
-from simtrial.errors import EnvironmentFailure, SimtrialError
+from simtrial.errors import EnvironmentFailure, SimtrialError, one_line
 
 if TYPE_CHECKING:
     from simtrial.scenario import Cell, Scenario
@@ -401,16 +401,23 @@ def summarise(
         return
     import polars as pl
 
-    from simtrial.imported import Reading, read_results, recognised
+    from simtrial.imported import Reading, pairs, results
     from simtrial.performance import Options, performance
     from simtrial.report import tables
 
-    renamed = dict(_pair(text, "--map") for text in maps)
-    reading = Reading(renamed, by, true, df, level)
-    rows, cells = read_results(run, reading)
-    click.echo(recognised(run, reading), err=True)
+    renamed = [_pair(text, "--map") for text in maps]
+    for name, _ in renamed:
+        if [ours for ours, _ in renamed].count(name) > 1:
+            raise SimtrialError(f"--map {name}=...: given twice")
+    found = results(run, Reading(dict(renamed), by, true, df, level))
+    rows, cells = found.rows, found.cells
     methods = rows["method"].unique(maintain_order=True).to_list()
+    runs.known(reference, methods)
+    if reference is not None or common:
+        pairs(found, run, reference)
+    for text in (found.columns, *found.notes):
+        click.echo(one_line(text), err=True)
     alphas = dict.fromkeys(methods, 1 - level)
-    chosen = Options(form=mcse or "robust", reference=runs.known(reference, methods), alphas=alphas, common=common)  # type: ignore[arg-type]
+    chosen = Options(form=mcse or "robust", reference=reference, alphas=alphas, common=common)  # type: ignore[arg-type]
     frame = performance(rows, cells.filter(pl.col("true_value").is_not_null() | pl.col("own")), chosen)
-    tables.print_performance(frame, cells, form)
+    tables.print_performance(frame, cells, form, stored=False)

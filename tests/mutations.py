@@ -164,9 +164,10 @@ def stata_mutant(frame: pl.DataFrame, rng: np.random.Generator) -> tuple[str, by
         warnings.simplefilter("ignore")
         try:
             table.to_stata(buffer, write_index=False, version=version)  # type: ignore[call-overload]
-        except (UnicodeEncodeError, ValueError):  # a version without these letters
+        except (UnicodeEncodeError, ValueError, IndexError):  # a version without these letters
             buffer = io.BytesIO()
-            table.select_dtypes("number").to_stata(buffer, write_index=False, version=118)
+            numbers = table.select_dtypes("number").assign(row=range(len(table)))
+            numbers.to_stata(buffer, write_index=False, version=118)
     return f"{label}, version {version}", buffer.getvalue()
 
 
