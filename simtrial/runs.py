@@ -37,8 +37,11 @@ def fill(
             found, cells, output, engine_name=engine_name, workers=granted, chunk_replicates=chunk,
             command=" ".join(sys.argv), plugins=plugins, progress=progress,
         )  # fmt: skip
+    labels = {cell.id: cell.label for cell in cells}
     for failed, message in outcome.failed:
-        click.echo(f"chunk {failed.cell} blocks {failed.first}-{failed.last} failed: {message}", err=True)
+        click.echo(
+            f"chunk of cell '{labels[failed.cell]}', blocks {failed.first}-{failed.last} failed: {message}", err=True
+        )
     if outcome.failed:
         told = f"{len(outcome.failed)} of {outcome.chunks} chunks failed; run the same command to try again"
         raise IncompleteRunError(told)

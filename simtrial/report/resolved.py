@@ -10,7 +10,7 @@ from math import sqrt
 import polars as pl
 
 from simtrial.generate import practices_per_trial
-from simtrial.report.tables import label, say, show
+from simtrial.report.tables import say, show
 from simtrial.sample_size import RULES, power, sample_size
 from simtrial.scenario import Cell, Scenario
 
@@ -30,7 +30,7 @@ def resolved_json(scenario: Scenario, cells: Sequence[Cell]) -> str:
             "estimands": [e.model_dump() for e in scenario.estimands],
             "methods": [m.model_dump() for m in scenario.methods],
             "run": scenario.run.model_dump(),
-            "cells": [{"cell": c.id, "factors": dict(c.factors)} for c in cells],
+            "cells": [{"cell": c.id, "label": c.label, "factors": dict(c.factors)} for c in cells],
         },
         indent=1,
     )
@@ -57,7 +57,7 @@ def print_resolved(scenario: Scenario, cells: Sequence[Cell]) -> None:
         options = method.model_dump(exclude={"name", "kind"}, exclude_none=True, exclude_defaults=True)
         methods.append([method.name, method.kind, "; ".join(f"{k} = {_text(v)}" for k, v in options.items())])
     show("Methods", ["name", "kind", "options other than defaults"], methods, 3)
-    show("Cells", ["cell", "factors"], [[c.id, _text(dict(c.factors))] for c in cells], 2)
+    show("Cells", ["cell", "factors", "folder in a run"], [[c.label, _text(dict(c.factors)), c.id] for c in cells], 3)
     if scenario.design is not None:
         _print_designs(cells)
     if scenario.run.streams == "common":
@@ -75,7 +75,7 @@ def _print_designs(cells: Sequence[Cell]) -> None:
         design = cell.scenario.design
         if design is None:
             continue
-        name = label(cell.factors) or cell.id
+        name = cell.label
         for rule, meaning in RULES.items():
             found = sample_size(design, rule)  # type: ignore[arg-type]
             numbers = [f"{found.per_arm:.1f}", f"{found.analysed:.1f}", str(found.recruited), str(found.practices)]
