@@ -120,23 +120,31 @@ def list_(form: str) -> None:
 @click.argument("scenario")
 @PLUGINS
 @SETS
-@click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Output."
-)
+@FORMAT
 def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: str) -> None:
-    """Show a scenario as resolved: every key, its cells, expected cost and Monte Carlo error.
+    """Show a scenario as resolved: every key, its cells, what it implies, expected cost and Monte Carlo error.
+
+    csv holds what every cell implies alone, json the keys as well. Scores cut at the ends of a scale are warned of.
 
     Example: simtrial show partners --set mechanism.practices.number=20
     """
+    from simtrial.implied import warnings
+    from simtrial.report.implied import found_in, implied_frame
     from simtrial.report.resolved import print_resolved, resolved_json
+    from simtrial.report.tables import emit
     from simtrial.scenario import load
 
     _plugins(plugins)
     found, cells = load(scenario, sets)
-    if form == "json":
-        click.echo(resolved_json(found, cells))
+    for sentence in warnings(cells):
+        click.echo(f"warning: {sentence}", err=True)
+    implied = found_in(found, cells)
+    if form == "csv":
+        emit(implied_frame(implied), form)
+    elif form == "json":
+        click.echo(resolved_json(found, cells, implied))
     else:
-        print_resolved(found, cells)
+        print_resolved(found, cells, implied)
 
 
 @cli.command()

@@ -30,7 +30,11 @@ def fill(
     if engine_name == "processes":
         start_workers()
         chunk = min(chunk, max(found.run.block, -(-found.run.replicates * len(cells) // (2 * granted))))
+    from simtrial.implied import warnings
     from simtrial.run import run as run_scenario  # heavy: imported while workers start
+
+    for sentence in warnings(cells):
+        click.echo(f"warning: {sentence}", err=True)
 
     with Progress() as progress:
         outcome = run_scenario(

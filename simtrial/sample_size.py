@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil, nan, sqrt
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -98,7 +98,7 @@ def sample_size(design: Design, rule: Rule = "normal") -> SampleSize:
 
 
 def power(design: Design, practices: int, t: bool = True) -> float:
-    """Power with a number of practices of mean size, losses taken off.
+    """Power with a number of practices of mean size, losses taken off: probability of rejection on either side.
 
     Standard error sqrt(4 DE (1 - r^2) sd^2 / N); against the normal, or a noncentral t with as many degrees of freedom
     as practices are expected to stay, less 2.
@@ -109,6 +109,10 @@ def power(design: Design, practices: int, t: bool = True) -> float:
     error = sqrt(4 * design.design_effect * design.reduction * design.sd**2 / analysed)
     shift = design.difference / error
     if not t:
-        return float(stats.norm.sf(stats.norm.ppf(1 - design.alpha / 2) - shift))
+        limit = stats.norm.ppf(1 - design.alpha / 2)
+        return float(stats.norm.sf(limit - shift) + stats.norm.cdf(-limit - shift))
     df = practices * (1 - design.practice_loss) - 2
-    return float(stats.nct.sf(stats.t.ppf(1 - design.alpha / 2, df), df, shift))
+    if not df > 0:
+        return nan
+    limit = stats.t.ppf(1 - design.alpha / 2, df)
+    return float(stats.nct.sf(limit, df, shift) + stats.nct.cdf(-limit, df, shift))
