@@ -85,7 +85,7 @@ def judge(folder: Path, form: str) -> None:
     if form == "table":
         tables.check_table(frame, tables.cell_labels(cells))
     else:
-        tables.emit(frame, form)
+        tables.emit(tables.with_factors(frame, cells), form)
     if (frame["verdict"] == "FAIL").any():
         raise click.exceptions.Exit(1)
 

@@ -97,7 +97,9 @@ def test_every_command_holds_it_alike(tmp_path: Path) -> None:
     rows = pl.read_csv(ran.out.encode())
     assert rows[ICC].unique().to_list() == [0.2]
     assert rows[NUMBER].unique().to_list() == [15]
-    assert simtrial("check", file, *sets, "--replicates", 20).code == 0
+    checked = simtrial("check", file, *sets, "--replicates", 20, "--format", "csv")
+    assert checked.code == 0
+    assert pl.read_csv(checked.out.encode())[NUMBER].to_list() == [15]
 
 
 def test_the_spread_of_a_held_icc_is_in_the_data(tmp_path: Path) -> None:
