@@ -78,7 +78,8 @@ def test_show_and_generate_know_it(folder):
     shown = run("show", "two-sizes.toml", "--plugin", "two_sizes.py", "--set", "mechanism.generator.icc=0.2")
     assert "mechanism.generator.icc" in shown.stdout
     assert run("generate", "two-sizes.toml", "-n", 2, "-o", "data", "--plugin", "two_sizes.py").exit_code == 0
-    trial, codes = (pl.read_csv(folder / "data" / name) for name in ("two-sizes-000001.csv", "codebook.csv"))
+    files = ("two-sizes-effect_large=0.0-000001.csv", "codebook.csv")
+    trial, codes = (pl.read_csv(folder / "data" / name) for name in files)
     assert trial["practice"].n_unique() <= 30
     assert "y_if_control" not in trial.columns
     assert trial.filter(pl.col("followed_up") == 0)["y_followup"].null_count() == trial.filter(followed_up=0).height > 0

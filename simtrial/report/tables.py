@@ -15,6 +15,7 @@ import polars as pl
 from simtrial.flags import CAUSES
 from simtrial.interval_sets import EMPTY, TWO_RAYS
 from simtrial.performance import PAIRED, SEEN, Options, performance
+from simtrial.scenario.cells import label
 
 COLUMNS = (
     ("bias", "bias", 4),
@@ -307,11 +308,6 @@ def cell_labels(cells: pl.DataFrame) -> dict[str, str]:
     for cell, factors in cells.select("cell", "factors").unique(maintain_order=True).iter_rows():
         found[cell] = label(json.loads(factors)) or cell
     return found
-
-
-def label(factors: Mapping[str, Any]) -> str:
-    """Short description of a cell: last part of each varied key, and its value."""
-    return ", ".join(f"{name.rsplit('.', 1)[-1]}={value}" for name, value in factors.items())
 
 
 def emit(frame: pl.DataFrame, form: str) -> None:
