@@ -97,8 +97,10 @@ def power_of_t(shift: float, df: float, alpha: float) -> float:
     if not df > 0:
         return nan
     bound = float(stats.t.isf(alpha / 2, df))
-    usual = shift < 1e3 and bound < 1e6
-    found = float(stats.nct.sf(bound, df, shift) + stats.nct.cdf(-bound, df, shift)) if usual else nan
+    found = float(stats.nct.sf(bound, df, shift)) if shift < 1e3 and bound < 1e6 else nan
+    # on the other side at most alpha / 2, and no more than that where scipy's value is none
+    if shift < 8.0 and bound < 1e3:
+        found += min(float(stats.nct.cdf(-bound, df, shift)), alpha / 2)
     # so far out, where scipy's value is none, the numerator does not vary beside the denominator
     return found if found == found else float(stats.chi2.cdf(df * (shift / bound) * (shift / bound), df))
 

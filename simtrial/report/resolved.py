@@ -17,7 +17,7 @@ from simtrial.report.implied import Found, implied_frame, print_implied
 from simtrial.report.progress import Progress
 from simtrial.report.tables import number as fixed
 from simtrial.report.tables import say, show
-from simtrial.sample_size import RULES, power, sample_size
+from simtrial.sample_size import RULES, Design, power, sample_size
 from simtrial.scenario import Cell, Scenario
 
 SIMULATED = 1000  # trials drawn to show the power beside that of the formula
@@ -80,27 +80,10 @@ def print_resolved(scenario: Scenario, cells: Sequence[Cell], found: Found) -> N
 
 def _print_designs(cells: Sequence[Cell], implied: Mapping[str, Sequence[Quantity]]) -> None:
     """Print sample sizes by formula, and the power of every cell by formula and in a few simulated trials."""
-    from simtrial.run import block_rows
-    from simtrial.scenario import rebuild
-
-    sizes, powers = [], []
-    for cell in _counted(cells):
-        design = cell.scenario.design
-        if design is None:
-            continue
-        name = cell.label
-        for rule, meaning in RULES.items():
-            found = sample_size(design, rule)  # type: ignore[arg-type]
-            numbers = [f"{found.per_arm:.1f}", f"{found.analysed:.1f}", str(found.recruited), str(found.practices)]
-            sizes.append([name, f"{rule}: {meaning}", *numbers])
-        number = practices_per_trial(cell.scenario.mechanism)
-        raw = {**cell.scenario.raw, "run": {**cell.scenario.run.model_dump(), "block": SIMULATED}}
-        drawn = block_rows(rebuild({k: v for k, v in raw.items() if k not in ("vary", "expect")})[1][0], 0)
-        formula = [fixed(power(design, number, t=t), 3) for t in (False, True)]
-        for method in cell.scenario.methods:
-            seen, failed = _simulated(drawn.filter(pl.col("method") == method.name), design.alpha)
-            follows = following(design, cell, method, implied[cell.id], number)
-            powers.append([name, method.name, str(number), *formula, *follows, seen, failed])
+    sizes = [
+        line for cell in cells if cell.scenario.design is not None for line in _sizes(cell.label, cell.scenario.design)
+    ]
+    powers = [line for cell in _counted(cells) for line in _powers(cell, implied[cell.id])]
     headings = ["cell", "rule", "individuals per arm", "analysed", "recruited", "practices"]
     show("Sample size by formula, [design] as written", headings, sizes, 2)
     headings = ["cell", "method", "practices", "plan, normal", "plan, t", "cell, normal", "cell, t",
@@ -112,6 +95,32 @@ def _print_designs(cells: Sequence[Cell], implied: Mapping[str, Sequence[Quantit
         "cell: the formula with what the cell implies (above): true effect; SD, ICC and correlation in control; people "
         "per practice; people without an outcome. It adjusts for baseline if the method does.\n"
     )
+
+
+def _sizes(name: str, design: Design) -> Iterator[list[str]]:
+    """Sample sizes of a cell by every rule."""
+    for rule, meaning in RULES.items():
+        found = sample_size(design, rule)  # type: ignore[arg-type]
+        numbers = [f"{found.per_arm:.1f}", f"{found.analysed:.1f}", str(found.recruited), str(found.practices)]
+        yield [name, f"{rule}: {meaning}", *numbers]
+
+
+def _powers(cell: Cell, implied: Sequence[Quantity]) -> Iterator[list[str]]:
+    """Power of every method of a cell: as planned, with what the cell implies, and simulated."""
+    from simtrial.run import block_rows
+    from simtrial.scenario import rebuild
+
+    design = cell.scenario.design
+    if design is None:
+        return
+    number = practices_per_trial(cell.scenario.mechanism)
+    raw = {**cell.scenario.raw, "run": {**cell.scenario.run.model_dump(), "block": SIMULATED}}
+    drawn = block_rows(rebuild({k: v for k, v in raw.items() if k not in ("vary", "expect")})[1][0], 0)
+    formula = [fixed(power(design, number, t=t), 3) for t in (False, True)]
+    for method in cell.scenario.methods:
+        seen, failed = _simulated(drawn.filter(pl.col("method") == method.name), design.alpha)
+        follows = following(design, cell, method, implied, number)
+        yield [cell.label, method.name, str(number), *formula, *follows, seen, failed]
 
 
 def _counted(cells: Sequence[Cell]) -> Iterator[Cell]:
