@@ -9,6 +9,8 @@ CHOSEN := $(if $(filter file,$(origin PYTHON)),no,yes)
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := "$(BIN)/python" -m pytest
+# Tests run side by side, one process for each core, at most four.
+SPREAD := -n auto --maxprocesses 4 --dist worksteal
 
 # One thread per process: simtrial runs processes side by side, and times are comparable.
 export OMP_NUM_THREADS := 1
@@ -35,13 +37,13 @@ lint: setup ## ruff and mypy
 	"$(BIN)/mypy"
 
 test: lint ## ruff, mypy and the test suite without the verification runs
-	$(PYTEST) tests -q -m "not verify"
+	$(PYTEST) tests -q -m "not verify" $(SPREAD)
 
 verify: setup ## every statistical verification run (long)
-	$(PYTEST) tests -q -m verify --timeout=3600
+	$(PYTEST) tests -q -m verify --timeout=3600 $(SPREAD)
 
-verify-quick: setup ## the verification runs not marked slow
-	$(PYTEST) tests -q -m "verify and not slow"
+verify-quick: setup ## the verification runs that take less than half a minute each
+	$(PYTEST) tests -q -m "verify and not slow" $(SPREAD) --durations=5 --durations-min=30
 
 bench: setup ## the benchmarks
 	$(PYTEST) bench -q -p no:randomly --benchmark-enable --benchmark-only --timeout=3600
