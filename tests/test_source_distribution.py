@@ -32,10 +32,12 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(folder: Path) -> Path:
     """Make an environment with this one's packages but without this project, and return its python."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-    (site,) = folder.glob("[Ll]ib*/**/site-packages")
+    python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    site = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    home = Path(subprocess.run(site, capture_output=True, text=True, check=True).stdout.strip())
     packages = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
-    (site / "packages.pth").write_text("\n".join(packages) + "\n", encoding="utf-8")
-    return folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    (home / "packages.pth").write_text("\n".join(packages) + "\n", encoding="utf-8")
+    return python
 
 
 @pytest.mark.verify

@@ -216,6 +216,10 @@ def analyses_table(frame: pl.DataFrame) -> None:
     seen = sorted({name for row in frame["flags"] for name in row.split(";") if name})
     for name in seen:
         say(f"{name}: {CAUSES[name]}")
+    for row in frame.iter_rows(named=True):
+        reason = json.loads(row["extra"]).get("reason")
+        if reason:
+            say(f"trial {row['trial_id']}, {row['method']}: {reason}")
 
 
 def check_table(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:
