@@ -114,7 +114,8 @@ def test_a_cell_that_is_not_varied_is_refused(tmp_path):
         load(written(tmp_path, vary + expect))
 
 
-LONG = ("verify/itt-sweep", "verify/informative-size", "verify/clda", "verify/twenty-practices")  # half a minute or more
+LONG = ("verify/itt-sweep", "verify/informative-size", "verify/clda", "verify/twenty-practices")
+"""Half a minute or more."""
 
 
 @pytest.mark.verify

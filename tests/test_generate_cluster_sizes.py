@@ -125,7 +125,8 @@ def test_a_mean_that_is_not_used_need_not_exceed_one(mean: float, family: str, c
 @pytest.mark.parametrize("mean", [0.5, 1.0])
 @pytest.mark.parametrize(("family", "cv", "total"), [
     ("truncated-negative-binomial", 0.5, 0), ("truncated-negative-binomial", 0.0, 0),
-    ("one-plus-gamma-poisson", 1.0, 0), ("lognormal", 0.5, 0), ("dirichlet-multinomial", 0.5, 0), ("dirichlet-multinomial", 0.0, 200),
+    ("one-plus-gamma-poisson", 1.0, 0), ("lognormal", 0.5, 0), ("dirichlet-multinomial", 0.5, 0),
+    ("dirichlet-multinomial", 0.0, 200),
 ])  # fmt: skip
 def test_a_mean_that_is_used_must_exceed_one(mean: float, family: str, cv: float, total: int) -> None:
     table = {"number": 40, "cluster_size_mean": mean, "cluster_size_cv": cv, "sizes": family, "total": total}
