@@ -12,7 +12,7 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -280,9 +280,14 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def rewritten(text: str, numbers: Numbers) -> str:
-    """Return a page with its blocks written anew."""
-    return BLOCK.sub(lambda found: found[1] + BLOCKS[found[2]][1](numbers) + found[4], text)
+def rewritten(text: str, numbers: Numbers, sources: Collection[str] = SOURCES) -> str:
+    """Return a page with its blocks written anew, those of some sources."""
+
+    def made(found: re.Match[str]) -> str:
+        source, block = BLOCKS[found[2]]
+        return found[1] + block(numbers) + found[4] if source in sources else found[0]
+
+    return BLOCK.sub(made, text)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -300,7 +305,7 @@ def main(arguments: Sequence[str]) -> None:
     numbers = read()
     for page in pages():
         text = page.read_text(encoding="utf-8")
-        page.write_text(rewritten(text, numbers), encoding="utf-8")
+        page.write_text(rewritten(text, numbers, {line.source for line in lines}), encoding="utf-8")
 
 
 if __name__ == "__main__":
