@@ -118,7 +118,8 @@ def quantiles(source: str, rows: object) -> Iterator[Line]:
     import polars as pl
 
     frame = rows.with_columns(half=(pl.col("ci_upper") - pl.col("ci_lower")) / 2)  # type: ignore[attr-defined]
-    for (method,), group in frame.group_by("method", maintain_order=True):
+    frame = frame.unique(["method", "replicate"])  # one row for each, whatever it is judged against
+    for (method,), group in frame.sort("method", "replicate").group_by("method", maintain_order=True):
         for name in ("estimate", "half"):
             values = group[name].drop_nulls()
             for share in (0.025, 0.5, 0.975):
