@@ -1,6 +1,8 @@
 """What has a name is entered once: a second entry is refused and names both places, the same one made again is fine."""
 
 import importlib
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from simtrial.errors import SimtrialError
 from simtrial.registry import Registry
 
+ROOT = Path(__file__).parents[1]
 METHOD = """
 from simtrial import plain_method
 
@@ -82,11 +85,11 @@ def test_a_built_in_name_is_refused_with_both_places(folder, text, kind, home):
 
 def test_a_built_in_name_is_refused_whatever_is_loaded_first(folder):
     """A fresh process, in which no built-in method was looked for yet."""
-    import subprocess
-
     (folder / "mine.py").write_text(BATCHED.format(kind="lmm", name="Mine"))
     command = [sys.executable, "-c", "import mine"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    path = os.pathsep.join([str(folder), str(ROOT)])  # the program need not be installed
+    clean = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=clean)
     assert done.returncode == 1
     assert "kind of method 'lmm' is entered twice" in done.stderr
 
@@ -119,8 +122,6 @@ def test_the_same_plugin_loads_again(folder, text):
     load("mine.py", "mine.py", "./mine.py", folder / "mine.py", "mine", "linked.py")
     importlib.reload(sys.modules["mine"])
     (folder / "mine.py").write_text("\n# Longer than it was.\n" + text.format(kind="own", name="Mine"))
-    import os
-
     os.utime(folder / "mine.py", (1e9, 1e9))
     importlib.reload(sys.modules["mine"])
 
@@ -149,8 +150,7 @@ def test_nothing_built_in_is_lost():
     from simtrial.estimators import kinds
     from simtrial.generators import generators
 
-    root = Path(__file__).parents[1] / "simtrial"
     for found, package in ((kinds(), "estimators"), (generators(), "generators"), (ENGINES.all(), "engines")):
-        text = "".join(f.read_text(encoding="utf-8") for f in (root / package).glob("*.py"))
+        text = "".join(f.read_text(encoding="utf-8") for f in (ROOT / "simtrial" / package).glob("*.py"))
         for name in found:
             assert f'("{name}")' in text
