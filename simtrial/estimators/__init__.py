@@ -7,11 +7,8 @@ it.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
@@ -20,12 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simtrial.batch import ObservedBatch, averaged
 from simtrial.design_matrix import PRODUCT, Spec
-from simtrial.errors import SimtrialError, unknown
 from simtrial.expressions import columns, parse
 from simtrial.flags import BIT
 from simtrial.kernels.joint import JointTest
 from simtrial.kernels.students_t import critical, two_sided
 from simtrial.moments import Moments
+from simtrial.registry import Registry
 
 Floats = NDArray[np.float64]
 
@@ -152,37 +149,31 @@ class Method(BaseModel):
 
 
 M = TypeVar("M", bound=type[Method])
-_FOUND: dict[str, type[Method]] = {}
+METHODS: Registry[type[Method]] = Registry("kind of method", __name__)
+_FOUND = METHODS.found
 
 
-def register(kind: str) -> Callable[[M], M]:
-    """Enter a method under the name that scenario files use."""
+def register(kind: str, source: object = None) -> Callable[[M], M]:
+    """Enter a method under the name that scenario files use; a name that is taken is an error.
+
+    ``source`` is the function that the method was made from, if it was.
+    """
 
     def enter(method: M) -> M:
-        _FOUND[kind] = method
+        METHODS.enter(kind, method, source)
         return method
 
     return enter
 
 
-@cache
-def _load() -> None:
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
-
-
 def kinds() -> dict[str, type[Method]]:
     """Every kind of method, by the name scenario files use."""
-    _load()
-    return dict(sorted(_FOUND.items()))
+    return METHODS.all()
 
 
 def method_class(kind: str) -> type[Method]:
     """Return the method of a kind, or say which one was probably meant."""
-    found = kinds()
-    if kind not in found:
-        raise SimtrialError(unknown("kind of method", kind, found) + "; one of your own needs --plugin")
-    return found[kind]
+    return METHODS.get(kind)
 
 
 def inherit(outer: Any) -> Any:

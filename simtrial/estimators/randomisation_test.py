@@ -12,6 +12,7 @@ from pydantic import Field
 
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report
+from simtrial.estimators.stated_allocation import stated
 from simtrial.flags import BIT
 from simtrial.generate.allocation import Allocation, allocate
 from simtrial.kernels import random_intercept
@@ -57,8 +58,10 @@ class RandomisationTest(Method):
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
     ) -> Estimates:
         """Re-allocate the practices of every trial that can be analysed, all draws of a pass together."""
-        columns, known = _allocated_by(self.allocation, batch)
+        basis = stated(self.allocation, batch)
+        columns, known = basis.columns, basis.known
         flags = moments.flags | np.where(known, 0, BIT["no_allocation"])
+        flags = flags | np.where(basis.impossible, BIT["impossible_allocation"], 0)
         able = np.flatnonzero(known & ~moments.failed)
         found = _Found.empty(moments.trials)
         if self.allocation is not None and len(able):
@@ -79,7 +82,7 @@ class RandomisationTest(Method):
             extras={"allocations": found.allocations},
         )  # fmt: skip
         lower, upper, p_value = (np.where(made.failed, np.nan, x)[None] for x in (*found.ends, found.p_value))
-        return replace(made, ci_lower=lower, ci_upper=upper, p_value=p_value)
+        return replace(made, ci_lower=lower, ci_upper=upper, p_value=p_value, notes=basis.notes())
 
     def _statistics(
         self, options: Allocation, columns: Mapping[str, NDArray[Any]], batch: ObservedBatch, moments: Moments,
@@ -155,28 +158,6 @@ class _Found:
         self.ends[:, able] = estimate + ends
         ordered = np.sort(np.where(drawn.there, drawn.scheme, np.uint64(0)), axis=0)
         self.allocations[able] = 1 + (np.diff(ordered, axis=0) != 0).sum(axis=0) - (ordered[0] == 0)
-
-
-def _allocated_by(options: Allocation | None, batch: ObservedBatch) -> tuple[Mapping[str, NDArray[Any]], Bools]:
-    """Columns the allocation needs (practices,), and the trials (trials,) in which it can be replayed."""
-    index = batch.index
-    columns: dict[str, NDArray[Any]] = {}
-    if options is None:
-        return columns, np.zeros(index.trials, dtype=bool)
-    known = np.ones(index.practices, dtype=bool)
-    for name in sorted(options.reads()):
-        column, number = batch.columns.get(name), name in options.numeric
-        if column is None or column.level != "practice" or (number and column.categories):
-            return {}, np.zeros(index.trials, dtype=bool)
-        there = column.values >= 0 if column.categories else ~np.isnan(column.values)
-        known &= there
-        values = np.where(there, column.values, 0)
-        columns[name] = (
-            values if number or column.categories else np.unique(values, return_inverse=True)[1].reshape(values.shape)
-        )
-    practices = np.bincount(index.practice_trial, minlength=index.trials)
-    whole = np.bincount(index.practice_trial, weights=~known, minlength=index.trials) == 0
-    return columns, whole & (practices > options.intervention_practices)
 
 
 def _residual_means(moments: Moments) -> tuple[Floats, Floats]:

@@ -247,6 +247,10 @@ def analyses_table(frame: pl.DataFrame) -> None:
     seen = sorted({name for row in frame["flags"] for name in row.split(";") if name})
     for name in seen:
         say(f"{name}: {CAUSES[name]}")
+    for row in frame.iter_rows(named=True):
+        reason = json.loads(row["extra"]).get("reason")
+        if reason:
+            say(f"trial {row['trial_id']}, {row['method']}: {reason}")
     if compared := _reference_categories(frame):
         say(f"reference categories: {compared}")
 
