@@ -22,7 +22,7 @@ Ints = NDArray[np.intp]
 
 _NUMBERS = 4_000_000  # of the cross-products evaluated in one pass: 32 MB
 _ITERATIONS = 80
-_CLOSE = 1e-5  # a Newton step in t after which the error left, about its square, is rounding
+_CLOSE = 1e-5  # a step in t after which the error left, well below its square, is rounding
 _MARGIN = 1e-4  # a minimum on the border of two pieces is inside both
 _NARROW = 1e-5  # half a piece in t that is no longer halved
 _FLAT = 1e-11  # what F can still change in a piece that is no longer halved, relative to the rows
@@ -216,13 +216,16 @@ def _refine(sums: SizeSums, nu: Floats, reml: bool, shift: Floats, pieces: Piece
     nu, shift = nu[pieces.trial], shift[pieces.trial]
     t, low, high = pieces.start, pieces.low - _MARGIN, pieces.high + _MARGIN
     found, value, done = t.copy(), np.full(len(t), np.inf), np.zeros(len(t), dtype=bool)
-    active, moving, ends = np.arange(len(t)), shift, (low, high)
+    active, moving, ends, before = np.arange(len(t)), shift, (low, high), None
     for _ in range(_ITERATIONS):
         u = np.exp(t)
         at = evaluate(own, u - moving, nu, reml)
         rising = at.slope > 0.0
         high, low = np.where(rising, t, high), np.where(rising, low, t)
-        new, inside = _step(t, u * at.slope, u * u * at.curvature + u * at.slope, (low, high), ends)
+        slope, curvature = u * at.slope, u * u * at.curvature + u * at.slope
+        new, inside = _step(t, slope, curvature, (low, high), ends)
+        if before is not None:
+            new = np.where(inside, _bent(t, slope, curvature, before, (low, high), new), new)
         small = (np.abs(new - t) <= _CLOSE) & ~done[active]
         there = active[small]
         found[there], done[there] = new[small], True
@@ -233,7 +236,8 @@ def _refine(sums: SizeSums, nu: Floats, reml: bool, shift: Floats, pieces: Piece
         if keep.mean() < 0.7:
             own, nu, moving, active = own.take(np.flatnonzero(keep)), nu[keep], moving[keep], active[keep]
             new, low, high, ends = new[keep], low[keep], high[keep], (ends[0][keep], ends[1][keep])
-        t = new
+            t, curvature = t[keep], curvature[keep]
+        before, t = (t, curvature), new
     return np.exp(found) - shift, value, done
 
 
@@ -248,3 +252,15 @@ def _step(
     fresh = (curvature > 0.0) & np.where(slope > 0.0, low == ends[0], high == ends[1])  # not yet evaluated
     instead = np.where(fresh, np.where(slope > 0.0, low, high), 0.5 * (low + high))
     return np.where(inside, new, instead), inside
+
+
+def _bent(
+    t: Floats, slope: Floats, curvature: Floats, before: tuple[Floats, Floats], bracket: tuple[Floats, Floats],
+    plain: Floats,
+) -> Floats:  # fmt: skip
+    """Correct a short Newton step for the change of curvature since the point before (Halley); else the plain one."""
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        third = (curvature - before[1]) / (t - before[0])
+        new = t - slope / (curvature + 0.5 * (plain - t) * third)
+        usable = (np.abs(plain - t) < 0.05) & (np.abs(new - plain) < 0.1 * np.abs(plain - t))
+    return np.where(usable & (new >= bracket[0]) & (new <= bracket[1]), new, plain)
