@@ -31,9 +31,9 @@ Ints = NDArray[np.intp]
 
 CAP = 1e14
 """Largest gamma: beyond it clusters differ in size by less than rounding, 1 / (gamma + 1 / n_j)."""
-STEP = 0.35
-_CACHED = 16_000  # numbers that are worked on at a time: smaller blocks stay in the cache
-_REACH = 12.0  # the grid ends at gamma = this over the mean cluster size
+STEP = 0.27
+_CACHED = 32_000  # numbers that are worked on at a time: smaller blocks stay in the cache
+_REACH = 16.0  # the grid ends at gamma = this over the mean cluster size
 
 
 @dataclass(frozen=True)
