@@ -23,7 +23,8 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 SINGULAR = 1e-8  # smaller eigenvalue of the practice covariance, as a share of the variance of the outcomes
 
-COLLINEAR = 1e-6  # the same of the residual covariance
+COLLINEAR = 1e-6  # what the correlation of the residuals of both visits lacks to 1
+VANISHED = 1e-6  # residual variance within practices as a share of the whole
 
 
 @register("clda")
@@ -66,17 +67,18 @@ class ConstrainedLongitudinal(Method):
             alone = data.unclustered[usable]
             found = fit(data.sums.take(usable), alone, self.estimation == "reml")
             scale = data.scale[:, usable]
-            estimate[usable] = found.at.coefficients[-1] * scale[1]
+            estimate[usable] = found.at.coefficients[-1] * scale[1] + data.fitted[usable]
+            estimate[usable[~found.converged]] = np.nan  # refused
             variance[usable] = found.at.inverse[-1, -1] * scale[1] ** 2
             for name, values in _extras(found, data, usable, self.estimation == "reml").items():
                 extras[name][usable] = np.where(alone & (name in OF_PRACTICES), np.nan, values)
             edge = np.linalg.eigvalsh(found.u.transpose(2, 0, 1))[:, 0] < SINGULAR
             flags[usable] |= np.where(edge & ~alone, BIT["boundary"], 0)
             flags[usable] |= np.where(~found.converged, BIT["not_converged"], 0)
-            # so few share a practice that the criterion falls without bound as residuals become collinear
-            unbounded = np.linalg.eigvalsh(found.e.transpose(2, 0, 1))[:, 0] < COLLINEAR
-            flags[usable] |= np.where(unbounded, BIT["tau2_not_identified"], 0)
-            failed[usable] |= unbounded
+            flat, collinear = _degenerate(found)
+            flags[usable] |= np.where(flat, BIT["constant_within"], 0)
+            flags[usable] |= np.where(collinear & ~flat, BIT["tau2_not_identified"], 0)
+            failed[usable] |= flat | collinear
         df = np.full(trials, np.inf) if self.df == "normal" else data.df
         return report(
             replace(moments, analysed=data.rows), ("arm",), estimate[None], variance[None], df[None], self.level,
@@ -86,6 +88,17 @@ class ConstrainedLongitudinal(Method):
 
 OF_PRACTICES = ("icc", "tau2", "tau2_baseline", "tau2_both")
 EXTRAS = (*OF_PRACTICES, "sigma2", "sigma2_baseline", "correlation", "loglik")
+
+
+def _degenerate(found: Fit) -> tuple[Bools, Bools]:
+    """Where an outcome does not vary within practices, and where the residuals of both visits are collinear (trials,).
+
+    Then the criterion falls without bound: in the second case because so few share a practice.
+    """
+    spread = np.stack([found.e[0, 0], found.e[1, 1]])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        correlation = found.e[0, 1] / np.sqrt(spread[0] * spread[1])
+    return spread.min(axis=0) < VANISHED, ~(1.0 - np.abs(correlation) > COLLINEAR)
 
 
 def _extras(found: Fit, data: _Data, usable: NDArray[np.intp], reml: bool) -> dict[str, Floats]:
@@ -114,13 +127,15 @@ def _extras(found: Fit, data: _Data, usable: NDArray[np.intp], reml: bool) -> di
 class _Data:
     """Standardised sums and what is known before the fit.
 
-    ``scale`` (2, trials) units of baseline and follow-up, ``visits`` (2, trials) rows observed, ``design_scale`` what
+    ``scale`` (2, trials) units of baseline and follow-up, ``fitted`` (trials,) coefficient of arm by least squares, which
+    the outcomes are less already, ``visits`` (2, trials) rows observed, ``design_scale`` what
     units add to log |X'V^-1 X|, ``df`` practices with a follow-up less its practice-level coefficients (trials,).
     """
 
     rows: AnalysisSet
     sums: VisitSums
     scale: Floats
+    fitted: Floats
     visits: Floats
     design_scale: Floats
     df: Floats
@@ -187,10 +202,12 @@ def _prepare(batch: ObservedBatch, spec: Spec, baseline: str) -> _Data:
     grams = [_products(columns.values[:, p], rows.trial[p], trials) for p in patterns]
     early = (grams[0] + grams[1])[np.ix_(first, first)]
     late = (grams[0] + grams[2])[np.ix_(second, second)]
+    columns, fitted = _less_fitted(rows, columns, (early, late))
+    grams = [
+        _with_outcomes(gram, columns.values[:, p], rows.trial[p]) for gram, p in zip(grams, patterns, strict=True)
+    ]
     joined = grams[0][np.ix_([*range(z + 1), z + 1, z + 2], [*range(z + 1), z + 1, z + 2])]
-    kept0, rest0 = _residual(early)
-    kept1, rest1 = _residual(late)
-    kept_both, rest_both = _residual(joined)
+    (kept0, rest0, _), (kept1, rest1, _), (kept_both, rest_both, _) = map(_residual, (early, late, joined))
     kept = np.concatenate([kept0, kept1])
     sums = _dropped(_sums(rows, columns.values, patterns, grams, (first, second), places), kept)
     counted = [sum_by(p, rows.trial, trials) for p in patterns]
@@ -214,7 +231,7 @@ def _prepare(batch: ObservedBatch, spec: Spec, baseline: str) -> _Data:
         (kept0 * (np.log(units[:z]) - np.log(units[z + 1]))).sum(axis=0)
         + (kept1 * (np.log(units[: z + 1]) - np.log(units[z + 2]))).sum(axis=0)
     )
-    return _Data(rows, sums, units[z + 1 :], visits, design_scale, df, unclustered, failed, flags)
+    return _Data(rows, sums, units[z + 1 :], fitted, visits, design_scale, df, unclustered, failed, flags)
 
 
 def _products(values: Floats, trial: NDArray[np.intp], trials: int) -> Floats:
@@ -227,15 +244,43 @@ def _products(values: Floats, trial: NDArray[np.intp], trials: int) -> Floats:
     return out
 
 
-def _residual(gram: Floats) -> tuple[Bools, Floats]:
-    """Regressors that are kept (k - 1, trials), and the residual sum of squares of the last variable (trials,)."""
+def _less_fitted(rows: AnalysisSet, columns: _Columns, grams: tuple[Floats, Floats]) -> tuple[_Columns, Floats]:
+    """Take least squares from the outcomes of either visit, in units of what is left; and the coefficient of arm.
+
+    The residuals of a nearly perfect fit would otherwise be differences of large sums. ``grams`` as by `_residual`.
+    """
+    z = len(columns.values) - 3
+    values, units = columns.values.copy(), columns.units.copy()
+    arm = np.zeros(rows.index.trials)
+    for visit, (gram, count) in enumerate(zip(grams, (z, z + 1), strict=True)):
+        beta, seen, at = _residual(gram)[2], columns.seen[visit], z + 1 + visit
+        fitted = np.einsum("kr,kr->r", beta[:, rows.trial], values[:count])
+        values[at], unit = _standard(np.where(seen, values[at] - fitted, 0.0), seen, rows.trial, rows.index.trials)
+        if visit == 1:
+            arm = beta[-1] * units[at]
+        units[at] = units[at] * unit
+    return replace(columns, values=values, units=units), arm
+
+
+def _with_outcomes(gram: Floats, values: Floats, trial: NDArray[np.intp]) -> Floats:
+    """Cross-products with the last two columns, the outcomes, made anew."""
+    k, out = len(gram), gram.copy()
+    for j in (k - 2, k - 1):
+        for i in range(j + 1):
+            out[i, j] = out[j, i] = sum_by(values[i] * values[j], trial, gram.shape[-1])
+    return out
+
+
+def _residual(gram: Floats) -> tuple[Bools, Floats, Floats]:
+    """Regressors that are kept (k - 1, trials), residual sum of squares (trials,) and coefficients of the last one."""
     p = len(gram) - 1
     kept = independent(gram[:p, :p], np.einsum("iit->it", gram[:p, :p]))
     gram = gram.copy()
     gram[:p] *= kept[:, None]
     gram[:, :p] *= kept[None]
     gram[np.arange(p), np.arange(p)] += ~kept
-    return kept, sweep(gram, p)[2][0, 0]
+    _, beta, rest, _ = sweep(gram, p)
+    return kept, rest[0, 0], beta[:, 0]
 
 
 def _sums(
