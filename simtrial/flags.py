@@ -24,7 +24,7 @@ CAUSES: dict[str, str] = {
     "invalid_result": "The method returned something that is not a valid result.",
     "no_allocation": "The allocation is not stated or a column it needs is blank; give [allocation] and its factors.",
     "few_allocations": "Fewer than 40 distinct allocations were drawn, so small p-values cannot occur; say so.",
-    "constant_within": "The outcome does not vary within practices beyond what covariates explain: practice means decide.",
+    "constant_within": "Within practices nothing varies beyond what covariates explain; the practice means tell all.",
 }
 BIT: dict[str, int] = {name: 1 << place for place, name in enumerate(CAUSES)}
 

@@ -1,8 +1,9 @@
 """Trials whose random-intercept criterion is hard to minimise, and a slow search for its minimum that shares no code.
 
 The search orthogonalises the data themselves: in every practice the mean direction and the deviations are separate, so
-a QR decomposition of sqrt(n_j / (1 + n_j gamma)) z_j stacked on that of the deviations gives residual sum of squares and
-determinant at any gamma. It runs over a dense grid of log(gamma + 1/max n_j) and polishes every local minimum.
+a QR decomposition of sqrt(n_j / (1 + n_j gamma)) z_j stacked on that of the deviations gives the residual sum of
+squares and the determinant at any gamma. It runs over a dense grid of log(gamma + 1/max n_j) and polishes every local
+minimum.
 """
 
 from collections.abc import Callable, Mapping

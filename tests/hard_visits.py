@@ -64,7 +64,8 @@ class VisitCriterion:
         """Criterion at E and U (points, 2, 2)."""
         own = np.linalg.cholesky(e)
         spread = np.linalg.cholesky(e[:, None] + self.sizes[:, None, None] * u[:, None])
-        rows = np.sqrt(self.sizes)[:, None, None] * np.linalg.solve(spread, np.broadcast_to(self.means, (len(e), *self.means.shape)))
+        means = np.broadcast_to(self.means, (len(e), *self.means.shape))
+        rows = np.sqrt(self.sizes)[:, None, None] * np.linalg.solve(spread, means)
         inner = np.linalg.solve(own[:, None], np.broadcast_to(self.inside, (len(e), *self.inside.shape)))
         q = self.means.shape[-1]
         stacked = np.concatenate([rows.reshape(len(e), -1, q), inner.reshape(len(e), -1, q)], axis=1)
@@ -86,7 +87,8 @@ class VisitCriterion:
 
     def lowest(self, most: int = 6) -> float:
         """Least value: a grid of practice variances and their correlation, the best points polished."""
-        gamma = np.append(0.03 / self.sizes.max(), np.exp(np.linspace(np.log(0.2 / self.sizes.max()), np.log(20.0), 10)))
+        least = 0.2 / self.sizes.max()
+        gamma = np.append(0.15 * least, np.exp(np.linspace(np.log(least), np.log(20.0), 10)))
         points = []
         for g in gamma:
             for h in gamma:

@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 SINGULAR = 1e-8  # smaller eigenvalue of the practice covariance, as a share of the variance of the outcomes
 
-COLLINEAR = 1e-6  # what the correlation of the residuals of both visits lacks to 1
+COLLINEAR = 1e-6  # the same of the residual covariance
 VANISHED = 1e-6  # residual variance within practices as a share of the whole
 
 
@@ -58,7 +58,7 @@ class ConstrainedLongitudinal(Method):
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
     ) -> Estimates:
         """Fit every trial from sums by practice and pattern; see `simtrial.kernels.two_visits`."""
-        data = _prepare(batch, self.spec(), self._baseline)
+        data = prepare(batch, self.spec(), self._baseline)
         trials, usable = batch.index.trials, np.flatnonzero(~data.failed)
         flags, failed = data.flags.copy(), data.failed.copy()
         blank = np.full(trials, np.nan)
@@ -75,9 +75,9 @@ class ConstrainedLongitudinal(Method):
             edge = np.linalg.eigvalsh(found.u.transpose(2, 0, 1))[:, 0] < SINGULAR
             flags[usable] |= np.where(edge & ~alone, BIT["boundary"], 0)
             flags[usable] |= np.where(~found.converged, BIT["not_converged"], 0)
-            flat, collinear = _degenerate(found)
+            flat, collinear = degenerate(found)
             flags[usable] |= np.where(flat, BIT["constant_within"], 0)
-            flags[usable] |= np.where(collinear & ~flat, BIT["tau2_not_identified"], 0)
+            flags[usable] |= np.where(collinear, BIT["tau2_not_identified"], 0)
             failed[usable] |= flat | collinear
         df = np.full(trials, np.inf) if self.df == "normal" else data.df
         return report(
@@ -90,15 +90,13 @@ OF_PRACTICES = ("icc", "tau2", "tau2_baseline", "tau2_both")
 EXTRAS = (*OF_PRACTICES, "sigma2", "sigma2_baseline", "correlation", "loglik")
 
 
-def _degenerate(found: Fit) -> tuple[Bools, Bools]:
+def degenerate(found: Fit) -> tuple[Bools, Bools]:
     """Where an outcome does not vary within practices, and where the residuals of both visits are collinear (trials,).
 
     Then the criterion falls without bound: in the second case because so few share a practice.
     """
-    spread = np.stack([found.e[0, 0], found.e[1, 1]])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        correlation = found.e[0, 1] / np.sqrt(spread[0] * spread[1])
-    return spread.min(axis=0) < VANISHED, ~(1.0 - np.abs(correlation) > COLLINEAR)
+    flat = np.minimum(found.e[0, 0], found.e[1, 1]) < VANISHED
+    return flat, ~(np.linalg.eigvalsh(found.e.transpose(2, 0, 1))[:, 0] > COLLINEAR) & ~flat
 
 
 def _extras(found: Fit, data: _Data, usable: NDArray[np.intp], reml: bool) -> dict[str, Floats]:
@@ -127,9 +125,9 @@ def _extras(found: Fit, data: _Data, usable: NDArray[np.intp], reml: bool) -> di
 class _Data:
     """Standardised sums and what is known before the fit.
 
-    ``scale`` (2, trials) units of baseline and follow-up, ``fitted`` (trials,) coefficient of arm by least squares, which
-    the outcomes are less already, ``visits`` (2, trials) rows observed, ``design_scale`` what
-    units add to log |X'V^-1 X|, ``df`` practices with a follow-up less its practice-level coefficients (trials,).
+    ``scale`` (2, trials) units of baseline and follow-up, ``fitted`` (trials,) coefficient of arm by least squares,
+    which the outcomes are less already, ``visits`` (2, trials) rows observed, ``design_scale`` what units add to
+    log |X'V^-1 X|, ``df`` practices with a follow-up less its practice-level coefficients (trials,).
     """
 
     rows: AnalysisSet
@@ -191,7 +189,7 @@ def _standard(values: Floats, seen: Bools, trial: NDArray[np.intp], trials: int)
     return values / unit[trial], unit
 
 
-def _prepare(batch: ObservedBatch, spec: Spec, baseline: str) -> _Data:
+def prepare(batch: ObservedBatch, spec: Spec, baseline: str) -> _Data:
     """Reduce the rows to sums by practice and pattern, and judge what can be fitted."""
     rows, columns = _columns(batch, spec, baseline)
     trials, z = batch.index.trials, len(columns.values) - 3
@@ -203,9 +201,7 @@ def _prepare(batch: ObservedBatch, spec: Spec, baseline: str) -> _Data:
     early = (grams[0] + grams[1])[np.ix_(first, first)]
     late = (grams[0] + grams[2])[np.ix_(second, second)]
     columns, fitted = _less_fitted(rows, columns, (early, late))
-    grams = [
-        _with_outcomes(gram, columns.values[:, p], rows.trial[p]) for gram, p in zip(grams, patterns, strict=True)
-    ]
+    grams = [_with_outcomes(g, columns.values[:, p], rows.trial[p]) for g, p in zip(grams, patterns, strict=True)]
     joined = grams[0][np.ix_([*range(z + 1), z + 1, z + 2], [*range(z + 1), z + 1, z + 2])]
     (kept0, rest0, _), (kept1, rest1, _), (kept_both, rest_both, _) = map(_residual, (early, late, joined))
     kept = np.concatenate([kept0, kept1])

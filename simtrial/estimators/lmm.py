@@ -93,8 +93,8 @@ class LinearMixedModel(Method):
                     continue
                 contrast = moments.contrast(term)[:, usable]
                 shift = moments.center[moments.regressors, usable] if term == "intercept" else 0.0
-                refused = ~fit.converged & (self.tau2 == "unconstrained")  # gamma is at its bound by decree
-                estimate[at, usable] = np.where(refused, np.nan, (contrast * fit.at.coefficients).sum(axis=0) + shift)
+                value = (contrast * fit.at.coefficients).sum(axis=0) + shift
+                estimate[at, usable] = np.where(fit.converged, value, np.nan)  # refused: no optimum, or only a bound
                 variance[at, usable], df[at, usable] = self._inference(moments, fit, contrast, term, alone)
             for name, values in _variances(fit, alone).items():
                 extras[name][usable] = values

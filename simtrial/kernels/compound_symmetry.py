@@ -2,8 +2,8 @@
 
 The criterion is that of `simtrial.kernels.criterion`, which holds as long as 1 + n_j gamma > 0 in every cluster: gamma
 then lies above -1/max n_j (Searle, Casella and McCulloch 1992, doi:10.1002/9780470316856). Every minimum is enclosed
-as `simtrial.kernels.ratio_search` does and the lowest taken. Near the bound the likelihood of ML is unbounded where one cluster is the
-largest, so a minimum inside is taken before the bound.
+as `simtrial.kernels.ratio_search` does and the lowest taken. Near the bound the likelihood of ML is unbounded where one
+cluster is the largest, so a minimum inside is taken before the bound.
 """
 
 from __future__ import annotations

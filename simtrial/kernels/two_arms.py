@@ -109,7 +109,7 @@ def arm_sums(
 
 
 def less_fitted(sums: ArmSums, beta: Floats) -> ArmSums:
-    """Take X beta from the response, beta (p, trials): near a perfect fit the rest would be differences of large sums."""
+    """Take X beta, beta (p, trials), from the response: what is left is else a difference of large sums every time."""
     p = sums.regressors
     at = {pair: k for k, pair in enumerate(zip(*(part.tolist() for part in pairs(p + 1)), strict=True))}
     changed = []

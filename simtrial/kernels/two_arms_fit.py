@@ -16,7 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.kernels.symmetric import Floats, quadratic, sweep
-from simtrial.kernels.two_arms import ArmSums, Evaluation, evaluate, expected_df, information_of, less_fitted, products, value
+from simtrial.kernels.two_arms import (
+    ArmSums,
+    Evaluation,
+    evaluate,
+    expected_df,
+    information_of,
+    less_fitted,
+    products,
+    value,
+)
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]

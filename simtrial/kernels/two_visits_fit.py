@@ -20,6 +20,7 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 _STEPS = 80
 _CLOSE = 1e-18  # decrease of the criterion still promised at which a fit has converged
+_LITTLE = 1e-9  # the same after the last step
 _LONGEST = 0.5  # of one step, in roots of variances where responses have variance near 1
 _ROUNDING = 1e-11  # of the criterion, relative
 _FLAT = 1e-6  # least eigenvalue of the second derivatives, as a share of the largest
@@ -108,6 +109,8 @@ def _minimised(sums: VisitSums, free: Bools, reml: bool, x: Floats) -> tuple[Flo
         if len(keep) < len(active):
             active, state, step, promised = active[keep], state.take(keep), step[keep], promised[keep]
         state = _advance(state, step, promised, reml)
+    else:  # rounding, where residuals within practices are small, leaves a little to gain for ever
+        found[active], ended[active], converged[active] = state.x, state.at.value, promised < _LITTLE
     return found, ended, converged
 
 
