@@ -14,7 +14,7 @@ from simtrial.estimators import Estimates, Method, mixed_left_out, register, rep
 from simtrial.flags import BIT
 from simtrial.kernels.sandwich import matrix_power
 from simtrial.kernels.symmetric import independent
-from simtrial.moments import PERFECT, Moments
+from simtrial.moments import Moments
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -63,21 +63,21 @@ class GComputation(Method):
             variance = (clusters - 1) / clusters * squares
         saturated = clusters - model.cluster_rank <= 0
         flags = moments.flags | np.where((singular & there).any(axis=1), BIT["leverage_one"], 0)
-        flags |= np.where(model.aliased, BIT["aliased"], 0)
-        alike = variance * moments.counts <= PERFECT * moments.gram[-1, -1]  # no practice moves the estimate
-        flags |= np.where(alike & ~moments.failed, BIT["constant_outcome"], 0)
+        # what people of one arm would have had in the other rests on a coefficient that no data determine
+        flags |= np.where(model.aliased, BIT["arm_aliased"], 0)
         few = flags & BIT["too_few_clusters"] != 0
         unfitted = (
             np.isnan(variance) & ~moments.failed & ~few
         )  # as many coefficients as people, with or without a practice
         flags |= np.where((moments.counts <= model.kept.sum(axis=0)) | unfitted, BIT["no_data"], 0)
         flags |= np.where(saturated & ~moments.failed, BIT["tau2_not_identified"], 0)
-        failed = moments.failed | (flags & (BIT["no_data"] | BIT["too_few_clusters"]) != 0) | saturated | alike
+        failed = moments.failed | (flags & (BIT["no_data"] | BIT["too_few_clusters"]) != 0) | saturated | model.aliased
         none = np.zeros(moments.trials)
         spent = {"clusters-p": model.cluster_rank, "clusters-2": none + 2.0, "normal": none - np.inf}[self.df]
         control, treated = means + moments.center[moments.regressors]
+        effect = means[1] - means[0]  # before the centre is added, which may be many times as large
         return report(
-            moments, ("arm",), (treated - control)[None], variance[None], (clusters - spent)[None], self.level,
+            moments, ("arm",), effect[None], variance[None], (clusters - spent)[None], self.level,
             failed=failed, flags=flags, extras={"mean_control": control, "mean_intervention": treated},
         )  # fmt: skip
 
