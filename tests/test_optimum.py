@@ -15,6 +15,7 @@ from reference import method
 from trials import batch, fit
 
 from simtrial.estimators import clda
+from simtrial.estimators.visit_rows import prepare
 from simtrial.kernels import compound_symmetry, random_intercept, two_arms_fit
 from simtrial.reduce import moments
 
@@ -100,7 +101,7 @@ def above_two_visits(seed):
     """The same for baseline and follow-up together, where the estimator says that the fit can be trusted."""
     kind, data, adjust = two_visits(seed)
     options = method("clda", adjust=adjust)
-    prepared, wrong, refused = clda.prepare(batch(data), options.spec(), "mansa_baseline"), [], 0
+    prepared, wrong, refused = prepare(batch(data), options.spec(), "mansa_baseline"), [], 0
     for reml in (True, False):
         found, criterion = clda.fit(prepared.sums, prepared.unclustered, reml), VisitCriterion.of(data, adjust, reml)
         flat, collinear = clda.degenerate(found)
