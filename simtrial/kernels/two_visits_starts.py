@@ -1,8 +1,8 @@
 """Where to start on the way to the optimum of the two-visit model; its parameters, roots of E and U, packed.
 
-The criterion has several minima where practices differ much in size. Starts are one scoring step from no practice
-variance, every local minimum of a grid that follows from the sizes, and where one practice is much larger than the
-others the direction of its own residuals.
+The criterion has several minima where practices are few or differ much in size. Starts are one scoring step from no
+practice variance, in such trials every local minimum of a grid that follows from the sizes as well, and where one
+practice is much larger than the others the direction of its own residuals.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from simtrial.kernels.two_visits import Evaluation, VisitSums, evaluate, expecte
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 _CORRELATIONS = (-0.9, 0.0, 0.9)
+_FEW = 12  # practices below which the criterion is looked at more closely
 _UNEVEN = 5.0  # times the mean size
 _LARGEST = 4  # practices whose own valley is looked into
 _APART = 5.0  # ratio of neighbouring practice variances to start from
@@ -43,13 +44,14 @@ def evaluate_at(sums: VisitSums, x: Floats, reml: bool) -> Evaluation:
 def starts_of(sums: VisitSums, free: Bools, reml: bool) -> tuple[Ints, Floats]:
     """Where to start: trials, once or more, and packed roots (starts, 6).
 
-    One scoring step from no practice variance, and every local minimum of a grid of U_aa / E_aa that follows from the
-    sizes of the practices and of the correlation of practice effects.
+    One scoring step from no practice variance; where practices are few or uneven also every local minimum of a grid of
+    U_aa / E_aa, which follows from the sizes of the practices, and of the correlation of practice effects.
     """
     trials = len(sums.counts)
     whole = _whole(sums, reml)
     first = _scored(sums, whole, free, reml)
-    several = np.flatnonzero(free[:, 5])
+    few = (sums.counts.sum(axis=1) > 0).sum(axis=-1) < _FEW
+    several = np.flatnonzero(free[:, 5] & (uneven(sums) | few))
     if not len(several):
         return np.arange(trials), first
     own, part = sums.take(several), whole[:, :, several]
