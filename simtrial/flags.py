@@ -26,7 +26,8 @@ CAUSES: dict[str, str] = {
     "no_allocation": "The allocation is not stated or a column it needs is blank; give [allocation] and its factors.",
     "few_allocations": "Fewer than 40 distinct allocations were drawn, so small p-values cannot occur; say so.",
     "out_of_range": "Values are beyond 1e45, below 1e-45 or infinite, and are not computed with; change the units.",
-    "impossible_allocation": "The stated allocation cannot give these arms, for the reason told; state the true one.",
+    "impossible_allocation": "The stated allocation cannot give these arms, for the reason given; state the true one.",
+    "constant_within": "Within practices nothing varies beyond what covariates explain: practice means alone decide.",
 }
 BIT: dict[str, int] = {name: 1 << place for place, name in enumerate(CAUSES)}
 

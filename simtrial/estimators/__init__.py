@@ -274,6 +274,7 @@ FATAL = sum(
         "no_data",
         "arm_aliased",
         "constant_outcome",
+        "constant_within",
         "tau2_not_identified",
         "no_first_stage",
         "imputation_failed",

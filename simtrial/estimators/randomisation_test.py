@@ -169,8 +169,8 @@ def _residual_means(moments: Moments) -> tuple[Floats, Floats]:
 def _scores(moments: Moments) -> tuple[Floats, Floats]:
     """Cluster scores (clusters,) of outcome and of arm in the mixed model without arm: n_j r_j / (1 + n_j gamma).
 
-    They add up to 0 in every trial. The ratio of their sums over the intervention arm is the coefficient of arm by
-    generalised least squares at that gamma.
+    They add up to 0 in every trial, and are multiplied by 1 + gamma, which changes no comparison. The ratio of their
+    sums over the intervention arm is the coefficient of arm by generalised least squares at that gamma.
     """
     p, trials, usable = moments.regressors, moments.trials, moments.usable
     gamma, weighted = np.zeros(trials), np.tile(np.eye(p + 1)[:, :, None], trials)
@@ -178,7 +178,8 @@ def _scores(moments: Moments) -> tuple[Floats, Floats]:
         sums = moments.size_sums()
         gamma[usable] = random_intercept.fit(_without_arm(sums)).gamma
         weighted[:, :, usable] = sums.products(gamma[usable])
-    weight = moments.sizes / (1.0 + moments.sizes * gamma[moments.cluster_trial])
+    own = gamma[moments.cluster_trial]
+    weight = moments.sizes * (1.0 + own) / (1.0 + moments.sizes * own)  # near 1 however large gamma is
     y, a = _rest(moments, weighted)
     return weight * y, weight * a
 
