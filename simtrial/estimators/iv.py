@@ -44,6 +44,10 @@ class InstrumentalVariable(Method):
     df: Df = Field("satterthwaite", description="degrees of freedom")
     ci: Literal["wald", "anderson-rubin"] = Field("wald", description="interval")
 
+    def has_t_interval(self) -> bool:
+        """Whether the interval is Wald's; that of Anderson and Rubin is no interval around the estimate."""
+        return self.ci == "wald"
+
     def spec(self) -> Spec:
         """Rows and columns analysed, receipt as a second response."""
         return replace(super().spec(), received=self.received)
