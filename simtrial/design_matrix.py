@@ -99,6 +99,11 @@ class AnalysisSet:
         return int(self.clusters.max(initial=1.0))
 
     @cached_property
+    def cluster_start(self) -> Ints:
+        """First row of every cluster (clusters,)."""
+        return np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.intp)[: len(self.sizes)]
+
+    @cached_property
     def slots(self) -> tuple[Ints, Floats]:
         """Clusters sorted by size, or by position when that makes fewer slots.
 
@@ -170,8 +175,8 @@ def outcome(batch: ObservedBatch, spec: Spec) -> Floats:
 def analysed(batch: ObservedBatch, spec: Spec, values: Floats) -> AnalysisSet:
     """Participants with outcome, arm and covariates observed of whom every condition is known to hold.
 
-    Counted as unknown are those of the others with all of them observed for whom the conditions, taken together, neither
-    hold nor fail.
+    Counted as unknown are those with all of them observed for whom the conditions, taken together, neither hold nor
+    fail.
     """
     seen = ~np.isnan(values)
     for name in ("arm", *spec.adjust):

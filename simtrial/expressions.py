@@ -2,8 +2,8 @@
 
 Comparisons of an observed column with a number or a quoted string, joined by ``and``, ``or``, ``not`` and parentheses.
 A comparison with a missing value is neither true nor false but unknown, and Kleene's strong logic carries it on
-(Kleene 1952, Introduction to Metamathematics, section 64): ``not`` leaves it unknown, ``and`` is false if either part is
-false, ``or`` is true if either part is true, whatever the other would be.
+(Kleene 1952, Introduction to Metamathematics, section 64): ``not`` leaves it unknown, ``and`` is false if either part
+is false, ``or`` is true if either part is true, whatever the other would be.
 """
 
 from __future__ import annotations

@@ -252,6 +252,16 @@ def report(
     )
 
 
+def failed_estimates(trials: int, term: str, flag: str) -> Estimates:
+    """Estimates of trials in which nothing can be estimated, with the flag that says why."""
+    blank, zero = np.full((1, trials), np.nan), np.zeros(trials)
+    return Estimates(
+        terms=(term,), estimate=blank, std_error=blank, df=blank, ci_lower=blank, ci_upper=blank, p_value=blank,
+        failed=np.ones(trials, dtype=bool), flags=np.full(trials, BIT[flag], dtype=np.int64),
+        n_used=zero, clusters_used=zero,
+    )  # fmt: skip
+
+
 FATAL = sum(
     BIT[name]
     for name in (
@@ -267,6 +277,7 @@ FATAL = sum(
         "timeout",
         "invalid_result",
         "no_allocation",
+        "out_of_range",
     )
 )
 """Flags that explain by themselves why a fit failed."""
