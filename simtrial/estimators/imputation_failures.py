@@ -22,6 +22,7 @@ REASONS = {
     "arm_aliased": "arm cannot be told from the covariates among the people with everything observed",
     "constant_outcome": "it does not vary beyond what the covariates explain exactly",
 }
+IMPROPER = "it does not vary within practices, or its squares are out of the range of numbers"
 
 
 @dataclass(frozen=True)
@@ -95,5 +96,5 @@ def messages(
 
 def _of_model(gap: Gap, trial: int) -> str:
     flags = int(gap.fitted.flags[trial])
-    reason = next((words for flag, words in REASONS.items() if flags & BIT[flag]), "its squares are beyond any number")
+    reason = next((words for flag, words in REASONS.items() if flags & BIT[flag]), IMPROPER)
     return f"the imputation model of '{gap.column}' cannot be fitted: {reason}"

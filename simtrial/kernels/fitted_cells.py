@@ -3,8 +3,9 @@
 On the scale of u = log gamma the log-likelihood bends no more sharply than J/4 for J practices, whatever their sizes:
 log(1 + n e^u) has a second derivative of at most 1/4. So a scan in steps of a quarter sees every mode, one of practices
 of thousands beside one of practices of dozens, and those at the ends rho = 0 and 1. Cells are then placed where the
-posterior is, with widths in proportion to p(u)^(-1/3) (equal shares of the error of uniform draws within cells), and
-placed anew from their own values until the moments of rho and of u no longer move.
+posterior is, with widths in proportion to g(u)^(-1/3), g the density times 1 + the square of rho in SDs from its mean
+(equal shares of the error that uniform draws within cells make in the moments of u and of rho), and placed anew from
+their own values until these moments no longer move.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ CELLS = 256
 STEP = 0.25  # of the scan
 TOP = 50.0  # u up to which the scan looks; sigma2 is then 1e-22 of tau2, below any rounding of the outcome
 TAIL = 25.0  # how far below the smallest scale of gamma the scan begins: mass of e^-25
+EDGE = 1e-6  # mass beside the top of the scan above which the posterior does not end there
 CUT = 28.0  # log of the share of the largest density below which a posterior is left out
 FLOOR = 0.05  # share of the cells spread evenly over where the posterior is, so that nothing between goes unseen
 ROUNDS = 12
+LEAST = 1e-12  # SD of rho below which its digits end
 SETTLED = 1e-4  # SDs by which means, and share by which SDs, may still move
 _CHUNK = 8
 
@@ -41,7 +44,8 @@ class FittedCells:
     """Posterior of u = log gamma of the trials numbered ``trials``, uniform within cells.
 
     ``edges`` (cells + 1, trials), ``mass`` (cells, trials), ``cumulative`` its running sum; ``settled`` (trials,)
-    whether the moments no longer moved when the cells were placed anew.
+    whether the moments no longer moved when the cells were placed anew; ``bounded`` (trials,) whether the posterior
+    ends below the top of the scan: where it does not, people of a practice do not differ and sigma2 has no posterior.
     """
 
     trials: NDArray[np.intp]
@@ -49,6 +53,7 @@ class FittedCells:
     mass: Floats
     cumulative: Floats
     settled: NDArray[np.bool_]
+    bounded: NDArray[np.bool_]
 
     def quantile(self, share: Floats) -> Floats:
         """Gamma below which a share (trials,) of the posterior lies."""
@@ -106,19 +111,23 @@ def fit_cells(sums: SizeSums, prior: InverseGamma | None, trials: NDArray[np.int
     edges = np.broadcast_to(scan[:, None], (len(scan), count))
     # the largest density of a cell is above that of its middle by at most J/4 times (STEP/2)^2/2
     cut = CUT + sums.counts.sum(axis=0) * STEP**2 / 32.0
-    edges = _placed(edges, log_density(sums, prior, _middles(edges)), cut, cells)
     before = np.full((4, count), np.nan)
     for _ in range(ROUNDS):
         log = log_density(sums, prior, _middles(edges))
-        mass = np.exp(log - log.max(axis=0)) * np.diff(edges, axis=0)
-        mass /= mass.sum(axis=0)
+        mass = _mass(edges, log)
         after = _moments(_middles(edges), mass)
         settled = _alike(before, after)
-        found = FittedCells(trials, edges, mass, np.cumsum(mass, axis=0), settled)
         if settled.all():
             break
-        before, edges = after, _placed(edges, log, cut, cells)
-    return found
+        before, edges = after, _placed(edges, log, after, cut, cells)
+    bounded = (mass * (edges[1:] > TOP - 1.0)).sum(axis=0) < EDGE
+    return FittedCells(trials, edges, mass, np.cumsum(mass, axis=0), settled, np.asarray(bounded))
+
+
+def _mass(edges: Floats, log: Floats) -> Floats:
+    """Share of the posterior in every cell, from the log density in its middle."""
+    mass = np.exp(log - log.max(axis=0)) * np.diff(edges, axis=0)
+    return np.asarray(mass / mass.sum(axis=0))
 
 
 def _scan(sums: SizeSums, prior: InverseGamma | None) -> Floats:
@@ -134,11 +143,13 @@ def _middles(edges: Floats) -> Floats:
     return np.asarray(0.5 * (edges[1:] + edges[:-1]))
 
 
-def _placed(edges: Floats, log: Floats, cut: Floats, cells: int) -> Floats:
-    """New edges (cells + 1, trials), with widths in proportion to p^(-1/3), where p is above its cut.
+def _placed(edges: Floats, log: Floats, found: Floats, cut: Floats, cells: int) -> Floats:
+    """New edges (cells + 1, trials), with widths in proportion to g^(-1/3), where g is above its cut.
 
-    ``log`` is the log density in the middle of the cells between the old ``edges``.
+    ``log`` is the log density in the middle of the cells between the old ``edges``, ``found`` are its moments.
     """
+    rho = np.exp(-np.logaddexp(0.0, -_middles(edges)))
+    log = log + np.log1p(((rho - found[0]) / np.maximum(found[1], LEAST)) ** 2)
     below = log - log.max(axis=0)
     there = below > -cut
     near = there.copy()
@@ -173,6 +184,6 @@ def _moments(u: Floats, mass: Floats) -> Floats:
 
 def _alike(before: Floats, after: Floats) -> NDArray[np.bool_]:
     """Trials whose means moved by a small part of the SD, and SDs by a small part of themselves."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        moved = np.abs(after - before) / after[[1, 1, 3, 3]]
-    return np.asarray((moved <= SETTLED).all(axis=0))
+    allowed = SETTLED * np.maximum(after[[1, 1, 3, 3]], LEAST)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((np.abs(after - before) <= allowed).all(axis=0))

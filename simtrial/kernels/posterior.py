@@ -41,7 +41,8 @@ class Posterior:
 
     ``mass`` (points, trials) sums to 1 over points; ``rho`` (points,) the midpoints; ``cumulative`` its running sum.
     ``fitted`` are cells of their own for the trials in which equal cells are too coarse, None where there are none;
-    ``proper`` (trials,) is False where squares over- or underflow, so that nothing can be drawn.
+    ``proper`` (trials,) is False where nothing can be drawn: squares over- or underflow, or there is no residual
+    variance.
     """
 
     sums: SizeSums
@@ -53,8 +54,11 @@ class Posterior:
 
     @property
     def proper(self) -> NDArray[np.bool_]:
-        """Trials whose posterior is a number in every cell (trials,)."""
-        return np.asarray(np.isfinite(self.cumulative[-1]))
+        """Trials whose posterior is a number in every cell, and ends below rho = 1 (trials,)."""
+        proper = np.isfinite(self.cumulative[-1])
+        if self.fitted is not None:
+            proper[self.fitted.trials] &= self.fitted.bounded
+        return np.asarray(proper)
 
 
 @dataclass(frozen=True)
