@@ -16,9 +16,9 @@ from simtrial.reduce import moments
 POINTS = 100_000
 SPEC = Spec("mansa_followup", adjust=("x",))
 PRIOR = InverseGamma((0.5, 0.025), (0.5, 0.025))
-# Draws are uniform within cells, which adds the mean of width^2/12 to the variance. Equal cells are used where the SD is
-# 8 of them or more: 1/(24 * 64) = 0.07% of the SD. Fitted cells: widths in proportion to p^(-1/3) with 256 cells make
-# 0.002% for a normal and, with tails of e^-28 to be covered on both sides, at most 0.07% for those seen here.
+# Draws are uniform within cells, which adds the mean of width^2/12 to the variance. Equal cells are used where the SD
+# is 8 of them or more: 1/(24 * 64) = 0.07% of the SD. Fitted cells: widths in proportion to g^(-1/3), 256 of them, make
+# 0.002% for a normal; with tails of e^-28 to be covered on both sides, at most 0.07% for those here.
 ALLOWED = 1e-3
 
 SIZES = {

@@ -14,6 +14,7 @@ from simtrial.design_matrix import PRODUCT, Spec
 from simtrial.expressions import truth
 from simtrial.flags import BIT
 from simtrial.kernels.posterior import InverseGamma, Posterior, draw, posterior, practice_effects
+from simtrial.kernels.segments import count_by
 from simtrial.moments import Moments
 from simtrial.reduce import moments, predictors
 
@@ -38,6 +39,8 @@ class ImputationModel:
         Expression of receipt; what it says of people is a covariate, blank where it is unknown.
     by_arm
         Covariates whose products with arm are covariates as well.
+    keep
+        Those of the conditions that say who kept to the protocol.
     prior
         Of the variances; None is uniform-icc.
     """
@@ -45,6 +48,7 @@ class ImputationModel:
     spec: Spec
     baseline: str | None = None
     received: str | None = None
+    keep: tuple[str, ...] = ()
     by_arm: tuple[str, ...] = ()
     prior: InverseGamma | None = None
 
@@ -162,11 +166,17 @@ class Imputes(Protocol):
 
 @dataclass(frozen=True)
 class Imputer:
-    """The gaps of a batch in the order they are filled, and the trials in which a needed model cannot be fitted."""
+    """The gaps of a batch in the order they are filled, and the trials in which a needed model cannot be fitted.
+
+    ``unknown`` (trials,) counts people without an outcome who are not imputed because receipt or a condition is unknown
+    for them; ``blank`` (trials,) says where receipt or keeping to the protocol is among it.
+    """
 
     batch: ObservedBatch
     model: ImputationModel
     gaps: tuple[Gap, ...]
+    unknown: Floats
+    blank: Bools
 
     @classmethod
     def of(cls, method: Imputes, batch: ObservedBatch, fitted: Moments) -> Imputer:
@@ -194,7 +204,8 @@ class Imputer:
                     own = Spec(baseline, None, names, spec.where)
                     gaps.append(Gap.of(batch, own, moments(batch, own), model.prior, rows))
         gaps.append(Gap.of(batch, spec, fitted, model.prior, np.flatnonzero(no_outcome & ready)))
-        return cls(batch, model, tuple(gaps))
+        unknown, blank = _unknown(batch, model, no_outcome)
+        return cls(batch, model, tuple(gaps), unknown, blank)
 
     def complete(self, rng: np.random.Generator) -> ObservedBatch:
         """Fill every gap once."""
@@ -213,7 +224,26 @@ class Imputer:
     @property
     def flags(self) -> NDArray[np.int64]:
         """What is odd about the models of trials in which they were used (trials,)."""
-        return np.asarray(np.bitwise_or.reduce([gap.flags for gap in self.gaps]))
+        blank = np.where(self.blank, BIT["blank_receipt"], 0)
+        return np.asarray(np.bitwise_or.reduce([blank, *(gap.flags for gap in self.gaps)]))
+
+
+def _unknown(batch: ObservedBatch, model: ImputationModel, no_outcome: Bools) -> tuple[Floats, Bools]:
+    """People without an outcome for whom an expression is unknown, and whether receipt or keeping is (trials,)."""
+    trial, trials = batch.index.participant_trial, batch.index.trials
+    texts = (*model.spec.where, *(() if model.received is None else (model.received,)))
+    if not texts:
+        return np.zeros(trials), np.zeros(trials, dtype=bool)
+    names = [name for name in model.spec.adjust if name != model.baseline]
+    wanted = no_outcome & _complete(batch, ("arm", *names))
+    unknown = np.zeros_like(wanted)
+    for condition in model.spec.where:
+        wanted &= ~truth(condition, batch).fails
+    for text in texts:
+        unknown |= truth(text, batch).unknown
+    receipt = [truth(text, batch).unknown for text in texts if text == model.received or text in model.keep]
+    blank = np.any(receipt, axis=0) if receipt else np.zeros_like(wanted)
+    return count_by(trial[wanted & unknown], trials), count_by(trial[wanted & blank], trials) > 0
 
 
 def _complete(batch: ObservedBatch, names: Sequence[str]) -> Bools:

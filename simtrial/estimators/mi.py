@@ -77,8 +77,8 @@ class MultipleImputation(Method):
         spec = Spec(inner.outcome, None, tuple(dict.fromkeys(names)), inner.where)
         by_arm = inner.adjust if getattr(_innermost(self.analysis), "by_arm", False) else ()
         return ImputationModel(
-            spec, baseline=baseline if needed else None, received=inner.received, by_arm=by_arm,
-            prior=self.inverse_gamma(),
+            spec, baseline=baseline if needed else None, received=inner.received, keep=_keep(self.analysis),
+            by_arm=by_arm, prior=self.inverse_gamma(),
         )  # fmt: skip
 
     def spec(self) -> Spec:
@@ -103,6 +103,8 @@ class MultipleImputation(Method):
         blank = BlankArms.of(imputer)
         results = [self._analyse(imputer.complete(rng), every_term) for _ in range(self.m)]
         found = self._pooled(results, imputer.failed | blank.failed, imputer.flags)
+        if "n_unknown" in found.extras:
+            found = replace(found, extras={**found.extras, "n_unknown": found.extras["n_unknown"] + imputer.unknown})
         if not found.failed.any():
             return found
         said = messages(imputer, blank, self.auxiliary, found.failed, results[0][1].flags)
@@ -153,6 +155,13 @@ def wrappable() -> str:
 def _innermost(method: Method) -> Method:
     inner = getattr(method, "analysis", None)
     return _innermost(inner) if isinstance(inner, Method) else method
+
+
+def _keep(method: Method) -> tuple[str, ...]:
+    """Expressions of who kept to the protocol, of a method and those inside it."""
+    inner = getattr(method, "analysis", None)
+    own = getattr(method, "keep", None)
+    return (*((own,) if isinstance(own, str) else ()), *(_keep(inner) if isinstance(inner, Method) else ()))
 
 
 def _words(method: Method) -> str:
