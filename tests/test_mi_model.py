@@ -3,12 +3,15 @@
 import json
 
 import numpy as np
+import polars as pl
 import pytest
+from click.testing import CliRunner
 from pydantic import ValidationError
-from reference import method
+from reference import ORACLE, method
 from trials import batch, fit, ragged
 
 from simtrial.analyse import analyse
+from simtrial.cli import cli
 from simtrial.estimators import Method, kinds, register
 from simtrial.estimators.mi import Imputer
 from simtrial.flags import text
@@ -356,3 +359,26 @@ def test_outcomes_of_extreme_scale_end_in_a_status(analysis, scale):
     else:
         assert found.estimate[0, 0] / scale == pytest.approx(plain.estimate[0, 0], rel=1e-9)
         assert found.std_error[0, 0] / scale == pytest.approx(plain.std_error[0, 0], rel=1e-9)
+
+
+def test_the_refusal_comes_with_the_file(tmp_path):
+    file = tmp_path / "methods.toml"
+    file.write_text(
+        '[[methods]]\nname = "x"\nkind = "mi"\nadjust = []\n'
+        'analysis = { kind = "iv", received = "sessions >= 6", ci = "anderson-rubin" }\n'
+    )
+    ran = CliRunner().invoke(cli, ["analyse", str(ORACLE / "data" / "D01_partners.csv"), "--methods", str(file)])
+    assert ran.exit_code == 2
+    assert "methods.toml:1: methods[1]: mi cannot wrap kind 'iv' with ci = 'anderson-rubin'" in ran.output
+
+
+def test_the_table_says_what_could_not_be_imputed(tmp_path):
+    data = pl.read_csv(ORACLE / "data" / "D01_partners.csv")
+    data = data.with_columns(pl.when(pl.col("arm") == 1).then(pl.col("sessions")).alias("sessions"))
+    data.write_csv(tmp_path / "trial.csv")
+    (tmp_path / "methods.toml").write_text(
+        '[[methods]]\nname = "x"\nkind = "mi"\nadjust = []\nauxiliary = ["sessions"]\nanalysis = { kind = "lmm" }\n'
+    )
+    ran = CliRunner().invoke(cli, ["analyse", str(tmp_path / "trial.csv"), "--methods", str(tmp_path / "methods.toml")])
+    assert ran.exit_code == 0
+    assert "trial, x: auxiliary 'sessions' is blank throughout the control arm" in " ".join(ran.output.split())

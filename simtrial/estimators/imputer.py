@@ -111,11 +111,13 @@ class Gap:
         wanted[trial] = True
         able, usable, table = ~fitted.failed, fitted.usable, None
         if (able & wanted).any():
-            table = posterior(fitted.size_sums(), prior)
+            table = posterior(fitted.size_sums(), prior, needed=wanted[usable])
             if not table.proper.all():  # squares out of the range of numbers
                 proper = np.flatnonzero(table.proper)
                 usable = usable[proper]
-                table = posterior(fitted.size_sums().take(proper), prior) if len(proper) else None
+                table = (
+                    posterior(fitted.size_sums().take(proper), prior, needed=wanted[usable]) if len(proper) else None
+                )
                 able = np.isin(np.arange(len(able)), usable)
         return cls(spec.outcome, spec, fitted, usable, table, rows[able[trial]], wanted & ~able)
 

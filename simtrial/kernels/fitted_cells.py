@@ -1,7 +1,7 @@
 """Cells of the posterior of gamma = tau2/sigma2 that lie where a trial's posterior is, whatever the practice sizes.
 
 On the scale of u = log gamma the log-likelihood bends no more sharply than J/4 for J practices, whatever their sizes:
-log(1 + n e^u) has a second derivative of at most 1/4. So a scan in steps of a quarter sees every mode, one of practices
+log(1 + n e^u) has a second derivative of at most 1/4. So a scan in steps of a half sees every mode, one of practices
 of thousands beside one of practices of dozens, and those at the ends rho = 0 and 1. Cells are then placed where the
 posterior is, with widths in proportion to g(u)^(-1/3), g the density times 1 + the square of rho in SDs from its mean
 (equal shares of the error that uniform draws within cells make in the moments of u and of rho), and placed anew from
@@ -19,7 +19,7 @@ from simtrial.kernels.criterion import SizeSums
 from simtrial.kernels.symmetric import Floats, eliminate, unpack
 
 CELLS = 256
-STEP = 0.25  # of the scan
+STEP = 0.5  # of the scan
 TOP = 50.0  # u up to which the scan looks; sigma2 is then 1e-22 of tau2, below any rounding of the outcome
 TAIL = 25.0  # how far below the smallest scale of gamma the scan begins: mass of e^-25
 EDGE = 1e-6  # mass beside the top of the scan above which the posterior does not end there
@@ -28,7 +28,7 @@ FLOOR = 0.05  # share of the cells spread evenly over where the posterior is, so
 ROUNDS = 12
 LEAST = 1e-12  # SD of rho below which its digits end
 SETTLED = 1e-4  # SDs by which means, and share by which SDs, may still move
-_CHUNK = 8
+_TOGETHER = 4096  # points times trials evaluated together: keeps the work in cache, and few trials in few calls
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ def log_likelihood(sums: SizeSums, prior: InverseGamma | None, gamma: Floats, rs
 
 def log_density(sums: SizeSums, prior: InverseGamma | None, u: Floats) -> Floats:
     """Log density of u = log gamma, up to a constant; ``u`` and result (points, trials)."""
-    parts = [_parts(sums, np.exp(u[k : k + _CHUNK])) for k in range(0, len(u), _CHUNK)]
+    step = max(1, _TOGETHER // u.shape[1])
+    parts = [_parts(sums, np.exp(u[k : k + step])) for k in range(0, len(u), step)]
     rss, logs = (np.concatenate(part) for part in zip(*parts, strict=True))
     log = log_likelihood(sums, prior, np.exp(u), rss, logs)
     if prior is None:  # d rho / d u = rho (1 - rho)

@@ -70,8 +70,21 @@ class Draw:
     coefficients: Floats
 
 
-def posterior(sums: SizeSums, prior: InverseGamma | None = None, points: int = POINTS) -> Posterior:
-    """Tabulate p(rho | y) of every trial; ``prior`` None is uniform-icc."""
+def posterior(
+    sums: SizeSums,
+    prior: InverseGamma | None = None,
+    points: int = POINTS,
+    needed: NDArray[np.bool_] | None = None,
+) -> Posterior:
+    """Tabulate p(rho | y) of every trial.
+
+    Parameters
+    ----------
+    prior
+        None is uniform-icc.
+    needed
+        Trials (trials,) that something is drawn for; the others are left with equal cells. None: all.
+    """
     rho = (np.arange(points) + 0.5) / points
     gamma = rho / (1.0 - rho)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # squares of outcomes far out of range
@@ -83,7 +96,8 @@ def posterior(sums: SizeSums, prior: InverseGamma | None = None, points: int = P
         mass = np.exp(log - log.max(axis=0))
         mass /= np.where(rss.min(axis=0) > TINY, mass.sum(axis=0), np.nan)
     table = Posterior(sums, prior, rho, mass, np.cumsum(mass, axis=0))
-    coarse = np.flatnonzero(table.proper & ((mass.max(axis=0) > FULL) | (largest_size(sums) > LARGE)))
+    coarse = table.proper & ((mass.max(axis=0) > FULL) | (largest_size(sums) > LARGE))
+    coarse = np.flatnonzero(coarse if needed is None else coarse & needed)
     if not len(coarse):
         return table
     fitted = fit_cells(sums.take(coarse), prior, coarse)

@@ -238,6 +238,10 @@ def analyses_table(frame: pl.DataFrame) -> None:
     seen = sorted({name for row in frame["flags"] for name in row.split(";") if name})
     for name in seen:
         say(f"{name}: {CAUSES[name]}")
+    for row in frame.filter(pl.col("status") == "failed").iter_rows(named=True):
+        message = json.loads(row["extra"]).get("message")
+        if message:
+            say(f"{row['trial_id']}, {row['method']}: {message}")
 
 
 def _set(row: Mapping[str, Any]) -> str:
