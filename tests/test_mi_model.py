@@ -5,13 +5,12 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from click.testing import CliRunner
+from commands import simtrial as run
 from pydantic import ValidationError
 from reference import ORACLE, method
 from trials import batch, fit, ragged
 
 from simtrial.analyse import analyse
-from simtrial.cli import cli
 from simtrial.estimators import Method, kinds, register
 from simtrial.estimators.mi import Imputer
 from simtrial.flags import text
@@ -367,9 +366,9 @@ def test_the_refusal_comes_with_the_file(tmp_path):
         '[[methods]]\nname = "x"\nkind = "mi"\nadjust = []\n'
         'analysis = { kind = "iv", received = "sessions >= 6", ci = "anderson-rubin" }\n'
     )
-    ran = CliRunner().invoke(cli, ["analyse", str(ORACLE / "data" / "D01_partners.csv"), "--methods", str(file)])
-    assert ran.exit_code == 2
-    assert "methods.toml:1: methods[1]: mi cannot wrap kind 'iv' with ci = 'anderson-rubin'" in ran.output
+    ran = run("analyse", ORACLE / "data" / "D01_partners.csv", "--methods", file)
+    assert ran.code == 2
+    assert "methods.toml:1: methods[1]: mi cannot wrap kind 'iv' with ci = 'anderson-rubin'" in ran.err
 
 
 def test_the_table_says_what_could_not_be_imputed(tmp_path):
@@ -379,6 +378,6 @@ def test_the_table_says_what_could_not_be_imputed(tmp_path):
     (tmp_path / "methods.toml").write_text(
         '[[methods]]\nname = "x"\nkind = "mi"\nadjust = []\nauxiliary = ["sessions"]\nanalysis = { kind = "lmm" }\n'
     )
-    ran = CliRunner().invoke(cli, ["analyse", str(tmp_path / "trial.csv"), "--methods", str(tmp_path / "methods.toml")])
-    assert ran.exit_code == 0
-    assert "trial, x: auxiliary 'sessions' is blank throughout the control arm" in " ".join(ran.output.split())
+    ran = run("analyse", tmp_path / "trial.csv", "--methods", tmp_path / "methods.toml")
+    assert ran.code == 0
+    assert "x: auxiliary 'sessions' is blank throughout the control arm" in " ".join(ran.out.split())
