@@ -19,7 +19,7 @@ CAUSES: dict[str, str] = {
     "no_data": "No analysed rows are left, or no more rows than coefficients.",
     "constant_outcome": "Covariates explain the outcome exactly, or nothing is left of it between practices.",
     "blank_receipt": "Receipt, or keeping to the protocol, is unknown for some, who are left out (see n_unknown).",
-    "imputation_failed": "An imputation model or a completed-data analysis could not be fitted; use fewer covariates.",
+    "imputation_failed": "An imputation model or an analysis of completed data failed; its message says why.",
     "error": "The method raised an error; see the message in its row, or the run's failures folder.",
     "timeout": "The method took longer than it was allowed.",
     "invalid_result": "The method returned something that is not a valid result.",

@@ -63,6 +63,7 @@ class Method(BaseModel):
     target: ClassVar[str] = "arm"
     effect: ClassVar[bool] = True  # whether the estimate is an effect, judged against an estimand by default
     interacts: ClassVar[bool] = False
+    t_interval: ClassVar[bool] = True  # whether interval and p-value are those of t on estimate, standard error and df
 
     kind: str
     name: Annotated[str, Field(min_length=1, max_length=120, description="free text, unique within the file")]
@@ -124,6 +125,10 @@ class Method(BaseModel):
         for text in self.expressions():
             needed |= columns(parse(text))
         return frozenset(needed)
+
+    def has_t_interval(self) -> bool:
+        """Whether it says of an effect what t on estimate, standard error and df says, as Rubin's rules need."""
+        return self.t_interval and self.effect
 
     def expressions(self) -> tuple[str, ...]:
         """Expressions among the options, to be checked when the file is read."""

@@ -36,6 +36,7 @@ class IntraclusterCorrelation(Method):
 
     target = "icc"
     effect = False
+    t_interval = False
 
     kind: Literal["icc"] = "icc"
     estimation: Literal["reml", "anova"] = Field("reml", description="restricted maximum likelihood, or mean squares")

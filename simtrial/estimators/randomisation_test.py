@@ -40,6 +40,7 @@ class RandomisationTest(Method):
     """
 
     draws: ClassVar[bool] = True
+    t_interval: ClassVar[bool] = False
 
     kind: Literal["randomisation-test"] = "randomisation-test"
     replays: int = Field(999, ge=19, le=100_000, alias="draws", description="re-allocations of each trial")

@@ -248,9 +248,10 @@ def analyses_table(frame: pl.DataFrame) -> None:
     for name in seen:
         say(f"{name}: {CAUSES[name]}")
     for row in frame.iter_rows(named=True):
-        reason = json.loads(row["extra"]).get("reason")
-        if reason:
-            say(f"trial {row['trial_id']}, {row['method']}: {reason}")
+        extra = json.loads(row["extra"])
+        for text in (extra.get("message"), extra.get("reason")):
+            if text:
+                say(f"trial {row['trial_id']}, {row['method']}: {text}")
     if compared := _reference_categories(frame):
         say(f"reference categories: {compared}")
 
