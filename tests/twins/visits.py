@@ -1,0 +1,106 @@
+"""Constrained longitudinal analysis from rows of both visits and whole covariance matrices of practices."""
+
+import numpy as np
+
+from twins.frame import Frame, Said, frame
+
+DEEPER = 1e-6
+LARGEST = 600  # rows of both visits: a practice is one matrix here
+SEARCHED = 25  # covariances tried around the product's
+
+
+class Visits:
+    """Rows of both visits: X (orthonormal by visit), outcomes, who and which visit; -2 log-likelihood."""
+
+    def __init__(self, early: Frame, late: Frame, data) -> None:
+        p0, p1 = early.rank, late.rank
+        self.x = np.zeros((early.people + late.people, p0 + p1))
+        self.x[: early.people, :p0] = early.q.astype(float)
+        self.x[early.people :, p0:] = late.q.astype(float)
+        self.units = [float(np.sqrt((f.residual**2).mean())) for f in (early, late)]
+        self.y = np.concatenate([f.residual.astype(float) / u for f, u in zip((early, late), self.units, strict=True)])
+        self.person = np.concatenate([early.rows, late.rows])
+        self.visit = np.repeat([0, 1], [early.people, late.people])
+        practice = data["practice"][self.person]
+        self.parts = [np.flatnonzero(practice == label) for label in dict.fromkeys(practice.tolist())]
+
+    def solved(self, e, u):
+        p = self.x.shape[1]
+        a, b, logs, inverses = np.zeros((p, p)), np.zeros(p), 0.0, []
+        for rows in self.parts:
+            visit, person = self.visit[rows], self.person[rows]
+            v = u[np.ix_(visit, visit)] + e[np.ix_(visit, visit)] * (person[:, None] == person[None, :])
+            inverse = np.linalg.inv(v)
+            x = self.x[rows]
+            a, b, logs = a + x.T @ inverse @ x, b + x.T @ inverse @ self.y[rows], logs + np.linalg.slogdet(v)[1]
+            inverses.append(inverse)
+        phi = np.linalg.inv(a)
+        return phi, phi @ b, logs, inverses
+
+    def value(self, e, u, reml):
+        phi, beta, logs, inverses = self.solved(e, u)
+        left = self.y - self.x @ beta
+        rest = sum(left[rows] @ v @ left[rows] for rows, v in zip(self.parts, inverses, strict=True))
+        return logs + rest - (np.linalg.slogdet(phi)[1] if reml else 0.0)
+
+
+def clda(data, adjust, where, found, trial, estimation="reml", df="clusters-p"):
+    """Verify the product's six variances as a minimum, and its inference there."""
+    late = frame(data, "mansa_followup", adjust, where=where)
+    early = frame(data, "mansa_baseline", adjust, where=where, arm=False)
+    for made in (late, early):
+        if made.refusal or made.grey:
+            return late, Said(refusal=made.refusal, grey=made.grey)
+    if early.people + late.people > LARGEST:
+        return late, Said(grey="too many people for whole matrices")
+    both = np.intersect1d(early.rows, late.rows)
+    if len(both) <= early.rank + late.rank:
+        return late, Said(refusal="no_data", grey="few with both visits")
+    joined = frame({**data}, "mansa_followup", [*adjust, "mansa_baseline"], where=where)
+    if joined.refusal or joined.grey:
+        return late, Said(refusal=joined.refusal, grey=joined.grey)
+    between = late.clusters - late.cluster_rank
+    if between <= 0:
+        return late, Said(refusal="tau2_not_identified")
+    model = Visits(early, late, data)
+    if found.failed[trial]:
+        return late, Said(refusal="residuals become collinear", grey="" if _few(both, data) else "product refuses")
+    at = {n: float(found.extras[n][trial]) for n in found.extras}
+    first, second = model.units
+    covariance = at["correlation"] * np.sqrt(at["sigma2"] * at["sigma2_baseline"])
+    e = np.array([[at["sigma2_baseline"] / first**2, covariance / (first * second)], [0, at["sigma2"] / second**2]])
+    u = np.array([[at["tau2_baseline"] / first**2, at["tau2_both"] / (first * second)], [0, at["tau2"] / second**2]])
+    e[1, 0], u[1, 0] = e[0, 1], u[0, 1]
+    u = np.nan_to_num(u)
+    if np.linalg.eigvalsh(e)[0] < 1e-4 or max(late.noise, early.noise, joined.noise) > 1e-8:
+        return late, Said(grey="residuals nearly collinear")
+    return late, _verified(late, model, e, u, between, estimation == "reml", df)
+
+
+def _few(both, data):
+    """Whether so few share a practice that the likelihood has no upper bound."""
+    count = len(np.unique(data["practice"][both]))
+    return len(both) - count < 4
+
+
+def _verified(late, model, e, u, between, reml, df):
+    phi, beta, *_ = model.solved(e, u)
+    value = model.value(e, u, reml)
+    rng = np.random.default_rng(len(model.y))
+    for k in range(SEARCHED):
+        root_e, root_u = (np.linalg.cholesky(m + 1e-12 * np.eye(2)) for m in (e, u))
+        size = 10.0 ** -(k % 5)
+        root_e = root_e + size * np.tril(rng.normal(size=(2, 2))) * 0.3
+        root_u = root_u + size * np.tril(rng.normal(size=(2, 2))) * 0.3
+        lower = model.value(root_e @ root_e.T, root_u @ root_u.T, reml)
+        if lower < value - DEEPER - 1e-10 * abs(value):
+            return Said(refusal=f"not the minimum by {value - lower:.2g}")
+    contrast = late.contrasts["arm"].astype(float)
+    p0 = model.x.shape[1] - late.rank
+    unit = model.units[1]
+    estimate = float(late.contrasts["arm"] @ late.fitted) + float(contrast @ beta[p0:]) * unit
+    spread = contrast @ phi[p0:, p0:] @ contrast
+    used = np.inf if df == "normal" else between
+    return Said(
+        estimate, float(np.sqrt(spread)) * unit, used, tolerance=1e-6 + 100 * late.noise, df_tolerance=1e-12
+    )  # fmt: skip
