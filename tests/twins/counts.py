@@ -41,7 +41,7 @@ def correlation(data, where, first=None, order="recruitment_month"):
     ends = tuple(float(np.tanh(np.arctanh(r) + side * half)) for side in (-1, 1))
     p_value = float(2 * stats.t.sf(abs(r) * np.sqrt((n - 2) / (1 - r**2)), n - 2))
     tolerance = 100 * EPS * n / (1 - r**2) / min(spread) ** 0.5
-    return Said(r, (1 - r**2) / np.sqrt(n - 3), n - 2.0, tolerance=tolerance, p_value=p_value, ends=ends)
+    return Said(r, (1 - r**2) / np.sqrt(n - 3), n - 2.0, tolerance=tolerance, p_value=p_value, ends=ends, people=n)
 
 
 def event_rate(data, where, months=10.0, df="clusters-2"):
@@ -77,4 +77,4 @@ def event_rate(data, where, months=10.0, df="clusters-2"):
         return Said(refusal="constant_outcome")
     variance = ((influence[0] - influence[1]) ** 2).sum() * j / (j - 1)
     used = np.inf if df == "normal" else j - 2
-    return Said(rates[0] - rates[1], float(np.sqrt(variance)), used, tolerance=1e-10, df_tolerance=1e-12)
+    return Said(rates[0] - rates[1], float(np.sqrt(variance)), used, tolerance=1e-10, df_tolerance=1e-12, people=int(seen.sum()))

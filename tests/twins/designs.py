@@ -41,7 +41,7 @@ def draw(seed: int, number: int, trials: int = 6) -> Batch:
     adjust = [str(name) for name in rng.permutation(pool)[: rng.choice([0, 1, 2, 3, 4, 5, 6], p=_SHARES)]]
     subset = str(rng.choice(list(SUBSETS))) if rng.random() < 0.15 else None
     blanks_in_receipt = rng.random() < 0.3
-    size = "large" if rng.random() < 0.02 else "middle" if rng.random() < 0.1 else "small"
+    size = "large" if rng.random() < 0.04 else "middle" if rng.random() < 0.1 else "small"
     drawn = [trial(rng, size if k == 0 or size == "middle" else "small", blanks_in_receipt) for k in range(trials)]
     return Batch([d for d, _ in drawn], adjust, subset, number, [o for _, o in drawn])
 
@@ -79,13 +79,15 @@ def _practices(rng, size, odd):
     if rng.random() < 0.06:
         small[int(rng.integers(2))] = 1
         odd.append("one practice in an arm")
-    if size == "middle":
+    if size == "middle" or (size == "large" and rng.random() < 0.7):
         small = [int(n) for n in rng.integers(6, 21, 2)]
     j = sum(small)
     most = int(rng.choice([1, 2, 3, 6, 10], p=[0.03, 0.07, 0.2, 0.4, 0.3]))
     sizes = rng.integers(1, most + 1, j)
     if size == "large":
-        sizes[rng.integers(j)] = int(np.exp(rng.uniform(np.log(100), np.log(5000))))
+        most = rng.integers(j, size=rng.integers(1, 4))
+        sizes = sizes * int(rng.choice([1, 3, 10]))
+        sizes[most] = np.exp(rng.uniform(np.log(100), np.log(5000), len(most))).astype(int)
         odd.append("very unequal practices")
     elif rng.random() < 0.1:
         sizes[rng.integers(j)] = int(rng.integers(20, 60))
@@ -195,7 +197,7 @@ def _factor(rng, practice):
 
 OUTCOMES = {
     "plain": 50, "no effect of practice": 14, "ties": 10, "nothing between": 4, "large effect": 8,
-    "constant in practices": 3, "nearly constant": 5, "explained": 2, "constant": 2, "heavy": 2,
+    "small effect": 4, "constant in practices": 3, "nearly constant": 5, "explained": 2, "constant": 2, "heavy": 2,
 }  # fmt: skip
 
 
@@ -203,12 +205,15 @@ def _outcome(rng, data, practice, odd):
     """Outcome of a kind drawn."""
     kinds = list(OUTCOMES)
     shares = np.array([OUTCOMES[k] for k in kinds], dtype=float)
+    if "very unequal practices" in odd:
+        shares[kinds.index("small effect")] = 200
     kind = str(rng.choice(kinds, p=shares / shares.sum()))
     if kind != "plain":
         odd.append(f"outcome: {kind}")
     people, j = len(practice), practice[-1] + 1
     explained = sum(0.4 * _standard(data[n]) for n in NUMBERS) + 0.3 * data["arm"]
-    between = {"plain": rng.choice([0.1, 0.3, 0.6]), "large effect": rng.choice([3.0, 30.0])}.get(kind, 0.0)
+    between = {"plain": rng.choice([0.1, 0.3, 0.6]), "large effect": rng.choice([3.0, 30.0]),
+               "small effect": 10.0 ** rng.uniform(-2.0, -0.7)}.get(kind, 0.0)
     noise = rng.standard_t(2, people) if kind == "heavy" else rng.normal(size=people)
     y = explained + between * rng.normal(size=j)[practice] + noise
     if kind == "ties":

@@ -78,8 +78,12 @@ Condition = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 def frame(
     data: Mapping[str, np.ndarray], outcome: str, adjust: Sequence[str], *, minus: str | None = None,
     where: Sequence[Condition] = (), received: Condition | None = None, arm: bool = True,
+    levels: Mapping[str, Sequence[str]] | None = None,
 ) -> Frame:  # fmt: skip
-    """Take the rows with everything observed that meet every condition, and orthogonalise their regressors."""
+    """Take the rows with everything observed that meet every condition, and orthogonalise their regressors.
+
+    ``levels`` are the categories of every factor where trials analysed together have more than this one.
+    """
     y = data[outcome].astype(LONG) - (data[minus].astype(LONG) if minus else 0)
     seen = ~np.isnan(y)
     for name in adjust:
@@ -97,19 +101,19 @@ def frame(
     if not seen.any():
         made.refusal = "no_data"
         return made
-    columns = _columns(data, adjust, seen, made.arm if arm else None)
+    columns = _columns(data, adjust, seen, made.arm if arm else None, levels or {})
     _orthogonalise(made, columns)
     _respond(made, y[seen])
     return made
 
 
-def _columns(data, adjust, seen, arm):
+def _columns(data, adjust, seen, arm, levels):
     """Name, values and whether a measurement, in the order in which columns give way: arm comes last."""
     columns = [("intercept", np.ones(int(seen.sum())), False)]
     for name in adjust:
         values = data[name]
         if values.dtype.kind == "U":
-            labels = sorted(set(values.tolist()) - {""})
+            labels = levels.get(name) or sorted(set(values.tolist()) - {""})
             columns += [(f"{name}={label}", (values[seen] == label).astype(float), False) for label in labels[1:]]
         else:
             columns.append((name, values[seen], True))
@@ -202,8 +206,8 @@ def _respond(made, y):
             made.grey = made.grey or "nearly perfect fit"
         return
     signal = np.sqrt(total / left)
-    made.noise = EPS * len(made.terms) * np.sqrt(made.people) * made.condition**2 * signal * 20
-    if left <= (10 * PERFECT + 20 * made.noise / signal) * total:
+    made.noise = EPS * len(made.terms) * np.sqrt(made.people) * made.condition**2 * signal * 100
+    if left <= (10 * PERFECT + 4 * made.noise / signal) * total:
         made.grey = made.grey or "nearly perfect fit"
     if made.noise > 1e-3:
         made.grey = made.grey or f"condition {made.condition:.1e}"
@@ -221,6 +225,15 @@ class Blocks:
     @property
     def stacked(self):
         return np.concatenate(self.q), np.concatenate(self.e), np.concatenate(self.d)
+
+    def inverse(self, gamma):
+        """(I + gamma ZZ')^-1 by the eigenvectors of every block: 1 / root n, of eigenvalue 1 + n gamma, and the rest."""
+        out = np.eye(self.starts[-1])
+        for a, b, one in zip(self.starts, self.starts[1:], self.ones, strict=False):
+            n = one @ one
+            along = np.outer(one, one) / n
+            out[a:b, a:b] += along * (1.0 / (1.0 + n * gamma) - 1.0)
+        return out
 
     @property
     def starts(self):
@@ -272,7 +285,8 @@ class Said:
     extras: dict[str, float] = field(default_factory=dict)
     p_value: float | None = None
     ends: tuple[float, float] | None = None
-    others: list["Said"] = field(default_factory=list)
+    spectrum: object = None
+    people: int | None = None
 
 
 def refused(made: Frame) -> Said | None:

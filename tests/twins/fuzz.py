@@ -15,7 +15,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from twins import menu  # noqa: E402
-from twins.designs import Batch, draw  # noqa: E402
+from twins.designs import FACTORS, Batch, draw  # noqa: E402
 from twins.product import analysed, made, observed  # noqa: E402
 from twins.verdict import DIFFERENT, GREY, Verdict, judged  # noqa: E402
 
@@ -83,7 +83,8 @@ def try_batch(seed: int, number: int, tally: Tally, only: str | None = None) -> 
             views = [(found, t)] + ([(by_itself, 0)] if t == lonely else [])
             for rows, at in views:
                 frame, said = menu.twin(
-                    kind, options, data, batch.adjust, batch.subset, minus, rows, at, frames[t]
+                    kind, options, data, batch.adjust, batch.subset, minus, rows, at, frames[t],
+                    _levels(batch.trials if rows is found else [data]),
                 )
                 verdict = judged(rows, at, said)
                 cause = _cause(kind, rows, at, frame, said, data) if verdict.verdict == DIFFERENT else ""
@@ -93,6 +94,11 @@ def try_batch(seed: int, number: int, tally: Tally, only: str | None = None) -> 
     for verdicts in worst.values():
         order = (DIFFERENT, "equal", GREY, "refused where allowed", "both refuse")
         tally.designs[next(v for v in order if v in verdicts) if verdicts else "nothing"] += 1
+
+
+def _levels(trials) -> dict[str, list[str]]:
+    """Categories of every factor in trials analysed together."""
+    return {name: sorted({label for t in trials for label in t[name].tolist()} - {""}) for name in FACTORS}
 
 
 def _quietly(batch, method, tally, number):
@@ -118,14 +124,18 @@ def _events(rng, trial) -> None:
 
 def _cause(kind, found, trial, frame, said, data) -> str:
     """Which known kind of fault a difference has the marks of."""
-    if found.n_used[trial] != frame.people and kind not in ("clda", "correlation"):
+    people = frame.people if said.people is None else said.people
+    if found.n_used[trial] != people and kind != "clda":
         return "1e blank in a condition"
     if said.either:
         return "1c constant within practices"
     if said.extras.get("ci_type") == "rays" and "ci_" in str(judged(found, trial, said).why):
         return "1f two rays"
-    if kind in ("lmm", "icc") and "criterion_of" in vars(said) and not found.failed[trial]:
-        return "1b another optimum"
+    if said.spectrum is not None and not found.failed[trial]:
+        rho = float(found.extras["icc"][trial] if kind == "lmm" else found.estimate[0, trial])
+        own, best = (said.spectrum.value(r / (1 - r)) for r in (rho, said.extras.get("icc", said.estimate)))
+        if own > best + 1e-8:
+            return "1b another optimum"
     if said.refusal == "error is rounding":
         return "1c nothing between practices"
     if frame.x is not None and _partly_constant(frame, data):

@@ -30,10 +30,10 @@ def robust(x, residuals, starts, contrast, se):
     hat = x @ bread @ x.T
     identity, parts, least, scores = np.eye(len(x)), [], 1.0, []
     for a, b in zip(starts, starts[1:], strict=False):
-        adjust = np.eye(b - a)
-        if POWERS[se]:
-            adjust, low = power(identity[a:b, a:b] - hat[a:b, a:b], POWERS[se])
-            least = min(least, low)
+        adjust, low = power(identity[a:b, a:b] - hat[a:b, a:b], POWERS[se])
+        least = min(least, low)
+        if not POWERS[se]:
+            adjust = np.eye(b - a)
         along = adjust @ x[a:b] @ bread @ contrast
         scores.append([along @ e[a:b] for e in residuals])
         parts.append((identity - hat)[:, a:b] @ along)
@@ -101,7 +101,7 @@ def said(made, estimate, std_error, df, least=1.0, in_units=True):
     An eigenvalue 1 - h of I - H_jj is wrong by rounding times the squared condition, relative to itself more where
     it is small; the standard error follows its root, the df its first power.
     """
-    rounding = 20 * EPS * made.condition**2 * made.rank
+    rounding = 100 * EPS * made.condition**2 * made.rank
     tolerance = made.noise + rounding * (1.0 + 1.0 / least)
     grey = ""
     if least < LONELY * LEVERAGE_DOUBT:
@@ -112,7 +112,7 @@ def said(made, estimate, std_error, df, least=1.0, in_units=True):
         grey = grey or ("error is nearly rounding" if share > 1e-12 * made.condition else "")
     return Said(
         float(estimate), float(std_error), float(df), refusal=refusal, tolerance=tolerance,
-        df_tolerance=10 * tolerance, grey=grey,
+        df_tolerance=10 * tolerance / least, grey=grey,
     )  # fmt: skip
 
 
@@ -138,11 +138,11 @@ def weighted_ols(made: Frame, weight, se, df, term="arm"):
     variance, least, parts = 0.0, 1.0, []
     for a, b in zip(starts, starts[1:], strict=False):
         adjust = np.eye(b - a)
+        least = min(least, power(((np.eye(b - a) - hat[a:b, a:b]) + (np.eye(b - a) - hat[a:b, a:b]).T) / 2, -1.0)[1])
         if POWERS[se]:
             # the covariance of residuals for CR2; I - H_jj, of which w_j is the same for all of a practice, for CR3
             matrix = square[a:b, a:b] if se == "CR2" else np.eye(b - a) - hat[a:b, a:b]
-            adjust, low = power((matrix + matrix.T) / 2, POWERS[se])
-            least = min(least, low)
+            adjust, _ = power((matrix + matrix.T) / 2, POWERS[se])
         along = adjust @ (w[a:b, None] * q[a:b]) @ bread @ unit
         variance += (along @ residual[a:b]) ** 2
         parts.append(whole.T[:, a:b] @ along)

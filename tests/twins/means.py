@@ -207,8 +207,8 @@ def _products(made):
         for _ in range(2):
             rest = rest - sum((b @ rest) * b for b in basis)
         share = (rest**2).sum() / max(length**2, 1e-300)
-        if 1e-13 < share < 1e-6:
-            grey = "rank of products"
+        if share < 1e-6:  # the effect in those who were in one arm only is not identified
+            grey = "a product with arm is aliased"
         if share > RANK:
             basis.append(rest / np.sqrt((rest**2).sum()))
             rank += made.practice_level[made.terms[1 + k]]

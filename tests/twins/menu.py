@@ -65,8 +65,9 @@ def _seldom(rng, one):
 
 
 def twin(
-    kind: str, options: Mapping[str, Any], data, adjust, subset, outcome, found, trial: int, frames: dict[Any, Frame]
-) -> tuple[Frame, Said]:
+    kind: str, options: Mapping[str, Any], data, adjust, subset, outcome, found, trial: int, frames: dict[Any, Frame],
+    levels: Mapping[str, list[str]],
+) -> tuple[Frame, Said]:  # fmt: skip
     """Analyse one trial by the twin of a method; ``found`` is the product's row, for what can only be verified.
 
     ``frames`` keeps what was orthogonalised for the trial before.
@@ -84,9 +85,11 @@ def twin(
     if kind == "icc" and options["estimation"] == "anova":
         adjust = []
     within = options.get("within_arm", True)
-    key = (tuple(adjust), outcome, subset, received, kind != "icc" or within)
+    key = (tuple(adjust), outcome, subset, received, str(levels), kind != "icc" or within)
     if key not in frames:
-        frames[key] = frame(data, "mansa_followup", adjust, minus=outcome, where=where, received=received, arm=key[-1])
+        frames[key] = frame(
+            data, "mansa_followup", adjust, minus=outcome, where=where, received=received, arm=key[-1], levels=levels
+        )
     made = frames[key]
     if options.get("weights") == "source-size":
         options["source"] = data["register_size"][made.rows]
@@ -122,7 +125,9 @@ def _of(kind, options, made: Frame, found, trial) -> Said:
         return mixed.icc_reml(made, made.cluster_rank)
     assert kind == "g-computation"
     if options.pop("model", "ols") == "lmm":
-        return means.g_computation(made, fits=mixed.refits(made), **options)
+        out = means.g_computation(made, fits=mixed.refits(made), **options)
+        out.either = out.either or mixed.lmm(made).either
+        return out
     return means.g_computation(made, **options)
 
 

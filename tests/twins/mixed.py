@@ -40,7 +40,7 @@ def lmm(made: Frame, estimation="reml", df="between-within", tau2="nonnegative",
         out.tolerance += error * (10 + size)
         out.df_tolerance += 100 * error
         out.either = best.either
-        out.extras["criterion"] = float(s.value(gamma))
+        out.spectrum = s
     return out
 
 
@@ -65,8 +65,8 @@ def limit(made: Frame, df, term, why):
 def _inferred(made, parts, gamma, reml, df, term, alone, between):
     """Coefficients, variance and degrees of freedom at gamma, from V inverted as a whole."""
     q, e, _ = parts.stacked
-    shared, size = parts.shared, len(e)
-    h = np.linalg.inv(np.eye(size) + gamma * shared)
+    shared = parts.shared
+    h = parts.inverse(gamma)
     bread = np.linalg.inv(q.T @ h @ q)
     change = bread @ (q.T @ h @ e)
     left = e - q @ change
@@ -145,7 +145,7 @@ def icc_reml(made: Frame, clusters_spent):
     if best.grey or best.unbounded:
         return Said(grey=best.grey or best.either)
     q, e, _ = parts.stacked
-    h = np.linalg.inv(np.eye(len(e)) + best.gamma * parts.shared)
+    h = parts.inverse(best.gamma)
     bread = np.linalg.inv(q.T @ h @ q)
     left = e - q @ (bread @ (q.T @ h @ e))
     sigma2 = left @ h @ left / s.nu
@@ -154,6 +154,7 @@ def icc_reml(made: Frame, clusters_spent):
     spread = w[0, 0] - 2 * best.gamma * w[0, 1] + best.gamma**2 * w[1, 1]
     out = said(made, best.gamma / (1 + best.gamma), np.sqrt(spread) / (1 + best.gamma) ** 2, np.inf, in_units=False)
     out.tolerance += (best.doubt + STOP) * 100
+    out.spectrum = s
     out.grey = "flat criterion" if best.doubt > DOUBTFUL else ""
     out.either = best.either
     return out
@@ -228,7 +229,7 @@ def refits(made: Frame):
             x, r = (np.array([v[g].mean(axis=0) for g in own.groups]) for v in (own.q, own.residual))
             change = np.linalg.lstsq(x, r, rcond=1e-9)[0]
             return vt[there].T @ ((fitted + change) / s[there]), vt[~there]
-        h = np.linalg.inv(np.eye(len(r)) + gamma * parts.shared)
+        h = parts.inverse(gamma)
         change = np.linalg.solve(x.T @ h @ x, x.T @ h @ r)
         return vt[there].T @ ((fitted + change) / s[there]), vt[~there]
 

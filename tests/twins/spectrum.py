@@ -12,6 +12,7 @@ from scipy.optimize import brentq
 
 from twins.frame import EPS, Blocks, Frame
 
+FARTHEST = 1e10  # gamma from which the model is its limit, least squares of practice means, to 1e-10
 TIE = 1e-9  # two minima this close, as a difference of the criterion: either is right
 
 
@@ -92,14 +93,12 @@ def optimum(made: Frame, s: Spectrum, unconstrained=False) -> Optimum:
         bound = 1.0 / largest
         shares = 1 - np.geomspace(1e-3, 1.0, 200)
         grid = np.concatenate([-bound * shares, grid[1:]])
-        if s.slope(grid[0])[0] > 0:
-            grey = "lowest at the bound of compound symmetry"
     slopes, size = s.slope(grid)
     candidates = [] if unconstrained else [0.0] * bool(slopes[0] >= 0)
     for k in np.flatnonzero((slopes[:-1] < 0) & (slopes[1:] >= 0)):
         candidates.append(brentq(lambda g: float(s.slope(g)[0]), grid[k], grid[k + 1], xtol=1e-300, rtol=1e-14))
     if not candidates:
-        return Optimum(np.nan, 0.0, grey=grey or "no minimum inside")
+        return Optimum(np.nan, 0.0, grey="lowest at the bound of compound symmetry" if unconstrained else "no minimum inside")
     values = s.value(np.array(candidates))
     best = int(np.argmin(values))
     if (np.sort(values)[1:2] - values[best] < TIE * s.nu).any():
@@ -108,6 +107,8 @@ def optimum(made: Frame, s: Spectrum, unconstrained=False) -> Optimum:
     if not unconstrained and abs(slopes[0]) <= noise * size[0]:
         grey = grey or "slope at 0 is rounding"
     gamma = candidates[best]
+    if gamma > FARTHEST:
+        return Optimum(np.inf, 0.0, grey, "outcome nearly constant within practices", unbounded=True)
     return Optimum(gamma, _doubt(s, gamma, noise), grey, _limit(s, gamma, total))
 
 

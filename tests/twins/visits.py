@@ -1,11 +1,13 @@
 """Constrained longitudinal analysis from rows of both visits and whole covariance matrices of practices."""
 
 import numpy as np
+from scipy.optimize import minimize
 
 from twins.frame import Frame, Said, frame
 
 DEEPER = 1e-6
 LARGEST = 600  # rows of both visits: a practice is one matrix here
+VANISHING = 1e-9  # variance of residuals in one direction
 SEARCHED = 25  # covariances tried around the product's
 
 
@@ -64,7 +66,7 @@ def clda(data, adjust, where, found, trial, estimation="reml", df="clusters-p"):
         return late, Said(refusal="tau2_not_identified")
     model = Visits(early, late, data)
     if found.failed[trial]:
-        return late, Said(refusal="residuals become collinear", grey="" if _few(both, data) else "product refuses")
+        return late, _whether_refused(model, estimation == "reml")
     at = {n: float(found.extras[n][trial]) for n in found.extras}
     first, second = model.units
     covariance = at["correlation"] * np.sqrt(at["sigma2"] * at["sigma2_baseline"])
@@ -77,10 +79,45 @@ def clda(data, adjust, where, found, trial, estimation="reml", df="clusters-p"):
     return late, _verified(late, model, e, u, between, estimation == "reml", df)
 
 
-def _few(both, data):
-    """Whether so few share a practice that the likelihood has no upper bound."""
-    count = len(np.unique(data["practice"][both]))
-    return len(both) - count < 4
+def _whether_refused(model, reml):
+    """The product refuses: rightly if the criterion falls without bound as residuals of the two visits become one."""
+    usual = model.value(np.eye(2), 0.3 * np.eye(2), reml)
+    for direction in _thinnest(model):
+        e = np.eye(2) - (1 - VANISHING) * np.outer(direction, direction)
+        for u in (0.0, 0.3):
+            try:
+                lower = model.value(e, u * np.eye(2), reml)
+            except np.linalg.LinAlgError:
+                return Said(refusal="residuals become collinear")
+            if lower < usual - 5:
+                return Said(refusal="residuals become collinear")
+    ends = []
+    for start in ((0.8, 0.0, 0.8, 0.3, 0.0, 0.3), (0.8, 0.5, 0.3, 0.3, 0.2, 0.3), (0.3, -0.5, 0.8, 0.5, 0.0, 0.5)):
+        try:
+            ended = minimize(lambda x: model.value(*_squares(x), reml), start, method="Nelder-Mead")
+        except np.linalg.LinAlgError:
+            return Said(refusal="residuals become collinear")
+        ends.append((ended.fun, np.linalg.eigvalsh(_squares(ended.x)[0])[0]))
+    least = min(ends)[1]
+    if least < 1e-4:
+        return Said(refusal="residuals become collinear")
+    return Said(estimate=0.0, std_error=1.0, df=1.0, grey="residuals nearly collinear" if least < 1e-2 else "")
+
+
+def _squares(x):
+    roots = (np.array([[a, 0.0], [b, c]]) for a, b, c in (x[:3], x[3:]))
+    return [root @ root.T for root in roots]
+
+
+def _thinnest(model):
+    """Directions of the two visits in which people of a practice differ least, and both axes."""
+    both = np.zeros((2, 2))
+    for rows in model.parts:
+        people = [p for p in np.unique(model.person[rows]) if (model.person[rows] == p).sum() == 2]
+        table = np.array([model.y[rows][model.person[rows] == p] for p in people])
+        if len(table) > 1:
+            both += (table - table.mean(axis=0)).T @ (table - table.mean(axis=0))
+    return [np.array([1.0, 0.0]), np.array([0.0, 1.0]), np.linalg.eigh(both)[1][:, 0]]
 
 
 def _verified(late, model, e, u, between, reml, df):
