@@ -181,6 +181,10 @@ def _finish(made, columns, basis, kept, lengths, entries):
     values = {name: v for name, v, _ in columns}
     made.x = np.column_stack([values[name] for name in kept])
     made.practice_level = {name: all((values[name][g] == values[name][g[0]]).all() for g in made.groups) for name in kept}
+    for name in kept:
+        within = max(np.ptp(values[name][g]) for g in made.groups)
+        if 0 < within < 1e-7 * np.ptp(values[name]):
+            made.grey = made.grey or "a covariate hardly varies within practices"
     singular = np.linalg.svd(r.astype(float), compute_uv=False)
     made.condition = float(singular[0] / singular[-1])
     if made.people <= p:
@@ -206,7 +210,7 @@ def _respond(made, y):
             made.grey = made.grey or "nearly perfect fit"
         return
     signal = np.sqrt(total / left)
-    made.noise = EPS * len(made.terms) * np.sqrt(made.people) * made.condition**2 * signal * 100
+    made.noise = EPS * len(made.terms) * np.sqrt(made.people) * made.condition**2 * signal * 200
     if left <= (10 * PERFECT + 4 * made.noise / signal) * total:
         made.grey = made.grey or "nearly perfect fit"
     if made.noise > 1e-3:

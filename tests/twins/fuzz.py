@@ -171,8 +171,12 @@ def printed(tally: Tally, shown: int) -> None:
     for (cause, kind), count in sorted(causes.items()):
         where = len({(d["batch"], d["trial"]) for d in tally.differences if (d["cause"], d["kind"]) == (cause, kind)})
         print(f"  different: {cause} / {kind}: {count} rows in {where} designs")
-    for d in [d for d in tally.differences if d["cause"] in ("other", "raises")][:shown]:
-        print(d)
+    seen = collections.Counter()
+    for d in tally.differences:
+        seen[d["cause"], d["kind"]] += 1
+        if seen[d["cause"], d["kind"]] <= shown:
+            print(f"batch {d['batch']} trial {d['trial']} {d['cause']}: {d['kind']} {d['options']} adjust {d['adjust']}")
+            print(f"    {d['why']}\n    {d['odd']}")
 
 
 def main() -> None:
@@ -181,7 +185,7 @@ def main() -> None:
     parser.add_argument("--designs", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--shown", type=int, default=20)
+    parser.add_argument("--shown", type=int, default=2)
     parser.add_argument("--kind")
     given = parser.parse_args()
     tally = Tally()

@@ -197,6 +197,7 @@ def icc_anova(made: Frame, within_arm=True):
     flat = within <= 1e-9 * float((made.outcome**2).mean())
     out.grey = "flat within practices" if flat or between <= 1e-9 * within else ""
     out.tolerance *= 1 + float((made.outcome**2).mean()) / within
+    out.df_tolerance = np.inf  # the interval is that of F
     return out
 
 

@@ -55,6 +55,8 @@ def clda(data, adjust, where, found, trial, estimation="reml", df="clusters-p"):
             return late, Said(refusal=made.refusal, grey=made.grey)
     if early.people + late.people > LARGEST:
         return late, Said(grey="too many people for whole matrices")
+    if float((early.residual**2).sum() / (early.outcome**2).sum()) < 1e-5:
+        return late, Said(grey="baseline nearly explained")
     both = np.intersect1d(early.rows, late.rows)
     if len(both) <= early.rank + late.rank:
         return late, Said(refusal="no_data", grey="few with both visits")
