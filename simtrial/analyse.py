@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ import polars as pl
 
 from simtrial.batch import ObservedBatch
 from simtrial.design_matrix import Spec
-from simtrial.estimators import Estimates, Method
+from simtrial.estimators import Estimates, Method, failed_estimates
 from simtrial.moments import Moments
 from simtrial.reduce import moments, with_received
 from simtrial.results import rows
@@ -54,12 +54,7 @@ def analyse(
     shared = Shared(batch)
     frames = []
     for place, method in enumerate(methods):
-        if method.draws:
-            parts = [_alone(batch, at, name, method, seed, every_term) for at, name in enumerate(trial_ids)]
-            made = [(e, [name]) for e, name in zip(parts, trial_ids, strict=True)]
-        else:
-            made = [(method.fit(batch, shared.moments(method.spec()), None, every_term), list(trial_ids))]
-        for estimates, names in made:
+        for estimates, names in _fits(method, trial_ids, shared, seed, every_term):
             frames += [_rows(estimates, names, method, place, at) for at in range(len(estimates.terms))]
     order = {name: at for at, name in enumerate(trial_ids)}
     frame = pl.concat(frames)
@@ -67,10 +62,28 @@ def analyse(
     return frame.sort("trial_place", "method_place", "term_place").select(COLUMNS)
 
 
-def _alone(batch: ObservedBatch, trial: int, name: str, method: Method, seed: int, every_term: bool) -> Estimates:
-    alone = batch.only(trial)
-    rng = stream(seed, name, 0, f"method:{method.name}")
-    return method.fit(alone, moments(alone, method.spec()), rng, every_term)
+def _fits(
+    method: Method, trial_ids: Sequence[str], shared: Shared, seed: int, every_term: bool
+) -> Iterator[tuple[Estimates, Sequence[str]]]:
+    """Estimates of all trials together; one by one for a method that draws, or that raises for some of them."""
+    if not method.draws:
+        try:
+            yield method.fit(shared.batch, shared.moments(method.spec()), None, every_term), trial_ids
+            return
+        except Exception:  # the trial that is to blame is found below
+            pass
+    for at, name in enumerate(trial_ids):
+        yield _alone(shared.batch.only(at), name, method, seed, every_term), [name]
+
+
+def _alone(trial: ObservedBatch, name: str, method: Method, seed: int, every_term: bool) -> Estimates:
+    """Estimates of one trial: a failed row with the message where the method raises."""
+    rng = stream(seed, name, 0, f"method:{method.name}") if method.draws else None
+    try:
+        return method.fit(trial, moments(trial, method.spec()), rng, every_term)
+    except Exception as error:
+        message = np.array([f"{type(error).__name__}: {error}"])
+        return replace(failed_estimates(1, method.target, "error"), notes={"message": message})
 
 
 def _rows(estimates: Estimates, names: Sequence[str], method: Method, place: int, term: int) -> pl.DataFrame:
@@ -79,7 +92,9 @@ def _rows(estimates: Estimates, names: Sequence[str], method: Method, place: int
     statistic = pl.col("estimate") / pl.col("std_error")
     if "statistic" in estimates.extras and term == 0:
         statistic = pl.coalesce("statistic", statistic)
-    hidden = {"statistic"} if term == 0 else {"statistic", "df_num", "df_den"}  # they are of the target alone
+    hidden = (
+        {"statistic"} if term == 0 else {"statistic", "df_num", "df_den", "ci_type"}
+    )  # they are of the target alone
     told = {*estimates.extras, *estimates.notes} - hidden
     extra_names = [c for c in frame.columns if c in told]
     extra = [

@@ -1,39 +1,105 @@
-"""Columns of analysed rows less their trial mean, as cluster means and deviations."""
+"""Columns of analysed rows less their trial mean, as cluster means and deviations from them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simtrial.design_matrix import AnalysisSet
-from simtrial.kernels.segments import sum_by
+from simtrial.kernels.rounding import ROUNDING, computable, without_rounding
+from simtrial.kernels.segments import first_by, largest_by, sum_by
 from simtrial.kernels.symmetric import Floats
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
 class Column:
-    """One centred column: cluster means (clusters,), its values (rows,) if it varies, what was subtracted (trials,)."""
+    """One centred column.
+
+    Cluster means (clusters,); deviations from them (rows,) where it may vary within clusters; what was subtracted, and
+    where values are too large or too small to compute with, and 0 here (trials,).
+    """
 
     means: Floats
     inner: tuple[Floats, ...]
     center: Floats
+    out_of_range: Bools
 
 
 def centred(rows: AnalysisSet, values: Floats, measured: bool, level: str) -> Column:
-    """Center a column given per analysed row, or per cluster at practice level; two passes."""
-    trials, individual = rows.index.trials, level == "participant"
+    """Center a column given per analysed row, or per cluster at practice level.
+
+    The mean of equal values is that value exactly, and deviations that are rounding beside the size of the column are 0
+    exactly, so that whatever is constant in a cluster or a trial has no sum of squares there.
+    """
+    individual, trials = level == "participant", rows.index.trials
+    values, beyond = _computable(values, rows.trial if individual else rows.cluster_trial, trials)
+    means, shift, inner = _by_cluster(rows, values) if individual else (values, None, ())
     center = np.zeros(trials)
-    trial = rows.trial if individual else rows.cluster_trial
-    weights = None if individual else rows.sizes
     if measured:
-        total = sum_by(values if weights is None else values * weights, trial, trials)
-        center = total / np.maximum(rows.counts, 1.0)
-        values = values - center[trial]
-    if not individual:
-        return Column(values, (), center)
-    means = sum_by(values, rows.cluster_of_row, len(rows.cluster)) / rows.sizes
-    return Column(means, (values,), center)
+        trial, size = rows.cluster_trial, largest_by(means, rows.cluster_trial, trials)
+        means, center = less_mean(means, trial, size, rows.counts, rows.sizes, shift)
+    elif shift is not None:
+        means = means + shift
+    return Column(means, inner, center, beyond)
+
+
+def _computable(values: Floats, trial: Ints, trials: int) -> tuple[Floats, Bools]:
+    """Values, 0 in trials that hold one too large or too small to compute with; one look where all are moderate."""
+    if computable(np.abs(values)).all():
+        return values, np.zeros(trials, dtype=bool)
+    values, _, beyond = in_range(values, trial, trials)
+    return values, beyond
+
+
+def in_range(values: Floats, trial: Ints, trials: int) -> tuple[Floats, Floats, Bools]:
+    """Values, 0 in trials that cannot be computed with; largest absolute values, and which trials these are."""
+    size = largest_by(values, trial, trials)
+    beyond = ~computable(size)
+    if beyond.any():
+        values, size = np.where(beyond[trial], 0.0, values), np.where(beyond, 0.0, size)
+    return values, size, beyond
+
+
+def _by_cluster(rows: AnalysisSet, values: Floats) -> tuple[Floats, Floats, tuple[Floats, ...]]:
+    """First value of every cluster, cluster mean less that value (clusters,), and deviations from the mean (rows,)."""
+    cluster, anchor = rows.cluster_of_row, values[rows.cluster_start]
+    deviation = values - anchor[cluster]
+    length = np.abs(deviation)
+    doubtful = (length <= ROUNDING * np.abs(anchor).max(initial=0.0)) & (length > 0.0)
+    if doubtful.any():
+        size = largest_by(values, rows.trial, rows.index.trials)
+        deviation = without_rounding(deviation, size[rows.trial])
+    shift = sum_by(deviation, cluster, len(anchor)) / rows.sizes
+    return anchor, shift, (deviation - shift[cluster],)
+
+
+def less_mean(
+    values: Floats, trial: Ints, size: Floats, counts: Floats, weight: Floats | None = None,
+    shift: Floats | None = None,
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Values less the mean of their trial, rounding taken for 0, and the means (trials,).
+
+    Parameters
+    ----------
+    values, trial
+        (rows,), rows of a trial together.
+    size, counts
+        Largest absolute value, and number of rows or sum of ``weight`` (trials,).
+    shift
+        To be added to the values (rows,), small beside them: apart, so that it keeps its digits.
+    """
+    anchor = first_by(values, trial, len(counts))  # the mean is taken about it: exact where all values are equal
+    deviation = values - anchor[trial]
+    if shift is not None:
+        deviation = deviation + shift
+    total = sum_by(deviation if weight is None else deviation * weight, trial, len(counts))
+    mean = total / np.maximum(counts, 1.0)
+    return without_rounding(deviation - mean[trial], size[trial]), anchor + mean
 
 
 def within_with(rows: AnalysisSet, within: Floats, inner: tuple[Floats, ...], added: Column) -> Floats:
@@ -41,8 +107,8 @@ def within_with(rows: AnalysisSet, within: Floats, inner: tuple[Floats, ...], ad
     old, clusters = len(within), len(rows.cluster)
     out = np.empty((old + 1, old + 1, clusters))
     out[:old, :old] = within
-    deviation = added.inner[0] - added.means[rows.cluster_of_row]
-    for at in range(old):  # deviations sum to 0 in a cluster, so one of the two factors needs no centring
+    (deviation,) = added.inner
+    for at in range(old):
         out[at, old] = out[old, at] = sum_by(inner[at] * deviation, rows.cluster_of_row, clusters)
     out[old, old] = sum_by(deviation**2, rows.cluster_of_row, clusters)
     return out

@@ -9,6 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from simtrial.performance import SEEN
+
 SHARES = ("coverage", "rejection_rate", "convergence_rate", "bias_eliminated_coverage", "worst_case_coverage")
 COLUMNS = ("cell", "method", "estimand", "measure", "value", "mcse", "n", "expected", "distance", "allowed", "verdict")
 
@@ -40,7 +42,7 @@ def _judged(frame: pl.DataFrame, cell: str, wanted: Mapping[str, Any]) -> list[t
     if wanted.get("estimand"):
         rows = rows.filter(pl.col("estimand") == wanted["estimand"])
     found = rows.filter(pl.col("measure") == wanted["measure"])
-    if not found.height and wanted["measure"].startswith("flag:") and rows.height:
+    if not found.height and wanted["measure"].startswith(SEEN) and rows.height:
         found = rows.filter(pl.col("measure") == "failures").with_columns(value=pl.lit(0.0), mcse=pl.lit(0.0))
     return [_line(cell, wanted, row) for row in found.iter_rows(named=True)] or [
         (cell, wanted["method"], "", wanted["measure"], None, None, 0, _expected(wanted), None, None, "FAIL")
@@ -49,7 +51,7 @@ def _judged(frame: pl.DataFrame, cell: str, wanted: Mapping[str, Any]) -> list[t
 
 def _line(cell: str, wanted: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[Any, ...]:
     value, mcse, n = row["value"], row["mcse"], row["n"]
-    counted = wanted["measure"] == "failures" or wanted["measure"].startswith("flag:")
+    counted = wanted["measure"] == "failures" or wanted["measure"].startswith(SEEN)
     if counted and value is not None and n:
         value, mcse = value / n, (mcse or 0.0) / n
     share = counted or wanted["measure"] in SHARES

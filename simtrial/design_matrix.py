@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.batch import Index, Level, ObservedBatch
-from simtrial.expressions import evaluate
+from simtrial.expressions import truth
 from simtrial.kernels.segments import count_by, sum_by
 
 Floats = NDArray[np.float64]
@@ -51,7 +52,8 @@ class AnalysisSet:
 
     ``rows`` (rows,) are row numbers of participants, ``trial`` and ``cluster_of_row`` their trial and cluster;
     ``cluster`` (clusters,) row numbers of practices with an analysed participant, ``cluster_trial`` their trials,
-    ``position`` their places within it, ``sizes`` n_j; ``counts`` N and ``clusters`` J per trial (trials,).
+    ``position`` their places within it, ``sizes`` n_j; ``counts`` N and ``clusters`` J per trial (trials,);
+    ``unknown`` (trials,) people left out because a condition or their receipt is unknown, None where none is asked for.
     """
 
     index: Index
@@ -64,10 +66,11 @@ class AnalysisSet:
     counts: Floats
     clusters: Floats
     position: Ints
+    unknown: Floats | None = None
 
     @classmethod
-    def of(cls, index: Index, seen: Bools) -> AnalysisSet:
-        """Set of the participants for whom ``seen`` (participants,) holds."""
+    def of(cls, index: Index, seen: Bools, unknown: Floats | None = None) -> AnalysisSet:
+        """Set of the participants for whom ``seen`` (participants,) holds; ``unknown`` (trials,) is carried along."""
         rows = np.flatnonzero(seen)
         practice, trial = index.participant_practice[rows], index.participant_trial[rows]
         per_practice = count_by(practice, index.practices)
@@ -80,13 +83,25 @@ class AnalysisSet:
         position = np.arange(len(cluster)) - first[cluster_trial]
         return cls(
             index, rows, trial, place[practice], cluster, cluster_trial, sizes, count_by(trial, index.trials), clusters,
-            position,
+            position, unknown,
         )  # fmt: skip
+
+    def without(self, blank: Bools) -> AnalysisSet:
+        """Leave out some of the analysed rows (rows,), and count them among the unknown."""
+        seen = np.zeros(self.index.participants, dtype=bool)
+        seen[self.rows[~blank]] = True
+        more = count_by(self.trial[blank], self.index.trials)
+        return AnalysisSet.of(self.index, seen, more if self.unknown is None else self.unknown + more)
 
     @property
     def most(self) -> int:
         """Largest number of clusters in a trial, at least 1."""
         return int(self.clusters.max(initial=1.0))
+
+    @cached_property
+    def cluster_start(self) -> Ints:
+        """First row of every cluster (clusters,)."""
+        return np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.intp)[: len(self.sizes)]
 
     @cached_property
     def slots(self) -> tuple[Ints, Floats]:
@@ -157,17 +172,23 @@ def outcome(batch: ObservedBatch, spec: Spec) -> Floats:
     return values if spec.minus is None else values - batch.at(spec.minus)
 
 
-def analysed(batch: ObservedBatch, spec: Spec, values: Floats) -> Bools:
-    """Participants with outcome, arm and covariates observed who meet every condition (participants,)."""
+def analysed(batch: ObservedBatch, spec: Spec, values: Floats) -> AnalysisSet:
+    """Participants with outcome, arm and covariates observed of whom every condition is known to hold.
+
+    Counted as unknown are those with all of them observed for whom the conditions, taken together, neither hold nor
+    fail.
+    """
     seen = ~np.isnan(values)
     for name in ("arm", *spec.adjust):
         column = batch.column(name)
         there = column.values >= 0 if column.categories else ~np.isnan(column.values)
         rows = batch.index.rows(column.level, "participant")
         seen &= there if rows is None else there[rows]
-    for condition in spec.where:
-        seen &= evaluate(condition, batch)
-    return seen
+    if not spec.where:
+        return AnalysisSet.of(batch.index, seen)
+    met = reduce(operator.and_, (truth(condition, batch) for condition in spec.where))
+    unknown = sum_by(seen & met.unknown, batch.index.participant_trial, batch.index.trials)
+    return AnalysisSet.of(batch.index, seen & met.holds, unknown)
 
 
 def coefficients_needed(batch: ObservedBatch, spec: Spec) -> NDArray[np.int64]:

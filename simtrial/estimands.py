@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simtrial.batch import TrialBatch
-from simtrial.expressions import columns, evaluate, parse
+from simtrial.expressions import columns, evaluate, parse, truth
 from simtrial.generate import (
     Generator,
     Mechanism,
@@ -24,6 +24,7 @@ from simtrial.generate import (
 )
 from simtrial.generate.outcomes import access, if_control, if_offered
 from simtrial.kernels.segments import sum_by
+from simtrial.limits import World, coefficient, cross_products
 
 Floats = NDArray[np.float64]
 
@@ -44,12 +45,21 @@ LIMITS = ("per-protocol", "as-treated")
 """Contrasts of different people: what an analysis converges to, not the effect of anything on anyone."""
 
 
+COMPLIER_SHARE = "complier-share"
+"""Practices count as much as the share of their people who are compliers."""
+
+
 class Estimand(BaseModel):
     """A quantity that methods estimate.
 
-    ``unit`` participant averages over people, cluster over practices (each practice's mean counts once, or as much as
-    the practice-level column ``weights`` says). ``finite``: the effect among the very people of a trial, instead of the
-    effect in the population that trials are drawn from; every trial has a true value of its own.
+    ``unit`` participant averages over people, cluster over practices: each practice's mean counts once, or as much as
+    the practice-level column ``weights`` says. For the complier effect ``weights`` may be complier-share: with c_j of
+    the n_j people of practice j compliers and d_j their mean effect, it is sum_j (c_j/n_j) d_j / sum_j c_j/n_j. That is
+    the ratio of the unweighted means over practices of the effects of allocation on outcome and on receipt (where
+    allocation works through receipt alone), to which the instrumental-variable ratio of practice means tends.
+    ``adjust``: covariates of the least squares whose limit a contrast of different people is. ``finite``: the effect
+    among the very people of a trial, instead of the effect in the population that trials are drawn from; every trial
+    has a true value of its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -62,7 +72,12 @@ class Estimand(BaseModel):
     received: str | None = Field(None, description="expression that defines receipt, for cace and as-treated")
     keep: str | None = Field(None, description="expression of who is kept, for per-protocol")
     among: str | None = Field(None, description="expression of whom the effect is about, for subgroup")
-    weights: str | None = Field(None, description="practice-level column that weights practices, for unit cluster")
+    weights: str | None = Field(
+        None, description="practice-level column that weights practices, or complier-share, for unit cluster"
+    )
+    adjust: list[str] | None = Field(
+        None, description="covariates the contrast is adjusted for, for per-protocol and as-treated"
+    )
     finite: bool = Field(False, description="effect among the very people of each trial: a true value per trial")
 
     @model_validator(mode="after")
@@ -77,6 +92,12 @@ class Estimand(BaseModel):
             raise ValueError(
                 "weights are of practices: they need unit = 'cluster' (unit 'participant' weights by size)"
             )
+        if self.weights == COMPLIER_SHARE and self.kind != "cace":
+            raise ValueError(f"weights '{COMPLIER_SHARE}' are for kind 'cace'; kind '{self.kind}' has no compliers")
+        if self.adjust and self.kind not in LIMITS:
+            raise ValueError(f"adjust is for kind {' or '.join(map(repr, LIMITS))}: an effect needs no adjustment")
+        if self.adjust and self.weights is not None:
+            raise ValueError("adjust goes with unit 'participant' or 'cluster', without weights")
         if self.finite and self.kind in LIMITS:
             raise ValueError(f"kind '{self.kind}' is a limit in large samples and has no value in a finite one")
         return self
@@ -90,9 +111,11 @@ class Estimand(BaseModel):
     def reads(self) -> frozenset[str]:
         """Columns its true value is found from."""
         needed = {f"{self.response}_if_control", f"{self.response}_if_intervention"}
-        if self.weights is not None:
-            needed.add(self.weights)
-        return frozenset(needed | (columns(parse(self.expression)) if self.expression else set()))
+        if self.weights not in (None, COMPLIER_SHARE):
+            needed.add(str(self.weights))
+        return frozenset(
+            needed | set(self.adjust or ()) | (columns(parse(self.expression)) if self.expression else set())
+        )
 
 
 def _takers(option: str) -> str:
@@ -154,6 +177,9 @@ def _average(
     people = sum_by(counted, practice, practices)
     if estimand.unit == "participant":
         return total, people
+    if estimand.weights == COMPLIER_SHARE:
+        everyone = np.maximum(sum_by(np.ones(len(practice)), practice, practices), 1.0)
+        return total / everyone, people / everyone
     weight = (people > 0).astype(np.float64)
     if estimand.weights is not None:
         weight *= batch.at(estimand.weights, "practice")
@@ -161,23 +187,33 @@ def _average(
 
 
 def contributions(estimand: Estimand, batch: TrialBatch) -> tuple[Floats, ...]:
-    """Numerator and denominator of the estimand from every practice, each (practices,).
+    """What every practice adds to the estimand, each (practices,): numerator and denominator of an effect.
 
     Participant average: sum of unit effects and number of people; cluster average: mean unit effect and 1 (or the
     practice's weight), for practices with at least one person concerned. A limit has two pairs, one for each side of
     the contrast: E[Y(1) | kept] and E[Y(0) | kept] (per protocol); E[Y | received] and E[Y | not received], practices
-    allocated 1:1 (as treated).
+    allocated 1:1 (as treated). Whoever is not known to be on a side is on none. With covariates it has the
+    cross-products of the regression instead, see `simtrial.limits`.
     """
     control, treated = (batch.at(f"{estimand.response}_if_{arm}") for arm in ("control", "intervention"))
     if estimand.kind not in LIMITS:
         return _average(estimand, batch, treated - control, POPULATIONS[estimand.kind](estimand, batch))
     assert estimand.expression is not None
-    offered = evaluate(estimand.expression, if_offered(batch))
-    without = evaluate(estimand.expression, if_control(batch))
-    if estimand.kind == "per-protocol":
-        return (*_average(estimand, batch, treated, offered), *_average(estimand, batch, control, without))
+    offered, without = (truth(estimand.expression, world(batch)) for world in (if_offered, if_control))
+    protocol = estimand.kind == "per-protocol"
+    if estimand.adjust:
+        ones = np.ones(batch.index.participants)
+        worlds = [
+            World(values, known.holds if protocol else ~known.unknown, arm * ones if protocol else known.holds * ones)
+            for arm, values, known in ((0.0, control, without), (1.0, treated, offered))
+        ]
+        return cross_products(batch, worlds, estimand.adjust, estimand.unit == "cluster")
+    if protocol:
+        return (
+            *_average(estimand, batch, treated, offered.holds), *_average(estimand, batch, control, without.holds)
+        )  # fmt: skip
     sides: list[Floats] = []
-    for one, other in ((offered, without), (~offered, ~without)):
+    for one, other in ((offered.holds, without.holds), (offered.fails, without.fails)):
         first, second = (_average(estimand, batch, *pair) for pair in ((treated, one), (control, other)))
         sides += [0.5 * (first[0] + second[0]), 0.5 * (first[1] + second[1])]
     return tuple(sides)
@@ -276,9 +312,16 @@ def in_simulated_practices(
     found = []
     for at, estimand in enumerate(estimands):
         whole = [np.concatenate([p[at][side] for p in parts]) for side in range(len(parts[0][at]))]
-        value, mcse = _mean_over_trials(whole[0]) if estimand.finite else ratio(*whole)
+        value, mcse = _combined(estimand, whole)
         found.append(TrueValue(estimand.name, *_exact(estimand, value, mcse), practices))
     return found
+
+
+def _combined(estimand: Estimand, whole: list[Floats]) -> tuple[float, float]:
+    """Value and error from what every practice, or every trial, contributes."""
+    if estimand.finite:
+        return _mean_over_trials(whole[0])
+    return coefficient(whole) if estimand.adjust else ratio(*whole)
 
 
 def _mean_over_trials(values: Floats) -> tuple[float, float]:
@@ -311,8 +354,11 @@ def problems(estimand: Estimand, mechanism: Mechanism, variables: Mapping[str, V
             found.append(
                 (str(option), f"'{name}' would differ under the other allocation, in a way that is not simulated")
             )
-    if estimand.weights is not None:
-        weight = variables.get(estimand.weights)
+    for name in estimand.adjust or ():
+        if name not in variables or variables[name].latent or name not in earlier:
+            found.append(("adjust", f"'{name}' is not a covariate known before allocation"))
+    if estimand.weights not in (None, COMPLIER_SHARE):
+        weight = variables.get(str(estimand.weights))
         if weight is None or weight.level != "practice" or weight.categories or weight.latent:
             found.append(("weights", f"'{estimand.weights}' is not a number that every practice has"))
         elif estimand.weights not in earlier:

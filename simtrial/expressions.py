@@ -1,7 +1,9 @@
 """The small comparison language of ``received``, ``keep`` and ``subset``: parsed, never evaluated as code.
 
 Comparisons of an observed column with a number or a quoted string, joined by ``and``, ``or``, ``not`` and parentheses.
-A missing value makes a comparison false.
+A comparison with a missing value is neither true nor false but unknown, and Kleene's strong logic carries it on
+(Kleene 1952, Introduction to Metamathematics, section 64): ``not`` leaves it unknown, ``and`` is false if either part
+is false, ``or`` is true if either part is true, whatever the other would be.
 """
 
 from __future__ import annotations
@@ -66,6 +68,28 @@ class Join:
 Node = Comparison | Not | Join
 
 
+@dataclass(frozen=True)
+class Truth:
+    """For whom an expression holds and for whom it fails, each (participants,); for all others it is unknown."""
+
+    holds: Mask
+    fails: Mask
+
+    @property
+    def unknown(self) -> Mask:
+        """For whom it cannot be told, because a value is missing (participants,)."""
+        return ~(self.holds | self.fails)
+
+    def __invert__(self) -> Truth:
+        return Truth(self.fails, self.holds)
+
+    def __and__(self, other: Truth) -> Truth:
+        return Truth(self.holds & other.holds, self.fails | other.fails)
+
+    def __or__(self, other: Truth) -> Truth:
+        return Truth(self.holds | other.holds, self.fails & other.fails)
+
+
 @lru_cache(maxsize=512)
 def parse(text: str) -> Node:
     """Parse an expression such as ``arm == 0 or availability >= 0.7``.
@@ -94,8 +118,16 @@ def columns(node: Node) -> frozenset[str]:
 
 
 def evaluate(text: str, batch: ObservedBatch) -> Mask:
-    """Return for each participant whether the expression holds (participants,)."""
-    return _holds(parse(text), batch)
+    """Return for each participant whether the expression is known to hold (participants,).
+
+    The complement is not "it does not hold": where a value is missing it is unknown; see `truth`.
+    """
+    return truth(text, batch).holds
+
+
+def truth(text: str, batch: ObservedBatch) -> Truth:
+    """Return for whom the expression holds and for whom it fails; where a missing value decides it is unknown."""
+    return _truth(parse(text), batch)
 
 
 def check(text: str, available: dict[str, tuple[str, ...]]) -> None:
@@ -194,19 +226,22 @@ def _checked_value(node: Comparison, categories: tuple[str, ...]) -> float | int
     return categories.index(node.value)
 
 
-def _compare(node: Comparison, column: Column) -> Mask:
-    value = _checked_value(node, column.categories)
+def _compare(node: Comparison, column: Column) -> Truth:
+    """Compare a column, at its own level; a column without any value is unknown throughout, whatever it would hold."""
     present = column.values >= 0 if column.categories else ~np.isnan(column.values)
-    return _COMPARE[node.op](column.values, value) & present
+    if not present.any():
+        return Truth(present, present)
+    result = _COMPARE[node.op](column.values, _checked_value(node, column.categories))
+    return Truth(result & present, ~result & present)
 
 
-def _holds(node: Node, batch: ObservedBatch) -> Mask:
+def _truth(node: Node, batch: ObservedBatch) -> Truth:
     if isinstance(node, Comparison):
         column = batch.column(node.column)
         rows = batch.index.rows(column.level, "participant")
-        result = _compare(node, column)
-        return result if rows is None else result[rows]
+        found = _compare(node, column)
+        return found if rows is None else Truth(found.holds[rows], found.fails[rows])
     if isinstance(node, Not):
-        return ~_holds(node.part, batch)
-    left, right = _holds(node.left, batch), _holds(node.right, batch)
+        return ~_truth(node.part, batch)
+    left, right = _truth(node.left, batch), _truth(node.right, batch)
     return left & right if node.op == "and" else left | right

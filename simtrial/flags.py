@@ -18,12 +18,14 @@ CAUSES: dict[str, str] = {
     "arm_aliased": "Arm (or its product in a tested interaction) is a combination of covariates; adjust for fewer.",
     "no_data": "No analysed rows are left, or no more rows than coefficients.",
     "constant_outcome": "The outcome does not vary beyond what the covariates explain exactly.",
+    "blank_receipt": "Receipt, or keeping to the protocol, is unknown for some, who are left out (see n_unknown).",
     "imputation_failed": "An imputation model or a completed-data analysis could not be fitted; use fewer covariates.",
-    "error": "The method raised an error; see the run's failures folder.",
+    "error": "The method raised an error; see the message in its row, or the run's failures folder.",
     "timeout": "The method took longer than it was allowed.",
     "invalid_result": "The method returned something that is not a valid result.",
     "no_allocation": "The allocation is not stated or a column it needs is blank; give [allocation] and its factors.",
     "few_allocations": "Fewer than 40 distinct allocations were drawn, so small p-values cannot occur; say so.",
+    "out_of_range": "Values are beyond 1e45, below 1e-45 or infinite, and are not computed with; change the units.",
 }
 BIT: dict[str, int] = {name: 1 << place for place, name in enumerate(CAUSES)}
 

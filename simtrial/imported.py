@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from simtrial.data import hint, read_frame
-from simtrial.errors import DataError
+from simtrial.errors import DataError, unknown
+from simtrial.interval_sets import EMPTY, KINDS
 from simtrial.kernels.students_t import critical, two_sided
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -26,6 +27,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "replicate": ("replicate", "rep", "dataset", "repno", "i", "id", "sim"),
     "method": ("method", "model", "analysis", "meth"),
     "estimand": ("estimand", "target"),
+    "ci_type": ("ci_type",),
     "status": ("status",),
     "flags": ("flags",),
 }
@@ -71,6 +73,7 @@ def read_results(file: Path, reading: Reading) -> tuple[pl.DataFrame, pl.DataFra
             f"{', '.join(there)}; name yours with --map estimate=yours"
         )
     frame = _numbers(frame, file)
+    frame = _with_sets(frame, file)
     frame = _with_cells(frame, file, reading)
     frame = _with_truth(frame, file, reading, names)
     rows = _completed(_once(frame, file), reading)
@@ -156,6 +159,17 @@ def _numbers(frame: pl.DataFrame, file: Path) -> pl.DataFrame:
     return frame
 
 
+def _with_sets(frame: pl.DataFrame, file: Path) -> pl.DataFrame:
+    """Check the words that say which confidence sets are no intervals, where there are any."""
+    if "ci_type" not in frame.columns:
+        return frame
+    words = frame["ci_type"].cast(pl.String).replace("", None)
+    strange = words.filter(words.is_not_null() & ~words.is_in(KINDS))
+    if strange.len():
+        raise DataError(f"{file}: {unknown('ci_type', strange[0], KINDS)}")
+    return frame.with_columns(words.alias("ci_type"))
+
+
 def _with_cells(frame: pl.DataFrame, file: Path, reading: Reading) -> pl.DataFrame:
     for name in reading.by:
         if name not in frame.columns:
@@ -199,7 +213,7 @@ def _completed(frame: pl.DataFrame, reading: Reading) -> pl.DataFrame:
         nothing = pl.col("estimate").is_null() & pl.col("ci_lower").is_null() & pl.col("p_value").is_null()
         frame = frame.with_columns(pl.when(nothing).then(pl.lit("failed")).otherwise(pl.lit("ok")).alias("status"))
     wanted = ["cell", "factors", "replicate", "method", "estimand", *NUMBERS, "status", "flags", "true_value",
-              "own_true_value"]  # fmt: skip
+              "own_true_value", *(["ci_type"] if "ci_type" in frame.columns else [])]  # fmt: skip
     return frame.select(wanted)
 
 
@@ -211,7 +225,12 @@ def _intervals(frame: pl.DataFrame, reading: Reading) -> pl.DataFrame:
         p = two_sided(e / s, df)
     made = {"ci_lower": e - half, "ci_upper": e + half, "p_value": p}
     filled = [pl.coalesce(pl.col(n), pl.Series(v).fill_nan(None)).alias(n) for n, v in made.items()]
-    return frame.with_columns(filled)
+    if "ci_type" not in frame.columns:
+        return frame.with_columns(filled)
+    empty, said = (pl.col("ci_type") == EMPTY).fill_null(False), frame["p_value"].is_not_null()
+    made_p = pl.when(pl.col("ci_type").is_null() | said).then(pl.col("p_value")).alias("p_value")
+    blank = [pl.when(~empty).then(pl.col(end)).alias(end) for end in ("ci_lower", "ci_upper")]
+    return frame.with_columns(filled).with_columns(made_p, *blank)
 
 
 def _cells(rows: pl.DataFrame, file: Path) -> pl.DataFrame:

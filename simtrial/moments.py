@@ -12,6 +12,7 @@ from simtrial.centred import centred, within_with
 from simtrial.design_matrix import PRODUCT, AnalysisSet
 from simtrial.flags import BIT
 from simtrial.kernels import random_intercept, sandwich
+from simtrial.kernels.cluster_basis import coordinates, side_by_side
 from simtrial.kernels.criterion import SizeSums
 from simtrial.kernels.segments import count_by, sum_by
 from simtrial.kernels.symmetric import Floats, pairs, sweep
@@ -46,8 +47,10 @@ class Moments:
     means
         Cluster means z_j (q, clusters) of centred columns.
     varying, inner, within
-        Which columns vary inside clusters (V of them), their values (rows,) each, and their cross-products of
-        deviations per cluster (V, V, clusters).
+        Which columns vary inside clusters (V of them), their deviations from cluster means (rows,) each, and the
+        cross-products of these per cluster (V, V, clusters).
+    directions
+        Orthonormal directions (rows,) of the varying columns of X inside clusters.
     center
         What was subtracted (q, trials): trial means of measurements, 0 for indicators.
     basis, responses
@@ -69,6 +72,7 @@ class Moments:
     varying: tuple[int, ...]
     inner: tuple[Floats, ...]
     within: Floats
+    directions: tuple[Floats, ...]
     center: Floats
     basis: Floats
     responses: Floats
@@ -235,7 +239,7 @@ class Moments:
         """Centred columns of the analysed rows (q, rows), dropped ones 0."""
         out = self.means[:, self.analysed.cluster_of_row]
         for column, values in zip(self.varying, self.inner, strict=True):
-            out[column] = values
+            out[column] += values
         return out
 
     def contrast(self, term: str) -> Floats:
@@ -254,23 +258,27 @@ class Moments:
         added = centred(rows, values, measured, "participant")
         means = np.concatenate([self.means, added.means[None]])
         within = within_with(rows, self.within, self.inner, added)
-        chosen = [*(at for at, column in enumerate(self.varying) if column < p), len(self.varying)]
-        last = sandwich.basis(rows.sizes, added.means[None], within[np.ix_(chosen, chosen)], len(chosen) - 1)
-        response = sandwich.side_by_side(last, rows.cluster_trial, rows.position, self.trials, rows.most)
+        own = coordinates(
+            added.means[None], {0: added.inner[0]}, self.directions, rows.cluster_of_row, rows.sizes
+        )  # fmt: skip
+        response = side_by_side(own, rows.cluster_trial, rows.position, self.trials, rows.most)
         made = replace(
             self, means=means, varying=(*self.varying, len(self.means)), inner=(*self.inner, *added.inner),
             within=within,
             center=np.concatenate([self.center, added.center[None]]), parent=self, _leverages={},
             responses=np.concatenate([self.responses, response], axis=-1),
         )  # fmt: skip
+        made = made._fail(added.out_of_range, "out_of_range")
         return made if len(means) > p + 1 else made._judged()
 
     def _judged(self) -> Moments:
         """Fail trials whose outcome leaves no residual."""
         squares = self.gram[-1, -1]
-        constant = (self.least_squares.residual[0, 0] <= PERFECT * squares) & ~self.failed
-        if not constant.any():
+        return self._fail(self.least_squares.residual[0, 0] <= PERFECT * squares, "constant_outcome")
+
+    def _fail(self, which: Bools, flag: str) -> Moments:
+        """Mark trials that have not failed before as failed, with the flag that says why."""
+        which = which & ~self.failed
+        if not which.any():
             return self
-        return replace(
-            self, failed=self.failed | constant, flags=self.flags | np.where(constant, BIT["constant_outcome"], 0)
-        )
+        return replace(self, failed=self.failed | which, flags=self.flags | np.where(which, BIT[flag], 0))

@@ -19,10 +19,10 @@ from simtrial.design_matrix import (
     outcome,
     regressors,
 )
-from simtrial.expressions import evaluate
+from simtrial.expressions import truth
 from simtrial.flags import BIT
-from simtrial.kernels import sandwich
-from simtrial.kernels.segments import sum_by
+from simtrial.kernels.cluster_basis import coordinates, directions, side_by_side
+from simtrial.kernels.segments import count_by, sum_by
 from simtrial.kernels.symmetric import Floats, independent
 from simtrial.moments import CONSTANT, Bools, Ints, Moments
 
@@ -34,16 +34,26 @@ def moments(batch: ObservedBatch, spec: Spec) -> Moments:
     Measurements are centred at their trial mean first; means and deviations take two passes.
     """
     values = outcome(batch, spec)
-    rows = AnalysisSet.of(batch.index, analysed(batch, spec, values))
+    rows = analysed(batch, spec, values)
     found = x_moments(batch, spec, rows).with_response(values[rows.rows])
     return found if spec.received is None else with_received(found, batch, spec)
 
 
 def with_received(found: Moments, batch: ObservedBatch, spec: Spec) -> Moments:
-    """Add receipt as a second response."""
+    """Add receipt as a second response; rows whose receipt is unknown are left out, counted and flagged."""
     assert spec.received is not None
-    received = evaluate(spec.received, batch).astype(np.float64)
-    return found.with_response(received[found.analysed.rows], measured=False)
+    receipt = truth(spec.received, batch)
+    rows = found.analysed
+    blank = receipt.unknown[rows.rows]
+    if blank.any():
+        flag = np.where(count_by(rows.trial[blank], found.trials) > 0, BIT["blank_receipt"], 0)
+        rows = rows.without(blank)
+        found = x_moments(batch, spec, rows).with_response(outcome(batch, spec)[rows.rows])
+        found = replace(found, flags=found.flags | flag)
+    elif rows.unknown is None:
+        rows = replace(rows, unknown=np.zeros(found.trials))
+    made = found.with_response(receipt.holds[rows.rows].astype(np.float64), measured=False)
+    return replace(made, analysed=rows)
 
 
 def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> Moments:
@@ -57,10 +67,11 @@ def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> Moments:
         within, inner = within_with(rows, within, inner, made[k]), (*inner, *made[k].inner)
     level = np.ones((len(columns), trials), dtype=bool)
     every = np.stack([c.means for c in made])
-    own = sandwich.basis(rows.sizes, every, within, len(varying), varying)
-    basis = sandwich.side_by_side(own, rows.cluster_trial, rows.position, trials, rows.most)
+    along = directions(inner, rows.cluster_of_row, clusters)
+    own = coordinates(every, dict(zip(varying, inner, strict=True)), along, rows.cluster_of_row, rows.sizes)
+    basis = side_by_side(own, rows.cluster_trial, rows.position, trials, rows.most)
     found = Moments(
-        rows, tuple(c.term for c in columns), every, varying, inner, within, np.stack([c.center for c in made]),
+        rows, tuple(c.term for c in columns), every, varying, inner, within, along, np.stack([c.center for c in made]),
         basis, basis[..., :0], np.ones_like(level), level, np.zeros(trials, dtype=bool),
         np.zeros(trials, dtype=np.int64),
     )  # fmt: skip
@@ -69,7 +80,9 @@ def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> Moments:
         level[k] = sum_by(within[at, at], rows.cluster_trial, trials) <= CONSTANT * squares[k]
     kept = _independent(found, squares)
     flags = _flags(batch, spec, rows, made[-1], kept)
-    failed = (flags & (BIT["no_data"] | BIT["arm_aliased"])) != 0
+    beyond = np.any([c.out_of_range for c in made], axis=0)
+    flags = np.where(beyond, BIT["out_of_range"], flags)
+    failed = (flags & (BIT["no_data"] | BIT["arm_aliased"] | BIT["out_of_range"])) != 0
     if kept.all() and not failed.any():
         return replace(found, flags=flags)  # nothing to drop: the sums stand
     return _dropped(found, kept, flags, failed)
@@ -109,7 +122,8 @@ def without_arm(found: Moments) -> Moments:
     kept[-1] = False
     few = root.counts <= kept.sum(axis=0)
     flags = np.where(few, BIT["no_data"], root.flags & BIT["aliased"])
-    values = found.inner[found.varying.index(p)] + found.center[p, found.analysed.trial]
+    rows = found.analysed
+    values = found.means[p, rows.cluster_of_row] + found.inner[found.varying.index(p)] + found.center[p, rows.trial]
     return _dropped(root, kept, flags, few).with_response(values)
 
 

@@ -19,8 +19,7 @@ from simtrial.analyse import Shared
 from simtrial.batch import ObservedBatch
 from simtrial.engines import engine
 from simtrial.estimands import TrueValue, own_values, true_values
-from simtrial.estimators import Estimates, Method
-from simtrial.flags import BIT
+from simtrial.estimators import Estimates, Method, failed_estimates
 from simtrial.generate import simulate
 from simtrial.plugins import load_plugins
 from simtrial.results import bind, parquet_bytes, rows, write_bytes, write_chunk
@@ -212,15 +211,7 @@ def _guarded(
         if failures is not None:
             told = {"cell": cell, "block": block, "method": method.name, "error": f"{type(error).__name__}: {error}"}
             failures.append({**told, "traceback": traceback.format_exc()})
-        return nothing(observed.index.trials, method.target, "error")
-
-
-def nothing(trials: int, term: str, flag: str) -> Estimates:
-    """Estimates of a method that said nothing at all."""
-    blank, zero = np.full((1, trials), np.nan), np.zeros(trials)
-    flags = np.full(trials, BIT[flag], dtype=np.int64)
-    failed = np.ones(trials, dtype=bool)
-    return Estimates((term,), blank, blank, blank, blank, blank, blank, failed, flags, zero, zero)
+        return failed_estimates(observed.index.trials, method.target, "error")
 
 
 def _failed_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:

@@ -176,8 +176,9 @@ def read_rows(folder: Path, partial: bool = False) -> tuple[pl.DataFrame, pl.Dat
 
 
 SUMMARISED = ("cell", "replicate", "method", "estimand", "estimate", "std_error", "ci_lower", "ci_upper", "p_value",
-              "status", "flags", "own_true_value")  # fmt: skip
-"""Columns that performance is made from; the last only where trials have true values of their own."""
+              "status", "flags", "own_true_value", "ci_type")  # fmt: skip
+"""Columns that performance is made from; the last two only where trials have true values of their own, or confidence
+sets are not all intervals."""
 
 
 def read_cells(

@@ -50,10 +50,10 @@ CLUSTER = {
     "cluster_means.t_pooled": {"variance": "pooled"},
     "cluster_means.t_welch": {"variance": "welch"},
     "cluster_means.size_weighted": {"weights": "size"},
-    "two_stage.t_pooled": {"variance": "pooled"},
+    "two_stage.t_pooled": {"df": "clusters-2"},
     "two_stage.t_pooled_df_reduced": {"df": "clusters-p"},
     "two_stage.t_welch": {"variance": "welch"},
-    "two_stage.size_weighted": {"weights": "size"},
+    "two_stage.size_weighted": {"weights": "size", "df": "clusters-2"},
     "cluster_ancova.unweighted": {"adjustment": "ancova", "df": "clusters-p"},
     "cluster_ancova.size_weighted": {"adjustment": "ancova", "weights": "size", "df": "clusters-p"},
 }

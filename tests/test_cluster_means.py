@@ -49,7 +49,7 @@ def test_fixture_of_14_practices():
     numbers = [crude.estimate, crude.std_error, welch.std_error, welch.df, two.estimate, two.std_error]
     printed = [-0.1245801509, 0.2824922124, 0.2824922124, 10.93393545, -0.1781165657, 0.2723670344]
     assert [float(x[0, 0]) for x in numbers] == pytest.approx(printed, rel=0, abs=0.51e-8)
-    assert (crude.df[0, 0], two.df[0, 0]) == (12, 12)
+    assert (crude.df[0, 0], two.df[0, 0]) == (12, 11)  # reg is of practices, x of people
 
 
 def practices(data):
@@ -213,3 +213,14 @@ def test_a_covariate_centred_within_practices_has_no_means_to_adjust_for(origin)
 def test_welch_takes_neither_regression_nor_other_degrees_of_freedom(options):
     with pytest.raises(ValueError, match="variance 'welch'"):
         method("cluster-means", variance="welch", **options)
+
+
+@pytest.mark.parametrize(
+    ("adjust", "spent"),
+    [([], 2), (["mansa_baseline"], 2), (["list_size"], 3), (["size", "list_size", "age"], 4), (["size", "size"], 3)],
+)
+def test_by_default_practice_level_covariates_cost_degrees_of_freedom(adjust, spent):
+    data = ragged(5, practices=16)
+    found = fit(batch(data), method("cluster-means", adjust=adjust))
+    assert found.df[0, 0] == 16 - spent
+    assert fit(batch(data), method("cluster-means", adjust=adjust, df="clusters-2")).df[0, 0] == 14

@@ -114,4 +114,5 @@ def test_rates_are_those_that_were_drawn():
 
 
 def test_covariates_play_no_part():
-    assert EventRate(name="x", adjust=["region"]).spec() == Spec("acute_episodes")
+    needed = ("acute_treated",)  # of whom it is unknown which events began while treated, nothing can be counted
+    assert EventRate(name="x", adjust=["region"]).spec() == Spec("acute_episodes", None, needed)

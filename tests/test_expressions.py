@@ -10,7 +10,7 @@ from trials import batch
 
 from simtrial.batch import Column, Index, ObservedBatch
 from simtrial.errors import SimtrialError
-from simtrial.expressions import Comparison, ExpressionError, Join, Not, check, columns, evaluate, parse
+from simtrial.expressions import Comparison, ExpressionError, Join, Not, check, columns, evaluate, parse, truth
 
 DATA = {
     "practice": ["a", "a", "a", "b", "b"],
@@ -43,17 +43,53 @@ def test_a_comparison_holds_for_each_person(text, expected):
     assert holds(text) == expected
 
 
-def test_a_missing_value_makes_every_comparison_false_and_its_negation_true():
+def kleene(text, observed=TRIAL):
+    """1 where an expression holds, 0 where it fails, 1/2 where it is unknown."""
+    found = truth(text, observed)
+    assert not (found.holds & found.fails).any()
+    assert (found.unknown == ~(found.holds | found.fails)).all()
+    assert (evaluate(text, observed) == found.holds).all()
+    return np.where(found.unknown, 0.5, found.holds * 1.0).tolist()
+
+
+def test_a_missing_value_makes_every_comparison_and_its_negation_unknown():
     for op in ("<", "<=", ">", ">=", "==", "!="):
-        assert not evaluate(f"sessions {op} 6", TRIAL)[2]
-        assert evaluate(f"not sessions {op} 6", TRIAL)[2]
+        for text in (f"sessions {op} 6", f"not sessions {op} 6", f"not not sessions {op} 6"):
+            assert kleene(text)[2] == 0.5
 
 
-def test_a_missing_category_makes_every_comparison_false():
+@pytest.mark.parametrize(
+    ("text", "third"),  # of the third person, whose sessions are missing, arm is 1 and region south
+    [
+        ("sessions >= 6 or not (sessions >= 6)", 0.5),  # not even this is known of a single value
+        ("sessions >= 6 and arm == 0", 0.0),
+        ("arm == 0 and sessions >= 6", 0.0),
+        ("sessions >= 6 and arm == 1", 0.5),
+        ("sessions >= 6 or arm == 1", 1.0),
+        ("sessions >= 6 or arm == 0", 0.5),
+        ("not (sessions >= 6 and arm == 0)", 1.0),
+        ("not (sessions >= 6 or region == 'south')", 0.0),
+    ],
+)
+def test_what_decides_without_the_missing_value_is_known(text, third):
+    assert kleene(text)[2] == third
+
+
+def test_a_missing_category_is_unknown():
     index = Index(1, np.zeros(1, dtype=np.intp), np.zeros(3, dtype=np.intp))
     observed = ObservedBatch(index, {"provider": Column(np.array([0, -1, 1]), "participant", ("primary", "secondary"))})
-    assert holds("provider == 'primary'", observed) == [True, False, False]
-    assert holds("provider != 'primary'", observed) == [False, False, True]
+    assert kleene("provider == 'primary'", observed) == [1, 0.5, 0]
+    assert kleene("provider != 'primary'", observed) == [0, 0.5, 1]
+    assert kleene("not provider != 'primary'", observed) == [1, 0.5, 0]
+
+
+def test_a_column_without_any_value_is_unknown_whatever_it_is_compared_with():
+    """Of an empty column it cannot be told whether it would hold numbers or words."""
+    index = Index(1, np.zeros(2, dtype=np.intp), np.array([0, 0, 1]))
+    for level, size in (("practice", 2), ("participant", 3)):
+        for empty in (Column(np.full(size, np.nan), level), Column(np.full(size, -1), level, ("yes", "no"))):
+            for text in ("taken == 'yes'", "taken != 'no'", "not taken >= 6"):
+                assert kleene(text, ObservedBatch(index, {"taken": empty})) == [0.5] * 3
 
 
 @pytest.mark.parametrize("number", ["-1", "0.5", ".5", "-.5", "5.", "1e2", "1.5E-3", "-2e+1"])
@@ -104,9 +140,28 @@ STRUCTURES = st.recursive(COMPARISONS.map(lambda c: [c]), words, max_leaves=8)
 ROWS = st.lists(st.tuples(VALUES, VALUES, st.sampled_from(["p", "q", None])), min_size=1, max_size=6)
 
 
+class Known:
+    """A truth value of Kleene's strong logic: 1, 0 or 1/2; and is the least, or the greatest."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __and__(self, other):
+        return Known(min(self.value, other.value))
+
+    def __or__(self, other):
+        return Known(max(self.value, other.value))
+
+    def __invert__(self):
+        return Known(1 - self.value)
+
+
+WORDS = {"and": "&", "or": "|", "not": "~"}  # which bind in the same order in Python
+
+
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(STRUCTURES, ROWS)
-def test_any_structure_means_what_it_means_in_python(structure, rows):
+def test_any_structure_means_what_it_means_in_three_valued_logic(structure, rows):
     text = " ".join(part if isinstance(part, str) else f"{part[0]} {part[1]} {part[2]!r}" for part in structure)
     index = Index(1, np.zeros(1, dtype=np.intp), np.zeros(len(rows), dtype=np.intp))
     numbers = {
@@ -115,15 +170,17 @@ def test_any_structure_means_what_it_means_in_python(structure, rows):
     }
     codes = np.array([-1 if r[2] is None else "pq".index(r[2]) for r in rows])
     observed = ObservedBatch(index, {**numbers, "kind": Column(codes, "participant", ("p", "q"))})
-    for row, mine in zip(rows, holds(text, observed), strict=True):
-        known = dict(zip(("x", "y", "kind"), row, strict=True))
-        literal = " ".join(part if isinstance(part, str) else str(_true(part, known)) for part in structure)
-        assert mine == eval(literal)  # noqa: S307 - words True, False, and, or, not and parentheses only
+    for row, mine in zip(rows, kleene(text, observed), strict=True):
+        values = dict(zip(("x", "y", "kind"), row, strict=True))
+        literal = " ".join(
+            WORDS.get(part, part) if isinstance(part, str) else f"Known({_true(part, values)})" for part in structure
+        )
+        assert mine == eval(literal).value  # noqa: S307 - numbers, operators and parentheses only
 
 
-def _true(comparison, known):
+def _true(comparison, values):
     name, op, value = comparison
-    return known[name] is not None and OPERATORS[op](known[name], value)
+    return 0.5 if values[name] is None else int(OPERATORS[op](values[name], value))
 
 
 # --- what does not parse ---

@@ -14,10 +14,10 @@ from simtrial.scenario import builtin_names, load
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "simtrial").rglob("*.py"))
 ORDER = (
-    "errors", "flags", "seeding", "kernels", "sample_size", "batch", "expressions", "design_matrix", "generate",
-    "generators", "estimands", "centred", "moments", "reduce", "estimators", "plain", "performance", "scenario",
-    "results", "analyse", "data", "imported", "export", "store", "plugins", "engines", "run", "check", "fidelity",
-    "testing", "report", "runs", "cli",
+    "errors", "flags", "interval_sets", "seeding", "kernels", "sample_size", "batch", "expressions", "design_matrix",
+    "generate", "generators", "limits", "estimands", "centred", "moments", "reduce", "estimators", "plain",
+    "performance", "scenario", "results", "analyse", "data", "imported", "export", "store", "plugins", "engines", "run",
+    "check", "fidelity", "testing", "report", "runs", "cli",
 )  # fmt: skip
 """Rooms of the house from the ground up: each may import those before it."""
 

@@ -223,7 +223,8 @@ def report(
 ) -> Estimates:
     """Assemble `Estimates` from arrays (terms, trials), blanking trials that failed.
 
-    With a ``joint`` test of several coefficients the target has its p-value and df, and no estimate.
+    With a ``joint`` test of several coefficients the target has its p-value and df, and no estimate. Where rows depend
+    on an expression, ``n_unknown`` counts the people left out because it is unknown for them.
     """
     flags = np.where(failed, flags & ~OF_A_FIT, flags)
     unsaid = np.isnan(estimate[0]) | np.isnan(variance[0]) if joint is None else np.isnan(joint.statistic)
@@ -238,10 +239,22 @@ def report(
         p_value[0] = np.where(failed, np.nan, joint.p_value)
         extras = {**extras, "statistic": joint.statistic, "df_num": joint.df_num, "df_den": joint.df_den}
     extras = {name: np.where(failed, np.nan, values) for name, values in extras.items()}
+    if moments.analysed.unknown is not None:
+        extras["n_unknown"] = moments.analysed.unknown
     flags = flags | np.where(failed & (flags & FATAL == 0), BIT["invalid_result"], 0)
     return Estimates(
         terms, estimate, std_error, df, lower, upper, p_value, failed, flags, moments.counts, moments.clusters, extras
     )
+
+
+def failed_estimates(trials: int, term: str, flag: str) -> Estimates:
+    """Estimates of trials in which nothing can be estimated, with the flag that says why."""
+    blank, zero = np.full((1, trials), np.nan), np.zeros(trials)
+    return Estimates(
+        terms=(term,), estimate=blank, std_error=blank, df=blank, ci_lower=blank, ci_upper=blank, p_value=blank,
+        failed=np.ones(trials, dtype=bool), flags=np.full(trials, BIT[flag], dtype=np.int64),
+        n_used=zero, clusters_used=zero,
+    )  # fmt: skip
 
 
 FATAL = sum(
@@ -259,6 +272,7 @@ FATAL = sum(
         "timeout",
         "invalid_result",
         "no_allocation",
+        "out_of_range",
     )
 )
 """Flags that explain by themselves why a fit failed."""

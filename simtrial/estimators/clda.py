@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from simtrial.batch import ObservedBatch
+from simtrial.centred import in_range, less_mean
 from simtrial.design_matrix import AnalysisSet, Spec, analysed, coefficients_needed, regressors
 from simtrial.estimators import Estimates, Method, register, report
 from simtrial.flags import BIT
@@ -134,46 +135,59 @@ class _Columns:
     """Standardised columns of the analysed rows: covariates from the intercept on, arm, baseline, follow-up (k, rows).
 
     A missing outcome is 0. ``units`` (k, trials); ``seen`` (2, rows) which visits were observed; ``practice`` (k,)
-    whether a column is constant in practices by its nature.
+    whether a column is constant in practices by its nature; ``out_of_range`` trials that cannot be computed with.
     """
 
     values: Floats
     units: Floats
     seen: Bools
     practice: tuple[bool, ...]
+    out_of_range: Bools
 
 
 def _columns(batch: ObservedBatch, spec: Spec, baseline: str) -> tuple[AnalysisSet, _Columns]:
     """Rows with a baseline or a follow-up, every covariate observed, and their columns in standard units."""
     outcomes = np.stack([batch.at(baseline), batch.at(spec.outcome)])
     either = np.where(np.isnan(outcomes[1]), outcomes[0], outcomes[1])
-    rows = AnalysisSet.of(batch.index, analysed(batch, spec, either))
+    rows = analysed(batch, spec, either)
     values, units, practice = [], [], []
     trials = batch.index.trials
+    beyond = np.zeros(trials, dtype=bool)
     for column in regressors(batch, spec):
         own = column.values if column.level == "participant" else column.values[batch.index.participant_practice]
         moved, unit = own[rows.rows], np.ones(trials)
         if column.measured:
-            moved, unit = _standard(moved, np.ones(len(moved), dtype=bool), rows.trial, trials)
+            moved, unit, outside = _standard(moved, np.ones(len(moved), dtype=bool), rows.trial, trials)
+            beyond |= outside
         values.append(moved)
         units.append(unit)
         practice.append(column.level == "practice")
     seen = ~np.isnan(outcomes[:, rows.rows])
     for visit in (0, 1):
-        moved, unit = _standard(outcomes[visit, rows.rows], seen[visit], rows.trial, trials)
+        moved, unit, outside = _standard(outcomes[visit, rows.rows], seen[visit], rows.trial, trials)
+        beyond |= outside
         values.append(moved)
         units.append(unit)
-    return rows, _Columns(np.stack(values), np.stack(units), seen, tuple(practice))
+    return rows, _Columns(np.stack(values), np.stack(units), seen, tuple(practice), beyond)
 
 
-def _standard(values: Floats, seen: Bools, trial: NDArray[np.intp], trials: int) -> tuple[Floats, Floats]:
-    """Deviations from the trial mean over their root mean square, 0 where not seen; and that root (trials,)."""
-    count = np.maximum(sum_by(seen, trial, trials), 1.0)
-    values = np.where(seen, values, 0.0)
-    values = np.where(seen, values - (sum_by(values, trial, trials) / count)[trial], 0.0)
-    unit = np.sqrt(sum_by(values**2, trial, trials) / count)
+def _standard(values: Floats, seen: Bools, trial: NDArray[np.intp], trials: int) -> tuple[Floats, Floats, Bools]:
+    """Deviations from the trial mean over their root mean square, 0 where not seen.
+
+    Returns
+    -------
+    deviations, unit, out_of_range
+        (rows,); that root, 1 where there is no variation (trials,); trials whose values cannot be computed with.
+    """
+    there, own = np.flatnonzero(seen), trial[seen]
+    count = count_by(own, trials)
+    usable, size, beyond = in_range(values[there], own, trials)
+    usable, _ = less_mean(usable, own, size, count)
+    unit = np.sqrt(sum_by(usable**2, own, trials) / np.maximum(count, 1.0))
     unit = np.where(unit > 0.0, unit, 1.0)
-    return values / unit[trial], unit
+    out = np.zeros(len(values))
+    out[there] = usable / unit[own]
+    return out, unit, beyond
 
 
 def _prepare(batch: ObservedBatch, spec: Spec, baseline: str) -> _Data:
@@ -205,7 +219,9 @@ def _prepare(batch: ObservedBatch, spec: Spec, baseline: str) -> _Data:
     saturated = (flags == 0) & (df <= 0)
     unclustered = rows.counts == rows.clusters
     flags |= np.where(saturated | (unclustered & (flags == 0)), BIT["tau2_not_identified"], 0)
-    failed = (flags & (BIT["no_data"] | BIT["arm_aliased"] | BIT["constant_outcome"]) != 0) | saturated
+    flags = np.where(columns.out_of_range, BIT["out_of_range"], flags)
+    failed = flags & (BIT["no_data"] | BIT["arm_aliased"] | BIT["constant_outcome"] | BIT["out_of_range"]) != 0
+    failed |= saturated
     needed = coefficients_needed(batch, spec)
     aliased = (kept0.sum(axis=0) - 1 < needed) | (kept1.sum(axis=0) - 2 < needed)
     flags |= np.where(few, BIT["too_few_clusters"], 0) | np.where(aliased, BIT["aliased"], 0)

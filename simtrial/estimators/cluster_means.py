@@ -34,13 +34,13 @@ class ClusterMeans(Method):
     weights: Weights = Field("equal", description="what a practice counts")
     variance: Literal["pooled", "welch"] = Field("pooled", description="one variance of means, or one per arm")
     adjustment: Literal["two-stage", "ancova"] = Field("two-stage", description="how covariates enter")
-    df: Literal["clusters-2", "clusters-p"] = Field("clusters-2", description="degrees of freedom")
+    df: Literal["clusters-p", "clusters-2"] = Field("clusters-p", description="degrees of freedom; welch has its own")
 
     @model_validator(mode="after")
     def _welch_compares_two_samples(self) -> ClusterMeans:
         if self.variance == "welch" and self.adjustment == "ancova":
             raise ValueError("variance 'welch' compares two samples of means: it needs adjustment = 'two-stage'")
-        if self.variance == "welch" and self.df == "clusters-p":
+        if self.variance == "welch" and "df" in self.model_fields_set and self.df == "clusters-p":
             raise ValueError("variance 'welch' has degrees of freedom of its own (Satterthwaite): leave out df")
         return self
 
@@ -50,7 +50,7 @@ class ClusterMeans(Method):
         """Compare the practices of the two arms in every trial; ``every_term`` adds the covariates of ancova."""
         residuals = _residuals(moments)
         components = _components(moments, residuals)
-        weight = self._weights(moments, components)
+        weight = _weights(moments, self.weights, components)
         terms = terms_of(moments, self.target, every_term and self.adjustment == "ancova")
         if self.adjustment == "ancova":
             found = _regression(moments, weight, terms)
@@ -75,20 +75,6 @@ class ClusterMeans(Method):
             moments, terms, found.estimate, found.variance, dfs, self.level, failed=failed, flags=flags, extras=extras
         )
         return _with_estimate(result, saturated, found) if saturated.any() else result
-
-    def _weights(self, moments: Moments, components: _Components) -> Floats:
-        """Weight of every analysed practice (clusters,)."""
-        if self.weights == "equal":
-            return np.ones(len(moments.sizes))
-        if self.weights == "size":
-            return moments.sizes
-        tau2, sigma2 = (v[moments.cluster_trial] for v in (components.tau2, components.sigma2))
-        spread = tau2 + sigma2 / moments.sizes
-        known = np.isfinite(spread) & (spread > 0.0)  # one person in every practice: nothing to weight by
-        scale = (tau2 + sigma2)[known]
-        weight = np.ones(len(spread))
-        weight[known] = scale / spread[known]
-        return weight
 
 
 @dataclass(frozen=True)
@@ -122,6 +108,30 @@ def _with_estimate(result: Estimates, saturated: NDArray[np.bool_], found: _Fit)
     estimate = np.where(saturated, found.estimate, result.estimate)
     std_error = np.where(saturated, np.sqrt(found.variance), result.std_error)
     return replace(result, estimate=estimate, std_error=std_error)
+
+
+def _weights(moments: Moments, weights: Weights, components: _Components) -> Floats:
+    """Weight of every analysed practice (clusters,)."""
+    if weights == "equal":
+        return np.ones(len(moments.sizes))
+    if weights == "size":
+        return moments.sizes
+    tau2, sigma2 = (v[moments.cluster_trial] for v in (components.tau2, components.sigma2))
+    spread = tau2 + sigma2 / moments.sizes
+    known = np.isfinite(spread) & (spread > 0.0)  # one person in every practice: nothing to weight by
+    scale = (tau2 + sigma2)[known]
+    weight = np.ones(len(spread))
+    weight[known] = scale / spread[known]
+    return weight
+
+
+def weighed(moments: Moments, weights: Weights) -> tuple[Floats, Floats, Floats]:
+    """Weight of every analysed practice (clusters,), and the variances of the outcome behind it: tau2, sigma2."""
+    if weights != "inverse-variance":
+        blank = np.full(moments.trials, np.nan)
+        return _weights(moments, weights, _Components(blank, blank)), blank, blank
+    components = _components(moments, _residuals(moments))
+    return _weights(moments, weights, components), components.tau2, components.sigma2
 
 
 def residual_means(moments: Moments, response: int = 0) -> Floats:

@@ -11,14 +11,16 @@ from pydantic import Field
 from scipy.special import ndtri
 
 from simtrial.batch import ObservedBatch
+from simtrial.centred import in_range, less_mean
 from simtrial.design_matrix import Spec
 from simtrial.estimators import Estimates, Method, register, report
 from simtrial.flags import BIT
 from simtrial.kernels.segments import count_by, sum_by
 from simtrial.kernels.students_t import two_sided
-from simtrial.moments import PERFECT, Moments
+from simtrial.moments import Moments
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 
 
@@ -51,21 +53,23 @@ class BaselineCorrelation(Method):
         rows, trials = self._rows(batch, moments), moments.trials
         trial, practice = batch.index.participant_trial[rows], batch.index.participant_practice[rows]
         n = count_by(trial, trials)
-        x, y = (_centred(batch.at(f"{self.response}_{visit}")[rows], trial, n) for visit in ("baseline", "followup"))
-        xx, xy, yy = (sum_by(a * b, trial, trials) for a, b in ((x[0], x[0]), (x[0], y[0]), (y[0], y[0])))
-        flat = (xx <= PERFECT * n * x[1] ** 2) | (yy <= PERFECT * n * y[1] ** 2)
+        visits = [batch.at(f"{self.response}_{visit}")[rows] for visit in ("baseline", "followup")]
+        x, y, flat, beyond = _standardised(visits, trial, n)
+        xy = sum_by(x * y, trial, trials)
         few = n < 4
         with np.errstate(divide="ignore", invalid="ignore"):
-            r = np.clip(xy / np.sqrt(xx * yy), -1.0, 1.0)
+            r = np.clip(xy / n, -1.0, 1.0)
             spread = 1.0 / np.sqrt(n - 3.0)
             half = float(ndtri(0.5 + self.level / 2)) * spread
             lower, upper = (np.tanh(np.arctanh(r) + side * half) for side in (-1.0, 1.0))
-            p_value = two_sided(r * np.sqrt((n - 2.0) / (1.0 - r**2)), n - 2.0)
+            t = r * np.sqrt((n - 2.0) / (1.0 - r**2))
+            p_value = two_sided(t, n - 2.0)
             variance = ((1.0 - r**2) * spread) ** 2
         flags = np.where(few, BIT["no_data"], np.where(flat, BIT["constant_outcome"], 0)).astype(np.int64)
+        flags = np.where(beyond, BIT["out_of_range"], flags)
         found = report(
             moments, (self.target,), r[None], variance[None], (n - 2.0)[None], self.level,
-            failed=few | flat, flags=flags, extras={},
+            failed=few | flat | beyond, flags=flags, extras={"statistic": t},
         )  # fmt: skip
         lower, upper, p_value = (np.where(found.failed, np.nan, v)[None] for v in (lower, upper, p_value))
         practices = batch.index.practices
@@ -83,9 +87,13 @@ class BaselineCorrelation(Method):
         return np.sort(rows[order[place < self.first]])
 
 
-def _centred(values: Floats, trial: Ints, n: Floats) -> tuple[Floats, Floats]:
-    """Values less the mean of their trial (rows,), and the largest absolute value of each trial (trials,)."""
-    mean = sum_by(values, trial, len(n)) / np.maximum(n, 1.0)
-    largest = np.zeros(len(n))
-    np.maximum.at(largest, trial, np.abs(values))
-    return values - mean[trial], largest
+def _standardised(visits: list[Floats], trial: Ints, n: Floats) -> tuple[Floats, Floats, Bools, Bools]:
+    """Both visits less their mean over their SD (rows,); trials where one is constant, or cannot be computed with."""
+    scores, flat, beyond = [], np.zeros(len(n), dtype=bool), np.zeros(len(n), dtype=bool)
+    for values in visits:
+        values, size, outside = in_range(values, trial, len(n))
+        values, _ = less_mean(values, trial, size, n)
+        deviation = np.sqrt(sum_by(values**2, trial, len(n)) / np.maximum(n, 1.0))
+        scores.append(values / np.where(deviation > 0.0, deviation, 1.0)[trial])
+        flat, beyond = flat | (deviation == 0.0), beyond | outside
+    return scores[0], scores[1], flat, beyond

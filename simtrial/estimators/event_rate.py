@@ -40,8 +40,8 @@ class EventRate(Method):
     df: Literal["clusters-2", "normal"] = Field("clusters-2", description="degrees of freedom of the t interval")
 
     def spec(self) -> Spec:
-        """Rows analysed: everyone with the events known; covariates play no part."""
-        return Spec(self.events, None, (), (self.subset,) if self.subset else ())
+        """Rows analysed: everyone with the events, and those under treatment, known; covariates play no part."""
+        return Spec(self.events, None, (self.events_treated,), (self.subset,) if self.subset else ())
 
     def reads(self) -> frozenset[str]:
         """Names of the observed columns the method needs."""
@@ -85,8 +85,7 @@ class EventRate(Method):
         begins = np.where(np.isnan(begins), self.months, np.clip(begins, 0.0, self.months))
         untreated = np.where(batch.at("arm")[rows] == 1, begins, self.months)
         every, while_treated = (
-            np.nan_to_num(np.asarray(batch.at(name)[rows], dtype=np.float64))
-            for name in (self.events, self.events_treated)
+            np.asarray(batch.at(name)[rows], dtype=np.float64) for name in (self.events, self.events_treated)
         )
         clusters = len(moments.sizes)
         return tuple(

@@ -74,8 +74,9 @@ class GComputation(Method):
         none = np.zeros(moments.trials)
         spent = {"clusters-p": model.cluster_rank, "clusters-2": none + 2.0, "normal": none - np.inf}[self.df]
         control, treated = means + moments.center[moments.regressors]
+        effect = means[1] - means[0]  # before the centre is added, which may be many times as large
         return report(
-            moments, ("arm",), (treated - control)[None], variance[None], (clusters - spent)[None], self.level,
+            moments, ("arm",), effect[None], variance[None], (clusters - spent)[None], self.level,
             failed=failed, flags=flags, extras={"mean_control": control, "mean_intervention": treated},
         )  # fmt: skip
 

@@ -66,27 +66,29 @@ class IntraclusterCorrelation(Method):
         parts = (
             mean_squares(made, self.within_arm, self.level) if self.estimation == "anova" else reml(made, self.level)
         )
-        estimate, variance, lower, upper, p_value, boundary = parts
+        estimate, variance, lower, upper, p_value, boundary, *test = parts
         flags |= np.where(boundary & ~failed, BIT["boundary"], 0)
-        df = np.full(made.trials, np.inf)
+        extras = dict(zip(("statistic", "df_num", "df_den"), test, strict=True))
         found = report(
-            made, ("icc",), estimate[None], variance[None], df[None], self.level, failed=failed, flags=flags, extras={}
-        )
+            made, ("icc",), estimate[None], variance[None], test[2][None], self.level,
+            failed=failed, flags=flags, extras=extras,
+        )  # fmt: skip
         lower, upper, p_value = (np.where(found.failed, np.nan, x)[None] for x in (lower, upper, p_value))
         return replace(found, ci_lower=lower, ci_upper=upper, p_value=p_value)
 
 
-Parts = tuple[Floats, Floats, Floats, Floats, Floats, NDArray[np.bool_]]
-"""Estimate, variance, both ends of the interval, P value and whether the estimate is 0 (trials,) each."""
+Parts = tuple[Floats, Floats, Floats, Floats, Floats, NDArray[np.bool_], Floats, Floats, Floats]
+"""Estimate, variance, ends of interval, P value, whether the estimate is 0, test statistic, its df (trials,) each."""
 
 
 def reml(fitted: Moments, level: float) -> Parts:
     """Correlation from the random-intercept model; variance by the delta method from the expected information."""
-    out = np.full((5, fitted.trials), np.nan)
+    out, ratios = np.full((5, fitted.trials), np.nan), np.full(fitted.trials, np.nan)
+    df = np.ones(fitted.trials), np.full(fitted.trials, np.inf)
     boundary = np.zeros(fitted.trials, dtype=bool)
     usable = fitted.usable
     if not len(usable):
-        return *out, boundary
+        return *out, boundary, ratios, *df
     fit = fitted.reml
     gamma, (tau_tau, tau_sigma, sigma_sigma) = fit.gamma, fit.information.inverse
     null = 2.0 * profile(fit.sums, np.zeros(1), fit.nu, reml=True)[0] + fit.nu * (1.0 + np.log(2.0 * np.pi / fit.nu))
@@ -100,8 +102,8 @@ def reml(fitted: Moments, level: float) -> Parts:
             gamma / (1.0 + gamma), spread / (1.0 + gamma) ** 4, lower, upper,
             np.where(zero, 1.0, 0.5 * erfc(np.sqrt(ratio / 2.0))),
         )  # fmt: skip
-    boundary[usable] = zero
-    return *out, boundary
+    boundary[usable], ratios[usable] = zero, ratio
+    return *out, boundary, ratios, *df
 
 
 def mean_squares(fitted: Moments, within_arm: bool, level: float) -> Parts:
@@ -135,4 +137,5 @@ def mean_squares(fitted: Moments, within_arm: bool, level: float) -> Parts:
         ]
         lower, upper = ((f - 1.0) / (f + size - 1.0) for f in ends)
         p_value = fdtrc(between_df, within_df, ratio)
-    return estimate, variance, lower, upper, p_value, np.zeros(trials, dtype=bool)
+    flat = np.zeros(trials, dtype=bool)
+    return estimate, variance, lower, upper, p_value, flat, ratio, between_df, within_df

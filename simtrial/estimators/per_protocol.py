@@ -6,11 +6,15 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from simtrial.batch import ObservedBatch
-from simtrial.design_matrix import Spec
+from simtrial.design_matrix import Spec, analysed, outcome
 from simtrial.estimators import Estimates, Method, inherit, method_class, register
+from simtrial.expressions import truth
+from simtrial.flags import BIT
+from simtrial.kernels.segments import count_by
 from simtrial.moments import Moments
 
 
@@ -25,7 +29,7 @@ def wrapped(value: Any) -> Method:
 
 @register("per-protocol")
 class PerProtocol(Method):
-    """Analyse those for whom ``keep`` holds; biased for a causal effect unless keeping is unrelated to the outcome."""
+    """Analyse those of whom ``keep`` is known to hold; biased unless keeping is unrelated to the outcome."""
 
     kind: Literal["per-protocol"] = "per-protocol"
     interacts = True
@@ -55,4 +59,15 @@ class PerProtocol(Method):
         inner = self.analysis
         conditions = dict.fromkeys(part for part in (inner.subset, self.subset, self.keep) if part)
         kept = " and ".join(f"({part})" for part in conditions)
-        return inner.model_copy(update={"subset": kept}).fit(batch, moments, rng, every_term)
+        found = inner.model_copy(update={"subset": kept}).fit(batch, moments, rng, every_term)
+        unknown = moments.analysed.unknown
+        if unknown is None or not unknown.any():
+            return found
+        return replace(found, flags=found.flags | np.where(self._blank(batch), BIT["blank_receipt"], 0))
+
+    def _blank(self, batch: ObservedBatch) -> NDArray[np.bool_]:
+        """Trials with somebody who would be analysed if it were known that they kept to the protocol (trials,)."""
+        inner = self.analysis.spec()
+        rows = analysed(batch, inner, outcome(batch, inner))
+        unknown = truth(self.keep, batch).unknown[rows.rows]
+        return count_by(rows.trial[unknown], batch.index.trials) > 0

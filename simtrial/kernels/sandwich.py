@@ -1,7 +1,7 @@
 """Cluster-robust variances of least squares, all clusters of a block at once, without any matrix larger than p.
 
-Inside cluster j the columns of X_j span 1 + w directions (w columns vary inside clusters): an orthonormal basis U_j
-gives R_j = U_j'X_j, and with M = (X'X)^-1 and K_j = R_j M R_j' the leverage acts as H_j = U_j K_j U_j'. So CR2's
+In the orthonormal basis U_j of cluster j (`simtrial.kernels.cluster_basis`) X_j is R_j = U_j'X_j with 1 + w rows, and
+with M = (X'X)^-1 and K_j = R_j M R_j' the leverage acts as H_j = U_j K_j U_j'. So CR2's
 (I - H_j)^(-1/2) and CR3's (I - H_j)^-1 are (1 + w)-square matrices B_j (Bell and McCaffrey 2002; Pustejovsky and Tipton
 2018, doi:10.1080/07350015.2016.1247004). Where an eigenvalue of I - K_j is zero (a cluster determines a coefficient
 alone) the Moore-Penrose inverse is taken and the trial is flagged.
@@ -24,48 +24,6 @@ Correction = Literal["CR0", "CR2", "CR3"]
 POWERS: dict[Correction, float] = {"CR0": 0.0, "CR2": -0.5, "CR3": -1.0}
 
 SINGULAR = 1e-9  # eigenvalues of I - K_j below this are zero
-
-
-def basis(sizes: Floats, means: Floats, within: Floats, inner: int, varying: tuple[int, ...] | None = None) -> Floats:
-    """U_j'Z of every cluster, for Z = X or one response, from cluster means and within-cluster cross-products.
-
-    Parameters
-    ----------
-    sizes
-        n_j (clusters,).
-    means
-        Cluster means of Z (columns, clusters).
-    within
-        Cross-products of deviations (V, V, clusters): the ``inner`` varying columns of X first, then the response.
-    varying
-        Which columns of Z = X the varying ones are; None for a response.
-
-    Returns
-    -------
-    rows
-        (1 + inner, columns, clusters).
-    """
-    rows = np.zeros((1 + inner, *means.shape))
-    rows[0] = np.sqrt(sizes) * means
-    places = {inner: 0} if varying is None else dict(enumerate(varying))
-    work = within
-    for k in range(inner):
-        pivot = work[k, k]
-        usable = pivot > 1e-12 * within[k, k]
-        row = np.where(usable, work[k], 0.0) / np.sqrt(np.where(usable, pivot, 1.0))
-        for at in range(k, len(within)):
-            if at in places:
-                rows[1 + k, places[at]] = row[at]
-        if k + 1 < inner:
-            work = work - row[:, None] * row[None, :]
-    return rows
-
-
-def side_by_side(rows: Floats, trial: NDArray[np.intp], position: NDArray[np.intp], trials: int, most: int) -> Floats:
-    """Lay clusters out by trial and position: (k, q, clusters) -> (trials, positions, k, q), empty ones 0."""
-    out = np.zeros((trials * most, *rows.shape[:2]))
-    out[trial * most + position] = rows.transpose(2, 0, 1)
-    return out.reshape(trials, most, *rows.shape[:2])
 
 
 @dataclass(frozen=True)
@@ -149,8 +107,12 @@ def matrix_power(matrix: Floats, power: float) -> tuple[Floats, NDArray[np.bool_
         return value[None, None], singular
     if k == 2:
         return _matrix_power_2(matrix, power)
-    values, vectors = np.linalg.eigh(np.moveaxis(matrix, (0, 1), (-2, -1)))
-    scaled, zero = _power(values, power)
+    stacked = np.moveaxis(matrix, (0, 1), (-2, -1))
+    finite = np.asarray(np.isfinite(stacked).all(axis=(-2, -1)))
+    if not finite.all():  # LAPACK would refuse all of them for one
+        stacked = np.where(finite[..., None, None], stacked, np.eye(k))
+    values, vectors = np.linalg.eigh(stacked)
+    scaled, zero = _power(np.where(finite[..., None], values, np.nan), power)
     return np.einsum("...ik,...k,...jk->ij...", vectors, scaled, vectors), np.asarray(zero.any(axis=-1))
 
 

@@ -1,4 +1,4 @@
-"""Sums over the members of a group: participants of a practice, practices of a trial."""
+"""Sums, means and largest values over the members of a group: participants of a practice, practices of a trial."""
 
 from __future__ import annotations
 
@@ -23,3 +23,25 @@ def sum_by(values: NDArray[np.generic], group: Ints, groups: int) -> Floats:
 def count_by(group: Ints, groups: int) -> Floats:
     """Count the members of each group (groups,)."""
     return np.bincount(group, minlength=groups).astype(np.float64)
+
+
+def starts(group: Ints) -> Ints:
+    """Row of the first member of every group that has one; rows of a group stand together, groups in order."""
+    return np.flatnonzero(np.diff(group, prepend=-1))
+
+
+def largest_by(values: Floats, group: Ints, groups: int) -> Floats:
+    """Largest absolute value within groups that stand together (groups,); 0 where there is none."""
+    out = np.zeros(groups)
+    if len(values):
+        first = starts(group)
+        out[group[first]] = np.maximum.reduceat(np.abs(values), first)
+    return out
+
+
+def first_by(values: Floats, group: Ints, groups: int) -> Floats:
+    """First value of groups that stand together (groups,); 0 where there is none."""
+    out = np.zeros(groups)
+    first = starts(group)
+    out[group[first]] = values[first]
+    return out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import isfunction
 from math import sqrt
 from types import ModuleType
@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from simtrial.interval_sets import EMPTY, KINDS, TWO_RAYS
 from simtrial.performance import measures, paired, robust
 from simtrial.performance.sample import NOTHING, Floats, Form, Sample, Value, mean, present
 
@@ -28,6 +30,9 @@ MEASURES: dict[str, Callable[[Sample, Form], Value]] = {f.__name__: f for f in [
 
 PAIRED: dict[str, Callable[[Sample, Sample, Form], Value]] = {f.__name__: f for f in _public(paired)}
 """Measures of a method against the reference method, by name."""
+
+SEEN = ("flag:", "ci_type:")
+"""How the names of measures begin that count flags, and confidence sets other than intervals, where there are any."""
 
 SCHEMA = {
     "cell": pl.String,
@@ -65,7 +70,8 @@ def performance(rows: pl.DataFrame, truths: pl.DataFrame, options: Options | Non
     ----------
     rows
         One per replicate, method and estimand, with columns cell, replicate, method, estimand, estimate, std_error,
-        ci_lower, ci_upper, p_value, status and flags; own_true_value where trials have true values of their own.
+        ci_lower, ci_upper, p_value, status and flags; own_true_value where trials have true values of their own;
+        ci_type where confidence sets need not be intervals (see `simtrial.interval_sets`).
     truths
         cell, estimand, true_value, true_value_mcse; ``own`` where methods are judged against each trial's own.
 
@@ -73,7 +79,8 @@ def performance(rows: pl.DataFrame, truths: pl.DataFrame, options: Options | Non
     -------
     frame
         cell, method, estimand, measure, value, mcse, n, and the 95% Monte Carlo interval mc_lower, mc_upper; failures
-        and flags are measures ``failures`` and ``flag:NAME``, and ``own_true_value`` is the mean of the trials' own.
+        and flags are measures ``failures`` and ``flag:NAME``, sets other than intervals ``ci_type:NAME``, and
+        ``own_true_value`` is the mean of the trials' own.
     """
     chosen = options or Options()
     known = {(r["cell"], r["estimand"]): r for r in truths.iter_rows(named=True)}
@@ -85,6 +92,7 @@ def performance(rows: pl.DataFrame, truths: pl.DataFrame, options: Options | Non
                    kept.group_by("method", maintain_order=True)}  # fmt: skip
         for method, (sample, part) in samples.items():
             found = [("failures", count(int(sample.failed.sum()), len(sample.failed))), *_flag_counts(part["flags"])]
+            found += _set_counts(part)
             found += [] if sample.own is None else [("own_true_value", mean(present(sample.own)[0]))]
             found += _plain(sample, chosen)
             found += _paired(method, samples, chosen)
@@ -132,14 +140,33 @@ def _sample(group: pl.DataFrame, truth: Mapping[str, Any], options: Options, met
     failed = (group["status"] == "failed").to_numpy()
     names = ("estimate", "std_error", "ci_lower", "ci_upper", "p_value")
     e, s, low, high, p = (np.where(failed, np.nan, column(n)) for n in names)  # whatever a failed fit could still say
-    alpha = options.alphas.get(method, 0.05)
-    if truth.get("own"):
-        there = "own_true_value" in group.columns
-        own = column("own_true_value") if there else np.full(group.height, np.nan)
-        return Sample(e, s, low, high, p, failed, NOTHING, 0.0, alpha, own)
+    sets = (
+        {} if "ci_type" not in group.columns else {"apart": _is(group, TWO_RAYS), "empty": _is(group, EMPTY) & ~failed}
+    )
     value = truth.get("true_value")
-    value = NOTHING if value is None else value
-    return Sample(e, s, low, high, p, failed, value, truth.get("true_value_mcse") or 0.0, alpha)
+    sample = Sample(
+        estimate=e, std_error=s, ci_lower=low, ci_upper=high, p_value=p, failed=failed,
+        truth=NOTHING if value is None else value, truth_mcse=truth.get("true_value_mcse") or 0.0,
+        alpha=options.alphas.get(method, 0.05), **sets,
+    )  # fmt: skip
+    if not truth.get("own"):
+        return sample
+    there = "own_true_value" in group.columns
+    own = column("own_true_value") if there else np.full(group.height, np.nan)
+    return replace(sample, truth=NOTHING, truth_mcse=0.0, own=own)
+
+
+def _is(group: pl.DataFrame, kind: str) -> NDArray[np.bool_]:
+    return (group["ci_type"] == kind).fill_null(False).to_numpy()
+
+
+def _set_counts(group: pl.DataFrame) -> list[tuple[str, Value]]:
+    """One measure for each type of confidence set seen but the plain interval."""
+    if "ci_type" not in group.columns:
+        return []
+    seen = group.filter((pl.col("status") != "failed") & pl.col("ci_type").is_in(KINDS[1:]))["ci_type"].cast(pl.String)
+    times = dict(zip(*(column.to_list() for column in seen.value_counts().get_columns()), strict=True))
+    return [(f"ci_type:{kind}", count(times[kind], group.height)) for kind in KINDS if kind in times]
 
 
 def count(times: int, n: int) -> Value:

@@ -210,19 +210,17 @@ def mean_absolute_error(sample: Sample, form: Form) -> Value:
 
 
 def coverage(sample: Sample, form: Form) -> Value:
-    """Share of intervals that hold the true value, both ends included; MCSE sqrt(c(1-c)/n)."""
+    """Share of confidence sets that hold the true value, ends included; MCSE sqrt(c(1-c)/n)."""
     found = share(sample.covered)
-    return found if found.n else nothing(len(sample.beside_truth(sample.ci_lower, sample.ci_upper)[0][0]))
+    return found if found.n else nothing(int(np.sum(~np.isnan(sample.width))) if sample.own is None else 0)
 
 
 def bias_eliminated_coverage(sample: Sample, form: Form) -> Value:
-    """Share of intervals that hold the mean estimate, or the own true value and the bias; MCSE sqrt(c(1-c)/n)."""
+    """Share of sets that hold the mean estimate, or the own true value and the bias; MCSE sqrt(c(1-c)/n)."""
     (e,), theta = sample.beside_truth(sample.estimate)
-    (low, high), own = sample.beside_truth(sample.ci_lower, sample.ci_upper)
     if not len(e):
         return nothing()
-    centre = e.mean() if sample.own is None else own + (e - theta).mean()
-    return share(((low <= centre) & (centre <= high)).astype(np.float64))
+    return share(sample.holds(e.mean() if sample.own is None else sample.own + (e - theta).mean()))
 
 
 def worst_case_coverage(sample: Sample, form: Form) -> Value:
@@ -236,19 +234,22 @@ def worst_case_coverage(sample: Sample, form: Form) -> Value:
 
 
 def lower_miss(sample: Sample, form: Form) -> Value:
-    """Share of intervals wholly above the true value."""
-    (low, _), theta = sample.beside_truth(sample.ci_lower, sample.ci_upper)
-    return nothing(len(low)) if np.isnan(theta).any() else share((low > theta).astype(np.float64))
+    """Share of confidence sets above the true value; two rays or an empty set miss by the side of the estimate."""
+    return _misses(sample, above=True)
 
 
 def upper_miss(sample: Sample, form: Form) -> Value:
-    """Share of intervals wholly below the true value."""
-    (_, high), theta = sample.beside_truth(sample.ci_lower, sample.ci_upper)
-    return nothing(len(high)) if np.isnan(theta).any() else share((high < theta).astype(np.float64))
+    """Share of confidence sets below the true value; two rays or an empty set miss by the side of the estimate."""
+    return _misses(sample, above=False)
+
+
+def _misses(sample: Sample, above: bool) -> Value:
+    found = share(sample.missed(above))
+    return found if found.n else nothing(coverage(sample, "robust").n)
 
 
 def rejection_rate(sample: Sample, form: Form) -> Value:
-    """Share of p-values below alpha, or of intervals that leave out 0 where there is no p-value."""
+    """Share of p-values below alpha, or of confidence sets that leave out 0 where there is no p-value."""
     return share(sample.rejected)
 
 
@@ -280,16 +281,14 @@ def exaggeration_ratio(sample: Sample, form: Form) -> Value:
 
 
 def mean_width(sample: Sample, form: Form) -> Value:
-    """Mean width of the intervals; infinite as soon as one is unbounded."""
-    low, high = present(sample.ci_lower, sample.ci_upper)
-    found = mean(high - low)
+    """Mean width of the confidence sets; infinite as soon as one is unbounded."""
+    found = mean(present(sample.width)[0])
     return found if np.isfinite(found.value) else Value(found.value, NOTHING, found.n)
 
 
 def median_width(sample: Sample, form: Form) -> Value:
-    """Median width of the intervals; MCSE from order statistics."""
-    low, high = present(sample.ci_lower, sample.ci_upper)
-    return median(high - low)
+    """Median width of the confidence sets, unbounded ones infinite; MCSE from order statistics."""
+    return median(present(sample.width)[0])
 
 
 def convergence_rate(sample: Sample, form: Form) -> Value:

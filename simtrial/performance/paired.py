@@ -75,6 +75,6 @@ def rejection_difference(sample: Sample, reference: Sample, form: Form) -> Value
 
 def width_difference(sample: Sample, reference: Sample, form: Form) -> Value:
     """Mean width of the intervals less that of the reference, on replicates where both are bounded."""
-    a, b = sample.ci_upper - sample.ci_lower, reference.ci_upper - reference.ci_lower
+    a, b = sample.width, reference.width
     one, other = present(np.where(np.isinf(a), np.nan, a), np.where(np.isinf(b), np.nan, b))
     return mean(one - other)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from simtrial.interval_sets import holds, width
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -21,7 +23,9 @@ class Sample:
     """Results of one method against one estimand in one cell; arrays (replicates,), NaN where something is missing.
 
     ``truth`` with its own Monte Carlo error ``truth_mcse``; ``alpha`` the nominal type I error. ``own`` (replicates,)
-    takes the place of ``truth`` where every trial has a true value of its own, known without error.
+    takes the place of ``truth`` where every trial has a true value of its own, known without error. ``apart`` and
+    ``empty`` (replicates,) say which confidence sets are two rays, or hold nothing (see `simtrial.interval_sets`); left
+    out: none is, every set is the interval between its ends.
     """
 
     estimate: Floats
@@ -34,13 +38,14 @@ class Sample:
     truth_mcse: float = 0.0
     alpha: float = 0.05
     own: Floats | None = None
+    apart: Bools | None = None
+    empty: Bools | None = None
 
     def only(self, chosen: NDArray[np.intp]) -> Sample:
         """Return the results of some replicates, by their places."""
-        numbers = (self.estimate, self.std_error, self.ci_lower, self.ci_upper, self.p_value)
-        e, s, low, high, p = (a[chosen] for a in numbers)
-        own = None if self.own is None else self.own[chosen]
-        return Sample(e, s, low, high, p, self.failed[chosen], self.truth, self.truth_mcse, self.alpha, own)
+        names = ("estimate", "std_error", "ci_lower", "ci_upper", "p_value", "failed", "own", "apart", "empty")
+        arrays = {name: getattr(self, name) for name in names}
+        return replace(self, **{name: a[chosen] for name, a in arrays.items() if a is not None})
 
     @property
     def theta(self) -> Floats | float:
@@ -54,23 +59,47 @@ class Sample:
         *kept, theta = present(*arrays, self.own)
         return tuple(kept), theta
 
+    def holds(self, value: Floats | float) -> Floats:
+        """1 where the confidence set holds a value, 0 where not, NaN where there is no set or no value."""
+        return holds(self.ci_lower, self.ci_upper, self._apart, self._empty, value)
+
+    @property
+    def width(self) -> Floats:
+        """Width of the confidence sets (replicates,): infinite for any that is unbounded, 0 for an empty one."""
+        return width(self.ci_lower, self.ci_upper, self._apart, self._empty)
+
+    @property
+    def _apart(self) -> Bools | bool:
+        return False if self.apart is None else self.apart
+
+    @property
+    def _empty(self) -> Bools | bool:
+        return False if self.empty is None else self.empty
+
     @property
     def rejected(self) -> Floats:
         """1 where the null hypothesis is rejected, 0 where not, NaN where nothing can be said.
 
-        By p-value, or by the interval leaving out 0 where there is no p-value.
+        By p-value, or by the confidence set leaving out 0 where there is no p-value.
         """
-        outside = (self.ci_lower > 0) | (self.ci_upper < 0)
-        no_p, no_interval = np.isnan(self.p_value), np.isnan(self.ci_lower) | np.isnan(self.ci_upper)
         by_p = (self.p_value < self.alpha).astype(np.float64)
-        return np.where(no_p, np.where(no_interval, np.nan, outside), by_p)
+        return np.where(np.isnan(self.p_value), 1.0 - self.holds(0.0), by_p)
 
     @property
     def covered(self) -> Floats:
-        """1 where the interval holds the true value, 0 where not, NaN where there is no interval or no true value."""
-        unknown = np.isnan(self.ci_lower) | np.isnan(self.ci_upper) | np.isnan(self.theta)
-        inside = (self.ci_lower <= self.theta) & (self.theta <= self.ci_upper)
-        return np.where(unknown, np.nan, inside)
+        """1 where the confidence set holds the true value, 0 where not, NaN without a set or a true value."""
+        return self.holds(self.theta)
+
+    def missed(self, above: bool) -> Floats:
+        """1 where the set misses the true value from ``above``, or else from below; 0, or NaN as in `covered`.
+
+        An interval or ray misses by the side it lies on. Two rays lie on both sides and an empty set on none: they miss
+        by the side of the estimate.
+        """
+        by_estimate = np.asarray(self._apart) | np.asarray(self._empty)
+        low, high = (np.where(by_estimate, self.estimate, end) for end in (self.ci_lower, self.ci_upper))
+        beyond = (low > self.theta) if above else (high < self.theta)
+        return np.where(np.isnan(self.covered), np.nan, beyond & (self.covered == 0.0))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from typing import Any
 import polars as pl
 
 from simtrial.flags import CAUSES
-from simtrial.performance import PAIRED, Options, performance
+from simtrial.interval_sets import EMPTY, TWO_RAYS
+from simtrial.performance import PAIRED, SEEN, Options, performance
 
 COLUMNS = (
     ("bias", "bias", 4),
@@ -29,6 +30,11 @@ COLUMNS = (
 LEGEND = (
     "empirical SE: SD of the estimates; model SE: root mean squared standard error; SE error: model over empirical, "
     "less 1;\nrejected: share of p-values below alpha, the power or the type I error.\n"
+)
+
+SETS = (
+    "ray, two-rays, whole-line, empty: confidence sets that are no intervals. Coverage is by membership; all but the "
+    "empty set\nare of infinite width.\n"
 )
 
 OWN = (
@@ -127,19 +133,27 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns:
 
 
 def failures(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:
-    """Print failures and flags of every method, zeros included for failures."""
+    """Print failures, flags and sets other than intervals of every method, zeros included for failures."""
     first = frame.group_by("cell", "method", "measure", maintain_order=True).first()
-    counts = first.filter((pl.col("measure") == "failures") | pl.col("measure").str.starts_with("flag:"))
-    flags = sorted({m for m in counts["measure"] if m.startswith("flag:")})
+    counts = first.filter((pl.col("measure") == "failures") | pl.any_horizontal(_starts(SEEN)))
+    flags = sorted(
+        {m for m in counts["measure"] if m.startswith(SEEN)}, key=lambda m: (m.split(":")[0] == "ci_type", m)
+    )
     rows = []
     for (cell, method), group in counts.group_by("cell", "method", maintain_order=True):
         found = dict(zip(group["measure"], group["value"], strict=True))
         cells = [number(found.get(name, 0.0), 0) for name in ("failures", *flags)]
         rows.append([*_label(str(cell), labels), str(method), number(group["n"][0], 0), *cells])
-    headings = [*_cell_heading(labels), "method", "replicates", "failed", *(f.removeprefix("flag:") for f in flags)]
+    headings = [*_cell_heading(labels), "method", "replicates", "failed", *(f.split(":")[1] for f in flags)]
     show("Failures and flags (replicates)", headings, rows, 1 + _many(labels))
     if first.filter((pl.col("measure") == "failures") & (pl.col("value") > 0)).height:
         say("Failed fits are listed in the run's folder failures/; simtrial list explains the flags.\n")
+    if first["measure"].str.starts_with("ci_type:").any():
+        say(SETS)
+
+
+def _starts(beginnings: Sequence[str]) -> list[pl.Expr]:
+    return [pl.col("measure").str.starts_with(beginning) for beginning in beginnings]
 
 
 def performance_table(frame: pl.DataFrame, truths: pl.DataFrame, labels: Mapping[str, str]) -> None:
@@ -180,7 +194,7 @@ def beside_published(
     lines = []
     for row in published:
         group = rows.filter(pl.col("method") == row["method"])
-        half = (group["ci_upper"] - group["ci_lower"]).drop_nulls() / 2
+        half = _widths(group).drop_nulls() / 2
         estimates = group["estimate"].drop_nulls()
         printed = (row["ci_upper"] - row["ci_lower"]) / 2
         median = half.median() if len(half) else None
@@ -190,6 +204,15 @@ def beside_published(
             number(printed, 3), *_middle(half), off,
         ])  # fmt: skip
     return lines
+
+
+def _widths(rows: pl.DataFrame) -> pl.Series:
+    """Width of the confidence sets; that of two rays is infinite."""
+    between = rows["ci_upper"] - rows["ci_lower"]
+    if "ci_type" not in rows.columns:
+        return between
+    apart = (rows["ci_type"] == TWO_RAYS).fill_null(False) & between.is_not_null()
+    return between.set(apart, float("inf"))
 
 
 def published_table(lines: Sequence[Sequence[str]], labels: Mapping[str, str]) -> None:
@@ -205,8 +228,7 @@ def analyses_table(frame: pl.DataFrame) -> None:
     for row in frame.iter_rows(named=True):
         digits = [(row[n], d) for n, d in (("estimate", 4), ("std_error", 4), ("df", 1))]
         p = "<0.0001" if (row["p_value"] or 1.0) < 1e-4 else number(row["p_value"], 4)
-        interval = f"{number(row['ci_lower'], 3)} to {number(row['ci_upper'], 3)}"
-        interval = "-" if row["ci_lower"] is None else interval
+        interval = _set(row)
         named = [row[n] for n in ("trial_id", "method", "term", "status")]
         used = [str(row["n_used"]), str(row["clusters_used"])]
         rows.append([*named, row["flags"].replace(";", " "), *(number(v, d) for v, d in digits), p, interval, *used])
@@ -216,6 +238,15 @@ def analyses_table(frame: pl.DataFrame) -> None:
     seen = sorted({name for row in frame["flags"] for name in row.split(";") if name})
     for name in seen:
         say(f"{name}: {CAUSES[name]}")
+
+
+def _set(row: Mapping[str, Any]) -> str:
+    """Confidence set of one analysis; what two rays leave out lies between them."""
+    lower, upper = (number(row[end], 3) for end in ("ci_lower", "ci_upper"))
+    kind = json.loads(row["extra"]).get("ci_type")
+    if kind == TWO_RAYS:
+        return f"-inf to {lower}, {upper} to inf"
+    return kind if kind == EMPTY else "-" if row["ci_lower"] is None else f"{lower} to {upper}"
 
 
 def check_table(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:

@@ -99,9 +99,11 @@ def _about_methods(parts: Mapping[str, Any], methods: set[str]) -> list[Problem]
 def _expectation(wanted: Expectation, at: int, methods: set[str], vary: Vary | None) -> list[Problem]:
     """Check that an expectation is about something that will be there."""
     from simtrial.flags import CAUSES
+    from simtrial.interval_sets import KINDS
     from simtrial.performance import MEASURES, PAIRED
 
     measures = {*MEASURES, *PAIRED, "failures", *(f"flag:{name}" for name in CAUSES)}
+    measures |= {f"ci_type:{kind}" for kind in KINDS[1:]}
     problems: list[Problem] = []
     if wanted.method not in methods:
         problems.append(Problem(("expect", at, "method"), unknown("method", wanted.method, methods)))

@@ -26,6 +26,7 @@ from simtrial.generate import (
 from simtrial.generators import generator_class, generators, promise_problems
 from simtrial.sample_size import Design
 from simtrial.scenario.cross_checks import cross_checks
+from simtrial.scenario.default_estimand import default_estimand
 from simtrial.scenario.known_columns import Known, observed, presumed
 from simtrial.scenario.methods import build_methods, validated
 from simtrial.scenario.problems import Path, Problem
@@ -305,9 +306,10 @@ def finite_targets(scenario: Scenario) -> list[Estimand]:
 
 
 def targets(method: Method, scenario: Scenario) -> list[str]:
-    """Estimands a method is judged against; left out: the first one of the file, or none for what is no effect."""
+    """Estimands a method is judged against; left out: see `default_estimand`, or none for what is no effect."""
     if method.estimand is None and (method.spec().interaction is not None or not method.effect):
         return []
     if method.estimand is None:
-        return [scenario.estimands[0].name] if scenario.estimands else []
+        name = default_estimand(method, scenario.estimands)
+        return [] if name is None else [name]
     return [method.estimand] if isinstance(method.estimand, str) else list(method.estimand)

@@ -1,0 +1,96 @@
+"""Clusters in orthonormal bases of their own, so that whatever least squares needs of a cluster is a few numbers.
+
+Inside cluster j the columns of X_j span the direction of the mean and one more for each column that varies there. With
+U_j an orthonormal basis, R_j = U_j'X_j has the cross-products of X_j, and U_j'y_j is what X_j can know of y_j.
+
+The directions are made from the rows by Gram-Schmidt steps (twice where a column nearly is a combination of those
+before it: Giraud, Langou and Rozloznik 2005, doi:10.1007/s00211-005-0615-4), not from cross-products: products of two
+rounding errors have no size against which they could be judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simtrial.kernels.rounding import COLLINEAR
+from simtrial.kernels.segments import sum_by
+from simtrial.kernels.symmetric import Floats
+
+Ints = NDArray[np.intp]
+
+NEARLY = 1e-3  # share of a column's length left by others below which the step against them is taken again
+
+
+def directions(deviations: Sequence[Floats], cluster: Ints, clusters: int) -> tuple[Floats, ...]:
+    """Orthonormal directions of columns inside clusters, one for each column.
+
+    Parameters
+    ----------
+    deviations
+        Columns less their cluster means (rows,) each.
+    cluster
+        Cluster of every row (rows,).
+
+    Returns
+    -------
+    directions
+        (rows,) each; 0 in clusters where the column is constant or a combination of those before it.
+    """
+    found: tuple[Floats, ...] = ()
+    for column in deviations:
+        own = sum_by(column**2, cluster, clusters)
+        left, square = _less(column, found, cluster, clusters), own
+        if found:
+            square = sum_by(left**2, cluster, clusters)
+            if (square < NEARLY**2 * own).any():
+                left = _less(left, found, cluster, clusters)
+                square = sum_by(left**2, cluster, clusters)
+        usable = square > COLLINEAR**2 * own
+        found = (*found, left * np.where(usable, 1.0 / np.sqrt(np.where(usable, square, 1.0)), 0.0)[cluster])
+    return found
+
+
+def _less(column: Floats, found: Sequence[Floats], cluster: Ints, clusters: int) -> Floats:
+    """Take from a column its components along directions, cluster by cluster."""
+    for direction in found:
+        column = column - sum_by(direction * column, cluster, clusters)[cluster] * direction
+    return column
+
+
+def coordinates(
+    means: Floats, deviations: dict[int, Floats], found: Sequence[Floats], cluster: Ints, sizes: Floats
+) -> Floats:
+    """U_j'Z of every cluster, for columns Z.
+
+    Parameters
+    ----------
+    means
+        Cluster means of Z (columns, clusters).
+    deviations
+        Those columns of Z that vary within clusters, by their places: (rows,) each.
+    found
+        From `directions` (V of them).
+    sizes
+        n_j (clusters,).
+
+    Returns
+    -------
+    coordinates
+        (1 + V, columns, clusters).
+    """
+    out = np.zeros((1 + len(found), *means.shape))
+    out[0] = np.sqrt(sizes) * means
+    for k, direction in enumerate(found):
+        for place, deviation in deviations.items():
+            out[1 + k, place] = sum_by(direction * deviation, cluster, len(sizes))
+    return out
+
+
+def side_by_side(rows: Floats, trial: Ints, position: Ints, trials: int, most: int) -> Floats:
+    """Lay clusters out by trial and position: (k, q, clusters) -> (trials, positions, k, q), empty ones 0."""
+    out = np.zeros((trials * most, *rows.shape[:2]))
+    out[trial * most + position] = rows.transpose(2, 0, 1)
+    return out.reshape(trials, most, *rows.shape[:2])

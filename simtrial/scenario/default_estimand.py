@@ -1,0 +1,44 @@
+"""Which estimand of a file a method that names none is judged against: the one that its estimate tends to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from simtrial.estimands import COMPLIER_SHARE, Estimand
+from simtrial.estimators import Method
+from simtrial.expressions import parse
+
+
+def default_estimand(method: Method, estimands: Sequence[Estimand]) -> str | None:
+    """Name of the first estimand of the method's outcome that fits best; None where no estimand is about the outcome.
+
+    An instrumental-variable ratio takes a complier effect with its definition of receipt, averaged as it averages; a
+    per-protocol analysis the limit for those it keeps. All others, and these where the file has nothing of the kind,
+    take the first one.
+    """
+    inner = getattr(method, "analysis", None)
+    if isinstance(inner, Method) and method.kind != "per-protocol":
+        return default_estimand(inner, estimands)
+    about = [e for e in estimands if e.response == method.response]
+    return max(about, key=lambda e: _fit(method, e)).name if about else None  # the first of those that fit best
+
+
+def _fit(method: Method, estimand: Estimand) -> int:
+    """How well an estimand expresses what the method tends to: 2 exactly, 1 nearly, 0 no better than any other."""
+    if method.kind == "iv" and estimand.kind == "cace" and _same(estimand.received, method, "received"):
+        return 2 if (estimand.unit, estimand.weights) == _averaged(method) else 1
+    if method.kind == "per-protocol" and estimand.kind == "per-protocol" and _same(estimand.keep, method, "keep"):
+        return 2 if set(estimand.adjust or ()) == set(method.spec().adjust) else 1
+    return 0
+
+
+def _averaged(method: Method) -> tuple[str, str | None]:
+    """Unit and weights of the complier effect: of practices weighted by variance there is none."""
+    if getattr(method, "level_of_analysis", "participant") == "participant":
+        return "participant", None
+    by_weights = {"equal": ("cluster", COMPLIER_SHARE), "size": ("participant", None)}
+    return by_weights.get(getattr(method, "weights", ""), ("neither", None))
+
+
+def _same(expression: str | None, method: Method, option: str) -> bool:
+    return expression is not None and parse(expression) == parse(getattr(method, option))
