@@ -6,7 +6,7 @@ from scipy.optimize import brentq
 from twins.frame import EPS, Frame, Said, blocks, refused
 from twins.linear import LONELY, power, said
 
-NOISY = 1e3  # condition from which rounding moves the correlation by more than a stopping rule may allow
+NOISY = 1e2  # condition from which rounding moves the correlation by more than a stopping rule may allow
 INSIDE = 1e-6  # the correlation stays this share inside its bounds
 
 

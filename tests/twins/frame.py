@@ -44,6 +44,7 @@ class Frame:
     noise: float = 0.0
     refusal: str = ""
     grey: str = ""
+    columns: int = 0
     spectra: dict[bool, object] = field(default_factory=dict)
 
     @property
@@ -175,6 +176,7 @@ def _finish(made, columns, basis, kept, lengths, entries):
     for k in range(p):
         for i in reversed(range(k + 1)):
             inverse[i, k] = ((1 if i == k else 0) - r[i, i + 1 : k + 1] @ inverse[i + 1 : k + 1, k]) / r[i, i]
+    made.columns = len(columns)
     made.terms, made.q = kept, np.column_stack(basis)
     made.r = r * np.array(lengths)
     made.contrasts = {name: inverse[k] / lengths[k] for k, name in enumerate(kept)}
@@ -210,8 +212,8 @@ def _respond(made, y):
             made.grey = made.grey or "nearly perfect fit"
         return
     signal = np.sqrt(total / left)
-    made.noise = EPS * len(made.terms) * np.sqrt(made.people) * made.condition**2 * signal * 200
-    if left <= (10 * PERFECT + 4 * made.noise / signal) * total:
+    made.noise = EPS * len(made.terms) * np.sqrt(made.people) * made.condition**2 * signal * 1000
+    if left <= (10 * PERFECT + made.noise / signal) * total:
         made.grey = made.grey or "nearly perfect fit"
     if made.noise > 1e-3:
         made.grey = made.grey or f"condition {made.condition:.1e}"

@@ -127,6 +127,7 @@ def _of(kind, options, made: Frame, found, trial) -> Said:
     if options.pop("model", "ols") == "lmm":
         out = means.g_computation(made, fits=mixed.refits(made), **options)
         out.either = out.either or mixed.lmm(made).either
+        out.tolerance += 1e-6 if out.either else 0.0
         return out
     return means.g_computation(made, **options)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from twins.frame import Frame, Said, blocks, refused
+from twins.frame import EPS, Frame, Said, blocks, refused
 from twins.linear import said
 from twins.spectrum import optimum, spectrum
 
@@ -29,7 +29,7 @@ def lmm(made: Frame, estimation="reml", df="between-within", tau2="nonnegative",
         if best.grey:
             return Said(grey=best.grey)
         if best.unbounded:
-            return limit(made, df, term, best.either)
+            return limit(made, df, term, best.either, reml)
         gamma = best.gamma
     out = _inferred(made, parts, gamma, reml, df, term, alone, between)
     if best is not None:
@@ -40,26 +40,44 @@ def lmm(made: Frame, estimation="reml", df="between-within", tau2="nonnegative",
         out.tolerance += error * (10 + size)
         out.df_tolerance += 100 * error
         out.either = best.either
+        out.tolerance += 1e-6 if best.either else 0.0
         out.spectrum = s
     return out
 
 
-def limit(made: Frame, df, term, why):
-    """As residuals vanish the model is least squares of practice means: every practice alike."""
-    x = np.array([made.q[g].astype(float).mean(axis=0) for g in made.groups])
-    y = np.array([float(made.residual[g].mean()) for g in made.groups])
+def limit(made: Frame, df, term, why, reml):
+    """As residuals vanish people decide what varies within practices, and practices, all alike, the rest.
+
+    Coefficients of directions that vary within practices come from deviations from practice means; those of the others
+    from least squares of the practice means less that part.
+    """
+    beta, rest, left = limit_fit(made.q.astype(float), made.residual.astype(float), made.groups)
     contrast = made.contrasts[term].astype(float)
-    beta, _, rank, _ = np.linalg.lstsq(x, y, rcond=1e-9)
-    out = Said(either=why, tolerance=1e-6, df_tolerance=1.0)
-    if rank < made.rank:
-        return Said(refusal="constant_outcome", either=why, grey="limit not identified")
-    if made.clusters <= rank:
-        return Said(refusal="tau2_not_identified", either=why)
-    left = y - x @ beta
-    spread = left @ left / (made.clusters - rank) * (contrast @ np.linalg.inv(x.T @ x) @ contrast)
+    out = Said(either=why, tolerance=1e-6, df_tolerance=np.inf)
+    inside = np.linalg.pinv(rest) @ contrast if rest.shape[1] else np.zeros(0)
+    if not rest.shape[1] or np.abs(contrast - rest @ (rest.T @ contrast)).max() > 1e-6 * np.abs(contrast).max():
+        return Said(either=why, grey="arm varies within practices in the limit")
+    x = np.array([made.q[g].astype(float).mean(axis=0) for g in made.groups]) @ rest
+    if made.clusters <= rest.shape[1] or np.linalg.matrix_rank(x, tol=1e-9) < rest.shape[1]:
+        return Said(refusal="tau2_not_identified", either=why, grey="limit not identified")
+    spread = left @ left / (made.clusters - (rest.shape[1] if reml else 0)) * (inside @ np.linalg.inv(x.T @ x) @ inside)
     out.estimate, out.std_error = float(contrast @ (made.fitted + beta)), float(np.sqrt(spread))
     out.df = made.clusters - made.cluster_rank
     return out
+
+
+def limit_fit(q, e, groups):
+    """Coefficients in the limit, directions (p, k) that do not vary within practices, and residuals of practices."""
+    within = np.concatenate([q[g] - q[g].mean(axis=0) for g in groups])
+    inner = np.concatenate([e[g] - e[g].mean() for g in groups])
+    u, s, vt = np.linalg.svd(within, full_matrices=False)
+    there = s > 1e-7
+    own = vt[there].T @ ((u[:, there].T @ inner) / s[there])
+    rest = np.linalg.svd(np.vstack([vt[there], np.zeros((1, q.shape[1]))]))[2][int(there.sum()) :].T
+    x = np.array([q[g].mean(axis=0) for g in groups])
+    y = np.array([e[g].mean() for g in groups]) - x @ own
+    other = np.linalg.lstsq(x @ rest, y, rcond=1e-9)[0]
+    return own + rest @ other, rest, y - x @ rest @ other
 
 
 def _inferred(made, parts, gamma, reml, df, term, alone, between):
@@ -153,7 +171,7 @@ def icc_reml(made: Frame, clusters_spent):
     w = np.linalg.inv(expected) / sigma2**2
     spread = w[0, 0] - 2 * best.gamma * w[0, 1] + best.gamma**2 * w[1, 1]
     out = said(made, best.gamma / (1 + best.gamma), np.sqrt(spread) / (1 + best.gamma) ** 2, np.inf, in_units=False)
-    out.tolerance += (best.doubt + STOP) * 100
+    out.tolerance += (best.doubt + STOP) * 100 + 8 * EPS / max(out.std_error, EPS)  # of a number near 1
     out.spectrum = s
     out.grey = "flat criterion" if best.doubt > DOUBTFUL else ""
     out.either = best.either
@@ -227,8 +245,7 @@ def refits(made: Frame):
             return None, vt[~there]
         x, r, _ = parts.stacked
         if np.isinf(gamma):  # the limit: practice means, all alike
-            x, r = (np.array([v[g].mean(axis=0) for g in own.groups]) for v in (own.q, own.residual))
-            change = np.linalg.lstsq(x, r, rcond=1e-9)[0]
+            change = limit_fit(own.q, own.residual, own.groups)[0]
             return vt[there].T @ ((fitted + change) / s[there]), vt[~there]
         h = parts.inverse(gamma)
         change = np.linalg.solve(x.T @ h @ x, x.T @ h @ r)

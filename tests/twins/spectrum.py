@@ -36,6 +36,11 @@ class Spectrum:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.log1p(g * self.logs()).sum(axis=-1) + self.nu * np.log(rss)
 
+    def farthest(self):
+        """The criterion as gamma grows without bound, where no eigenvalue is 0."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(np.log(self.l).sum() + self.nu * np.log((self.h2 / self.l).sum()))
+
     def slope(self, g):
         """Derivative by gamma, and the sum of its absolute terms."""
         g = np.asarray(g, dtype=float)[..., None]
@@ -84,9 +89,10 @@ def optimum(made: Frame, s: Spectrum, unconstrained=False) -> Optimum:
     """Find all minima between sign changes of the derivative on a fine grid, and keep the lowest."""
     total = s.flat + s.h2.sum()
     largest = s.sizes.max()
-    if s.flat <= 1e-26 * total:
+    some_flat = s.nu - len(s.l) > (0 if s.reml else made.rank)
+    if (some_flat or not s.reml) and s.flat <= 1e-26 * total:  # under ML the criterion falls without bound then
         return Optimum(np.inf, 0.0, either="outcome constant within practices", unbounded=True)
-    top = max(1e9, 1e3 * total / s.flat)
+    top = max(1e9, 1e3 * total / s.flat) if s.flat > 0 else 1e14
     grid = np.concatenate([[0.0], np.geomspace(1e-4 / largest, top, 600)])
     grey = ""
     if unconstrained:
@@ -97,9 +103,13 @@ def optimum(made: Frame, s: Spectrum, unconstrained=False) -> Optimum:
     candidates = [] if unconstrained else [0.0] * bool(slopes[0] >= 0)
     for k in np.flatnonzero((slopes[:-1] < 0) & (slopes[1:] >= 0)):
         candidates.append(brentq(lambda g: float(s.slope(g)[0]), grid[k], grid[k + 1], xtol=1e-300, rtol=1e-14))
+    if not candidates and not some_flat and s.reml:
+        return Optimum(np.inf, 0.0, grey, "nothing left within practices", unbounded=True)
     if not candidates:
         return Optimum(np.nan, 0.0, grey="lowest at the bound of compound symmetry" if unconstrained else "no minimum inside")
     values = s.value(np.array(candidates))
+    if not some_flat and s.farthest() < values.min():
+        return Optimum(np.inf, 0.0, grey, "nothing left within practices", unbounded=True)
     best = int(np.argmin(values))
     if (np.sort(values)[1:2] - values[best] < TIE * s.nu).any():
         grey = grey or "two minima as deep as each other"
@@ -114,7 +124,7 @@ def optimum(made: Frame, s: Spectrum, unconstrained=False) -> Optimum:
 
 def _limit(s, gamma, total):
     """Nearly no variation within practices: the product may refuse."""
-    return "outcome nearly constant within practices" if gamma > 1e5 or s.flat < 1e-7 * total * 1e-2 else ""
+    return "outcome nearly constant within practices" if gamma > 1e5 else ""
 
 
 def _doubt(s, gamma, noise):
