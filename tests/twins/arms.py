@@ -124,7 +124,7 @@ def _decrement(tied, count, theta, slope, plain):
     """What a scoring step still promises, over parameters that are not at 0 and pushed below it."""
     g = tied.T @ slope
     phi = np.array([theta[np.flatnonzero(row)[0]] for row in tied.T])
-    free = (phi > 0) | (g < 0)
+    free = (phi > 1e-6 * theta.max()) | (g < 0)
     of = (tied.T @ plain @ tied)[np.ix_(free, free)]
     return float(g[free] @ np.linalg.lstsq(2 * of, g[free], rcond=1e-10)[0])
 

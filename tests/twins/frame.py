@@ -40,6 +40,7 @@ class Frame:
     rows: np.ndarray | None = None
     x: np.ndarray | None = None
     practice_level: dict[str, bool] = field(default_factory=dict)
+    cluster_rank: int = 0
     condition: float = 1.0
     noise: float = 0.0
     refusal: str = ""
@@ -60,10 +61,6 @@ class Frame:
         return len(self.groups)
 
     @property
-    def cluster_rank(self) -> int:
-        return sum(self.practice_level[term] for term in self.terms)
-
-    @property
     def arm_of_practice(self) -> np.ndarray:
         return np.array([self.arm[g[0]] for g in self.groups])
 
@@ -79,12 +76,8 @@ Condition = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 def frame(
     data: Mapping[str, np.ndarray], outcome: str, adjust: Sequence[str], *, minus: str | None = None,
     where: Sequence[Condition] = (), received: Condition | None = None, arm: bool = True,
-    levels: Mapping[str, Sequence[str]] | None = None,
 ) -> Frame:  # fmt: skip
-    """Take the rows with everything observed that meet every condition, and orthogonalise their regressors.
-
-    ``levels`` are the categories of every factor where trials analysed together have more than this one.
-    """
+    """Take the rows with everything observed that meet every condition, and orthogonalise their regressors."""
     y = data[outcome].astype(LONG) - (data[minus].astype(LONG) if minus else 0)
     seen = ~np.isnan(y)
     for name in adjust:
@@ -102,19 +95,19 @@ def frame(
     if not seen.any():
         made.refusal = "no_data"
         return made
-    columns = _columns(data, adjust, seen, made.arm if arm else None, levels or {})
+    columns = _columns(data, adjust, seen, made.arm if arm else None)
     _orthogonalise(made, columns)
     _respond(made, y[seen])
     return made
 
 
-def _columns(data, adjust, seen, arm, levels):
+def _columns(data, adjust, seen, arm):
     """Name, values and whether a measurement, in the order in which columns give way: arm comes last."""
     columns = [("intercept", np.ones(int(seen.sum())), False)]
     for name in adjust:
         values = data[name]
         if values.dtype.kind == "U":
-            labels = levels.get(name) or sorted(set(values.tolist()) - {""})
+            labels = sorted(set(values[seen].tolist()))  # the first that is analysed is the reference
             columns += [(f"{name}={label}", (values[seen] == label).astype(float), False) for label in labels[1:]]
         else:
             columns.append((name, values[seen], True))
@@ -182,7 +175,7 @@ def _finish(made, columns, basis, kept, lengths, entries):
     made.contrasts = {name: inverse[k] / lengths[k] for k, name in enumerate(kept)}
     values = {name: v for name, v, _ in columns}
     made.x = np.column_stack([values[name] for name in kept])
-    made.practice_level = {name: all((values[name][g] == values[name][g[0]]).all() for g in made.groups) for name in kept}
+    _levels(made, columns)
     for name in kept:
         within = max(np.ptp(values[name][g]) for g in made.groups)
         if 0 < within < 1e-7 * np.ptp(values[name]):
@@ -193,6 +186,29 @@ def _finish(made, columns, basis, kept, lengths, entries):
         made.refusal = "no_data"
     if kept[-1] != "arm" and columns[-1][0] == "arm":
         made.refusal = "arm_aliased"
+
+
+def _levels(made, columns):
+    """Which terms are of practices: every column of their covariate is the same for all analysed people of each.
+
+    ``cluster_rank`` counts what such columns span, whichever of them the order of covariates left out.
+    """
+    same = {name: all((v[g] == v[g[0]]).all() for g in made.groups) for name, v, _ in columns}
+    covariate = {name: name.split("=")[0] for name in same}
+    level = {name: all(same[other] for other in same if covariate[other] == covariate[name]) for name in same}
+    made.practice_level = {name: level[name] for name in made.terms}
+    basis = []
+    for name, values, measured in columns:
+        if level[name]:
+            v = values.astype(LONG)
+            v = v - v.mean() if measured and (values != values[0]).any() else v * (not measured)
+            rest = v
+            for _ in range(2):
+                for b in basis:
+                    rest = rest - (b @ rest) * b
+            if (v**2).sum() > 0 and (rest**2).sum() > RANK * (v**2).sum():
+                basis.append(rest / np.sqrt((rest**2).sum()))
+    made.cluster_rank = len(basis)
 
 
 def _respond(made, y):

@@ -15,7 +15,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from twins import menu  # noqa: E402
-from twins.designs import FACTORS, Batch, draw  # noqa: E402
+from twins.designs import Batch, draw  # noqa: E402
 from twins.product import analysed, made, observed  # noqa: E402
 from twins.verdict import DIFFERENT, GREY, Verdict, judged  # noqa: E402
 
@@ -86,8 +86,7 @@ def try_batch(seed: int, number: int, tally: Tally, only: str | None = None) -> 
             views = [(found, t)] + ([(by_itself, 0)] if t == lonely else [])
             for rows, at in views:
                 frame, said = menu.twin(
-                    kind, options, data, batch.adjust, batch.subset, minus, rows, at, frames[t],
-                    _levels(batch.trials if rows is found else [data]),
+                    kind, options, data, batch.adjust, batch.subset, minus, rows, at, frames[t]
                 )
                 verdict = judged(rows, at, said)
                 cause = _cause(kind, rows, at, frame, said, data) if verdict.verdict == DIFFERENT else ""
@@ -97,11 +96,6 @@ def try_batch(seed: int, number: int, tally: Tally, only: str | None = None) -> 
     for verdicts in worst.values():
         order = (DIFFERENT, "equal", GREY, "refused where allowed", "both refuse")
         tally.designs[next(v for v in order if v in verdicts) if verdicts else "nothing"] += 1
-
-
-def _levels(trials) -> dict[str, list[str]]:
-    """Categories of every factor in trials analysed together."""
-    return {name: sorted({label for t in trials for label in t[name].tolist()} - {""}) for name in FACTORS}
 
 
 def _quietly(batch, method, tally, number):

@@ -169,7 +169,9 @@ def g_computation(made: Frame, average="participant", by_arm=False, df="clusters
     arm = made.arm_of_practice
     if min(arm.sum(), len(arm) - arm.sum()) < 2:
         return Said(refusal="too_few_clusters")
-    x, rank, grey = _products(made) if by_arm else (made.q.astype(float), made.cluster_rank, "")
+    x, rank, grey, aliased = _products(made) if by_arm else (made.q.astype(float), made.cluster_rank, "", False)
+    if aliased:
+        return Said(refusal="arm_aliased", grey=grey)
     if made.clusters - rank <= 0:
         return Said(refusal="tau2_not_identified", grey=grey)
     if made.people <= np.linalg.matrix_rank(x, tol=1e-6):
@@ -200,19 +202,20 @@ def _products(made):
     inner = made.x[:, 1:-1].astype(float)
     scaled = np.column_stack([_centred(v) for v in inner.T]) if inner.shape[1] else inner
     products = scaled * made.arm[:, None]
-    basis, rank, grey = list(q.T), made.cluster_rank, ""
+    basis, rank, grey, aliased = list(q.T), made.cluster_rank, "", False
     for k in range(products.shape[1]):
         length = np.sqrt((products[:, k] ** 2).sum())
         rest = products[:, k]
         for _ in range(2):
             rest = rest - sum((b @ rest) * b for b in basis)
         share = (rest**2).sum() / max(length**2, 1e-300)
-        if share < 1e-6:  # the effect in those who were in one arm only is not identified
-            grey = "a product with arm is aliased"
+        if 1e-13 < share < 1e-6:
+            grey = "rank of products"
+        aliased |= share <= RANK  # the effect in those who were in one arm only is not identified
         if share > RANK:
             basis.append(rest / np.sqrt((rest**2).sum()))
             rank += made.practice_level[made.terms[1 + k]]
-    return np.column_stack(basis), rank, grey
+    return np.column_stack(basis), rank, grey, aliased
 
 
 def _centred(values):
@@ -229,6 +232,7 @@ def effect(made, x, practices, average, by_arm, fits):
         there = s > 1e-7 * s[0]
         beta = vt[there].T @ ((u[:, there].T @ y[rows]) / s[there])
         free = vt[~there]
+        unique = not ((s > 1e-10 * s[0]) & (s < 1e-3 * s[0])).any()  # neither of full rank nor less
     else:
         beta, free = fits(practices)
         if beta is None:

@@ -65,8 +65,7 @@ def _seldom(rng, one):
 
 
 def twin(
-    kind: str, options: Mapping[str, Any], data, adjust, subset, outcome, found, trial: int, frames: dict[Any, Frame],
-    levels: Mapping[str, list[str]],
+    kind: str, options: Mapping[str, Any], data, adjust, subset, outcome, found, trial: int, frames: dict[Any, Frame]
 ) -> tuple[Frame, Said]:  # fmt: skip
     """Analyse one trial by the twin of a method; ``found`` is the product's row, for what can only be verified.
 
@@ -85,11 +84,9 @@ def twin(
     if kind == "icc" and options["estimation"] == "anova":
         adjust = []
     within = options.get("within_arm", True)
-    key = (tuple(adjust), outcome, subset, received, str(levels), kind != "icc" or within)
+    key = (tuple(adjust), outcome, subset, received, kind != "icc" or within)
     if key not in frames:
-        frames[key] = frame(
-            data, "mansa_followup", adjust, minus=outcome, where=where, received=received, arm=key[-1], levels=levels
-        )
+        frames[key] = frame(data, "mansa_followup", adjust, minus=outcome, where=where, received=received, arm=key[-1])
     made = frames[key]
     if options.get("weights") == "source-size":
         options["source"] = data["register_size"][made.rows]
