@@ -98,7 +98,7 @@ def by_arm(made: Frame, heteroscedastic, estimation="reml", df="between-within",
         return Said(grey="an arm hardly varies within practices")
     contrast = made.contrasts["arm"]
     out = said(made, float(contrast @ (made.fitted + beta)), np.inf, 0.0)
-    decrement = _decrement(tied, count, theta, slope, plain)
+    decrement = _decrement(tied, theta, slope, plain, np.concatenate([np.zeros(count, dtype=bool), held]))
     if value > best + max(DEEPER, noise):
         out.extras["not the minimum"] = value - best
         out.std_error, out.df = np.nan, np.nan
@@ -120,11 +120,11 @@ def by_arm(made: Frame, heteroscedastic, estimation="reml", df="between-within",
     return out
 
 
-def _decrement(tied, count, theta, slope, plain):
+def _decrement(tied, theta, slope, plain, held):
     """What a scoring step still promises, over parameters that are not at 0 and pushed below it."""
     g = tied.T @ slope
     phi = np.array([theta[np.flatnonzero(row)[0]] for row in tied.T])
-    free = (phi > 1e-6 * theta.max()) | (g < 0)
+    free = ((phi > 1e-6 * theta.max()) | (g < 0)) & ~held
     of = (tied.T @ plain @ tied)[np.ix_(free, free)]
     return float(g[free] @ np.linalg.lstsq(2 * of, g[free], rcond=1e-10)[0])
 

@@ -21,7 +21,10 @@ from twins.verdict import DIFFERENT, GREY, Verdict, judged  # noqa: E402
 
 TRIALS = 6
 NOTHING_BETWEEN = "1c nothing between practices"
-OPEN = (NOTHING_BETWEEN,)
+ANOTHER_OPTIMUM = "1b another optimum"
+CONSTANT_WITHIN = "1c constant within practices"
+NOTHING_WITHIN = "no degrees of freedom within practices"
+OPEN = (NOTHING_BETWEEN, ANOTHER_OPTIMUM, CONSTANT_WITHIN, NOTHING_WITHIN)
 """Causes that are known and not mended yet; differences with these marks are counted and not failures."""
 EVENTS = ("acute_episodes", "acute_treated", "first_contact_months", "recruitment_month")
 
@@ -124,8 +127,10 @@ def _cause(kind, found, trial, frame, said, data) -> str:
     people = frame.people if said.people is None else said.people
     if found.n_used[trial] != people and kind != "clda":
         return "1e blank in a condition"
+    if kind in ("lmm", "icc", "g-computation", "per-protocol") and _used_up(frame):
+        return NOTHING_WITHIN
     if said.either:
-        return "1c constant within practices"
+        return CONSTANT_WITHIN
     if said.extras.get("ci_type") == "rays" and "ci_" in str(judged(found, trial, said).why):
         return "1f two rays"
     if said.spectrum is not None and not found.failed[trial]:
@@ -133,7 +138,7 @@ def _cause(kind, found, trial, frame, said, data) -> str:
         own, best = (said.spectrum.value(r / max(1 - r, 1e-15)) for r in (rho, said.extras.get("icc", said.estimate)))
         whole = len(frame.terms) == frame.columns and not _partly_constant(frame, data)
         if own > best + 1e-8 and whole:
-            return "1b another optimum"
+            return ANOTHER_OPTIMUM
     if said.refusal == "error is rounding":
         return NOTHING_BETWEEN
     if frame.x is not None and _partly_constant(frame, data):
@@ -141,6 +146,15 @@ def _cause(kind, found, trial, frame, said, data) -> str:
     if frame.refusal == "constant_outcome":
         return "1a constant outcome"
     return "other"
+
+
+def _used_up(frame) -> bool:
+    """Whether covariates that vary within practices leave no row within them, or none without one of the practices."""
+    if frame.q is None or frame.refusal:
+        return False
+    within = np.concatenate([frame.q[g] - frame.q[g].mean(axis=0) for g in frame.groups]).astype(float)
+    spent = np.linalg.matrix_rank(within, tol=1e-7)
+    return frame.people - frame.clusters - spent < frame.sizes.max()
 
 
 def _partly_constant(frame, data) -> bool:
