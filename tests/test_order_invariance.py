@@ -23,7 +23,8 @@ OWN = {
     "wild-bootstrap": {"draws": 99},
 }
 MORE = (
-    ("lmm", {"df": "kenward-roger"}), ("lmm", {"tau2": "unconstrained", "df": "residual"}), ("lmm", {"estimation": "ml"}),
+    ("lmm", {"df": "kenward-roger"}), ("lmm", {"tau2": "unconstrained", "df": "residual"}),
+    ("lmm", {"estimation": "ml"}),
     ("lmm", {"heteroscedastic": "both", "df": "satterthwaite"}), ("ols", {"se": "CR3", "weights": "inverse-size"}),
     ("ols", {"se": "HC1"}), ("gee", {"se": "fay-graubard"}), ("iv", {"level_of_analysis": "cluster", **OWN["iv"]}),
     ("iv", {"ci": "anderson-rubin", **OWN["iv"]}), ("cluster-means", {"adjustment": "ancova", "df": "clusters-p"}),
@@ -35,7 +36,7 @@ DRAWN = ("mi", "randomisation-test", "wild-bootstrap")
 BY_COLUMN = ("mi",)
 """Draws go to coefficients in the order of `adjust` as well."""
 CLOSE = {"clda": 1e-7}
-"""In standard errors where an optimum is sought; elsewhere 1e-10. clda stops where 1e-18 of its criterion is promised."""
+"""In standard errors; elsewhere 1e-10. clda stops where 1e-18 of its criterion is promised."""
 
 
 def cases():

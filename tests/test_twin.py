@@ -15,7 +15,9 @@ def told(tally: Tally) -> str:
         counts = (f"{name} {tally.methods[kind, name]}" for name in (EQUAL, REFUSED, ALLOWED, GREY, DIFFERENT))
         lines.append(f"{kind}: {', '.join(counts)}")
     wrong = [d for d in tally.differences if d["cause"] not in OPEN]
-    lines += [f"{d['cause']}: batch {d['batch']} trial {d['trial']} {d['kind']} {d['options']}: {d['why']}" for d in wrong]
+    lines += [
+        f"{d['cause']}: batch {d['batch']} trial {d['trial']} {d['kind']} {d['options']}: {d['why']}" for d in wrong
+    ]
     return "\n".join(lines[:60])
 
 

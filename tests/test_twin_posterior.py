@@ -41,7 +41,9 @@ def distribution(data):
 
 
 @pytest.mark.parametrize("unequal", [False, True])
-@pytest.mark.parametrize(("size", "practices", "icc"), [(5, 20, 0.1), (100, 16, 0.05), (1000, 16, 0.005), (4000, 12, 0.001)])
+@pytest.mark.parametrize(
+    ("size", "practices", "icc"), [(5, 20, 0.1), (100, 16, 0.05), (1000, 16, 0.005), (4000, 12, 0.001)]
+)
 def test_draws_follow_the_posterior(size, practices, icc, unequal):
     data = trial(size, practices, icc, unequal)
     rho, below = distribution(data)

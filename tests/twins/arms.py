@@ -91,7 +91,9 @@ def by_arm(made: Frame, heteroscedastic, estimation="reml", df="between-within",
     if found.failed[trial]:
         return _whether_refused(criterion, tied, where, scale)
     at = {n: float(found.extras[n][trial]) for n in found.extras}
-    theta = np.nan_to_num([at["sigma2_control"], at["sigma2_intervention"], at["tau2_control"], at["tau2_intervention"]])
+    theta = np.nan_to_num(
+        [at["sigma2_control"], at["sigma2_intervention"], at["tau2_control"], at["tau2_intervention"]]
+    )
     value, slope, (phi, beta, first, plain, restricted) = criterion.slopes(theta)
     noise = 1e-9 * made.people + 1e3 * made.noise
     if theta[:2].min() < 1e-6 * scale or made.noise > 1e-7:

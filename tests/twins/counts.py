@@ -77,4 +77,6 @@ def event_rate(data, where, months=10.0, df="clusters-2"):
         return Said(refusal="constant_outcome")
     variance = ((influence[0] - influence[1]) ** 2).sum() * j / (j - 1)
     used = np.inf if df == "normal" else j - 2
-    return Said(rates[0] - rates[1], float(np.sqrt(variance)), used, tolerance=1e-10, df_tolerance=1e-12, people=int(seen.sum()))
+    return Said(
+        rates[0] - rates[1], float(np.sqrt(variance)), used, tolerance=1e-10, df_tolerance=1e-12, people=int(seen.sum())
+    )

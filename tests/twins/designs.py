@@ -110,7 +110,10 @@ def _covariate(rng, data, practice, name, odd):
     if kind not in ("people", "practice", "binary"):
         odd.append(f"{name}: {kind}")
     values = _values(rng, kind, data, practice)
-    if kind in ("binary", "constant in some", "rare", "practice binary", "arm", "unit fractions") and rng.random() < 0.6:
+    if (
+        kind in ("binary", "constant in some", "rare", "practice binary", "arm", "unit fractions")
+        and rng.random() < 0.6
+    ):
         return values
     return _units(rng, values, odd)
 
@@ -212,8 +215,11 @@ def _outcome(rng, data, practice, odd):
         odd.append(f"outcome: {kind}")
     people, j = len(practice), practice[-1] + 1
     explained = sum(0.4 * _standard(data[n]) for n in NUMBERS) + 0.3 * data["arm"]
-    between = {"plain": rng.choice([0.1, 0.3, 0.6]), "large effect": rng.choice([3.0, 30.0]),
-               "small effect": 10.0 ** rng.uniform(-2.0, -0.7)}.get(kind, 0.0)
+    between = {
+        "plain": rng.choice([0.1, 0.3, 0.6]),
+        "large effect": rng.choice([3.0, 30.0]),
+        "small effect": 10.0 ** rng.uniform(-2.0, -0.7),
+    }.get(kind, 0.0)
     noise = rng.standard_t(2, people) if kind == "heavy" else rng.normal(size=people)
     y = explained + between * rng.normal(size=j)[practice] + noise
     if kind == "ties":

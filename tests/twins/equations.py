@@ -84,6 +84,7 @@ def gee(made: Frame, working="exchangeable", se="kauermann-carroll", df="cluster
 
 def _root(scores, low, high, hint):
     """Correlation reached by alternating from 0, made exact; whether the product's is a root where it differs."""
+
     def gap(alpha):
         return scores.next(alpha) - alpha
 

@@ -249,7 +249,7 @@ class Blocks:
         return np.concatenate(self.q), np.concatenate(self.e), np.concatenate(self.d)
 
     def inverse(self, gamma):
-        """(I + gamma ZZ')^-1 by the eigenvectors of every block: 1 / root n, of eigenvalue 1 + n gamma, and the rest."""
+        """(I + gamma ZZ')^-1 by the eigenvectors of its blocks: 1 / root n, of eigenvalue 1 + n gamma, and the rest."""
         out = np.eye(self.starts[-1])
         for a, b, one in zip(self.starts, self.starts[1:], self.ones, strict=False):
             n = one @ one

@@ -14,10 +14,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from twins import menu  # noqa: E402
-from twins.designs import Batch, draw  # noqa: E402
-from twins.product import analysed, made, observed  # noqa: E402
-from twins.verdict import DIFFERENT, GREY, Verdict, judged  # noqa: E402
+from twins import menu
+from twins.designs import Batch, draw
+from twins.product import analysed, made, observed
+from twins.verdict import DIFFERENT, GREY, Verdict, judged
 
 TRIALS = 6
 NOTHING_BETWEEN = "1c nothing between practices"
@@ -88,9 +88,10 @@ def try_batch(seed: int, number: int, tally: Tally, only: str | None = None) -> 
         for t, data in enumerate(batch.trials):
             views = [(found, t)] + ([(by_itself, 0)] if t == lonely else [])
             for rows, at in views:
-                frame, said = menu.twin(
-                    kind, options, data, batch.adjust, batch.subset, minus, rows, at, frames[t]
-                )
+                with np.errstate(all="ignore"):
+                    frame, said = menu.twin(
+                        kind, options, data, batch.adjust, batch.subset, minus, rows, at, frames[t]
+                    )  # fmt: skip
                 verdict = judged(rows, at, said)
                 cause = _cause(kind, rows, at, frame, said, data) if verdict.verdict == DIFFERENT else ""
                 told = {**options, **more, **({"alone": True} if rows is by_itself else {})}
@@ -119,7 +120,7 @@ def _events(rng, trial) -> None:
     treated = np.where(trial["arm"] == 1, rng.binomial(every.astype(int), 0.4), 0).astype(float)
     starts = np.where(rng.random(people) < 0.3, np.nan, rng.uniform(0, 14, people))
     trial |= {"acute_episodes": np.where(rng.random(people) < 0.1, np.nan, every), "acute_treated": treated,
-              "first_contact_months": starts, "recruitment_month": rng.integers(0, 12, people).astype(float)}  # fmt: skip
+              "first_contact_months": starts, "recruitment_month": rng.integers(0, 12, people) + 0.0}  # fmt: skip
 
 
 def _cause(kind, found, trial, frame, said, data) -> str:
@@ -187,7 +188,9 @@ def printed(tally: Tally, shown: int) -> None:
     for d in tally.differences:
         seen[d["cause"], d["kind"]] += 1
         if seen[d["cause"], d["kind"]] <= shown:
-            print(f"batch {d['batch']} trial {d['trial']} {d['cause']}: {d['kind']} {d['options']} adjust {d['adjust']}")
+            print(
+                f"batch {d['batch']} trial {d['trial']} {d['cause']}: {d['kind']} {d['options']} adjust {d['adjust']}"
+            )
             print(f"    {d['why']}\n    {d['odd']}")
 
 

@@ -125,7 +125,9 @@ def _finish(out, made, effects, both, squares, ci, confidence):
         out.tolerance += EPS * 100 * made.condition**2 * cancel / structural
     if ci == "wald" or not np.isfinite(out.std_error) or out.grey:
         return
-    critical = stats.t.ppf(0.5 + confidence / 2, out.df) if np.isfinite(out.df) else stats.norm.ppf(0.5 + confidence / 2)
+    critical = (
+        stats.t.ppf(0.5 + confidence / 2, out.df) if np.isfinite(out.df) else stats.norm.ppf(0.5 + confidence / 2)
+    )
     a, b = pi**2 - critical**2 * both[1, 1], rho * pi - critical**2 * both[0, 1]
     c = rho**2 - critical**2 * both[0, 0]
     within = b**2 - a * c

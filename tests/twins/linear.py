@@ -1,4 +1,6 @@
-"""Least squares with every standard error, weighted least squares, from hat matrices and eigenvectors of their blocks."""
+"""Least squares with every standard error, weighted or not, from hat matrices and eigenvectors of their blocks."""
+
+from itertools import pairwise
 
 import numpy as np
 
@@ -29,7 +31,7 @@ def robust(x, residuals, starts, contrast, se):
     bread = np.linalg.inv(x.T @ x)
     hat = x @ bread @ x.T
     identity, parts, least, scores = np.eye(len(x)), [], 1.0, []
-    for a, b in zip(starts, starts[1:], strict=False):
+    for a, b in pairwise(starts):
         adjust, low = power(identity[a:b, a:b] - hat[a:b, a:b], POWERS[se])
         least = min(least, low)
         if not POWERS[se]:
@@ -107,7 +109,9 @@ def said(made, estimate, std_error, df, least=1.0, in_units=True):
     if least < LONELY * LEVERAGE_DOUBT:
         grey = f"leverage {1 - least:.12f}"
     refusal, share = "", float(std_error) / float(np.sqrt((made.outcome**2).mean()))
-    if in_units and share < 1e-8:  # no error at all beside the outcome's own spread: nothing between practices, or nothing left
+    if (
+        in_units and share < 1e-8
+    ):  # no error at all beside the outcome's own spread: nothing between practices, or nothing left
         refusal = "error is rounding"
         grey = grey or ("error is nearly rounding" if share > 1e-12 * made.condition else "")
     return Said(
@@ -136,7 +140,7 @@ def weighted_ols(made: Frame, weight, se, df, term="arm"):
     whole = np.eye(len(q)) - hat
     square = whole @ whole.T
     variance, least, parts = 0.0, 1.0, []
-    for a, b in zip(starts, starts[1:], strict=False):
+    for a, b in pairwise(starts):
         adjust = np.eye(b - a)
         least = min(least, power(((np.eye(b - a) - hat[a:b, a:b]) + (np.eye(b - a) - hat[a:b, a:b]).T) / 2, -1.0)[1])
         if POWERS[se]:

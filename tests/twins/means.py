@@ -56,7 +56,7 @@ def cluster_means(made: Frame, weights="equal", variance="pooled", adjustment="t
 
 def _doubtful(made):
     """Whether the within variance is nothing beside that of the outcome, or rounding decides whether tau2 is 0."""
-    tau2, sigma2 = components(made)
+    _, sigma2 = components(made)
     scale = float((made.outcome**2).mean())
     return bool(sigma2 <= 1e-10 * scale)
 

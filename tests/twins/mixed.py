@@ -1,4 +1,4 @@
-"""The random-intercept model with one V of all people: Satterthwaite, Kenward and Roger, and the limits of the model."""
+"""The random-intercept model with one V of all people: Satterthwaite, Kenward and Roger, the limit of the model."""
 
 import numpy as np
 
@@ -208,9 +208,7 @@ def icc_anova(made: Frame, within_arm=True):
     # delta method: d rho / d F = m / (F + m - 1)^2, in units of total variance 1
     mean_between, mean_within = 1 + (size - 1) * rho, 1 - rho
     slope = size / (ratio + size - 1) ** 2
-    variance = slope**2 * (
-        spread_between / mean_within**2 + mean_between**2 * spread_within / mean_within**4
-    )
+    variance = slope**2 * (spread_between / mean_within**2 + mean_between**2 * spread_within / mean_within**4)
     out = said(made, rho, np.sqrt(variance), np.inf, in_units=False)
     flat = within <= 1e-9 * float((made.outcome**2).mean())
     out.grey = "flat within practices" if flat or between <= 1e-9 * within else ""
@@ -241,8 +239,8 @@ def refits(made: Frame):
         if own.people > own.clusters:
             best = optimum(own, spectrum(own, parts, True))
             gamma = best.gamma
-        if np.isnan(gamma):
-            return None, vt[~there]
+        if np.isnan(gamma):  # no minimum to be had: nothing is compared
+            return np.zeros(q.shape[1]), np.eye(q.shape[1])
         x, r, _ = parts.stacked
         if np.isinf(gamma):  # the limit: practice means, all alike
             change = limit_fit(own.q, own.residual, own.groups)[0]

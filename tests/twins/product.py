@@ -14,8 +14,8 @@ SIZE = 1 << 20
 
 
 def observed(trials: Sequence[Mapping[str, np.ndarray]]) -> ObservedBatch:
-    """Stack trials as reading them from one file does: practices in order of first appearance, levels by what is seen."""
-    practice_trial, participant_practice, orders, first = [], [], [], []
+    """Stack trials as reading them from one file does: practices as they come, levels by what is seen."""
+    practice_trial, participant_practice, orders = [], [], []
     for t, trial in enumerate(trials):
         labels = list(dict.fromkeys(trial["practice"].tolist()))
         place = {label: k for k, label in enumerate(labels)}

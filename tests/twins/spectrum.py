@@ -1,7 +1,7 @@
 """The criterion of the random-intercept model as a sum over eigenvalues, so that thousands of points cost nothing.
 
-With K an orthonormal basis of what X leaves, K'ZZ'K = U diag(l) U' and h = U'K'y, minus twice the REML log-likelihood is
-sum log(1 + g l_i) + nu log sum h_i^2 / (1 + g l_i) plus a constant (Crainiceanu and Ruppert 2004,
+With K an orthonormal basis of what X leaves, K'ZZ'K = U diag(l) U' and h = U'K'y, minus twice the REML log-likelihood
+is sum log(1 + g l_i) + nu log sum h_i^2 / (1 + g l_i) plus a constant (Crainiceanu and Ruppert 2004,
 doi:10.1111/j.1467-9868.2004.00438.x); under ML the determinant is that of I + g ZZ', sum_j log(1 + g n_j).
 """
 
@@ -20,7 +20,7 @@ TIE = 1e-9  # two minima this close, as a difference of the criterion: either is
 class Spectrum:
     """Eigenvalues and squared scores, ``flat`` the squares where the eigenvalue is 0; ``nu`` and the sizes."""
 
-    l: np.ndarray
+    eigenvalues: np.ndarray
     h2: np.ndarray
     flat: float
     nu: float
@@ -28,34 +28,34 @@ class Spectrum:
     reml: bool
 
     def logs(self):
-        return self.l if self.reml else self.sizes
+        return self.eigenvalues if self.reml else self.sizes
 
     def value(self, g):
         g = np.asarray(g, dtype=float)[..., None]
-        rss = self.flat + (self.h2 / (1 + g * self.l)).sum(axis=-1)
+        rss = self.flat + (self.h2 / (1 + g * self.eigenvalues)).sum(axis=-1)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.log1p(g * self.logs()).sum(axis=-1) + self.nu * np.log(rss)
 
     def farthest(self):
         """The criterion as gamma grows without bound, where no eigenvalue is 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return float(np.log(self.l).sum() + self.nu * np.log((self.h2 / self.l).sum()))
+            return float(np.log(self.eigenvalues).sum() + self.nu * np.log((self.h2 / self.eigenvalues).sum()))
 
     def slope(self, g):
         """Derivative by gamma, and the sum of its absolute terms."""
         g = np.asarray(g, dtype=float)[..., None]
-        s = 1 + g * self.l
+        s = 1 + g * self.eigenvalues
         rss = self.flat + (self.h2 / s).sum(axis=-1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            down = self.nu * (self.l * self.h2 / s**2).sum(axis=-1) / rss
+            down = self.nu * (self.eigenvalues * self.h2 / s**2).sum(axis=-1) / rss
         up = (self.logs() / (1 + g * self.logs())).sum(axis=-1)
         return up - down, np.abs(up) + down
 
     def curvature(self, g):
         """Second derivative by gamma."""
-        s = 1 + g * self.l
+        s = 1 + g * self.eigenvalues
         rss = self.flat + (self.h2 / s).sum()
-        first, second = -(self.l * self.h2 / s**2).sum(), 2 * (self.l**2 * self.h2 / s**3).sum()
+        first, second = -(self.eigenvalues * self.h2 / s**2).sum(), 2 * (self.eigenvalues**2 * self.h2 / s**3).sum()
         return self.nu * (second / rss - (first / rss) ** 2) - (self.logs() ** 2 / (1 + g * self.logs()) ** 2).sum()
 
 
@@ -89,7 +89,7 @@ def optimum(made: Frame, s: Spectrum, unconstrained=False) -> Optimum:
     """Find all minima between sign changes of the derivative on a fine grid, and keep the lowest."""
     total = s.flat + s.h2.sum()
     largest = s.sizes.max()
-    some_flat = s.nu - len(s.l) > (0 if s.reml else made.rank)
+    some_flat = s.nu - len(s.eigenvalues) > (0 if s.reml else made.rank)
     if (some_flat or not s.reml) and s.flat <= 1e-26 * total:  # under ML the criterion falls without bound then
         return Optimum(np.inf, 0.0, either="outcome constant within practices", unbounded=True)
     top = max(1e9, 1e3 * total / s.flat) if s.flat > 0 else 1e14
@@ -106,7 +106,8 @@ def optimum(made: Frame, s: Spectrum, unconstrained=False) -> Optimum:
     if not candidates and not some_flat and s.reml:
         return Optimum(np.inf, 0.0, grey, "nothing left within practices", unbounded=True)
     if not candidates:
-        return Optimum(np.nan, 0.0, grey="lowest at the bound of compound symmetry" if unconstrained else "no minimum inside")
+        why = "lowest at the bound of compound symmetry" if unconstrained else "no minimum inside"
+        return Optimum(np.nan, 0.0, grey=why)
     values = s.value(np.array(candidates))
     if not some_flat and s.farthest() < values.min():
         return Optimum(np.inf, 0.0, grey, "nothing left within practices", unbounded=True)

@@ -60,7 +60,9 @@ def _numbers(found, trial, said):
     if said.ends is not None:
         ends = float(found.ci_lower[0, trial]), float(found.ci_upper[0, trial])
         for name, mine, theirs in zip(("ci_lower", "ci_upper"), ends, said.ends, strict=True):
-            same = mine == theirs or (np.isfinite(mine) and abs(mine - theirs) <= 10 * said.tolerance * _unit(said, theirs))
+            same = mine == theirs or (
+                np.isfinite(mine) and abs(mine - theirs) <= 10 * said.tolerance * _unit(said, theirs)
+            )
             checks[name] = (0.0 if same else abs(mine - theirs) / said.std_error, 1e-300)
     wrong = {name: gap for name, (gap, tolerance) in checks.items() if not gap <= tolerance}
     if not wrong:
