@@ -1,0 +1,169 @@
+"""The mixed model with variances by arm: criterion and slopes from V_j inverted, optimum verified and searched anew."""
+
+import numpy as np
+from scipy.optimize import minimize
+
+from twins.frame import Frame, Said, blocks, refused
+from twins.linear import said
+
+TIED = {
+    "residual": np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]]),
+    "cluster": np.array([[1.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]),
+    "both": np.eye(4),
+}
+RESIDUALS = {"residual": 2, "cluster": 1, "both": 2}
+DEEPER = 1e-7  # a criterion lower by this much is another optimum
+STARTS = ((0.01, 0.01), (0.3, 0.3), (2.0, 0.05), (0.05, 2.0))
+
+
+class Criterion:
+    """-2 log-likelihood less a constant, of variances (s_0, s_1, t_0, t_1)."""
+
+    def __init__(self, made: Frame, reml: bool) -> None:
+        parts = blocks(made)
+        self.made, self.reml = made, reml
+        self.practices = list(zip(parts.q, parts.e, parts.ones, made.sizes, made.arm_of_practice, strict=True))
+
+    def inverses(self, theta):
+        out = []
+        for q, _, one, n, arm in self.practices:
+            s, t = theta[int(arm)], theta[2 + int(arm)]
+            v = s * np.eye(len(q)) + t * np.outer(one, one)
+            out.append((np.linalg.inv(v), np.linalg.slogdet(v)[1] + (n - len(q)) * np.log(s)))
+        return out
+
+    def solved(self, theta):
+        p = self.made.rank
+        a, b, logs, inverses = np.zeros((p, p)), np.zeros(p), 0.0, []
+        for (q, e, *_), (v, log) in zip(self.practices, self.inverses(theta), strict=True):
+            a, b, logs = a + q.T @ v @ q, b + q.T @ v @ e, logs + log
+            inverses.append(v)
+        phi = np.linalg.inv(a)
+        return phi, phi @ b, logs, inverses
+
+    def __call__(self, theta):
+        phi, beta, logs, inverses = self.solved(theta)
+        rest = sum((e - q @ beta) @ v @ (e - q @ beta) for (q, e, *_), v in zip(self.practices, inverses, strict=True))
+        return logs + rest - (np.linalg.slogdet(phi)[1] if self.reml else 0.0)
+
+    def slopes(self, theta):
+        """Value, derivatives by the four variances, and their expected information, REML's and without coefficients."""
+        phi, beta, logs, inverses = self.solved(theta)
+        p = self.made.rank
+        slope, rest = np.zeros(4), 0.0
+        first, plain, own = [np.zeros((p, p)) for _ in range(4)], np.zeros((4, 4)), {}
+        second = [[np.zeros((p, p)) for _ in range(4)] for _ in range(4)]
+        for (q, e, one, n, arm), v in zip(self.practices, inverses, strict=True):
+            r = v @ (e - q @ beta)
+            rest += (e - q @ beta) @ r
+            lost = n - len(q)
+            pair = ((int(arm), np.eye(len(q)), lost), (2 + int(arm), np.outer(one, one), 0))
+            for a, part, more in pair:
+                slope[a] += np.trace(v @ part) + more / theta[int(arm)] - r @ part @ r
+                first[a] += q.T @ v @ part @ v @ q
+                for b, other, also in pair:
+                    both = more / theta[int(arm)] ** 2 if a == b and also == more else 0.0
+                    plain[a, b] += (np.trace(v @ part @ v @ other) + both) / 2
+                    second[a][b] += q.T @ v @ part @ v @ other @ v @ q
+        restricted = plain.copy()
+        for a in range(4):
+            if self.reml:
+                slope[a] -= np.trace(phi @ first[a])
+            for b in range(4):
+                restricted[a, b] += np.trace(phi @ first[a] @ phi @ first[b]) / 2 - np.trace(phi @ second[a][b])
+        value = logs + rest - (np.linalg.slogdet(phi)[1] if self.reml else 0.0)
+        own = (phi, beta, first, plain, restricted)
+        return value, slope, own
+
+
+def by_arm(made: Frame, heteroscedastic, estimation="reml", df="between-within", found=None, trial=0):
+    """Inference at the product's variances, once these are shown to be a minimum that no search goes below."""
+    no = refused(made)
+    if no:
+        return no
+    if made.clusters - made.cluster_rank <= 0:
+        return Said(refusal="tau2_not_identified")
+    criterion = Criterion(made, estimation == "reml")
+    tied, count = TIED[heteroscedastic], RESIDUALS[heteroscedastic]
+    scale = float((made.residual**2).sum()) / (made.people - made.rank)
+    held = _held(made, heteroscedastic)
+    best, where = _searched(criterion, tied, count, scale, held)
+    if found.failed[trial]:
+        return _whether_refused(criterion, tied, where, scale)
+    at = {n: float(found.extras[n][trial]) for n in found.extras}
+    theta = np.nan_to_num(
+        [at["sigma2_control"], at["sigma2_intervention"], at["tau2_control"], at["tau2_intervention"]]
+    )
+    value, slope, (phi, beta, first, plain, restricted) = criterion.slopes(theta)
+    noise = 1e-9 * made.people + 1e3 * made.noise
+    if theta[:2].min() < 1e-6 * scale or made.noise > 1e-7:
+        return Said(grey="an arm hardly varies within practices")
+    contrast = made.contrasts["arm"]
+    out = said(made, float(contrast @ (made.fitted + beta)), np.inf, 0.0)
+    decrement = _decrement(tied, theta, slope, plain, np.concatenate([np.zeros(count, dtype=bool), held]))
+    if value > best + max(DEEPER, noise):
+        out.extras["not the minimum"] = value - best
+        out.std_error, out.df = np.nan, np.nan
+        return Said(refusal=f"not the minimum by {value - best:.2g}")
+    if decrement > 1e-6 + noise:
+        return Said(refusal=f"slope not zero: {decrement:.1e}")
+    unit = contrast.astype(float)
+    out.std_error = float(np.sqrt(unit @ phi @ unit))
+    information = restricted if estimation == "reml" else plain
+    between = made.clusters - made.cluster_rank
+    out.df = {"normal": np.inf, "residual": made.people - made.rank, "between-within": between}.get(df, 0.0)
+    if df == "satterthwaite":
+        free = tied.T @ theta > 0  # variances at 0 are taken as known
+        of = (tied.T @ information @ tied)[np.ix_(free, free)]
+        gradient = (tied.T @ np.array([unit @ phi @ m @ phi @ unit for m in first]))[free]
+        out.df = 2 * (unit @ phi @ unit) ** 2 / (gradient @ np.linalg.solve(of, gradient))
+        out.df_tolerance += 1e-6
+    out.tolerance += 1e-8 * theta[:2].max() / theta[:2].min()
+    return out
+
+
+def _decrement(tied, theta, slope, plain, held):
+    """What a scoring step still promises, over parameters that are not at 0 and pushed below it."""
+    g = tied.T @ slope
+    phi = np.array([theta[np.flatnonzero(row)[0]] for row in tied.T])
+    free = ((phi > 1e-6 * theta.max()) | (g < 0)) & ~held
+    of = (tied.T @ plain @ tied)[np.ix_(free, free)]
+    return float(g[free] @ np.linalg.lstsq(2 * of, g[free], rcond=1e-10)[0])
+
+
+def _held(made, heteroscedastic):
+    """Practice variances that nothing tells from residual ones, all practices concerned having one person: 0."""
+    alone = [bool((made.sizes[made.arm_of_practice == arm] == 1).all()) for arm in (0, 1)]
+    return alone if heteroscedastic == "both" else [all(alone)] * (1 if heteroscedastic == "residual" else 2)
+
+
+def _searched(criterion, tied, count, scale, held):
+    """Lowest criterion over several starts, and where."""
+    best, where = np.inf, None
+    for start in STARTS:
+        begin = np.concatenate([np.zeros(count), np.where(held, 0.0, start[: tied.shape[1] - count])])
+
+        def value(x):
+            phi = np.concatenate([np.exp(x[:count]), x[count:]]) * scale
+            found, slope, _ = criterion.slopes(tied @ phi)
+            rate = np.concatenate([phi[:count], np.full(len(x) - count, scale)])
+            return found, (tied.T @ slope) * rate
+
+        bounds = [(-25, 5)] * count + [(0, 0) if still else (0, 1e4) for still in held]
+        try:
+            ended = minimize(value, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
+        except np.linalg.LinAlgError:
+            continue
+        if ended.fun < best:
+            best, where = ended.fun, tied @ (np.concatenate([np.exp(ended.x[:count]), ended.x[count:]]) * scale)
+    return best, where
+
+
+def _whether_refused(criterion, tied, where, scale):
+    """The product refuses: rightly if an arm leaves no residual, or nothing tells the variances apart."""
+    if where is None or where[:2].min() < 1e-4 * scale:
+        return Said(refusal="an arm leaves no residual")
+    _, _, (_, _, _, plain, restricted) = criterion.slopes(where)
+    size = np.sqrt(np.diag(tied.T @ plain @ tied))
+    apart = np.linalg.eigvalsh((tied.T @ restricted @ tied) / np.outer(size, size))[0]
+    return Said(refusal="variances not told apart") if apart < 1e-3 else Said(estimate=0.0, std_error=1.0, df=1.0)
