@@ -43,6 +43,7 @@ VANISHED = 1e-9  # residual variance of an arm, as a share of the whole, below w
 UNKNOWN = 1e-8  # least eigenvalue of the information, scaled to what known coefficients would give
 _STEPS = 80
 _CLOSE = 1e-11  # decrease of the criterion still promised at which the next step is the last
+_LITTLE = 1e-8  # the same after the last step
 _ROUNDING = 1e-12
 _FLAT = 1e-6  # least eigenvalue of the second derivatives, as a share of the largest
 _LONGEST = 1.5  # of a step in log s
@@ -258,6 +259,9 @@ def _newton(sums: ArmSums, by: By, reml: bool, x: Floats, scale: Floats, held: B
         if len(keep) < len(active):
             active, state, step = active[keep], state.take(keep), step[:, keep]
         state = _advance(state, by, reml, step)
+    else:  # rounding leaves a little to gain for ever where the fit is nearly perfect
+        found[:, active], ended[active] = state.x, state.value
+        converged[active] = _step(state, count)[1] < _LITTLE
     return found, ended, converged
 
 
