@@ -101,6 +101,8 @@ def by_arm(made: Frame, heteroscedastic, estimation="reml", df="between-within",
     contrast = made.contrasts["arm"]
     out = said(made, float(contrast @ (made.fitted + beta)), np.inf, 0.0)
     decrement = _decrement(tied, theta, slope, plain, np.concatenate([np.zeros(count, dtype=bool), held]))
+    if where is not None and where[:2].min() < 1e-4 * scale:
+        return Said(grey="the likelihood has no upper bound")
     if value > best + max(DEEPER, noise):
         out.extras["not the minimum"] = value - best
         out.std_error, out.df = np.nan, np.nan

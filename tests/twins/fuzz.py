@@ -130,7 +130,7 @@ def _cause(kind, found, trial, frame, said, data) -> str:
         return "1e blank in a condition"
     if kind in ("lmm", "icc", "g-computation", "per-protocol") and _used_up(frame):
         return NOTHING_WITHIN
-    if said.either:
+    if said.either and kind != "gee":
         return CONSTANT_WITHIN
     if said.extras.get("ci_type") == "rays" and "ci_" in str(judged(found, trial, said).why):
         return "1f two rays"
