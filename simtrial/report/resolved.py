@@ -11,6 +11,7 @@ import polars as pl
 
 from simtrial.generate import practices_per_trial
 from simtrial.report.tables import label, say, show
+from simtrial.report.tables import number as fixed
 from simtrial.sample_size import RULES, power, sample_size
 from simtrial.scenario import Cell, Scenario
 
@@ -57,6 +58,10 @@ def print_resolved(scenario: Scenario, cells: Sequence[Cell]) -> None:
         options = method.model_dump(exclude={"name", "kind"}, exclude_none=True, exclude_defaults=True)
         methods.append([method.name, method.kind, "; ".join(f"{k} = {_text(v)}" for k, v in options.items())])
     show("Methods", ["name", "kind", "options other than defaults"], methods, 3)
+    adjusted = dict.fromkeys(name for method in scenario.methods for name in method.spec().adjust)
+    first = {name: v.categories[0] for name in adjusted if (v := scenario.variables.get(name)) and v.categories}
+    if first:
+        say(f"Reference categories: {'; '.join(f'{name} {label}' for name, label in first.items())}\n")
     show("Cells", ["cell", "factors"], [[c.id, _text(dict(c.factors))] for c in cells], 2)
     if scenario.design is not None:
         _print_designs(cells)
@@ -83,17 +88,25 @@ def _print_designs(cells: Sequence[Cell]) -> None:
         number = practices_per_trial(cell.scenario.mechanism)
         raw = {**cell.scenario.raw, "run": {**cell.scenario.run.model_dump(), "block": SIMULATED}}
         drawn = block_rows(rebuild({k: v for k, v in raw.items() if k not in ("vary", "expect")})[1][0], 0)
-        formula = [f"{power(design, number, t=t):.3f}" for t in (False, True)]
+        formula = [fixed(power(design, number, t=t), 3) for t in (False, True)]
         for method in cell.scenario.methods:
-            p = drawn.filter(pl.col("method") == method.name)["p_value"].drop_nulls()
-            rate = float((p < design.alpha).to_numpy().mean()) if len(p) else 0.0
-            error = sqrt(rate * (1 - rate) / max(len(p), 1))
-            powers.append([name, method.name, str(number), *formula, f"{rate:.3f} ({error:.3f})"])
+            seen, failed = _simulated(drawn.filter(pl.col("method") == method.name), design.alpha)
+            powers.append([name, method.name, str(number), *formula, seen, failed])
     headings = ["cell", "rule", "individuals per arm", "analysed", "recruited", "practices"]
     show("Sample size by formula", headings, sizes, 2)
-    headings = ["cell", "method", "practices", "formula, normal", "formula, t", "simulated (MCSE)"]
+    headings = ["cell", "method", "practices", "formula, normal", "formula, t", "simulated (MCSE)", "failed"]
     show(f"Power by the formulas of [design], and in {SIMULATED:,} simulated trials", headings, powers, 2)
     say("The formulas are for an analysis that adjusts for baseline wherever baseline_correlation is not 0.\n")
+
+
+def _simulated(rows: pl.DataFrame, alpha: float) -> tuple[str, str]:
+    """Share of the p-values below alpha with its error, a dash where nothing was fitted; and how many fits failed."""
+    p = rows.filter(pl.col("status") == "ok")["p_value"].drop_nulls()
+    failed = str(int((rows["status"] == "failed").sum()))
+    if not len(p):
+        return "-", failed
+    rate = float((p < alpha).to_numpy().mean())
+    return f"{rate:.3f} ({sqrt(rate * (1 - rate) / len(p)):.3f})", failed
 
 
 def _text(value: object) -> str:
