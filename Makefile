@@ -2,60 +2,55 @@
 # The interpreter the environment is made from: make setup PYTHON=python3.13
 PYTHON ?= python3
 
+# Whether the user named it, on the command line or in the environment.
+CHOSEN := $(if $(filter file,$(origin PYTHON)),no,yes)
+
+# Paths may hold spaces: these names are used in quotes, and never as targets.
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest
+PYTEST := "$(BIN)/python" -m pytest
+# Tests run side by side, one process for each core, at most four.
+SPREAD := -n auto --maxprocesses 4 --dist worksteal
 
 # One thread per process: simtrial runs processes side by side, and times are comparable.
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 # Byte code is written once, when the environment is made: every later start is quicker.
 unexport PYTHONDONTWRITEBYTECODE
+# Modules of other projects do not get between this one and its dependencies.
+unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.DELETE_ON_ERROR:
-.PHONY: help setup demo lint test verify verify-quick bench clean
+.PHONY: help setup demo lint test verify verify-quick docs-numbers bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
-setup: $(VENV)/.installed ## make .venv with the pinned dependencies and this project in it
-
-$(VENV)/.requirements: requirements.txt
-	@start=$$(date +%s); \
-	echo "setup: making $(VENV) with $$($(PYTHON) --version)" && \
-	$(PYTHON) -m venv --clear $(VENV) && \
-	echo "setup: installing the pinned dependencies (may take a minute)" && \
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --compile --require-hashes -r requirements.txt && \
-	touch $@ && \
-	echo "setup: dependencies installed in $$(( $$(date +%s) - start )) s"
-
-$(VENV)/.installed: $(VENV)/.requirements pyproject.toml $(wildcard setup.py)
-	@start=$$(date +%s); \
-	echo "setup: installing simtrial in place" && \
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e . && \
-	touch $@ && \
-	echo "setup: simtrial installed in $$(( $$(date +%s) - start )) s; try $(BIN)/simtrial --help"
+setup: ## make .venv with the pinned dependencies and this project in it, or make it anew where it is unfit
+	@sh .ci/environment "$(VENV)" "$(PYTHON)" $(CHOSEN)
 
 demo: setup ## run the scenario `partners`, 1000 replicates (a second call shows the stored table)
-	@$(BIN)/simtrial run partners -o runs/demo --replicates 1000
+	@"$(BIN)/simtrial" run partners -o runs/demo --replicates 1000
 
 lint: setup ## ruff and mypy
-	$(BIN)/ruff check .
-	$(BIN)/mypy
+	"$(BIN)/ruff" check .
+	"$(BIN)/mypy"
 
 test: lint ## ruff, mypy and the test suite without the verification runs
-	$(PYTEST) tests -q -m "not verify"
+	$(PYTEST) tests -q -m "not verify" $(SPREAD)
 
 verify: setup ## every statistical verification run (long)
-	$(PYTEST) tests -q -m verify --timeout=3600
+	$(PYTEST) tests -q -m verify --timeout=3600 $(SPREAD)
 
-verify-quick: setup ## the verification runs not marked slow
-	$(PYTEST) tests -q -m "verify and not slow"
+verify-quick: setup ## the verification runs that take less than half a minute each
+	$(PYTEST) tests -q -m "verify and not slow" $(SPREAD) --durations=5 --durations-min=30
+
+docs-numbers: setup ## rerun the scenarios that numbers in README and docs come from, and write them there (minutes)
+	"$(BIN)/python" docs/refresh.py
 
 bench: setup ## the benchmarks
 	$(PYTEST) bench -q -p no:randomly --benchmark-enable --benchmark-only --timeout=3600
 
 clean: ## remove the environment, caches and builds (runs/ is kept)
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf "$(VENV)" build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

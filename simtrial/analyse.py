@@ -57,7 +57,7 @@ def analyse(
     order = {name: at for at, name in enumerate(trial_ids)}
     frames = []
     for place, method in enumerate(methods):
-        chosen = _references(method, shared)
+        chosen = _references(method, batch)
         for estimates, names in _fits(method, trial_ids, shared, seed, every_term):
             said = [chosen[order[name]] for name in names]
             frames += [_rows(estimates, names, method, place, at, said) for at in range(len(estimates.terms))]
@@ -94,19 +94,9 @@ def _alone(trial: ObservedBatch, name: str, method: Method, seed: int, every_ter
         return replace(failed_estimates(1, method.target, "error"), notes={"message": message})
 
 
-def _references(method: Method, shared: Shared) -> list[dict[str, str]]:
+def _references(method: Method, batch: ObservedBatch) -> list[dict[str, str]]:
     """Reference categories of each trial, by covariate."""
-    spec = replace(method.spec(), received=None)
-    imputed = "imputation" in type(method).model_fields
-
-    def kept() -> Moments | None:
-        """Moments of the trials, None where they cannot be made: the rows say so then."""
-        try:
-            return shared.moments(spec)
-        except (ArithmeticError, ValueError):
-            return None
-
-    return references(shared.batch, spec, kept, imputed)
+    return references(batch, replace(method.spec(), received=None), imputed="imputation" in type(method).model_fields)
 
 
 def _rows(

@@ -120,23 +120,31 @@ def list_(form: str) -> None:
 @click.argument("scenario")
 @PLUGINS
 @SETS
-@click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Output."
-)
+@FORMAT
 def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: str) -> None:
-    """Show a scenario as resolved: every key, its cells, expected cost and Monte Carlo error.
+    """Show a scenario as resolved: every key, its cells, what it implies, expected cost and Monte Carlo error.
+
+    csv holds what every cell implies alone, json the keys as well. Scores cut at the ends of a scale are warned of.
 
     Example: simtrial show partners --set mechanism.practices.number=20
     """
+    from simtrial.implied import warnings
+    from simtrial.report.implied import found_in, implied_frame
     from simtrial.report.resolved import print_resolved, resolved_json
+    from simtrial.report.tables import emit
     from simtrial.scenario import load
 
     _plugins(plugins)
     found, cells = load(scenario, sets)
-    if form == "json":
-        click.echo(resolved_json(found, cells))
+    for sentence in warnings(cells):
+        click.echo(f"warning: {sentence}", err=True)
+    implied = found_in(found, cells)
+    if form == "csv":
+        emit(implied_frame(implied), form)
+    elif form == "json":
+        click.echo(resolved_json(found, cells, implied))
     else:
-        print_resolved(found, cells)
+        print_resolved(found, cells, implied)
 
 
 @cli.command()
@@ -144,7 +152,7 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: 
 @click.option("-n", "--replicates", type=click.IntRange(min=1), default=1, show_default=True, help="How many trials.")
 @click.option("--replicate", type=click.IntRange(min=1), help="This replicate alone, exactly as a run draws it.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the data sets.")
-@click.option("--cell", help="Cell of a sweep; see simtrial show.")
+@click.option("--cell", metavar="FACTORS", help="Cell of a sweep, e.g. 'icc=0.05, number=12'; see simtrial show.")
 @click.option("--format", "form", type=click.Choice(["csv", "parquet", "dta"]), default="csv", show_default=True)
 @click.option("--with-latent", is_flag=True, help="Add potential outcomes and other things nobody observes.")
 @PLUGINS
@@ -161,33 +169,39 @@ def generate(
     Example: simtrial generate partners -n 10 -o trials
     """
     from simtrial.export import codebook, refuse_others, trial_frames, write_frame
+    from simtrial.scenario.cells import file_names
 
     _plugins(plugins)
     found, cells = _load(scenario, sets, None, seed)
     chosen = _cell(cells, cell)
     first, last = (replicate, replicate) if replicate else (1, replicates)
-    names = {n: v.label for n, v in found.variables.items()}
-    files = {number: f"{found.name}-{number:06d}.{form}" for number in range(first, last + 1)}
+    names = {n: v.label for n, v in chosen.scenario.variables.items()}
+    short = file_names(cells)[chosen.id]
+    stem = f"{found.name}-{short}" if short else found.name
+    files = {number: f"{stem}-{number:06d}.{form}" for number in range(first, last + 1)}
     refuse_others(output, ["codebook.csv", *files.values()])
-    for number, frame in trial_frames(chosen, first, last, with_latent):
+    for number, frame in trial_frames(chosen, first, last, with_latent, stem):
         write_frame(frame, output / files[number], names)
     count = len(files)
-    write_frame(codebook(found.mechanism, with_latent), output / "codebook.csv", {})
-    which = f" of cell {chosen.id} (--cell chooses another of {len(cells)})" if len(cells) > 1 else ""
+    write_frame(codebook(chosen.scenario.mechanism, with_latent), output / "codebook.csv", {})
+    others = f" (--cell chooses another of {len(cells)})" if len(cells) > 1 else ""
+    which = f" of cell '{chosen.label}'{others}" if chosen.factors else ""
     click.echo(f"{count} data set{'s' if count > 1 else ''}{which} and codebook.csv in {output}", err=True)
 
 
 def _cell(cells: list[Cell], name: str | None) -> Cell:
+    """Cell of a name: its factors in any order, the name in files, or its id; left out: the first."""
     from simtrial.errors import unknown
-    from simtrial.report.tables import label
+    from simtrial.scenario.cells import file_names
 
     if name is None:
         return cells[0]
-    labels = {label(cell.factors) or cell.id: cell for cell in cells}
+    files = file_names(cells)
+    asked = sorted(part.strip() for part in name.split(","))
     for cell in cells:
-        if name in (cell.id, label(cell.factors)):
+        if name in (cell.id, cell.label, files[cell.id]) or asked == sorted(cell.label.split(", ")):
             return cell
-    raise SimtrialError(unknown("cell", name, labels))
+    raise SimtrialError(unknown("cell", name, [cell.label for cell in cells]))
 
 
 def _load(
@@ -316,7 +330,8 @@ def check(
     records = _plugins(plugins)
     found, cells = _load(what, sets, replicates, seed)
     if not found.expect:
-        raise SimtrialError(f"{what}: there is no [[expect]] table to check")
+        held = ", or none about a cell that --set leaves" if sets else ""
+        raise SimtrialError(f"{what}: there is no [[expect]] table to check{held}")
     with tempfile.TemporaryDirectory() as folder:
         runs.fill(found, cells, output or Path(folder) / "run", "auto", workers, 1000, records)
         runs.judge(output or Path(folder) / "run", form)
@@ -350,7 +365,7 @@ def fidelity(
     if untold:
         click.echo(f"{len(untold)} of {len(every)} facts skipped: the scenario has no such columns", err=True)
     if len(cells) > 1:
-        click.echo(f"first of {len(cells)} cells: {cells[0].id}", err=True)
+        click.echo(f"first of {len(cells)} cells: {cells[0].label}", err=True)
     with Progress() as progress:
         values = facts.simulated(chosen, cells[0], replicates, progress)
     frame = facts.compared(chosen, values)

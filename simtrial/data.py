@@ -22,10 +22,14 @@ IDS = ("trial_id", "practice")
 
 
 def read_frame(file: Path) -> pl.DataFrame:
-    """Read a CSV, Parquet or Stata file as text columns, blanks as nulls; rows without anything are left out."""
+    """Read a CSV, Parquet or Stata file as text columns, blanks as nulls; rows without anything are left out.
+
+    Text stays as it is written: a method called 1.0 in the file is called so in a summary.
+    """
     source = open_file(file)
     content = source.read([name for name in source.columns if name not in source.other])
-    text = content.frame.select(as_text(content.frame[name]).alias(name) for name in content.frame.columns)
+    columns = content.frame.get_columns()
+    text = content.frame.select(c if c.dtype == pl.String else as_text(c).alias(c.name) for c in columns)
     for name, labels in content.labels.items():
         text = text.with_columns(pl.col(name).replace(words_of(labels)))
     return text

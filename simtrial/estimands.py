@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, floor, log10
 from typing import Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ from simtrial.generate import (
     practices_per_trial,
     simulate,
 )
-from simtrial.generate.outcomes import access, if_control, if_offered
+from simtrial.generate.outcomes import access, if_control, if_offered, without_chance
 from simtrial.kernels.segments import sum_by
 from simtrial.limits import World, coefficient, cross_products
 
@@ -303,17 +303,25 @@ def in_simulated_practices(
     blocks = ceil(PRACTICES / (number * block))
     trials = ceil(PRACTICES / (number * blocks))
     needed = drawn_for(mechanism, frozenset[str]().union(*(e.reads() for e in estimands)), masks=False)
-    parts: list[list[tuple[Floats, ...]]] = []
-    practices = 0
+    parts: list[list[list[tuple[Floats, ...]]]] = []
+    practices, largest = 0, dict.fromkeys((e.response for e in estimands), 0.0)
     while len(parts) < blocks or practices < PRACTICES:  # where not all practices open, a block may fall short
         batch = simulate(needed, trials, seed, cell, len(parts), purpose="true values: ")
         practices += batch.index.practices
-        parts.append([(sample_values(e, batch),) if e.finite else contributions(e, batch) for e in estimands])
+        largest = {name: max(old, _largest(name, batch)) for name, old in largest.items()}
+        steadier = without_chance(batch)
+        parts.append([_both_ways(e, batch, steadier) for e in estimands])
     found = []
     for at, estimand in enumerate(estimands):
-        whole = [np.concatenate([p[at][side] for p in parts]) for side in range(len(parts[0][at]))]
-        value, mcse = _combined(estimand, whole)
-        found.append(TrueValue(estimand.name, *_exact(estimand, value, mcse), practices))
+        ways = [
+            [np.concatenate(side) for side in zip(*way, strict=True)]
+            for way in zip(*(p[at] for p in parts), strict=True)
+        ]
+        values = [_combined(estimand, way) for way in ways]
+        best = int(values[-1][1] < values[0][1])  # chosen by errors alone, which say nothing of the values
+        concerned = practices if estimand.finite or estimand.adjust else _concerned(ways[best])
+        exact = _exact(*values[best], concerned, largest[estimand.response])
+        found.append(TrueValue(estimand.name, *exact, practices))
     return found
 
 
@@ -324,6 +332,23 @@ def _combined(estimand: Estimand, whole: list[Floats]) -> tuple[float, float]:
     return coefficient(whole) if estimand.adjust else ratio(*whole)
 
 
+def _both_ways(estimand: Estimand, batch: TrialBatch, steadier: TrialBatch) -> list[tuple[Floats, ...]]:
+    """What every practice contributes as it is, and, if there is such, without what chance alone adds, of mean 0."""
+    if estimand.finite:
+        return [(sample_values(estimand, batch),)]
+    return [contributions(estimand, world) for world in ((batch,) if steadier is batch else (batch, steadier))]
+
+
+def _largest(response: str, batch: TrialBatch) -> float:
+    """Largest size of a potential outcome: its rounding is what no difference of two can be told from."""
+    return max(float(np.abs(batch.at(f"{response}_if_{arm}")).max(initial=0.0)) for arm in ("control", "intervention"))
+
+
+def _concerned(parts: list[Floats]) -> int:
+    """Practices that hold somebody concerned, on either side of a contrast."""
+    return min(int((below > 0).sum()) for below in parts[1::2])
+
+
 def _mean_over_trials(values: Floats) -> tuple[float, float]:
     """Mean of the trials in which the estimand is defined, and its standard error."""
     defined = values[~np.isnan(values)]
@@ -332,11 +357,23 @@ def _mean_over_trials(values: Floats) -> tuple[float, float]:
     return float(defined.mean()), float(defined.std(ddof=1) / np.sqrt(len(defined)))
 
 
-def _exact(estimand: Estimand, value: float, mcse: float) -> tuple[float, float]:
-    """Return an effect that is the same for everybody concerned as it is: without rounding error, error 0."""
-    if estimand.kind in LIMITS or not mcse < 1e-12:
+EVIDENCE = 100
+"""Practices all alike from which on an effect counts as the same in all: then fewer than 3% differ (rule of three)."""
+
+
+def _exact(value: float, mcse: float, concerned: int, largest: float) -> tuple[float, float]:
+    """Return an effect that is the same in every practice concerned as it is: without rounding error, error 0.
+
+    The same: the spread between practices is no more than rounding makes of outcomes as large as ``largest``. Where too
+    few practices are concerned for that to show, the error is unknown (NaN), not 0.
+    """
+    if concerned < 2:
+        return value, float("nan")
+    if mcse * np.sqrt(concerned) > 1000 * np.finfo(float).eps * largest:
         return value, mcse
-    return round(value, 12), 0.0
+    if concerned < EVIDENCE:
+        return value, float("nan")
+    return round(value, 14 - floor(log10(largest or 1.0))), 0.0
 
 
 def problems(estimand: Estimand, mechanism: Mechanism, variables: Mapping[str, Variable]) -> list[tuple[str, str]]:

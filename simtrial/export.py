@@ -35,8 +35,13 @@ def refuse_others(folder: Path, names: Iterable[str]) -> None:
         )
 
 
-def trial_frames(cell: Cell, first: int, last: int, with_latent: bool = False) -> Iterator[tuple[int, pl.DataFrame]]:
-    """Replicates ``first`` to ``last`` (from 1, both included) as data frames, exactly as a run analyses them."""
+def trial_frames(
+    cell: Cell, first: int, last: int, with_latent: bool = False, name: str = ""
+) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Replicates ``first`` to ``last`` (from 1, both included) as data frames, exactly as a run analyses them.
+
+    ``name`` begins their trial_id; empty: the scenario's name.
+    """
     scenario = cell.scenario
     size = scenario.run.block
     for block in range((first - 1) // size, (last - 1) // size + 1):
@@ -45,7 +50,7 @@ def trial_frames(cell: Cell, first: int, last: int, with_latent: bool = False) -
         seen = ObservedBatch(batch.index, {**batch.observed().columns, **latent})
         for replicate in range(max(first, block * size + 1), min(last, (block + 1) * size) + 1):
             alone = seen.only(replicate - block * size - 1)
-            yield replicate, _frame(alone, f"{scenario.name.replace('/', '-')}-{replicate:06d}")
+            yield replicate, _frame(alone, f"{name or scenario.name}-{replicate:06d}")
 
 
 def _frame(trial: ObservedBatch, name: str) -> pl.DataFrame:

@@ -19,13 +19,15 @@ CAUSES: dict[str, str] = {
     "no_data": "No analysed rows are left, or no more rows than coefficients.",
     "constant_outcome": "Covariates explain the outcome exactly, or nothing is left of it between practices.",
     "blank_receipt": "Receipt, or keeping to the protocol, is unknown for some, who are left out (see n_unknown).",
-    "imputation_failed": "An imputation model or a completed-data analysis could not be fitted; use fewer covariates.",
+    "imputation_failed": "An imputation model or an analysis of completed data failed; its message says why.",
     "error": "The method raised an error; see the message in its row, or the run's failures folder.",
     "timeout": "The method took longer than it was allowed.",
     "invalid_result": "The method returned something that is not a valid result.",
     "no_allocation": "The allocation is not stated or a column it needs is blank; give [allocation] and its factors.",
     "few_allocations": "Fewer than 40 distinct allocations were drawn, so small p-values cannot occur; say so.",
     "out_of_range": "Values are beyond 1e45, below 1e-45 or infinite, and are not computed with; change the units.",
+    "impossible_allocation": "The stated allocation cannot give these arms, for the reason given; state the true one.",
+    "constant_within": "Within practices nothing varies beyond what covariates explain: practice means alone decide.",
 }
 BIT: dict[str, int] = {name: 1 << place for place, name in enumerate(CAUSES)}
 

@@ -153,7 +153,7 @@ def plain_method(
         model.parameters = tuple(p.name for p in parameters if p.name != "rng")
         model.draws = any(p.name == "rng" for p in parameters)
         model.__doc__ = inspect.getdoc(function) or f"A function of your own, {function.__name__}."
-        register(kind)(model)
+        register(kind, source=function)(model)
         return function
 
     return enter

@@ -29,6 +29,8 @@ def load_plugins(names: Sequence[str]) -> list[dict[str, str]]:
         except ModuleNotFoundError as error:
             told = f"--plugin {name}: no module '{error.name}'; give package.module on the path, or a .py file"
             raise SimtrialError(told) from None
+        except SimtrialError as error:
+            raise SimtrialError(f"--plugin {name}: {str(error).removeprefix(f'--plugin {name}: ')}") from error
         except Exception as error:
             raise SimtrialError(f"--plugin {name}: importing it failed: {type(error).__name__}: {error}") from error
         file = Path(str(module.__file__)).resolve()
@@ -45,7 +47,8 @@ def _from_path(name: str) -> types.ModuleType:
 def _from_file(file: Path) -> types.ModuleType:
     if not file.is_file():
         raise SimtrialError(f"--plugin {file}: no such file")
-    name = f"simtrial_plugin_{file.stem}"
+    path = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]  # two folders may have files of one name
+    name = f"simtrial_plugin_{file.stem}_{path}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
@@ -53,5 +56,9 @@ def _from_file(file: Path) -> types.ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module

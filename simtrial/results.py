@@ -43,7 +43,8 @@ def rows(estimates: Estimates, labels: Mapping[str, Any], term: int = 0) -> pl.D
     data["n_used"] = estimates.n_used.astype(np.int64)
     data["clusters_used"] = estimates.clusters_used.astype(np.int64)
     data |= dict(estimates.extras)
-    data |= {name: values.astype(str) for name, values in estimates.notes.items()}
+    for name, notes in estimates.notes.items():
+        data[name] = pl.Series([note or None for note in notes.tolist()], dtype=pl.String)
     frame = pl.DataFrame(data)
     return frame.with_columns(pl.col(pl.Float64).fill_nan(None))
 

@@ -30,15 +30,22 @@ def fill(
     if engine_name == "processes":
         start_workers()
         chunk = min(chunk, max(found.run.block, -(-found.run.replicates * len(cells) // (2 * granted))))
+    from simtrial.implied import warnings
     from simtrial.run import run as run_scenario  # heavy: imported while workers start
+
+    for sentence in warnings(cells):
+        click.echo(f"warning: {sentence}", err=True)
 
     with Progress() as progress:
         outcome = run_scenario(
             found, cells, output, engine_name=engine_name, workers=granted, chunk_replicates=chunk,
             command=" ".join(sys.argv), plugins=plugins, progress=progress,
         )  # fmt: skip
+    labels = {cell.id: cell.label for cell in cells}
     for failed, message in outcome.failed:
-        click.echo(f"chunk {failed.cell} blocks {failed.first}-{failed.last} failed: {message}", err=True)
+        click.echo(
+            f"chunk of cell '{labels[failed.cell]}', blocks {failed.first}-{failed.last} failed: {message}", err=True
+        )
     if outcome.failed:
         told = f"{len(outcome.failed)} of {outcome.chunks} chunks failed; run the same command to try again"
         raise IncompleteRunError(told)
@@ -78,7 +85,7 @@ def judge(folder: Path, form: str) -> None:
     if form == "table":
         tables.check_table(frame, tables.cell_labels(cells))
     else:
-        tables.emit(frame, form)
+        tables.emit(tables.with_factors(frame, cells), form)
     if (frame["verdict"] == "FAIL").any():
         raise click.exceptions.Exit(1)
 

@@ -91,13 +91,16 @@ def individuals(effect: float, power: float, alpha: float, t: bool) -> float:
 
 
 def power_of_t(shift: float, df: float, alpha: float) -> float:
-    """Power of a t test, two-sided, the other side neglected; NaN without degrees of freedom."""
+    """Power of a two-sided t test; NaN without degrees of freedom."""
     from scipy import stats
 
     if not df > 0:
         return nan
     bound = float(stats.t.isf(alpha / 2, df))
     found = float(stats.nct.sf(bound, df, shift)) if shift < 1e3 and bound < 1e6 else nan
+    # on the other side at most alpha / 2, and no more than that where scipy's value is none
+    if shift < 8.0 and bound < 1e3:
+        found += min(float(stats.nct.cdf(-bound, df, shift)), alpha / 2)
     # so far out, where scipy's value is none, the numerator does not vary beside the denominator
     return found if found == found else float(stats.chi2.cdf(df * (shift / bound) * (shift / bound), df))
 
@@ -132,7 +135,7 @@ def sample_size(design: Design, rule: Rule = "normal") -> SampleSize:
 
 
 def power(design: Design, practices: int, t: bool = True) -> float:
-    """Power with a number of practices of mean size, losses taken off.
+    """Power with a number of practices of mean size, losses taken off: probability of rejection on either side.
 
     Standard error sqrt(4 DE (1 - r^2) sd^2 / N); against the normal, or a noncentral t with as many degrees of freedom
     as practices are expected to stay, less 2 (NaN where none are left).
@@ -142,5 +145,6 @@ def power(design: Design, practices: int, t: bool = True) -> float:
     analysed = practices * design.cluster_size_mean * design.kept
     shift = design.difference / design.sd * sqrt(analysed / (4 * design.design_effect * design.reduction))
     if not t:
-        return float(stats.norm.sf(stats.norm.isf(design.alpha / 2) - shift))
+        limit = stats.norm.isf(design.alpha / 2)
+        return float(stats.norm.sf(limit - shift) + stats.norm.cdf(-limit - shift))
     return power_of_t(shift, practices * (1 - design.practice_loss) - 2, design.alpha)

@@ -119,13 +119,18 @@ def test_options_for_columns_that_no_method_reads_are_refused(tmp_path: Path) ->
 
 
 def test_the_reference_is_the_one_of_each_trial(tmp_path: Path) -> None:
-    """A trial without the first category has another reference: the one whose indicator is left out."""
+    """A trial without the first category is compared with the first it has, whatever trials are analysed beside it."""
     first, second = csv(tmp_path, ["a", "b", "c"], "first.csv"), csv(tmp_path, ["b", "c"], "second.csv")
     found = analysed(first, ADJUST, str(second))
     said = {row["extra"]["reference"]["group"] for row in found[:5]}
     assert said == {"a"}
     blank = [row["term"] for row in found[5:] if row["estimate"] is None]
-    assert blank == [f"group={found[5]['extra']['reference']['group']}"]
+    assert found[5]["extra"]["reference"] == {"group": "b"}
+    assert blank == ["group=b"]
+    alone = analysed(second, ADJUST)
+    assert alone[0]["extra"]["reference"] == {"group": "b"}
+    assert [row["estimate"] for row in found[5:] if row["estimate"]] == [row["estimate"] for row in alone]
+    assert found[5]["flags"] == alone[0]["flags"]
 
 
 def test_the_table_prints_reference_categories(tmp_path: Path) -> None:

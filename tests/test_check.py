@@ -158,8 +158,15 @@ def test_a_cell_that_is_not_varied_is_refused(tmp_path):
         load(written(tmp_path, vary + expect))
 
 
+LONG = ("verify/itt-sweep", "verify/informative-size", "verify/clda", "verify/twenty-practices")
+"""Half a minute or more."""
+
+
 @pytest.mark.verify
-@pytest.mark.parametrize("name", [n for n in builtin_names() if n.startswith(("verify/", "published/"))])
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in builtin_names()
+    if name.startswith(("verify/", "published/"))
+])  # fmt: skip
 def test_built_in_expectations_hold(name):
     done = CliRunner().invoke(cli, ["check", name, "--format", "csv"], catch_exceptions=False)
     assert done.exit_code == 0, done.stdout

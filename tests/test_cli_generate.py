@@ -150,7 +150,7 @@ def test_a_cell_of_a_sweep(tmp_path: Path) -> None:
     cells = json.loads(simtrial("show", file, "--format", "json").out)["cells"]
     for cell in cells:
         simtrial("generate", file, "-o", tmp_path / cell["cell"], "--cell", cell["cell"])
-        data = pl.read_csv(tmp_path / cell["cell"] / "small-000001.csv")
+        data = pl.read_csv(tmp_path / cell["cell"] / f"small-{cell['label']}-000001.csv")
         assert data["practice"].n_unique() == cell["factors"]["mechanism.practices.number"]
 
 

@@ -110,6 +110,30 @@ def test_what_a_family_cannot_have_is_refused_with_what_it_can(
         mechanism({"practices": table})
 
 
+@pytest.mark.parametrize("mean", [0.5, 1.0])
+@pytest.mark.parametrize(("family", "cv", "more"), [
+    ("fixed", 0.0, {"size_list": [1]}), ("fixed", 0.5, {"size_list": [1, 1, 2]}),
+    ("empirical", 0.5, {"size_list": [3]}), ("dirichlet-multinomial", 0.5, {"total": 200}),
+])  # fmt: skip
+def test_a_mean_that_is_not_used_need_not_exceed_one(mean: float, family: str, cv: float, more: dict[str, Any]) -> None:
+    table = {"number": 40, "cluster_size_cv": cv, "sizes": family, **more}
+    one = sizes({**table, "cluster_size_mean": mean}, 5, 40)["recruited"]
+    other = sizes({**table, "cluster_size_mean": 5.0}, 5, 40)["recruited"]
+    assert one.tolist() == other.tolist()
+
+
+@pytest.mark.parametrize("mean", [0.5, 1.0])
+@pytest.mark.parametrize(("family", "cv", "total"), [
+    ("truncated-negative-binomial", 0.5, 0), ("truncated-negative-binomial", 0.0, 0),
+    ("one-plus-gamma-poisson", 1.0, 0), ("lognormal", 0.5, 0), ("dirichlet-multinomial", 0.5, 0),
+    ("dirichlet-multinomial", 0.0, 200),
+])  # fmt: skip
+def test_a_mean_that_is_used_must_exceed_one(mean: float, family: str, cv: float, total: int) -> None:
+    table = {"number": 40, "cluster_size_mean": mean, "cluster_size_cv": cv, "sizes": family, "total": total}
+    with pytest.raises(ValidationError, match=f"must exceed 1 with sizes = '{family}'; {mean:g} given"):
+        mechanism({"practices": table})
+
+
 @pytest.mark.parametrize("mean", [1.3, 5.08, 60.0])
 @pytest.mark.parametrize(
     "family", ["truncated-negative-binomial", "one-plus-gamma-poisson", "lognormal", "dirichlet-multinomial"]

@@ -40,6 +40,10 @@ from simtrial.scenario.schema import build_mechanism
         ({"form": "items", "lowest": -1e9, "highest": 1e9}, "1 to 100 apart"),
         ({"form": "items", "residual_sd": 0.4}, r"at most 1\.201 with 11 items and an SD within practices of 0\.362"),
         ({"form": "items", "residual_sd_intervention": 0.4}, r"at most 1\.201"),
+        ({"engagement_correlation": 0.6, "residual_sd_intervention": 0.4}, r"within practices of 0\.3622.*0\.3809"),
+        ({"cluster_autocorrelation": -0.5, "icc_intervention": 0.04}, r"between practices of 0\.1402.*0\.1487"),
+        ({"cluster_autocorrelation": 0.3, "icc_intervention": 0.0}, "between practices of 0"),
+        ({"cluster_autocorrelation": 0.3, "icc": 0.0, "icc_intervention": 0.2}, "icc above 0"),
         ({"form": "items", "item_deviation_sd": 0.05}, r"have an SD between 0\.\d+ and [23]\.\d+; .* 0\.05 given"),
         ({"form": "items", "item_deviation_sd": 4.0, "items": 100}, r"have an SD between 0\.\d+ and [23]\.\d+"),
     ],
@@ -128,7 +132,11 @@ def test_everything_at_once_equals_a_plain_loop_given_the_same_normals() -> None
         effect = 0.3 + 0.25 * (-0.3 * u + (1 - 0.3**2) ** 0.5 * z_effect[j]) + 0.1 * size + 0.05 * register
         effect += 0.2 * at["period"] + 0.2 * (at["region"] == 2) - 0.1 * (at["provider"] == 1)
         effect = effect if at["sessions_offered"] >= 6 else 0.0
-        treated = mean + 0.6 * 0.3**0.5 * u + 0.6 * 0.7**0.5 * v + effect
+        # what practices share with baseline and people with engagement is the same in either arm
+        shared = 0.701 * (0.18**0.5 * 0.5 * at["baseline_practice_score"] + 0.82**0.5 * 0.4 * at["engagement"])
+        own_u = shaped(z_practice[[j]], "skewed", 5.0, 1.0)[0] * (0.3 * 0.36 - 0.25 * 0.18 * 0.701**2) ** 0.5
+        own_v = shaped(z_own[[i]], "t", 5.0, 1.0)[0] * (0.7 * 0.36 - 0.16 * 0.82 * 0.701**2) ** 0.5
+        treated = mean + shared + own_u + own_v + effect
         planned = 9.0 if at["allocation_month"] >= 12 else 10.0
         assert found["mansa_if_control"][i] == pytest.approx(control, abs=1e-12)
         assert found["mansa_if_intervention"][i] == pytest.approx(treated, abs=1e-12)

@@ -66,9 +66,7 @@ def ordinary(seed: int, n: int = 30) -> Sample:
 
 
 def enlarged(sample: Sample, factor: float) -> Sample:
-    e, s, low, high = (
-        a * factor for a in (sample.estimate, sample.std_error, sample.ci_lower, sample.ci_upper)
-    )
+    e, s, low, high = (a * factor for a in (sample.estimate, sample.std_error, sample.ci_lower, sample.ci_upper))
     own = None if sample.own is None else sample.own * factor
     return Sample(e, s, low, high, sample.p_value, sample.failed, sample.truth * factor, sample.truth_mcse * factor,
                   0.05, own)  # fmt: skip

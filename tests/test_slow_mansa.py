@@ -84,11 +84,23 @@ def number(text):
         return None
 
 
+def residual(o, p, z, own, offered):
+    """u + v: r and c of what practices and people have in control are common to both arms, the rest is stretched."""
+    (common_u, common_v), (between, within) = sds(o, False), sds(o, True) if offered else sds(o, False)
+    r, c = o.cluster_autocorrelation, o.engagement_correlation
+    u = (
+        r * common_u * p["baseline_practice_score"] + math.sqrt(between**2 - (r * common_u) ** 2) * z
+        if r
+        else between * z
+    )
+    v = c * common_v * p["engagement"] + math.sqrt(within**2 - (c * common_v) ** 2) * own if c else within * own
+    return u + v
+
+
 def outcomes(o, p, z, own, w):
-    """Y(0) and Y(1) before they are recorded, from the standardised practice and individual residuals."""
-    (between, within), (between1, within1) = sds(o, False), sds(o, True)
-    control = expected(o, p) + between * z + within * own
-    offered = expected(o, p) + between1 * z + within1 * own + effect(o, if_offered(p), w)
+    """Y(0) and Y(1) before they are recorded, from the normals of practice and person."""
+    control = expected(o, p) + residual(o, p, z, own, False)
+    offered = expected(o, p) + residual(o, p, z, own, True) + effect(o, if_offered(p), w)
     if o.effect_among and p["access_if_control"]:
         control += effect(o, if_control(p), w)
     return control, offered
@@ -101,7 +113,7 @@ def planned(o, p):
 
 def scores_of(o, batch, rng):
     """Every person's Y(0) and Y(1) before recording, and the columns beside them."""
-    index, r, c = batch.index, o.cluster_autocorrelation, o.engagement_correlation
+    index, r = batch.index, o.cluster_autocorrelation
     z_practice, z_person = rng.standard_normal(index.practices), rng.standard_normal(index.participants)
     z_months = rng.standard_normal(index.participants)
     z_effect = rng.standard_normal(index.practices) if o.effect_sd else np.zeros(index.practices)
@@ -109,19 +121,22 @@ def scores_of(o, batch, rng):
     deviations, standard = [], []
     for j, practice in enumerate(rows(batch, "practice")):
         u = shaped(z_practice[j], o.practice_effects, o.practice_df, o.practice_skewness)
+        standard.append(u)
         u = r * practice["baseline_practice_score"] + math.sqrt(1 - r**2) * u
         rho = o.effect_practice_correlation
-        standard.append(u)
         deviations.append(o.effect_sd * (rho * u + math.sqrt(1 - rho**2) * z_effect[j]))
         found["practice_effect"].append(sds(o, False)[0] * u)
     both = []
     for i, p in enumerate(rows(batch)):
         v = shaped(z_person[i], o.residuals, o.residual_df, o.residual_skewness)
-        v = c * p["engagement"] + math.sqrt(1 - c**2) * v
         both.append(outcomes(o, p, standard[p["j"]], v, deviations[p["j"]]))
         late = o.followup_months_sd * z_months[i]
         found["followup_months"].append(planned(o, p) + late)
         found["in_window"].append(int(abs(late) <= o.window_months))
+        if o.residual_sd_intervention or o.icc_intervention >= 0:
+            z = standard[p["j"]], v
+            difference = residual(o, p, *z, True) - residual(o, p, *z, False)
+            found.setdefault("mansa_residual_difference", []).append(difference)
     return both, found | ({"effect_deviation": deviations} if o.effect_sd else {})
 
 

@@ -125,7 +125,7 @@ def test_standard_errors_of_nought_cost_one_dash():
     whole = pl.read_csv(CASES / "zero-se-one-method.csv")
     s, e = (whole.filter(method=1.0)[c].to_numpy() for c in ("se", "est"))
     expected = 100 * (np.sqrt(np.mean(s**2)) / np.std(e, ddof=1) - 1)
-    assert found["base", "1", "relative_error_model_se"][0] == pytest.approx(expected)
+    assert found["base", "1.0", "relative_error_model_se"][0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("wild", ["1e200", "-1e200", "1e-170", "1.7e308"])

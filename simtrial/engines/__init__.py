@@ -5,21 +5,26 @@ An engine is one function ``(function, tasks, workers) -> iterator of (task, res
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from simtrial.errors import SimtrialError, unknown
+from simtrial.registry import Registry
 
 Engine = Callable[[Callable[[Any], Any], Sequence[Any], int], Iterator[tuple[Any, Any]]]
+E = TypeVar("E", bound=Engine)
+ENGINES: Registry[Engine] = Registry("engine", __name__)
 
-ENGINES = {"serial": "simtrial.engines.serial", "processes": "simtrial.engines.processes"}
-"""Engines by name; a module has one function ``run``."""
+
+def register_engine(name: str) -> Callable[[E], E]:
+    """Enter an engine under the name that ``--engine`` takes; a name that is taken is an error."""
+
+    def enter(run: E) -> E:
+        ENGINES.enter(name, run)
+        return run
+
+    return enter
 
 
 def engine(name: str) -> Engine:
-    """Return an engine by name."""
-    if name not in ENGINES:
-        raise SimtrialError(unknown("engine", name, ENGINES))
-    found: Engine = importlib.import_module(ENGINES[name]).run
-    return found
+    """Return an engine by name, or say which one was probably meant."""
+    return ENGINES.get(name)

@@ -9,7 +9,10 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from simtrial.engines import register_engine
 
+
+@register_engine("processes")
 def run(function: Callable[[Any], Any], tasks: Sequence[Any], workers: int) -> Iterator[tuple[Any, Any]]:
     """Map the function over worker processes.
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from simtrial.engines import register_engine
 
+
+@register_engine("serial")
 def run(function: Callable[[Any], Any], tasks: Sequence[Any], workers: int) -> Iterator[tuple[Any, Any]]:
     """Map the function; an exception is a result."""
     for task in tasks:

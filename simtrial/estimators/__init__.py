@@ -7,11 +7,8 @@ it.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
@@ -20,12 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simtrial.batch import ObservedBatch, averaged
 from simtrial.design_matrix import PRODUCT, Spec
-from simtrial.errors import SimtrialError, unknown
 from simtrial.expressions import columns, parse
 from simtrial.flags import BIT
 from simtrial.kernels.joint import JointTest
 from simtrial.kernels.students_t import critical, two_sided
 from simtrial.moments import Moments
+from simtrial.registry import Registry
 
 Floats = NDArray[np.float64]
 
@@ -66,6 +63,7 @@ class Method(BaseModel):
     target: ClassVar[str] = "arm"
     effect: ClassVar[bool] = True  # whether the estimate is an effect, judged against an estimand by default
     interacts: ClassVar[bool] = False
+    t_interval: ClassVar[bool] = True  # whether interval and p-value are those of t on estimate, standard error and df
 
     kind: str
     name: Annotated[str, Field(min_length=1, max_length=120, description="free text, unique within the file")]
@@ -128,6 +126,10 @@ class Method(BaseModel):
             needed |= columns(parse(text))
         return frozenset(needed)
 
+    def has_t_interval(self) -> bool:
+        """Whether it says of an effect what t on estimate, standard error and df says, as Rubin's rules need."""
+        return self.t_interval and self.effect
+
     def expressions(self) -> tuple[str, ...]:
         """Expressions among the options, to be checked when the file is read."""
         return (self.subset,) if self.subset else ()
@@ -152,37 +154,31 @@ class Method(BaseModel):
 
 
 M = TypeVar("M", bound=type[Method])
-_FOUND: dict[str, type[Method]] = {}
+METHODS: Registry[type[Method]] = Registry("kind of method", __name__)
+_FOUND = METHODS.found
 
 
-def register(kind: str) -> Callable[[M], M]:
-    """Enter a method under the name that scenario files use."""
+def register(kind: str, source: object = None) -> Callable[[M], M]:
+    """Enter a method under the name that scenario files use; a name that is taken is an error.
+
+    ``source`` is the function that the method was made from, if it was.
+    """
 
     def enter(method: M) -> M:
-        _FOUND[kind] = method
+        METHODS.enter(kind, method, source)
         return method
 
     return enter
 
 
-@cache
-def _load() -> None:
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
-
-
 def kinds() -> dict[str, type[Method]]:
     """Every kind of method, by the name scenario files use."""
-    _load()
-    return dict(sorted(_FOUND.items()))
+    return METHODS.all()
 
 
 def method_class(kind: str) -> type[Method]:
     """Return the method of a kind, or say which one was probably meant."""
-    found = kinds()
-    if kind not in found:
-        raise SimtrialError(unknown("kind of method", kind, found) + "; one of your own needs --plugin")
-    return found[kind]
+    return METHODS.get(kind)
 
 
 def inherit(outer: Any) -> Any:
@@ -283,6 +279,7 @@ FATAL = sum(
         "no_data",
         "arm_aliased",
         "constant_outcome",
+        "constant_within",
         "tau2_not_identified",
         "no_first_stage",
         "imputation_failed",

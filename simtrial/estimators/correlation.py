@@ -35,6 +35,7 @@ class BaselineCorrelation(Method):
 
     target = "correlation"
     effect = False
+    t_interval = False
 
     kind: Literal["correlation"] = "correlation"
     first: int | None = Field(None, ge=4, le=1_000_000, description="people analysed; left out: everyone")

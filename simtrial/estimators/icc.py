@@ -15,6 +15,7 @@ from simtrial.design_matrix import Spec
 from simtrial.estimators import Estimates, Method, register, report
 from simtrial.flags import BIT
 from simtrial.kernels.criterion import profile
+from simtrial.kernels.ratio_survey import CAP
 from simtrial.kernels.segments import sum_by
 from simtrial.moments import Moments
 from simtrial.reduce import without_arm
@@ -35,6 +36,7 @@ class IntraclusterCorrelation(Method):
 
     target = "icc"
     effect = False
+    t_interval = False
 
     kind: Literal["icc"] = "icc"
     estimation: Literal["reml", "anova"] = Field("reml", description="restricted maximum likelihood, or mean squares")
@@ -67,7 +69,10 @@ class IntraclusterCorrelation(Method):
             mean_squares(made, self.within_arm, self.level) if self.estimation == "anova" else reml(made, self.level)
         )
         estimate, variance, lower, upper, p_value, boundary, *test = parts
+        flat = ~failed & (1.0 - estimate <= 2.0 / CAP)  # 1, and no interval about it
+        failed, flags = failed | flat, flags | np.where(flat, BIT["constant_within"], 0)
         flags |= np.where(boundary & ~failed, BIT["boundary"], 0)
+        flags |= np.where(np.isnan(estimate) & ~failed, BIT["not_converged"], 0)
         extras = dict(zip(("statistic", "df_num", "df_den"), test, strict=True))
         found = report(
             made, ("icc",), estimate[None], variance[None], test[2][None], self.level,
@@ -125,7 +130,7 @@ def mean_squares(fitted: Moments, within_arm: bool, level: float) -> Parts:
         within = sum_by(inside, trial, trials) / within_df
         size = (fitted.counts - pooled(sum_by(sizes**2, group, groups) / people)) / between_df
         ratio = between / within
-        estimate = (ratio - 1.0) / (ratio + size - 1.0)
+        estimate = (between - within) / (between + (size - 1.0) * within)
         g = 1.0 - estimate[trial] + sizes * estimate[trial]  # n_j times the variance of a mean, total variance 1
         moved = [sum_by(v, group, groups) for v in (sizes * g**2, sizes * g)]
         trace = sum_by(g**2, trial, trials) - pooled(2.0 * moved[0] / people) + pooled((moved[1] / people) ** 2)
@@ -137,5 +142,6 @@ def mean_squares(fitted: Moments, within_arm: bool, level: float) -> Parts:
         ]
         lower, upper = ((f - 1.0) / (f + size - 1.0) for f in ends)
         p_value = fdtrc(between_df, within_df, ratio)
+        estimate = np.where(ratio > 1.0 / CAP, estimate, np.nan)  # at its bound, all practice means being the same
     flat = np.zeros(trials, dtype=bool)
     return estimate, variance, lower, upper, p_value, flat, ratio, between_df, within_df

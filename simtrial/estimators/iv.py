@@ -58,6 +58,10 @@ class InstrumentalVariable(Method):
             raise ValueError(f"weights '{self.weights}' are of practices: they need level_of_analysis = 'cluster'")
         return self
 
+    def has_t_interval(self) -> bool:
+        """Whether the interval is Wald's; that of Anderson and Rubin is no interval around the estimate."""
+        return self.ci == "wald"
+
     def spec(self) -> Spec:
         """Rows and columns analysed, receipt as a second response."""
         return replace(super().spec(), received=self.received)

@@ -85,8 +85,7 @@ class LinearMixedModel(Method):
             fit = self._fitted(moments)
             alone = (moments.counts == moments.clusters)[usable]
             flags[usable] |= _flags(fit, alone)
-            if isinstance(fit, by_arm.Fit):
-                failed[usable] |= fit.perfect | ~fit.identified
+            failed[usable] |= self._not_told(moments, fit, target)
             if joint is not None:
                 joint = self._joint(moments, fit, alone).spread(usable, trials)
             for at, term in enumerate(terms):
@@ -94,7 +93,8 @@ class LinearMixedModel(Method):
                     continue
                 contrast = moments.contrast(term)[:, usable]
                 shift = moments.center[moments.regressors, usable] if term == "intercept" else 0.0
-                estimate[at, usable] = (contrast * fit.at.coefficients).sum(axis=0) + shift
+                value = (contrast * fit.at.coefficients).sum(axis=0) + shift
+                estimate[at, usable] = np.where(fit.converged, value, np.nan)  # refused: no optimum, or only a bound
                 variance[at, usable], df[at, usable] = self._inference(moments, fit, contrast, term, alone)
             for name, values in _variances(fit, alone).items():
                 extras[name][usable] = values
@@ -106,6 +106,17 @@ class LinearMixedModel(Method):
             failed=failed | saturated, flags=flags, extras=extras, joint=joint,
         )  # fmt: skip
         return self.tested(said)
+
+    def _not_told(self, moments: Moments, fit: Fit, target: str) -> NDArray[np.bool_]:
+        """Usable trials in which the data do not tell the variance of the target, or leave none."""
+        if isinstance(fit, by_arm.Fit):
+            return fit.perfect | ~fit.identified
+        if not fit.limit.any():
+            return fit.limit
+        tested = [target] if target in moments.terms else moments.products
+        kept = moments.kept[[moments.terms.index(term) for term in tested]][:, moments.usable]
+        known = np.stack([_known(fit, moments.contrast(term)[:, moments.usable]) for term in tested])
+        return np.asarray((kept & known).any(axis=0))
 
     def _extras(self) -> tuple[str, ...]:
         by_arm = () if self.heteroscedastic == "none" else BY_ARM
@@ -155,6 +166,8 @@ class LinearMixedModel(Method):
         """Variance and df of a contrast; with one row in every cluster the model is OLS and df is N - p."""
         usable = moments.usable
         variance = fit.variance(contrast) if isinstance(fit, by_arm.Fit) else kernel.variance(fit, contrast)
+        if isinstance(fit, kernel.Fit) and fit.limit.any():
+            variance = np.where(_known(fit, contrast), np.nan, variance)
         residual = moments.counts[usable] - moments.rank[usable]
         if self.df == "normal":
             return variance, np.full(len(usable), np.inf)
@@ -169,7 +182,8 @@ class LinearMixedModel(Method):
         else:
             df = kernel.expected_df(fit, contrast)
         if self.df == "kenward-roger":
-            variance = np.where(alone, variance, kernel.kenward_roger_variance(fit, contrast))
+            adjusted = kernel.kenward_roger_variance(fit, contrast)
+            variance = np.where(alone | np.isnan(variance), variance, adjusted)
         return variance, np.where(alone, residual, df)
 
 
@@ -181,6 +195,11 @@ def between_within(moments: Moments, term: str) -> Floats:
     return np.asarray(np.where(moments.cluster_level[at], between, inside))
 
 
+def _known(fit: kernel.Fit, contrast: Floats) -> NDArray[np.bool_]:
+    """Where nothing varies within practices, and so a contrast that people tell has no variance (trials,)."""
+    return np.asarray(fit.limit & ~(kernel.between_share(fit, contrast) > 0.5))
+
+
 def _flags(fit: Fit, alone: NDArray[np.bool_]) -> NDArray[np.int64]:
     if isinstance(fit, by_arm.Fit):
         flags = np.where(fit.boundary, BIT["boundary"], 0).astype(np.int64)
@@ -188,6 +207,7 @@ def _flags(fit: Fit, alone: NDArray[np.bool_]) -> NDArray[np.int64]:
         alone = fit.held.any(axis=0) | ~(fit.identified | fit.perfect)
     else:
         flags = np.where((fit.gamma == 0.0) & ~alone, BIT["boundary"], 0).astype(np.int64)
+        flags |= np.where(fit.limit, BIT["constant_within"], 0)
     flags |= np.where(~fit.converged, BIT["not_converged"], 0)
     return flags | np.where(alone, BIT["tau2_not_identified"], 0)
 
@@ -195,7 +215,8 @@ def _flags(fit: Fit, alone: NDArray[np.bool_]) -> NDArray[np.int64]:
 def _variances(fit: Fit, alone: NDArray[np.bool_]) -> dict[str, Floats]:
     """Variances and intracluster correlation (trials,), by arm as well where they may differ; NaN where not told."""
     if isinstance(fit, kernel.Fit):
-        found = {"icc": fit.gamma / (1 + fit.gamma), "tau2": fit.tau2, "sigma2": fit.sigma2}
+        icc, sigma2 = fit.gamma / (1 + fit.gamma), np.where(fit.limit, 0.0, fit.sigma2)
+        found = {"icc": np.where(fit.limit, 1.0, icc), "tau2": fit.tau2, "sigma2": sigma2}
         return {name: np.where(alone & (name != "sigma2"), np.nan, values) for name, values in found.items()}
     tau2 = np.where(fit.held_by_arm, np.nan, fit.tau2)
     every = dict(zip(BY_ARM, (*fit.sigma2, *tau2, *(tau2 / (tau2 + fit.sigma2))), strict=True))

@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import replace
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from simtrial.batch import Column, ObservedBatch
+from simtrial.batch import ObservedBatch
 from simtrial.design_matrix import Spec
-from simtrial.estimators import Estimates, Method, inherit, register, report
+from simtrial.estimators import Estimates, Method, inherit, kinds, register, report, wald
+from simtrial.estimators.imputation_failures import BlankArms, messages
+from simtrial.estimators.imputer import ImputationModel, Imputer
 from simtrial.estimators.per_protocol import wrapped
 from simtrial.flags import BIT
-from simtrial.kernels.posterior import InverseGamma, Posterior, draw, posterior, practice_effects
+from simtrial.kernels.posterior import InverseGamma
 from simtrial.kernels.rubin import pool
 from simtrial.moments import Moments
-from simtrial.reduce import moments, predictors
+from simtrial.reduce import moments
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
+Bools = NDArray[np.bool_]
+
+SAME = 1e-6  # standard errors by which an interval may differ from that of t
 
 
 @register("mi")
 class MultipleImputation(Method):
     """Impute missing outcomes ``m`` times, analyse each completed trial, pool by Rubin's rules.
 
-    The imputation model is a random-intercept regression of follow-up on arm, the covariates of the analysis and
-    ``auxiliary`` columns; draws are independent and exact. A missing baseline is drawn first, from its regression on
-    arm and the other covariates, and on the follow-up as well for those who have one; its posterior rests on those
-    with every variable observed. Participants who lack another covariate are not imputed and not analysed. ``df``
-    barnard-rubin takes its complete-data df from the analysis of the completed data.
+    The imputation model is a random-intercept regression of follow-up on everything the analysis uses: arm, covariates,
+    the baseline where it is part of the outcome, receipt, products of arm with covariates, and ``auxiliary`` columns,
+    among the people who meet the conditions of the analysis. Draws are independent and exact. A missing baseline is
+    drawn first, from its regression on arm and the other covariates, and on the follow-up as well for those who have
+    one; its posterior rests on those with every variable observed. Participants who lack another covariate are not
+    imputed and not analysed. ``df`` barnard-rubin takes its complete-data df from the analysis of the completed data.
+    Rubin's rules pool estimates whose inference is t on estimate and standard error; others are refused.
     """
 
     draws: ClassVar[bool] = True
+    t_interval: ClassVar[bool] = False  # not to be imputed twice
 
     kind: Literal["mi"] = "mi"
     analysis: SerializeAsAny[Method] = Field(description="the method applied to each completed trial")
@@ -52,15 +59,31 @@ class MultipleImputation(Method):
     _inherit = model_validator(mode="before")(inherit)
     _build = field_validator("analysis", mode="before")(wrapped)
 
-    def imputation_spec(self) -> Spec:
-        """Outcome and predictors of the imputation model."""
+    @model_validator(mode="after")
+    def _rubins_rules_hold(self) -> MultipleImputation:
+        if self.analysis.has_t_interval():
+            return self
+        raise ValueError(
+            f"mi cannot wrap {_words(self.analysis)}: Rubin's rules pool an effect whose interval and p-value are t on "
+            f"its estimate and standard error; wrap {wrappable()}"
+        )
+
+    def imputation_model(self) -> ImputationModel:
+        """Columns, rows and prior of the imputation model, everything that the analysis uses included."""
         inner = self.analysis.spec()
-        extra = [name for name in self.auxiliary if name not in inner.adjust]
-        return Spec(inner.outcome, None, (*inner.adjust, *extra))
+        baseline = f"{self.analysis.response}_baseline"
+        needed = baseline in self.analysis.reads()
+        names = (*inner.adjust, *((baseline,) if needed else ()), *self.auxiliary)
+        spec = Spec(inner.outcome, None, tuple(dict.fromkeys(names)), inner.where)
+        by_arm = inner.adjust if getattr(_innermost(self.analysis), "by_arm", False) else ()
+        return ImputationModel(
+            spec, baseline=baseline if needed else None, received=inner.received, keep=_keep(self.analysis),
+            by_arm=by_arm, prior=self.inverse_gamma(),
+        )  # fmt: skip
 
     def spec(self) -> Spec:
-        """Rows and columns of the imputation model."""
-        return self.imputation_spec()
+        """Rows and columns of the imputation model, but for receipt and products with arm."""
+        return self.imputation_model().spec
 
     def expressions(self) -> tuple[str, ...]:
         """Expressions among the options."""
@@ -77,14 +100,23 @@ class MultipleImputation(Method):
         if rng is None:
             raise ValueError("multiple imputation draws and needs a generator")
         imputer = Imputer.of(self, batch, moments)
+        blank = BlankArms.of(imputer)
         results = [self._analyse(imputer.complete(rng), every_term) for _ in range(self.m)]
-        return self._pooled(results, imputer.failed)
+        found = self._pooled(results, imputer.failed | blank.failed, imputer.flags)
+        if "n_unknown" in found.extras:
+            found = replace(found, extras={**found.extras, "n_unknown": found.extras["n_unknown"] + imputer.unknown})
+        if not found.failed.any():
+            return found
+        said = messages(imputer, blank, self.auxiliary, found.failed, results[0][1].flags)
+        return replace(found, notes={"message": said})
 
     def _analyse(self, completed: ObservedBatch, every_term: bool) -> tuple[Moments, Estimates]:
         made = moments(completed, self.analysis.spec())
         return made, self.analysis.fit(completed, made, None, every_term)
 
-    def _pooled(self, results: Sequence[tuple[Moments, Estimates]], unfit: NDArray[np.bool_]) -> Estimates:
+    def _pooled(
+        self, results: Sequence[tuple[Moments, Estimates]], unfit: Bools, flags: NDArray[np.int64]
+    ) -> Estimates:
         made, first = results[0]
         fits = [estimates for _, estimates in results]
         df_complete = np.mean([e.df for e in fits], axis=0)
@@ -92,15 +124,16 @@ class MultipleImputation(Method):
             np.stack([e.estimate for e in fits]), np.stack([e.std_error for e in fits]) ** 2, df_complete, self.df
         )
         bad = unfit | np.any([e.failed for e in fits], axis=0)
-        often = np.zeros(len(bad), dtype=np.int64)
+        other = _not_t(first, self.analysis.level) & ~bad
         for bit in BIT.values():
-            often |= np.where(np.mean([(e.flags & bit) > 0 for e in fits], axis=0) >= 0.5, bit, 0)
-        flags = often | np.where(bad, BIT["imputation_failed"], 0)
+            flags = flags | np.where(np.mean([(e.flags & bit) > 0 for e in fits], axis=0) >= 0.5, bit, 0)
+        flags = flags | np.where(bad, BIT["imputation_failed"], 0) | np.where(other, BIT["invalid_result"], 0)
         extras = {"fmi": pooled.fmi[0], "riv": pooled.riv[0], "df_complete": df_complete[0]}
-        return report(
+        found = report(
             made, first.terms, pooled.estimate, pooled.variance, pooled.df, self.level,
-            failed=bad, flags=flags, extras=extras,
+            failed=bad | other, flags=flags, extras=extras,
         )  # fmt: skip
+        return replace(found, n_used=first.n_used, clusters_used=first.clusters_used)
 
     def inverse_gamma(self) -> InverseGamma | None:
         """Prior of the variances; None is uniform-icc."""
@@ -109,104 +142,40 @@ class MultipleImputation(Method):
         return InverseGamma((self.tau2_shape, self.tau2_scale), (self.sigma2_shape, self.sigma2_scale))
 
 
-@dataclass(frozen=True)
-class Gap:
-    """One column to fill for some participants: the model it is drawn from, and its posterior in every trial."""
-
-    column: str
-    spec: Spec
-    fitted: Moments
-    table: Posterior | None
-    rows: Ints
-
-    @classmethod
-    def of(cls, batch: ObservedBatch, spec: Spec, fitted: Moments, prior: InverseGamma | None, rows: Ints) -> Gap:
-        """Fit the model of a column; rows of trials where it cannot be fitted are left blank."""
-        rows = rows[~fitted.failed[batch.index.participant_trial[rows]]]
-        table = posterior(fitted.size_sums(), prior) if len(rows) else None
-        return cls(spec.outcome, spec, fitted, table, rows)
-
-    def fill(self, batch: ObservedBatch, rng: np.random.Generator) -> ObservedBatch:
-        """Draw parameters, practice effects and values once for every trial."""
-        if self.table is None:
-            return batch
-        index, fitted = batch.index, self.fitted
-        p, usable = fitted.regressors, fitted.usable
-        drawn = draw(self.table, rng)
-        gamma, sigma2 = (_spread(x, usable, index.trials) for x in (drawn.gamma, drawn.sigma2))
-        beta = np.zeros((p, index.trials))
-        beta[:, usable] = drawn.coefficients
-        sizes, residual = np.zeros(index.practices), np.zeros(index.practices)
-        sizes[fitted.analysed.cluster] = fitted.sizes
-        fitted_means = np.einsum("pc,pc->c", fitted.means[:p], beta[:, fitted.cluster_trial])
-        residual[fitted.analysed.cluster] = fitted.means[p] - fitted_means
-        trial = index.practice_trial
-        effects = practice_effects(gamma[trial], sigma2[trial], sizes, residual, rng)
-        people = index.participant_trial[self.rows]
-        mean = np.einsum("pn,pn->n", predictors(batch, self.spec, fitted, self.rows), beta[:, people])
-        mean += fitted.center[p, people] + effects[index.participant_practice[self.rows]]
-        values = batch.at(self.column).copy()
-        values[self.rows] = mean + np.sqrt(sigma2[people]) * rng.standard_normal(len(self.rows))
-        return batch.with_columns({self.column: Column(values, "participant")})
-
-
-def _spread(values: Floats, usable: Ints, trials: int) -> Floats:
-    out = np.zeros(trials)
-    out[usable] = values
-    return out
-
-
-@dataclass(frozen=True)
-class Imputer:
-    """The gaps of a batch in the order they are filled, and the trials in which a needed model cannot be fitted."""
-
-    batch: ObservedBatch
-    gaps: tuple[Gap, ...]
-    failed: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, method: MultipleImputation, batch: ObservedBatch, fitted: Moments) -> Imputer:
-        """Find what is missing and fit the models that fill it."""
-        spec, prior, index = method.imputation_spec(), method.inverse_gamma(), batch.index
-        outcome, baseline = spec.outcome, f"{method.analysis.response}_baseline"
-        gaps: list[Gap] = []
-        no_outcome = np.isnan(batch.at(outcome))
-        others = tuple(name for name in spec.adjust if name != baseline)
-        ready = _complete(batch, ("arm", *others))
-        needs_baseline = baseline in spec.adjust or method.analysis.spec().minus == baseline
-        failed = np.zeros(index.trials, dtype=bool)
-        if needs_baseline:
-            no_baseline = np.isnan(batch.at(baseline))
-            for predictors_, rows in (
-                ((*others, outcome), np.flatnonzero(no_baseline & ~no_outcome & ready)),
-                (others, np.flatnonzero(no_baseline & no_outcome & ready)),
-            ):
-                if len(rows):
-                    model = Spec(baseline, None, predictors_)
-                    gaps.append(_gap(batch, model, moments(batch, model), prior, rows, failed))
-        rows = np.flatnonzero(no_outcome & ready)
-        gaps.append(_gap(batch, spec, fitted, prior, rows, failed))
-        return cls(batch, tuple(gaps), failed)
-
-    def complete(self, rng: np.random.Generator) -> ObservedBatch:
-        """Fill every gap once."""
-        batch = self.batch
-        for gap in self.gaps:
-            batch = gap.fill(batch, rng)
-        return batch
-
-
-def _gap(batch: ObservedBatch, spec: Spec, fitted: Moments, prior: Any, rows: Ints, failed: NDArray[np.bool_]) -> Gap:
-    failed[np.unique(batch.index.participant_trial[rows])] |= fitted.failed[
-        np.unique(batch.index.participant_trial[rows])
+def wrappable() -> str:
+    """Kinds of analysis that `mi` can wrap, as a list in words."""
+    plain = [
+        f"{kind} (ci = 'wald')" if "ci" in model.model_fields else kind
+        for kind, model in kinds().items()
+        if model.t_interval and model.effect and "analysis" not in model.model_fields
     ]
-    return Gap.of(batch, spec, fitted, prior, rows)
+    return f"one of {', '.join(plain)}, or per-protocol around one of them"
 
 
-def _complete(batch: ObservedBatch, names: Sequence[str]) -> NDArray[np.bool_]:
-    """Participants for whom all columns are observed."""
-    seen = np.ones(batch.index.participants, dtype=bool)
-    for name in names:
-        values = batch.at(name)
-        seen &= values >= 0 if batch.column(name).categories else ~np.isnan(values)
-    return seen
+def _innermost(method: Method) -> Method:
+    inner = getattr(method, "analysis", None)
+    return _innermost(inner) if isinstance(inner, Method) else method
+
+
+def _keep(method: Method) -> tuple[str, ...]:
+    """Expressions of who kept to the protocol, of a method and those inside it."""
+    inner = getattr(method, "analysis", None)
+    own = getattr(method, "keep", None)
+    return (*((own,) if isinstance(own, str) else ()), *(_keep(inner) if isinstance(inner, Method) else ()))
+
+
+def _words(method: Method) -> str:
+    """Name an analysis by its kind, with the option that decides, and what it is wrapped in."""
+    inner = _innermost(method)
+    option = f" with ci = '{ci}'" if inner.t_interval and (ci := getattr(inner, "ci", "")) else ""
+    around = "" if inner is method else f" inside '{method.kind}'"
+    return f"kind '{inner.kind}'{option}{around}"
+
+
+def _not_t(found: Estimates, level: float) -> Bools:
+    """Trials whose interval is not that of t on estimate and standard error: one of a plug-in (trials,)."""
+    estimate, std_error, df = found.estimate[0], found.std_error[0], found.df[0]
+    _, lower, upper, _ = wald(estimate, std_error**2, df, level)
+    with np.errstate(invalid="ignore"):
+        apart = np.maximum(np.abs(found.ci_lower[0] - lower), np.abs(found.ci_upper[0] - upper))
+        return np.asarray(~found.failed & ~(apart <= SAME * std_error))

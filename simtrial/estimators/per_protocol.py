@@ -39,6 +39,16 @@ class PerProtocol(Method):
     _inherit = model_validator(mode="before")(inherit)
     _build = field_validator("analysis", mode="before")(wrapped)
 
+    @model_validator(mode="after")
+    def _imputation_goes_around(self) -> PerProtocol:
+        if self.analysis.kind == "mi":
+            raise ValueError("per-protocol goes inside mi: kind = 'mi', analysis = { kind = 'per-protocol', ... }")
+        return self
+
+    def has_t_interval(self) -> bool:
+        """Whether the analysis inside has one."""
+        return self.analysis.has_t_interval()
+
     def spec(self) -> Spec:
         """Rows and columns analysed."""
         inner = self.analysis.spec()

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report
+from simtrial.estimators.stated_allocation import stated
 from simtrial.flags import BIT
 from simtrial.generate.allocation import Allocation, allocate
 from simtrial.kernels import random_intercept
@@ -39,6 +40,7 @@ class RandomisationTest(Method):
     """
 
     draws: ClassVar[bool] = True
+    t_interval: ClassVar[bool] = False
 
     kind: Literal["randomisation-test"] = "randomisation-test"
     replays: int = Field(999, ge=19, le=100_000, alias="draws", description="re-allocations of each trial")
@@ -57,8 +59,10 @@ class RandomisationTest(Method):
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
     ) -> Estimates:
         """Re-allocate the practices of every trial that can be analysed, all draws of a pass together."""
-        columns, known = _allocated_by(self.allocation, batch)
+        basis = stated(self.allocation, batch)
+        columns, known = basis.columns, basis.known
         flags = moments.flags | np.where(known, 0, BIT["no_allocation"])
+        flags = flags | np.where(basis.impossible, BIT["impossible_allocation"], 0)
         able = np.flatnonzero(known & ~moments.failed)
         found = _Found.empty(moments.trials)
         if self.allocation is not None and len(able):
@@ -79,7 +83,7 @@ class RandomisationTest(Method):
             extras={"allocations": found.allocations},
         )  # fmt: skip
         lower, upper, p_value = (np.where(made.failed, np.nan, x)[None] for x in (*found.ends, found.p_value))
-        return replace(made, ci_lower=lower, ci_upper=upper, p_value=p_value)
+        return replace(made, ci_lower=lower, ci_upper=upper, p_value=p_value, notes=basis.notes())
 
     def _statistics(
         self, options: Allocation, columns: Mapping[str, NDArray[Any]], batch: ObservedBatch, moments: Moments,
@@ -157,28 +161,6 @@ class _Found:
         self.allocations[able] = 1 + (np.diff(ordered, axis=0) != 0).sum(axis=0) - (ordered[0] == 0)
 
 
-def _allocated_by(options: Allocation | None, batch: ObservedBatch) -> tuple[Mapping[str, NDArray[Any]], Bools]:
-    """Columns the allocation needs (practices,), and the trials (trials,) in which it can be replayed."""
-    index = batch.index
-    columns: dict[str, NDArray[Any]] = {}
-    if options is None:
-        return columns, np.zeros(index.trials, dtype=bool)
-    known = np.ones(index.practices, dtype=bool)
-    for name in sorted(options.reads()):
-        column, number = batch.columns.get(name), name in options.numeric
-        if column is None or column.level != "practice" or (number and column.categories):
-            return {}, np.zeros(index.trials, dtype=bool)
-        there = column.values >= 0 if column.categories else ~np.isnan(column.values)
-        known &= there
-        values = np.where(there, column.values, 0)
-        columns[name] = (
-            values if number or column.categories else np.unique(values, return_inverse=True)[1].reshape(values.shape)
-        )
-    practices = np.bincount(index.practice_trial, minlength=index.trials)
-    whole = np.bincount(index.practice_trial, weights=~known, minlength=index.trials) == 0
-    return columns, whole & (practices > options.intervention_practices)
-
-
 def _residual_means(moments: Moments) -> tuple[Floats, Floats]:
     """Cluster means (clusters,) of outcome and of arm, each less its regression on the covariates."""
     p = moments.regressors
@@ -188,8 +170,8 @@ def _residual_means(moments: Moments) -> tuple[Floats, Floats]:
 def _scores(moments: Moments) -> tuple[Floats, Floats]:
     """Cluster scores (clusters,) of outcome and of arm in the mixed model without arm: n_j r_j / (1 + n_j gamma).
 
-    They add up to 0 in every trial. The ratio of their sums over the intervention arm is the coefficient of arm by
-    generalised least squares at that gamma.
+    They add up to 0 in every trial, and are multiplied by 1 + gamma, which changes no comparison. The ratio of their
+    sums over the intervention arm is the coefficient of arm by generalised least squares at that gamma.
     """
     p, trials, usable = moments.regressors, moments.trials, moments.usable
     gamma, weighted = np.zeros(trials), np.tile(np.eye(p + 1)[:, :, None], trials)
@@ -197,7 +179,8 @@ def _scores(moments: Moments) -> tuple[Floats, Floats]:
         sums = moments.size_sums()
         gamma[usable] = random_intercept.fit(_without_arm(sums)).gamma
         weighted[:, :, usable] = sums.products(gamma[usable])
-    weight = moments.sizes / (1.0 + moments.sizes * gamma[moments.cluster_trial])
+    own = gamma[moments.cluster_trial]
+    weight = moments.sizes * (1.0 + own) / (1.0 + moments.sizes * own)  # near 1 however large gamma is
     y, a = _rest(moments, weighted)
     return weight * y, weight * a
 

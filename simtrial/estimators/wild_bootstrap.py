@@ -35,6 +35,7 @@ class WildBootstrap(Method):
     """
 
     draws: ClassVar[bool] = True
+    t_interval: ClassVar[bool] = False
 
     kind: Literal["wild-bootstrap"] = "wild-bootstrap"
     replays: int = Field(999, ge=19, le=100_000, alias="draws", description="bootstrap samples of each trial")

@@ -67,6 +67,13 @@ class Step(BaseModel):
         """Return these options with constants that depend on other stages' options; most stages have none."""
         return self
 
+    def cut(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[np.bool_]]:
+        """Whose score the ends of a scale cut (participants,), by column; most stages record none.
+
+        ``batch`` holds what the stage reads, and ``rng`` its stream, with which it draws again what it has drawn.
+        """
+        return {}
+
     def trimmed(self, wanted: frozenset[str]) -> Step:
         """Return these options without columns that nobody wants, where leaving them out moves no other draw."""
         return self

@@ -14,6 +14,8 @@ from simtrial.generate import Step, Variable
 from simtrial.generate.ratings import Ratings
 from simtrial.generate.shapes import Shapes
 
+Floats = NDArray[np.float64]
+
 
 class Level(BaseModel):
     """Options: mean and spread of the score at baseline."""
@@ -49,6 +51,18 @@ class Baseline(Shapes, Ratings, Level, Step):
 
     def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
         """Draw baseline scores."""
+        score, latent = self._score(batch, rng)
+        if self.form == "direct":
+            return {**latent, "mansa_baseline": self.recorded(score)}
+        deviations = rng.standard_normal((len(score), self.items))
+        return {**latent, **self.prorated(self.rated(score, deviations, self.mean, self.sd), "baseline", rng)}
+
+    def cut(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[np.bool_]]:
+        """Whose score the ends of the scale cut (participants,)."""
+        return {"mansa_baseline": self.beyond(self._score(batch, rng)[0])}
+
+    def _score(self, batch: TrialBatch, rng: np.random.Generator) -> tuple[Floats, dict[str, Floats]]:
+        """Score before it is recorded (participants,), and the practice effects in it."""
         index = batch.index
         practices = self.shaped_practices(rng.standard_normal(index.practices))
         between = self.sd * np.sqrt(self.icc) * practices
@@ -60,7 +74,4 @@ class Baseline(Shapes, Ratings, Level, Step):
         latent = {"baseline_practice_effect": between}
         if self.icc > 0:
             latent["baseline_practice_score"] = practices
-        if self.form == "direct":
-            return {**latent, "mansa_baseline": self.recorded(score)}
-        deviations = rng.standard_normal((index.participants, self.items))
-        return {**latent, **self.prorated(self.rated(score, deviations, self.mean, self.sd), "baseline", rng)}
+        return score, latent

@@ -43,6 +43,11 @@ class Asked:
         return self.total or round(self.number * self.mean)
 
 
+def uses_mean(family: str, asked: Asked) -> bool:
+    """Whether the sizes depend on the mean: not where they are listed, or vary around their share of a fixed total."""
+    return family not in LISTED and not (family == "dirichlet-multinomial" and asked.total > 0 and asked.cv > 0)
+
+
 def _check_equal(family: str, asked: Asked) -> bool:
     if asked.cv == 0 and asked.mean != round(asked.mean):
         whole = max(round(asked.mean), 2)

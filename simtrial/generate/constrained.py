@@ -72,6 +72,35 @@ def constrained(
     return schemes[taken[practice_trial], np.arange(len(practice_trial))].astype(np.int64)
 
 
+def share_better(
+    covariates: Floats, weights: Floats, arm: NDArray[Any], practice_trial: Rows, schemes: int, *,
+    ratio: Sequence[int] = (1, 1), treated: int | None = None,
+) -> Ints:  # fmt: skip
+    """Count how many of so many schemes balance better than the arms seen (trials,); arguments as of `constrained`.
+
+    The schemes are drawn once for every number of practices, by a stream of their own: what is counted for a trial
+    does not depend on the others.
+    """
+    starts, sizes = spans(practice_trial)
+    own = imbalance(covariates, weights, arm, practice_trial)
+    better = np.zeros(len(starts), dtype=np.int64)
+    for size in np.unique(sizes):
+        rng = np.random.Generator(np.random.SFC64([3, int(size)]))
+        trials = np.flatnonzero(sizes == size)
+        each = np.repeat(np.arange(schemes), size)
+        total = arm_totals(np.full(schemes, size), ratio, rng.random(schemes))
+        total = total if treated is None else np.full(schemes, treated)
+        drawn = complete(rng.random(len(each)), total, each).reshape(schemes, size).astype(np.float64)
+        both = drawn.sum(axis=1) * (size - drawn.sum(axis=1))
+        scale = np.where(both > 0, size / np.maximum(both, 1.0), 0.0)[:, None]
+        rows = starts[trials] + np.arange(size)[:, None]
+        scores = np.zeros((schemes, len(trials)))
+        for values, weight in zip(covariates, weights, strict=True):
+            scores += weight[trials] * (drawn @ values[rows] * scale) ** 2
+        better[trials] = (scores < own[trials] * (1.0 - 1e-9) - 1e-12).sum(axis=0)
+    return better
+
+
 def imbalance(covariates: Floats, weights: Floats, arm: NDArray[Any], practice_trial: Rows) -> Floats:
     """Weighted sum over covariates of the squared difference of arm means, in SDs (trials,).
 

@@ -14,6 +14,7 @@ from simtrial.errors import unknown
 from simtrial.generate import Step, Variable
 from simtrial.generate.effects import Effects, Sizes, during
 from simtrial.generate.leavers import Leavers
+from simtrial.generate.outcomes import MEAN_ZERO
 from simtrial.generate.ratings import Ratings
 from simtrial.generate.residuals import Residuals
 
@@ -80,8 +81,9 @@ class Mansa(Timing, Effects, Leavers, Residuals, Ratings, Expected, Step):
     """MANSA at follow-up: baseline, practice and individual effects, and the effect of the intervention.
 
     Y(0) = mean + slope (baseline - at_baseline) + shifts by region, size and period + u_j + v_ij (`Residuals`); Y(1) =
-    Y(0) + effect (`Effects`), with residuals stretched where the arms' SDs differ. Shifts of those who would leave are
-    added to either (`Leavers`). Both are recorded on the scale.
+    Y(0) + effect (`Effects`), with residuals stretched where the arms' SDs differ; the difference that stretching makes
+    has mean 0 in everybody, and stays as a latent column. Shifts of those who would leave are added to either
+    (`Leavers`). Both are recorded on the scale, whose ends may move the mean of either.
     """
 
     stage: ClassVar[str] = "outcomes.mansa"
@@ -90,6 +92,7 @@ class Mansa(Timing, Effects, Leavers, Residuals, Ratings, Expected, Step):
     def _room_for_noise(self) -> Mansa:
         for intervention in (False, True):
             self.check_noise(self.spread(intervention)[1], self.mean, self._score_sd)
+        self.check_shared(self.noise)
         return self
 
     @property
@@ -126,6 +129,7 @@ class Mansa(Timing, Effects, Leavers, Residuals, Ratings, Expected, Step):
     def adds(self) -> dict[str, Variable]:
         """Columns that will be there afterwards."""
         deviation = Variable("practice", "Practice's deviation from the mean effect", "points", latent=True)
+        stretched = Variable("participant", "Difference of the arms' residuals, of mean 0", "points", latent=True)
         return {
             "mansa_if_control": Variable("participant", "MANSA at follow-up in control", "points", latent=True),
             "mansa_if_intervention": Variable("participant", "MANSA at follow-up if offered", "points", latent=True),
@@ -134,12 +138,23 @@ class Mansa(Timing, Effects, Leavers, Residuals, Ratings, Expected, Step):
             "followup_months": Variable("participant", "Time from allocation to follow-up", "months"),
             "in_window": Variable("participant", "Followed up within the window: 0 no, 1 yes"),
             **({"effect_deviation": deviation} if self.effect_sd else {}),
+            **({MEAN_ZERO: stretched} if self.differs() else {}),
             **self.leavers_columns(),
             **self.rating_columns("followup"),
         }
 
     def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
         """Draw both potential outcomes, and record the one that happens."""
+        scores, added = self._scores(batch, rng)
+        return {**added, **self._recorded(batch, scores, rng)}
+
+    def cut(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[np.bool_]]:
+        """Whose potential outcomes the ends of the scale cut (participants,)."""
+        scores, _ = self._scores(batch, rng)
+        return {name: self.beyond(scores[name]) for name in ("mansa_if_control", "mansa_if_intervention")}
+
+    def _scores(self, batch: TrialBatch, rng: np.random.Generator) -> tuple[dict[str, Floats], dict[str, NDArray[Any]]]:
+        """Both potential outcomes before they are recorded (participants,), and what else is drawn."""
         index = batch.index
         normals = rng.standard_normal(index.practices), rng.standard_normal(index.participants)
         of_practices, own = self.standard_residuals(batch, *normals)
@@ -149,15 +164,19 @@ class Mansa(Timing, Effects, Leavers, Residuals, Ratings, Expected, Step):
         if self.effect_sd:
             deviations = self.practice_deviations(of_practices, rng.standard_normal(index.practices))
             added["effect_deviation"] = deviations
-        untreated = self._outcome(batch, of_practices, own, intervention=False)
-        treated = self._outcome(batch, of_practices, own, intervention=True) if self.differs() else untreated
+        added["practice_effect"] = self.spread(False)[0] * of_practices
+        untreated = treated = self._outcome(batch, of_practices, own, intervention=False)
+        if self.differs():
+            stretched = self.standard_residuals(batch, *normals, intervention=True, noise=self.noise)
+            treated = self._outcome(batch, *stretched, intervention=True)
+            added[MEAN_ZERO] = treated - untreated
         treated = treated + self.unit_effects(batch, deviations)
         untreated = untreated + self.effect_in_control(batch, deviations)
-        return {
-            **added,
-            "practice_effect": self.spread(False)[0] * of_practices,
-            **self._recorded(batch, untreated, treated, rng),
-        }
+        if not self.shifts():
+            return {"mansa_if_control": untreated, "mansa_if_intervention": treated}, added
+        control, intervention = self.shifted(batch, untreated, treated)
+        before = {"mansa_before_shift": untreated}
+        return {"mansa_if_control": control, "mansa_if_intervention": intervention, **before}, added
 
     def _outcome(self, batch: TrialBatch, of_practices: Floats, own: Floats, intervention: bool) -> Floats:
         """Outcome with the residual variances of one arm, before any effect (participants,)."""
@@ -175,18 +194,14 @@ class Mansa(Timing, Effects, Leavers, Residuals, Ratings, Expected, Step):
         }
 
     def _recorded(
-        self, batch: TrialBatch, untreated: Floats, treated: Floats, rng: np.random.Generator
+        self, batch: TrialBatch, scores: Mapping[str, Floats], rng: np.random.Generator
     ) -> dict[str, NDArray[Any]]:
         """Both potential outcomes as all items would give them, and what is recorded in the arm allocated."""
-        scores = {"mansa_if_control": untreated, "mansa_if_intervention": treated}
-        if self.shifts():
-            scores = dict(zip(scores, self.shifted(batch, untreated, treated), strict=True))
-            scores["mansa_before_shift"] = untreated
         offered = batch.at("arm") == 1
         if self.form == "direct":
             found = {name: self.recorded(score) for name, score in scores.items()}
             return {**found, "mansa_followup": np.where(offered, *_either(found))}
-        deviations = rng.standard_normal((len(untreated), self.items))
+        deviations = rng.standard_normal((batch.index.participants, self.items))
         ratings = {name: self.rated(s, deviations, self.mean, self._score_sd) for name, s in scores.items()}
         happens = self.prorated(np.where(offered[:, None], *_either(ratings)), "followup", rng)
         return {**{name: each.mean(axis=1) for name, each in ratings.items()}, **happens}

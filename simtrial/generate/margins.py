@@ -50,9 +50,16 @@ class Margin:
 
     def record(self, score: Floats) -> Floats:
         """Score as recorded (rows,): rounded to the grid, kept within the bounds."""
+        return np.clip(self._rounded(score), self.lowest, self.highest)
+
+    def beyond(self, score: Floats) -> NDArray[np.bool_]:
+        """Whose score, rounded, lies outside the bounds (rows,)."""
+        rounded = self._rounded(score)
+        return np.asarray((rounded < self.lowest) | (rounded > self.highest))
+
+    def _rounded(self, score: Floats) -> Floats:
         # the second rounding takes off what 613 x 0.001 is short of 0.613
-        rounded = np.round(np.round(score / self.grid) * self.grid, 9) if self.grid else score
-        return np.clip(rounded, self.lowest, self.highest)
+        return np.round(np.round(score / self.grid) * self.grid, 9) if self.grid else score
 
     def moments(self) -> tuple[float, float]:
         """Mean and SD of the recorded score."""
@@ -83,6 +90,10 @@ class WithZeros:
     def record(self, score: Floats) -> Floats:
         """Score as recorded (rows,)."""
         return np.where(np.isneginf(score), 0.0, self.positive.record(score))
+
+    def beyond(self, score: Floats) -> NDArray[np.bool_]:
+        """Whose score, rounded, lies outside the bounds of those above 0 (rows,); a zero is no score cut."""
+        return ~np.isneginf(score) & self.positive.beyond(score)
 
     def moments(self) -> tuple[float, float]:
         """Mean and SD of the recorded score, zeros included: those of the positive part are M and S.

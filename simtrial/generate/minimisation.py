@@ -88,6 +88,32 @@ def minimise(
     return arm
 
 
+def steps_against(
+    levels: Ints, arm: Ints, practice_trial: Rows, *, imbalance: Imbalance = "range",
+    weights: Sequence[float], ratio: Sequence[int] = (1, 1),
+) -> tuple[Ints, Ints]:  # fmt: skip
+    """Count the steps against the preferred arm, and the steps that had one (trials,), in arms already allocated.
+
+    Arguments as of `minimise`; practices arrive as they stand.
+    """
+    control, intervention = ratio
+    factors, trials = len(levels), int(practice_trial.max(initial=-1)) + 1
+    w = np.asarray(weights, dtype=np.float64)
+    excess = np.zeros((factors, trials, int(levels.max(initial=0)) + 1), dtype=np.int64)
+    against, steps = np.zeros(trials, dtype=np.int64), np.zeros(trials, dtype=np.int64)
+    for at in arrivals(practice_trial):
+        rows = practice_trial[at]
+        here = np.stack([excess[f, rows, levels[f, at]] for f in range(factors)])
+        score = w @ _preference(here, control, intervention, imbalance)
+        prefers = np.abs(score) > 1e-9 * w.sum()
+        steps[rows] += prefers
+        against[rows] += prefers & ((score < 0) != (arm[at] == 1))
+        step = np.where(arm[at] == 1, control, -intervention)
+        for f in range(factors):
+            excess[f, rows, levels[f, at]] += step
+    return against, steps
+
+
 def _preference(excess: Ints, control: int, intervention: int, imbalance: Imbalance) -> NDArray[Any]:
     """Total if intervention is chosen less that if control is: negative where intervention balances better."""
     if imbalance == "marginal-sum":

@@ -9,6 +9,12 @@ from numpy.typing import NDArray
 
 from simtrial.batch import ObservedBatch, TrialBatch
 
+MEAN_ZERO = "mansa_residual_difference"
+"""Latent column: how far chance alone sets a person's potential outcomes of MANSA apart, where arms differ in spread.
+
+Its mean is 0 given everything that says whom an estimand is about, so that a true value may be found without it.
+"""
+
 
 def if_offered(batch: TrialBatch) -> ObservedBatch:
     """Trials as they would be observed were every practice allocated to the intervention, nothing missing."""
@@ -59,3 +65,16 @@ def either_way(batch: TrialBatch) -> tuple[TrialBatch, TrialBatch]:
     worlds = if_control(batch), if_offered(batch)
     control, intervention = (TrialBatch(batch.index, {**batch.columns, **world.columns}) for world in worlds)
     return control, intervention
+
+
+def without_chance(batch: TrialBatch) -> TrialBatch:
+    """Trials with potential outcomes if offered less the column `MEAN_ZERO`, where there is one.
+
+    For means of potential outcomes only: it leaves every mean as it is, and takes off most of its Monte Carlo error.
+    """
+    chance = batch.columns.get(MEAN_ZERO)
+    if chance is None:
+        return batch
+    offered = batch.columns["mansa_if_intervention"]
+    less = replace(offered, values=offered.values - chance.values)
+    return replace(batch, columns={**batch.columns, "mansa_if_intervention": less})

@@ -49,7 +49,9 @@ class Practices(Step):
     _profiled: bool = PrivateAttr(True)
 
     number: int = Field(ge=2, le=100_000, description="practices randomised, or the most with until_participants")
-    cluster_size_mean: float = Field(gt=1, le=10_000, description="mean participants per practice")
+    cluster_size_mean: float = Field(
+        gt=0, le=10_000, description="mean participants per practice, above 1 where the family of sizes uses it"
+    )
     cluster_size_cv: float = Field(ge=0, le=10, description="coefficient of variation of cluster size; 0: equal sizes")
     sizes: Literal[
         "truncated-negative-binomial", "one-plus-gamma-poisson", "lognormal", "dirichlet-multinomial", "fixed",
@@ -111,6 +113,9 @@ class Practices(Step):
 
     @model_validator(mode="after")
     def _reachable(self) -> Practices:
+        if self.cluster_size_mean <= 1 and cluster_sizes.uses_mean(self.sizes, self._asked()):
+            said = f"a mean cluster size must exceed 1 with sizes = '{self.sizes}'; {self.cluster_size_mean:g} given"
+            raise OptionError(said, "cluster_size_mean")
         people = self.number * cluster_sizes.expected(self.sizes, self._asked())
         if people > 100_000:
             raise ValueError(f"number times the mean cluster size is {people:,.0f} people per trial; at most 100,000")

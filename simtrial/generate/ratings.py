@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from math import inf
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -122,14 +123,34 @@ class Ratings(BaseModel):
     """
 
     items: int = Field(11, ge=0, le=100, description="items averaged; 0 keeps the score continuous")
-    lowest: float = Field(1.0, description="lowest possible score")
-    highest: float = Field(7.0, description="highest possible score")
+    lowest: float | None = Field(
+        None, description="lowest possible score; left out: 1, or none where the score is continuous (items = 0)"
+    )
+    highest: float | None = Field(
+        None, description="highest possible score; left out: 7, or none where the score is continuous (items = 0)"
+    )
     form: Literal["direct", "items"] = Field("direct", description="score rounded, or made of ratings item by item")
     item_deviation_sd: float = Field(
         1.34, gt=0, le=50, description="SD of a rating about the person's own score, points; for form items"
     )
     item_missing: float = Field(0.0, ge=0, lt=1, description="probability that an item is not answered; for form items")
     items_needed: int = Field(1, ge=1, le=100, description="items that must be answered for a score; for form items")
+
+    @model_validator(mode="after")
+    def _ends(self) -> Ratings:
+        """A mean of ratings has ends, 1 and 7 unless stated; a continuous score has none but those stated."""
+        for name, end in (("lowest", 1.0), ("highest", 7.0)):
+            if self.items and getattr(self, name) is None:
+                object.__setattr__(self, name, end)  # frozen for everybody else
+        lowest, highest = self.ends
+        if lowest >= highest:
+            raise ValueError(f"highest = {highest:g} must exceed lowest = {lowest:g}")
+        return self
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Lowest and highest possible score; infinite where there is none."""
+        return (-inf if self.lowest is None else self.lowest), (inf if self.highest is None else self.highest)
 
     @model_validator(mode="after")
     def _ratable(self) -> Ratings:
@@ -141,8 +162,9 @@ class Ratings(BaseModel):
             raise ValueError(f"form = 'items' needs items of at least 2; {self.items} given")
         if self.items_needed > self.items:
             raise ValueError(f"items_needed must be at most items = {self.items}; {self.items_needed} given")
-        whole = self.lowest == round(self.lowest) and self.highest == round(self.highest)
-        if not (whole and 1 <= self.highest - self.lowest <= 100):
+        lowest, highest = self.ends
+        whole = lowest == round(lowest) and highest == round(highest)
+        if not (whole and 1 <= highest - lowest <= 100):
             raise ValueError("form = 'items' needs whole numbers as lowest and highest, 1 to 100 apart")
         return self
 
@@ -182,15 +204,21 @@ class Ratings(BaseModel):
     def spread_of_ratings(self, mean: float, sd: float) -> float:
         """Calibrated spread of ratings about scores that are N(mean, sd^2) with their noise (sd includes it)."""
         own = np.sqrt(max(sd**2 - self.noise, 0.0))
-        return rating_spread(self.item_deviation_sd, self.lowest, self.highest, mean, float(own))
+        return rating_spread(self.item_deviation_sd, *self.ends, mean, float(own))
 
     def recorded(self, score: Floats) -> Floats:
         """Score of the direct form (people,)."""
-        return record(score, self.items, self.lowest, self.highest)
+        return record(score, self.items, *self.ends)
+
+    def beyond(self, score: Floats) -> NDArray[np.bool_]:
+        """Whose score is cut at an end of the scale, having been rounded in the direct form (people,)."""
+        lowest, highest = self.ends
+        rounded = np.round(score * self.items) / self.items if self.items and self.form == "direct" else score
+        return np.asarray((rounded < lowest) | (rounded > highest))
 
     def rated(self, score: Floats, deviations: Floats, mean: float, sd: float) -> Floats:
         """Ratings of the item form (people, items); scores are about N(mean, sd^2)."""
-        return rate(score, deviations, self.spread_of_ratings(mean, sd), self.lowest, self.highest)
+        return rate(score, deviations, self.spread_of_ratings(mean, sd), *self.ends)
 
     def rating_columns(self, when: str) -> dict[str, Variable]:
         """Columns that say how many items were answered, where some may not be."""

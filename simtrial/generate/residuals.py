@@ -48,6 +48,11 @@ class Residuals(Shapes):
     u = sd(u) (r score + sqrt(1 - r^2) z_j), r the cluster autocorrelation and score the standardised practice effect
     at baseline; v = sd(v) (c engagement + sqrt(1 - c^2) z_ij), c the engagement correlation. The shapes are those of z:
     what r or c share in leaves a skewness of (1 - r^2)^1.5 and an excess kurtosis of (1 - r^2)^2 times the shape's.
+
+    Where the arms' SDs differ, what is shared with baseline or engagement is the same number of points in either arm,
+    and only z is stretched: r and c are those of the control arm, and r_1 = r sd_0(u)/sd_1(u), c_1 = c sd_0(v)/sd_1(v)
+    in the other. Else engaged people would gain from the stretching alone, and allocation would act on people whom the
+    intervention does not reach: E[Y(1) - Y(0) given baseline, engagement] is the effect.
     """
 
     residual_sd: float = Field(0.701, gt=0, description="SD given baseline, between and within practices, points")
@@ -56,18 +61,36 @@ class Residuals(Shapes):
         0.0, ge=0, le=1e6, description="residual SD in the intervention arm, points; 0: as in control"
     )
     icc_intervention: float = Field(-1.0, ge=-1, lt=1, description="icc in the intervention arm; -1: as in control")
-    engagement_correlation: float = Field(0.0, ge=-1, le=1, description="correlation of engagement with the outcome")
+    engagement_correlation: float = Field(
+        0.0, ge=-1, le=1, description="correlation of engagement with the individual residual in control"
+    )
     cluster_autocorrelation: float = Field(
-        0.0, ge=-1, le=1, description="correlation of the practice effect with that at baseline, beyond the slope"
+        0.0,
+        ge=-1,
+        le=1,
+        description="correlation of practice effects in control with those at baseline, beyond the slope",
     )
 
     @model_validator(mode="after")
     def _feasible(self) -> Residuals:
         if -1 < self.icc_intervention < 0:
             raise ValueError("icc_intervention must be in [0, 1), or -1 for the icc of the control arm")
-        if self.cluster_autocorrelation and max(self.icc, self.icc_intervention) <= 0:
+        if self.cluster_autocorrelation and self.icc <= 0:
             raise ValueError("cluster_autocorrelation needs practice effects to correlate: icc above 0")
         return self
+
+    def check_shared(self, noise: float) -> None:
+        """Refuse an intervention arm whose SDs are smaller than what both arms share with baseline or engagement."""
+        own = "residual_sd_intervention and icc_intervention leave the intervention arm an SD"
+        names = ("cluster_autocorrelation", "between practices"), ("engagement_correlation", "within practices")
+        arms = zip(names, self.spread(False, noise), self.spread(True, noise), strict=True)
+        for (key, where), control, intervention in arms:
+            shared = abs(getattr(self, key)) * control
+            if shared > intervention * (1.0 + 1e-12):
+                raise ValueError(
+                    f"{own} {where} of {intervention:.4g}; {key} = {getattr(self, key):g} gives both arms a part of SD "
+                    f"{shared:.4g}, so it must be at least that"
+                )
 
     def residual_reads(self) -> frozenset[str]:
         """Columns of earlier stages that residuals are correlated with."""
@@ -87,14 +110,27 @@ class Residuals(Shapes):
         """Whether the arms differ in their residual variances."""
         return self.spread(True) != self.spread(False)
 
-    def standard_residuals(self, batch: TrialBatch, practices: Floats, people: Floats) -> tuple[Floats, Floats]:
+    def correlations(self, intervention: bool, noise: float = 0.0) -> tuple[float, float]:
+        """Correlations of practice effects with those at baseline, and of individual residuals with engagement.
+
+        In one arm; in points, what is shared is the same in both.
+        """
+        asked = self.cluster_autocorrelation, self.engagement_correlation
+        if not (intervention and self.differs()):
+            return asked
+        ratios = zip(asked, self.spread(False, noise), self.spread(True, noise), strict=True)
+        r, c = (min(max(a * one / other, -1.0), 1.0) if a else 0.0 for a, one, other in ratios)
+        return r, c
+
+    def standard_residuals(
+        self, batch: TrialBatch, practices: Floats, people: Floats, intervention: bool = False, noise: float = 0.0
+    ) -> tuple[Floats, Floats]:
         """Practice effects (practices,) and individual residuals (participants,), variance 1, from standard normals."""
         of_practices, own = self.shaped_practices(practices), self.shaped_residuals(people)
-        r = self.cluster_autocorrelation
+        r, c = self.correlations(intervention, noise)
         if r:
             before = batch.at("baseline_practice_score", "practice")
             of_practices = r * before + np.sqrt(1.0 - r * r) * of_practices
-        c = self.engagement_correlation
         if c:
             own = c * batch.at("engagement") + np.sqrt(1.0 - c * c) * own
         return of_practices, own

@@ -115,11 +115,24 @@ class Instrument(Step):
 
     def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
         """Draw the score at baseline and at follow-up under either allocation."""
+        before, after = self._scores(batch, rng)
+        first, second, _ = self._margins()
+        values = (first.record(before), second.record(after), second.record(after + self.effect))
+        return self._values(self.instrument, batch, *values)
+
+    def cut(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[np.bool_]]:
+        """Whose scores the ends of the scale cut (participants,), at baseline and under either allocation."""
+        before, after = self._scores(batch, rng)
+        first, second, _ = self._margins()
+        arms = (("control", after), ("intervention", after + self.effect))
+        found = {f"{self.instrument}_if_{arm}": second.beyond(score) for arm, score in arms}
+        return {f"{self.instrument}_baseline": first.beyond(before), **found}
+
+    def _scores(self, batch: TrialBatch, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """Scores before recording, at baseline and at follow-up in control (participants,)."""
         baseline, followup = self._standard(batch, rng)
         first, second, r = self._margins()
-        score = second.score(r * baseline + sqrt(1.0 - r * r) * followup)
-        values = (first.record(first.score(baseline)), second.record(score), second.record(score + self.effect))
-        return self._values(self.instrument, batch, *values)
+        return first.score(baseline), second.score(r * baseline + sqrt(1.0 - r * r) * followup)
 
     @staticmethod
     def _columns(name: str, label: str, unit: str) -> dict[str, Variable]:

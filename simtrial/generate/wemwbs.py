@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterator, Mapping
 from math import sqrt
 from typing import Any, ClassVar
 
@@ -57,14 +58,28 @@ class Wemwbs(SumOfItems):
     def complete(self, batch: TrialBatch, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         """Draw the total of 14 items, then how it divides."""
         values = super().complete(batch, rng)
-        people, r = batch.index.participants, self.short_stability
-        before = rng.standard_normal(people)
-        after = r * before + sqrt(1.0 - r * r) * rng.standard_normal(people)
         short = [
-            metric(seven_items(values[f"wemwbs_{when}"], self.short_shift + self.short_sd * d))
-            for when, d in (("baseline", before), ("if_control", after), ("if_intervention", after))
+            metric(seven_items(values[f"wemwbs_{when}"], d))
+            for when, d in self._differences(batch.index.participants, rng)
         ]
         return values | self._values("swemwbs", batch, *short)
+
+    def cut(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[np.bool_]]:
+        """Whose scores the ends of either scale cut (participants,): of the short one, those of its two halves."""
+        found = dict(super().cut(batch, copy.deepcopy(rng)))
+        values = super().complete(batch, rng)
+        for when, d in self._differences(batch.index.participants, rng):
+            total = values[f"wemwbs_{when}"]
+            found[f"swemwbs_{when}"] = wanted(total, d) != seven_items(total, d)
+        return found
+
+    def _differences(self, people: int, rng: np.random.Generator) -> Iterator[tuple[str, Floats]]:
+        """The 7-item sum minus half the total, raw points (people,), at baseline and under either allocation."""
+        r = self.short_stability
+        before = rng.standard_normal(people)
+        after = r * before + sqrt(1.0 - r * r) * rng.standard_normal(people)
+        for when, d in (("baseline", before), ("if_control", after), ("if_intervention", after)):
+            yield when, self.short_shift + self.short_sd * d
 
     def incomplete(self, values: Mapping[str, Floats], when: str, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         """Both scores over the items answered, with the columns that say how many."""
@@ -85,8 +100,12 @@ def seven_items(total: Floats, difference: Floats) -> Floats:
 
     Both halves lie between 7 and 35, so the sum lies between max(7, total - 35) and min(35, total - 7).
     """
-    wanted = np.floor(0.5 * total + difference + 0.5)
-    return np.clip(wanted, np.maximum(7.0, total - 35.0), np.minimum(35.0, total - 7.0))
+    return np.clip(wanted(total, difference), np.maximum(7.0, total - 35.0), np.minimum(35.0, total - 7.0))
+
+
+def wanted(total: Floats, difference: Floats) -> Floats:
+    """Sum of the 7 items, rounded, before it is kept within the bounds of either half (rows,)."""
+    return np.asarray(np.floor(0.5 * total + difference + 0.5))
 
 
 def metric(total: Floats) -> Floats:

@@ -6,14 +6,11 @@ registers its generators when it is loaded, which happens only by ``--plugin``: 
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import TypeVar
 
-from simtrial.errors import SimtrialError, unknown
 from simtrial.generate import Asked, Drawn, Generator, Variable
+from simtrial.registry import Registry
 
 __all__ = [
     "Asked", "Drawn", "Generator", "Variable", "generator_class", "generators", "promise_problems",
@@ -21,39 +18,28 @@ __all__ = [
 ]  # fmt: skip
 
 G = TypeVar("G", bound=type[Generator])
-_FOUND: dict[str, type[Generator]] = {}
+GENERATORS: Registry[type[Generator]] = Registry("generator", __name__)
+_FOUND = GENERATORS.found
 
 
 def register_generator(name: str) -> Callable[[G], G]:
-    """Enter a generator under the name that scenario files use."""
+    """Enter a generator under the name that scenario files use; a name that is taken is an error."""
 
     def enter(generator: G) -> G:
-        if name in _FOUND and _FOUND[name].__module__.startswith("simtrial.generators."):
-            raise SimtrialError(f"generator '{name}' is built in; choose another name")
-        _FOUND[name] = generator
+        GENERATORS.enter(name, generator)
         return generator
 
     return enter
 
 
-@cache
-def _load() -> None:
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
-
-
 def generators() -> dict[str, type[Generator]]:
     """Every generator, by the name scenario files use."""
-    _load()
-    return dict(sorted(_FOUND.items()))
+    return GENERATORS.all()
 
 
 def generator_class(name: str) -> type[Generator]:
     """Return the generator of a name, or say which one was probably meant."""
-    found = generators()
-    if name not in found:
-        raise SimtrialError(unknown("generator", name, found) + "; one of your own needs --plugin")
-    return found[name]
+    return GENERATORS.get(name)
 
 
 def promise_problems(generator: Generator) -> Iterator[str]:

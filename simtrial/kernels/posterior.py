@@ -2,7 +2,8 @@
 
 With a flat prior on the coefficients, everything given gamma = tau2/sigma2 is conjugate: sigma2 is inverse gamma, the
 coefficients and the practice effects are normal. The posterior of rho = gamma/(1 + gamma), one dimension, is tabulated
-on the midpoints of a grid and drawn by inversion, uniform within a cell. Two priors:
+on the midpoints of equal cells and drawn by inversion, uniform within a cell; where that is too coarse, on cells fitted
+to the posterior of each trial (`simtrial.kernels.fitted_cells`). Two priors:
 
 uniform-icc     rho uniform on (0, 1), p(sigma2) proportional to 1/sigma2
 inverse-gamma   tau2 ~ IG(shape, scale) and sigma2 ~ IG(shape, scale), independent
@@ -16,18 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.kernels.criterion import SizeSums, grid_parts
+from simtrial.kernels.fitted_cells import FittedCells, fit_cells, largest_size, log_likelihood
+from simtrial.kernels.fitted_cells import InverseGamma as InverseGamma
 from simtrial.kernels.symmetric import Floats, apply, cholesky, sweep
 
 POINTS = 200
 _CHUNK = 8  # grid points evaluated together: keeps the work in cache
+FULL = 0.05
+"""Mass of one equal cell above which a trial gets cells of its own.
 
-
-@dataclass(frozen=True)
-class InverseGamma:
-    """Inverse-gamma priors of tau2 and sigma2, each (shape, scale); IW(df, S) is shape df/2, scale S/2."""
-
-    tau2: tuple[float, float]
-    sigma2: tuple[float, float]
+Below it a normal posterior has an SD of at least 0.4/0.05 = 8 cells; being uniform within a cell then adds 1/12 of a
+squared cell, 0.13% of the variance or 0.07% of the SD. At an end of (0, 1) the posterior falls from its largest value,
+and means move by at most 0.05^2/12 of themselves.
+"""
+LARGE = 40.0
+"""Rows of a practice above which a trial gets cells of its own: a mode of width 1/n near 0 could hide in one cell."""
+TINY = float(np.finfo(np.float64).tiny / np.finfo(np.float64).eps)  # squares below it have lost digits
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,9 @@ class Posterior:
     """Tabulated posterior of rho per trial.
 
     ``mass`` (points, trials) sums to 1 over points; ``rho`` (points,) the midpoints; ``cumulative`` its running sum.
+    ``fitted`` are cells of their own for the trials in which equal cells are too coarse, None where there are none;
+    ``proper`` (trials,) is False where nothing can be drawn: squares over- or underflow, or there is no residual
+    variance.
     """
 
     sums: SizeSums
@@ -42,6 +50,15 @@ class Posterior:
     rho: Floats
     mass: Floats
     cumulative: Floats
+    fitted: FittedCells | None = None
+
+    @property
+    def proper(self) -> NDArray[np.bool_]:
+        """Trials whose posterior is a number in every cell, and ends below rho = 1 (trials,)."""
+        proper = np.isfinite(self.cumulative[-1])
+        if self.fitted is not None:
+            proper[self.fitted.trials] &= self.fitted.bounded
+        return np.asarray(proper)
 
 
 @dataclass(frozen=True)
@@ -53,23 +70,38 @@ class Draw:
     coefficients: Floats
 
 
-def posterior(sums: SizeSums, prior: InverseGamma | None = None, points: int = POINTS) -> Posterior:
-    """Tabulate p(rho | y) of every trial; ``prior`` None is uniform-icc."""
+def posterior(
+    sums: SizeSums,
+    prior: InverseGamma | None = None,
+    points: int = POINTS,
+    needed: NDArray[np.bool_] | None = None,
+) -> Posterior:
+    """Tabulate p(rho | y) of every trial.
+
+    Parameters
+    ----------
+    prior
+        None is uniform-icc.
+    needed
+        Trials (trials,) that something is drawn for; the others are left with equal cells. None: all.
+    """
     rho = (np.arange(points) + 0.5) / points
     gamma = rho / (1.0 - rho)
-    parts = [grid_parts(sums, gamma[k : k + _CHUNK]) for k in range(0, points, _CHUNK)]
-    rss, logs, log_determinant = (np.concatenate(part) for part in zip(*parts, strict=True))
-    log = -0.5 * (logs + log_determinant)
-    nu = sums.rows - sums.rank
-    if prior is None:
-        log -= 0.5 * nu * np.log(rss)
-    else:
-        (a, b), (a0, b0) = prior.tau2, prior.sigma2
-        log -= (0.5 * nu + a + a0) * np.log(0.5 * rss + b0 + b / gamma[:, None])
-        log -= ((a + 1.0) * np.log(gamma) + 2.0 * np.log1p(-rho))[:, None]
-    mass = np.exp(log - log.max(axis=0))
-    mass /= mass.sum(axis=0)
-    return Posterior(sums, prior, rho, mass, np.cumsum(mass, axis=0))
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # squares of outcomes far out of range
+        parts = [grid_parts(sums, gamma[k : k + _CHUNK]) for k in range(0, points, _CHUNK)]
+        rss, logs, log_determinant = (np.concatenate(part) for part in zip(*parts, strict=True))
+        log = log_likelihood(sums, prior, gamma[:, None], rss, logs + log_determinant)
+        if prior is not None:
+            log -= ((prior.tau2[0] + 1.0) * np.log(gamma) + 2.0 * np.log1p(-rho))[:, None]
+        mass = np.exp(log - log.max(axis=0))
+        mass /= np.where(rss.min(axis=0) > TINY, mass.sum(axis=0), np.nan)
+    table = Posterior(sums, prior, rho, mass, np.cumsum(mass, axis=0))
+    coarse = table.proper & ((mass.max(axis=0) > FULL) | (largest_size(sums) > LARGE))
+    coarse = np.flatnonzero(coarse if needed is None else coarse & needed)
+    if not len(coarse):
+        return table
+    fitted = fit_cells(sums.take(coarse), prior, coarse)
+    return Posterior(sums, prior, rho, mass, table.cumulative, fitted)
 
 
 def draw(table: Posterior, rng: np.random.Generator) -> Draw:
@@ -82,6 +114,8 @@ def draw(table: Posterior, rng: np.random.Generator) -> Draw:
     inside = (uniform - below) / np.maximum(table.mass[cell, trials], 1e-300)
     rho = (cell + np.clip(inside, 1e-9, 1 - 1e-9)) / points
     gamma = rho / (1.0 - rho)
+    if table.fitted is not None:
+        gamma[table.fitted.trials] = table.fitted.quantile(uniform[table.fitted.trials])
     p = sums.regressors
     inverse, coefficients, rest, _ = sweep(sums.products(gamma), p)
     shape, scale = 0.5 * (sums.rows - sums.rank), 0.5 * rest[0, 0]

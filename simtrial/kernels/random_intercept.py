@@ -7,19 +7,17 @@ information, both from sums over cluster sizes; no matrix is larger than p.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.criterion import Evaluation, SizeSums, evaluate, profile, slope_at_zero
+from simtrial.kernels.criterion import Evaluation, SizeSums, evaluate
+from simtrial.kernels.ratio_search import lowest
 from simtrial.kernels.symmetric import Floats, apply, multiply, quadratic, trace_product, unpack
 
-GRID = np.array([0.0, 0.02, 0.06, 0.15, 0.35, 0.8, 2.0, 10.0, 100.0])
-LONG_GRID = np.concatenate([GRID, 10.0 ** np.arange(3, 9)])
-_SHIFT = 0.02  # Newton runs in log(gamma + shift): nearly quadratic both near 0 and far from it
-_ITERATIONS = 60
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,8 @@ class Fit:
     """A fitted random-intercept model per trial.
 
     ``gamma`` tau2/sigma2 (exactly 0 on the boundary), ``sigma2``, ``tau2``, ``deviance`` -2 log-likelihood (REML in the
-    convention of lme4), ``converged`` (trials,); ``at`` the evaluation at the optimum; ``reml`` which criterion.
+    convention of lme4), ``converged`` (trials,); ``at`` the evaluation at the optimum; ``reml`` which criterion;
+    ``limit`` where nothing varies within clusters but what X explains, so that gamma is as good as infinite.
     """
 
     sums: SizeSums
@@ -38,6 +37,7 @@ class Fit:
     at: Evaluation
     nu: Floats
     reml: bool
+    limit: Bools
 
     @property
     def tau2(self) -> Floats:
@@ -53,98 +53,43 @@ class Fit:
 def fit(sums: SizeSums, reml: bool = True) -> Fit:
     """Fit every trial by REML or ML to the global optimum, gamma = 0 included.
 
-    All minima bracketed by a grid are refined by safeguarded Newton steps and the lowest kept; gamma = 0 is a minimum
-    exactly when f'(0) >= 0. Trials must have full rank X and nu > 0.
+    Trials must have full rank X and nu > 0.
     """
     nu = sums.rows - sums.rank if reml else sums.rows
-    gamma, converged = _optimum(sums, nu, reml, GRID)
-    last = np.flatnonzero(gamma > 0.9 * GRID[-1])
-    if len(last):
-        gamma[last], converged[last] = _optimum(sums.take(last), nu[last], reml, LONG_GRID)
-    alone = sums.counts.sum(axis=0) == sums.rows  # one row in every cluster: f is flat, and the model is OLS
-    gamma[alone], converged[alone] = 0.0, True
+    gamma, converged = np.zeros(len(nu)), np.ones(len(nu), dtype=bool)
+    endless = np.zeros(len(nu), dtype=bool)
+    several = np.flatnonzero(sums.counts.sum(axis=0) < sums.rows)  # else f is flat, and the model is OLS
+    if len(several):
+        own = sums if len(several) == len(nu) else sums.take(several)
+        found = lowest(own, nu[several], reml)
+        gamma[several], converged[several], endless[several] = found.gamma, found.converged, found.endless
+    return fit_at(sums, gamma, nu, reml, converged, endless)
+
+
+def fit_at(
+    sums: SizeSums, gamma: Floats, nu: Floats, reml: bool, converged: Bools, limit: Bools | None = None
+) -> Fit:
+    """Fit of every trial at a given gamma.
+
+    In the ``limit`` gamma -> infinity all of q is between clusters. sigma2 is then what makes the slope 0 at this
+    gamma, -q' / (sum_j n_j / (1 + n_j gamma) + tr C^-1 C'), as a little variation within clusters would: tau2 comes to
+    the residual variance of the cluster means, with its own degrees of freedom, and the likelihood is without bound.
+    """
     at = evaluate(sums, gamma, nu, reml)
     deviance = 2.0 * at.value + nu * (1.0 + np.log(2.0 * np.pi / nu))
-    return Fit(sums, gamma, at.rss / nu, deviance, converged, at, nu, reml)
+    limit = np.zeros(len(nu), dtype=bool) if limit is None else limit
+    if limit.any():
+        own = 2.0 * at.slope - nu * at.rss1 / at.rss
+        at = replace(at, rss=np.where(limit, -nu * at.rss1 / own, at.rss))
+        deviance = np.where(limit, np.nan, deviance)
+    return Fit(sums, gamma, at.rss / nu, deviance, converged, at, nu, reml, limit)
 
 
-def _optimum(sums: SizeSums, nu: Floats, reml: bool, grid: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return the minimiser of f per trial and whether its refinement converged."""
-    values = profile(sums, grid, nu, reml)
-    falls = slope_at_zero(sums, nu, reml) < 0.0
-    gamma, best = np.zeros(len(nu)), np.where(falls, np.inf, values[0])
-    converged = np.ones(len(nu), dtype=bool)
-    rows, trials = _brackets(values, falls)
-    if len(rows) == 0:
-        return gamma, converged
-    low, high = grid[np.maximum(rows - 1, 0)], grid[np.minimum(rows + 1, len(grid) - 1)]
-    start = _parabola(values, grid, rows, trials)
-    found, value, done = _refine(sums.take(trials), nu[trials], reml, low, high, start)
-    order = np.argsort(-value, kind="stable")  # the lowest value is written last
-    better = order[value[order] < best[trials[order]]]
-    gamma[trials[better]], converged[trials[better]] = found[better], done[better]
-    return gamma, converged
-
-
-def _brackets(values: Floats, falls: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Grid rows that hold a local minimum between their neighbours, and their trials."""
-    padded = np.concatenate([values[:1] + 1.0, values, values[-1:] + np.inf])
-    padded[0] = np.where(falls, np.inf, -np.inf)  # the first row counts when f falls from 0
-    low = (values <= padded[:-2]) & (values <= padded[2:])
-    rows, trials = np.nonzero(low)
-    return rows, trials
-
-
-def _parabola(values: Floats, grid: Floats, rows: NDArray[np.intp], trials: NDArray[np.intp]) -> Floats:
-    """Minimum of the parabola in log(gamma + shift) through three grid points around each row."""
-    middle = np.clip(rows, 1, len(grid) - 2)
-    u = np.log(grid + _SHIFT)
-    x0, x1, x2 = u[middle - 1], u[middle], u[middle + 1]
-    y0, y1, y2 = (values[middle + step, trials] for step in (-1, 0, 1))
-    left, right = (x1 - x0) * (y1 - y2), (x1 - x2) * (y1 - y0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        vertex = x1 - 0.5 * ((x1 - x0) * left - (x1 - x2) * right) / (left - right)
-    low, high = grid[np.maximum(rows - 1, 0)], grid[np.minimum(rows + 1, len(grid) - 1)]
-    start = np.exp(np.clip(vertex, -50.0, 50.0)) - _SHIFT
-    inside = (start > low) & (start < high)
-    return np.where(inside, start, 0.5 * (low + high))
-
-
-def _refine(
-    sums: SizeSums, nu: Floats, reml: bool, low: Floats, high: Floats, start: Floats
-) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Newton steps kept inside a shrinking bracket; converged problems leave the batch."""
-    found, value = start.copy(), np.full(len(start), np.inf)
-    done = np.zeros(len(start), dtype=bool)
-    active = np.arange(len(start))
-    gamma, low, high = start.copy(), low.copy(), high.copy()
-    for _ in range(_ITERATIONS):
-        at = evaluate(sums, gamma, nu, reml)
-        rising = at.slope > 0.0
-        high, low = np.where(rising, gamma, high), np.where(rising, low, gamma)
-        new = _step(gamma, at, low, high)
-        small = np.abs(new - gamma) <= 3e-6 * (gamma + 1e-3)  # the error left is about its square
-        found[active], value[active] = new, at.value
-        done[active] = small
-        if small.all():
-            break
-        keep = ~small
-        if keep.mean() < 0.7:
-            sums, nu, active = sums.take(np.flatnonzero(keep)), nu[keep], active[keep]
-            new, low, high = new[keep], low[keep], high[keep]
-        gamma = new
-    return found, value, done
-
-
-def _step(gamma: Floats, at: Evaluation, low: Floats, high: Floats) -> Floats:
-    """One Newton step in log(gamma + shift), or bisection where it would leave the bracket."""
-    t = gamma + _SHIFT
-    slope, curvature = t * at.slope, t * t * at.curvature + t * at.slope
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        step = np.clip(-slope / curvature, -1.5, 1.5)
-        new = t * np.exp(step) - _SHIFT
-    usable = (curvature > 0.0) & (new >= low) & (new <= high)
-    return np.where(usable, new, 0.5 * (low + high))
+def between_share(fit: Fit, contrast: Floats) -> Floats:
+    """Share of a contrast's variance that is in proportion to tau2 (trials,): 0 where all is known within clusters."""
+    g = apply(fit.at.inverse, contrast)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(-fit.gamma * quadratic(g, fit.at.first) / quadratic(contrast, fit.at.inverse))
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,24 @@ def arm_sums(
     )  # fmt: skip
 
 
+def less_fitted(sums: ArmSums, beta: Floats) -> ArmSums:
+    """Take X beta, beta (p, trials), from the response: what is left is else a difference of large sums every time."""
+    p = sums.regressors
+    at = {pair: k for k, pair in enumerate(zip(*(part.tolist() for part in pairs(p + 1)), strict=True))}
+    changed = []
+    for values in (sums.between.transpose(2, 0, 3, 1), sums.within.transpose(2, 0, 1)):
+        new = values.copy()
+        for i in range(p):
+            for k in range(p):
+                new[at[i, p]] -= beta[k] * values[at[min(i, k), max(i, k)]]
+        for i in range(p):
+            new[at[p, p]] -= beta[i] * (values[at[i, p]] + new[at[i, p]])
+        new[at[p, p]] = np.maximum(new[at[p, p]], 0.0)
+        changed.append(new)
+    between, within = changed
+    return replace(sums, between=between.transpose(1, 3, 0, 2).copy(), within=within.transpose(1, 2, 0).copy())
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """The criterion at one theta per trial with two derivatives, trials last.

@@ -3,7 +3,8 @@
 Newton's method with the exact second derivatives of `simtrial.kernels.two_arms`, on log s_a and t_a. Practice variances
 stay at or above 0: one that lies there and would fall is left out of the step, one that steps below is put there
 exactly (Bertsekas 1982, doi:10.1137/0320018). Negative eigenvalues are turned positive and steps that do not lower the
-criterion shortened. It starts from every local minimum of a coarse grid and keeps the lowest end.
+criterion shortened. It starts from every local minimum of a grid that follows from the sizes of the practices and keeps
+the lowest end.
 """
 
 from __future__ import annotations
@@ -15,7 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.kernels.symmetric import Floats, quadratic, sweep
-from simtrial.kernels.two_arms import ArmSums, Evaluation, evaluate, expected_df, information_of, products, value
+from simtrial.kernels.two_arms import (
+    ArmSums,
+    Evaluation,
+    evaluate,
+    expected_df,
+    information_of,
+    less_fitted,
+    products,
+    value,
+)
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
@@ -27,11 +37,11 @@ TIED = {
 }
 """Which parameter (columns; residual variances first) each of (s_0, s_1, t_0, t_1) is."""
 RESIDUALS = {"residual": 2, "cluster": 1, "both": 2}
-GRID = (0.0, 0.1, 1.0)  # t_a / s_a to start from
+_APART = 4.0  # ratio of neighbouring t_a / s_a to start from, 0 aside
 VANISHED = 1e-9  # residual variance of an arm, as a share of the whole, below which the arm is fitted perfectly
 UNKNOWN = 1e-8  # least eigenvalue of the information, scaled to what known coefficients would give
 _STEPS = 80
-_CLOSE = 1e-13  # decrease of the criterion still promised at which the next step is the last
+_CLOSE = 1e-11  # decrease of the criterion still promised at which the next step is the last
 _ROUNDING = 1e-12
 _FLAT = 1e-6  # least eigenvalue of the second derivatives, as a share of the largest
 _LONGEST = 1.5  # of a step in log s
@@ -94,14 +104,16 @@ def fit(sums: ArmSums, by: By, reml: bool) -> Fit:
     trials, tied = len(sums.rank), TIED[by]
     held = _held(sums, by)
     scale, beta = _least_squares(sums)
-    starts, values = _starts(sums, by, reml, scale, beta, held)
-    rows, who = np.nonzero(_lowest(values, by).reshape(-1, trials))
+    sums = less_fitted(sums, beta)
+    starts, values = _starts(sums, by, reml, scale, held)
+    rows, who = np.nonzero(_lowest(values).reshape(-1, trials))
     x, ended, done = _newton(sums.take(who), by, reml, starts[:, rows, who], scale[who], held[:, who])
     order = np.argsort(-ended, kind="stable")  # the lowest value is written last
     best, converged = np.empty((len(x), trials)), np.zeros(trials, dtype=bool)
     best[:, who[order]], converged[who[order]] = x[:, order], done[order]
     theta = tied @ _parameters(best, by, scale)
     at = evaluate(sums, theta, reml)
+    at = replace(at, coefficients=at.coefficients + beta)
     nu = sums.people.sum(axis=0) - (sums.rank if reml else 0.0)
     perfect = theta[:2].min(axis=0) <= VANISHED * scale
     return Fit(
@@ -130,40 +142,44 @@ def _same(sums: ArmSums, s: float, t: float) -> Floats:
     return np.array([s, s, t, t])[:, None] * np.ones(len(sums.rank))
 
 
-def _starts(sums: ArmSums, by: By, reml: bool, scale: Floats, beta: Floats, held: Bools) -> tuple[Floats, Floats]:
+def _grid(sums: ArmSums) -> Floats:
+    """Ratios t_a / s_a to start from (points, arms, trials): 0, and from half of 1 / max n_j to 2 at least."""
+    largest = np.where(sums.counts > 0, sums.sizes, 1.0).max(axis=-1)
+    points = int(np.ceil(np.log(4.0 * largest.max()) / np.log(_APART))) + 1
+    steps = np.linspace(0.0, 1.0, points)[:, None, None]
+    grid = 0.5 / largest * (4.0 * largest) ** steps
+    return np.concatenate([np.zeros_like(grid[:1]), grid])
+
+
+def _starts(sums: ArmSums, by: By, reml: bool, scale: Floats, held: Bools) -> tuple[Floats, Floats]:
     """Points of a grid of t_a / s_a, s_a from least squares (k, points, trials), and the criterion (*grid, trials)."""
-    trials, v = len(scale), np.concatenate([-beta, np.ones((1, len(scale)))])
-    shares = sums.people / sums.people.sum(axis=0)
-    left = np.empty((len(GRID), 2, trials))  # r'H_a^-1 r of each arm
-    for at, gamma in enumerate(GRID):
-        for arm in range(2):
-            theta = _same(sums, 1.0, gamma)
-            theta[1 - arm] = np.inf  # the other arm counts for nothing
-            left[at, arm] = quadratic(v, products(sums, theta)) - (sums.dropped * v[:-1] ** 2).sum(axis=0)
+    grid, shares = _grid(sums), sums.people / sums.people.sum(axis=0)
+    left = np.empty(grid.shape)  # r'H_a^-1 r of each arm, r the residuals of least squares
+    for arm in range(2):
+        n, yy = sums.sizes[arm], sums.between[arm, :, -1]
+        for at, gamma in enumerate(grid[:, arm]):
+            left[at, arm] = (yy * n / (1.0 + n * gamma[:, None])).sum(axis=1) + sums.within[arm, :, -1]
     arms = np.maximum(left / ((sums.people.sum(axis=0) - sums.rank) * shares), 0.02 * scale)
-    points = [(g, g) for g in range(len(GRID))]
-    if by != "residual":
-        points = [(g, h) for g in range(len(GRID)) for h in range(len(GRID))]
+    count = len(grid)
+    points = [(g, h) for g in range(count) for h in range(count)]
     starts, values = [], []
     for g, h in points:
         s = np.stack([arms[g, 0], arms[h, 1]])
         common = (s * shares).sum(axis=0)
+        s = np.stack([common, common]) if by == "cluster" else s
+        t = np.stack([grid[g, 0] * s[0], grid[h, 1] * s[1]])
         if by == "residual":
-            phi = [*s, GRID[g] * common]
-        else:
-            s = np.stack([common, common]) if by == "cluster" else s
-            phi = [*(s[:1] if by == "cluster" else s), GRID[g] * s[0], GRID[h] * s[1]]
-        chosen = np.stack(phi) * ~held
+            t = (t * shares).sum(axis=0, keepdims=True)
+        chosen = np.concatenate([s[: RESIDUALS[by]], t]) * ~held
         values.append(value(sums, TIED[by] @ chosen, reml))
         chosen[: RESIDUALS[by]] = np.log(chosen[: RESIDUALS[by]] / scale)
         chosen[RESIDUALS[by] :] /= scale
         starts.append(chosen)
-    side = (len(GRID),) if by == "residual" else (len(GRID), len(GRID))
-    return np.stack(starts, axis=1), np.stack(values).reshape(*side, trials)
+    return np.stack(starts, axis=1), np.stack(values).reshape(count, count, len(scale))
 
 
-def _lowest(values: Floats, by: By) -> Bools:
-    """Points of the grid that no neighbour undercuts (*grid, trials)."""
+def _lowest(values: Floats) -> Bools:
+    """Points of the grid that no neighbour undercuts (points, points, trials)."""
     low = np.ones(values.shape, dtype=bool)
     for axis in range(values.ndim - 1):
         turned, mark = np.moveaxis(values, axis, 0), np.moveaxis(low, axis, 0)

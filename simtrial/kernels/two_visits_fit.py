@@ -14,16 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.kernels.symmetric import Floats
-from simtrial.kernels.two_visits import BY_PRACTICE, Evaluation, VisitSums, evaluate, expected_curvature, times
+from simtrial.kernels.two_visits import BY_PRACTICE, Evaluation, VisitSums, expected_curvature, times
+from simtrial.kernels.two_visits_starts import around, evaluate_at, roots, squares, starts_of, uneven
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 _STEPS = 80
 _CLOSE = 1e-18  # decrease of the criterion still promised at which a fit has converged
+_LITTLE = 1e-9  # the same after the last step
 _LONGEST = 0.5  # of one step, in roots of variances where responses have variance near 1
 _ROUNDING = 1e-11  # of the criterion, relative
 _FLAT = 1e-6  # least eigenvalue of the second derivatives, as a share of the largest
-_LEAST = 0.02  # eigenvalue of a covariance to start from
+_ALIKE = 1e-9  # ends that differ by less are one, and the converged one stands for it
 
 
 @dataclass(frozen=True)
@@ -66,33 +68,53 @@ class _State:
 
 
 def fit(sums: VisitSums, unclustered: Bools, reml: bool) -> Fit:
-    """Minimise the criterion; where ``unclustered`` (trials,) U is held at 0."""
+    """Minimise the criterion from every start and keep the lowest; where ``unclustered`` (trials,) U is held at 0."""
     trials = len(sums.counts)
-    active, free = np.arange(trials), np.ones((trials, 6), dtype=bool)
+    free = np.ones((trials, 6), dtype=bool)
     free[:, 3:] &= ~unclustered[:, None]
-    x = _start(sums, free, reml)
-    state = _State.of(sums, free, x, _evaluate(sums, x, reml), np.zeros((trials, 6, 6)))
-    found, converged = x.copy(), np.zeros(trials, dtype=bool)
+    found, lowest, converged = np.empty((trials, 6)), np.full(trials, np.inf), np.zeros(trials, dtype=bool)
+    giants = np.flatnonzero(free[:, 5] & uneven(sums))
+    for look in range(2):
+        if look and not len(giants):
+            break
+        who, starts = around(sums, giants, found) if look else starts_of(sums, free, reml)
+        x, value, done = _minimised(sums.take(who), free[who], reml, starts)
+        value = np.where(np.isfinite(value), value, np.finfo(float).max) + np.where(done, 0.0, _ALIKE)
+        order = np.argsort(-value, kind="stable")  # the lowest is written last
+        better = order[value[order] < lowest[who[order]]]
+        for out, new in ((found, x), (lowest, value), (converged, done)):
+            out[who[better]] = new[better]
+    e, u = squares(found)
+    with np.errstate(all="ignore"):  # where the criterion falls without end E is singular
+        return Fit(e, u, evaluate_at(sums, found, reml), converged)
+
+
+def _minimised(sums: VisitSums, free: Bools, reml: bool, x: Floats) -> tuple[Floats, Floats, Bools]:
+    """End of every start (starts, 6), the criterion there, and whether it converged (starts,)."""
+    active = np.arange(len(x))
+    state = _State.of(sums, free, x, evaluate_at(sums, x, reml), np.zeros((len(x), 6, 6)))
+    found, ended, converged = x.copy(), state.at.value.copy(), np.zeros(len(x), dtype=bool)
     for _ in range(_STEPS):
         step, promised = _newton(state)
         small = promised < _CLOSE
         found[active] = state.x + np.where(small[:, None], step, 0.0)
-        converged[active] = small
+        ended[active], converged[active] = state.at.value, small
         if small.all():
             break
         keep = np.flatnonzero(~small)
         if len(keep) < len(active):
             active, state, step, promised = active[keep], state.take(keep), step[keep], promised[keep]
         state = _advance(state, step, promised, reml)
-    e, u = _squares(found)
-    return Fit(e, u, _evaluate(sums, found, reml), converged)
+    else:  # rounding, where residuals within practices are small, leaves a little to gain for ever
+        found[active], ended[active], converged[active] = state.x, state.at.value, promised < _LITTLE
+    return found, ended, converged
 
 
 def _advance(state: _State, step: Floats, promised: Floats, reml: bool) -> _State:
     """Take the step and learn from the change of slope; where it does not lower the criterion, go back and shorten."""
     new = state.x + state.length[:, None] * step
     with np.errstate(all="ignore"):  # a step too far may meet a singular E; the criterion is NaN there, and not lower
-        at = _evaluate(state.sums, new, reml)
+        at = evaluate_at(state.sums, new, reml)
     allowed = state.at.value + _ROUNDING * (1.0 + np.abs(state.at.value)) - 1e-4 * state.length * promised
     back = np.flatnonzero(~(at.value <= allowed))
     if len(back):
@@ -110,66 +132,10 @@ def _advance(state: _State, step: Floats, promised: Floats, reml: bool) -> _Stat
     return replace(there, learnt=learnt)
 
 
-def _start(sums: VisitSums, free: Bools, reml: bool) -> Floats:
-    """One scoring step from no practice variance, kept well inside (trials, 6).
-
-    That start is the residual covariance of those with both visits.
-    """
-    trials = len(sums.counts)
-    identity = np.zeros((trials, 6))
-    identity[:, [0, 2]] = 1.0
-    total = np.maximum(sums.counts[:, 0].sum(axis=-1), 1.0)
-    whole = _inside(_evaluate(sums, identity, reml).rest / total, 0.05)
-    none = np.zeros_like(whole)
-    at = evaluate(sums, whole, none, reml)
-    curvature = expected_curvature(sums, whole, at)
-    slope = np.stack([s * f for g in at.slopes for s, f in zip((g[0, 0], g[0, 1], g[1, 1]), (1, 2, 1), strict=True)])
-    within = ~free[:, 5]
-    curvature[within, 3:] = curvature[within, :, 3:] = 0.0
-    slope[3:, within] = 0.0
-    curvature += (1e-8 * np.einsum("tii->t", curvature))[:, None, None] * np.eye(6)
-    step = -np.linalg.solve(curvature, slope.T[..., None])[..., 0].T
-    moves = step[[0, 1, 1, 2, 3, 4, 4, 5]].reshape(2, 2, 2, trials)
-    e, u = (root_of(_inside(value, _LEAST)) for value in (whole + moves[0], moves[1]))
-    packed = np.stack([r[i, j] for r in (e, u) for i, j in ((0, 0), (0, 1), (1, 1))], axis=1)
-    return packed * free
-
-
-def _inside(matrix: Floats, least: float) -> Floats:
-    """Symmetric 2 x 2 matrices with eigenvalues raised to ``least``."""
-    middle = 0.5 * (matrix[0, 0] + matrix[1, 1])
-    half = np.hypot(0.5 * (matrix[0, 0] - matrix[1, 1]), matrix[0, 1])
-    high, low = np.maximum(middle + half, least), np.maximum(middle - half, least)
-    slope = np.where(half > 0.0, (high - low) / np.where(half > 0.0, 2.0 * half, 1.0), 0.0)
-    return np.asarray(slope * matrix + (low - slope * (middle - half)) * np.eye(2)[:, :, None])
-
-
-def root_of(matrix: Floats) -> Floats:
-    """Symmetric square roots of positive definite 2 x 2 matrices along the first two axes."""
-    d = np.sqrt(matrix[0, 0] * matrix[1, 1] - matrix[0, 1] ** 2)
-    return np.asarray((matrix + d * np.eye(2)[:, :, None]) / np.sqrt(matrix[0, 0] + matrix[1, 1] + 2.0 * d))
-
-
-def _roots(x: Floats) -> tuple[Floats, Floats]:
-    """A and B (2, 2, trials) of packed roots (trials, 6)."""
-    full = x[:, [0, 1, 1, 2, 3, 4, 4, 5]].T.reshape(2, 2, 2, -1)
-    return full[0], full[1]
-
-
-def _squares(x: Floats) -> tuple[Floats, Floats]:
-    a, b = _roots(x)
-    return times(a, a), times(b, b)
-
-
-def _evaluate(sums: VisitSums, x: Floats, reml: bool) -> Evaluation:
-    a, b = _roots(x)
-    return evaluate(sums, times(a, a), b, reml)
-
-
 def _slope(x: Floats, at: Evaluation) -> Floats:
     """Derivatives by the packed roots: G A + A G for each (trials, 6)."""
     out = []
-    for root, slope in zip(_roots(x), at.slopes, strict=True):
+    for root, slope in zip(roots(x), at.slopes, strict=True):
         g = times(slope, root) + times(root, slope)
         out += [g[0, 0], g[0, 1] + g[1, 0], g[1, 1]]
     return np.stack(out, axis=1)
@@ -177,11 +143,11 @@ def _slope(x: Floats, at: Evaluation) -> Floats:
 
 def _model(sums: VisitSums, x: Floats, at: Evaluation) -> Floats:
     """Expected second derivatives by the packed roots, and what the squares add (trials, 6, 6)."""
-    a, _ = _roots(x)
+    a, _ = roots(x)
     expected = expected_curvature(sums, times(a, a), at)
     change = np.zeros((len(x), 6, 6))
     out = np.zeros_like(change)
-    for block, (root, g) in enumerate(zip(_roots(x), at.slopes, strict=True)):
+    for block, (root, g) in enumerate(zip(roots(x), at.slopes, strict=True)):
         i = 3 * block
         r00, r01, r11 = root[0, 0], root[0, 1], root[1, 1]
         change[:, i, i], change[:, i + 1, i] = 2.0 * r00, r01
@@ -195,17 +161,23 @@ def _model(sums: VisitSums, x: Floats, at: Evaluation) -> Floats:
 
 
 def _newton(state: _State) -> tuple[Floats, Floats]:
-    """Step against the slope with the signs of the eigenvalues made positive, and the decrease it promises."""
+    """Step against the slope with the signs of the eigenvalues made positive, and the decrease it promises.
+
+    Every root is measured in units of its own curvature, so that a small residual variance does not hide the others.
+    """
     free = state.free
     model = np.where(free[:, :, None] & free[:, None, :], state.model + state.learnt, 0.0)
     model += ~free[:, :, None] * np.eye(6)
-    values, vectors = np.linalg.eigh(model)
+    unit = np.sqrt(np.abs(np.einsum("tii->ti", model)))
+    unit = np.maximum(unit, 1e-7 * unit.max(axis=1, keepdims=True))
+    values, vectors = np.linalg.eigh(model / (unit[:, :, None] * unit[:, None, :]))
     size = np.abs(values)
     size = np.maximum(size, _FLAT * size.max(axis=1, keepdims=True))
-    along = np.einsum("tij,ti->tj", vectors, state.slope)
-    step = -np.einsum("tij,tj->ti", vectors, along / size)
+    along = np.einsum("tij,ti->tj", vectors, state.slope / unit)
+    step = -np.einsum("tij,tj->ti", vectors, along / size) / unit
     longest = np.abs(step).max(axis=1)
-    shorten = np.minimum(1.0, _LONGEST / np.maximum(longest, _LONGEST))
+    own = np.abs(step[:, :3]).max(axis=1) / np.abs(state.x[:, :3]).max(axis=1)  # E stays positive definite
+    shorten = np.minimum(1.0, _LONGEST / np.maximum(np.maximum(longest, own), _LONGEST))
     return step * shorten[:, None], (along**2 / size).sum(axis=1) * shorten
 
 

@@ -58,7 +58,6 @@ def counted(measure: str) -> bool:
     return measure == "failures" or measure.startswith(SEEN)
 
 
-
 SCHEMA = {
     "cell": pl.String,
     "method": pl.String,
@@ -141,9 +140,8 @@ def _paired(
     if not np.array_equal(a, b):
         _, at, there = np.intersect1d(a, b, return_indices=True)
         one, other = one.only(at), other.only(there)
-    for name in options.measures or PAIRED:
-        if name in PAIRED:
-            yield name, PAIRED[name](one, other, options.form)
+    for name in [name for name in options.measures if name in PAIRED] or PAIRED:  # none named: all, for one was asked
+        yield name, PAIRED[name](one, other, options.form)
 
 
 def _by_method(group: pl.DataFrame, common: bool) -> list[tuple[str, pl.DataFrame]]:

@@ -11,9 +11,10 @@ INTERVAL = 30.0  # seconds between lines in a log
 
 
 class Progress:
-    """Called with chunks done, chunks in all and seconds so far."""
+    """Called with chunks (or what else is counted) done, how many there are, and seconds so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "chunks") -> None:
+        self._what = what
         self._bar: Any = None
         self._task: Any = None
         self._last = time.monotonic()
@@ -36,7 +37,9 @@ class Progress:
             left = seconds / done * (total - done)
             clock = time.strftime("%H:%M:%S")
             print(
-                f"{clock} {done}/{total} chunks, {seconds:.0f} s, about {left:.0f} s left", file=sys.stderr, flush=True
+                f"{clock} {done}/{total} {self._what}, {seconds:.0f} s, about {left:.0f} s left",
+                file=sys.stderr,
+                flush=True,
             )
 
     def _show(self, done: int, total: int) -> None:
@@ -46,7 +49,7 @@ class Progress:
             from rich.progress import Progress as Bar
 
             self._bar = Bar(
-                "chunks",
+                self._what,
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
@@ -54,5 +57,5 @@ class Progress:
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task("chunks", total=total)
+            self._task = self._bar.add_task(self._what, total=total)
         self._bar.update(self._task, completed=done)

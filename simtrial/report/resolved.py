@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import sqrt
 
 import polars as pl
 
 from simtrial.generate import practices_per_trial
-from simtrial.report.tables import label, say, show
+from simtrial.implied import Quantity
+from simtrial.report.designs import following
+from simtrial.report.implied import Found, implied_frame, print_implied
+from simtrial.report.progress import Progress
 from simtrial.report.tables import number as fixed
-from simtrial.sample_size import RULES, power, sample_size
+from simtrial.report.tables import say, show
+from simtrial.sample_size import RULES, Design, power, sample_size
 from simtrial.scenario import Cell, Scenario
 
 SIMULATED = 1000  # trials drawn to show the power beside that of the formula
 PROBE = 25  # trials drawn and analysed to predict the cost
 
 
-def resolved_json(scenario: Scenario, cells: Sequence[Cell]) -> str:
-    """Return the resolved scenario and its cells as JSON."""
+def resolved_json(scenario: Scenario, cells: Sequence[Cell], found: Found) -> str:
+    """Return the resolved scenario, its cells and what they imply as JSON; null: no number."""
     mechanism = {stage: step.model_dump() for stage, step in scenario.mechanism.items()}
     return json.dumps(
         {
@@ -31,14 +36,16 @@ def resolved_json(scenario: Scenario, cells: Sequence[Cell]) -> str:
             "estimands": [e.model_dump() for e in scenario.estimands],
             "methods": [m.model_dump() for m in scenario.methods],
             "run": scenario.run.model_dump(),
-            "cells": [{"cell": c.id, "factors": dict(c.factors)} for c in cells],
+            "cells": [{"cell": c.id, "label": c.label, "factors": dict(c.factors)} for c in cells],
+            "implied": implied_frame(found).to_dicts(),
         },
         indent=1,
+        allow_nan=False,
     )
 
 
-def print_resolved(scenario: Scenario, cells: Sequence[Cell]) -> None:
-    """Print keys, estimands, methods, cells, cost and precision."""
+def print_resolved(scenario: Scenario, cells: Sequence[Cell], found: Found) -> None:
+    """Print keys, estimands, methods, cells, what they imply, cost and precision."""
     rows = []
     for stage, step in scenario.mechanism.items():
         for name, field in type(step).model_fields.items():
@@ -62,41 +69,68 @@ def print_resolved(scenario: Scenario, cells: Sequence[Cell]) -> None:
     first = {name: v.categories[0] for name in adjusted if (v := scenario.variables.get(name)) and v.categories}
     if first:
         say(f"Reference categories: {'; '.join(f'{name} {label}' for name, label in first.items())}\n")
-    show("Cells", ["cell", "factors"], [[c.id, _text(dict(c.factors))] for c in cells], 2)
+    show("Cells", ["cell", "factors", "folder in a run"], [[c.label, _text(dict(c.factors)), c.id] for c in cells], 3)
+    print_implied(found)
     if scenario.design is not None:
-        _print_designs(cells)
+        _print_designs(cells, {cell.id: quantities for cell, quantities in found})
     if scenario.run.streams == "common":
         say("Common streams: cells are paired; where cluster sizes differ between them the pairing is weak.\n")
     say(_expectation(scenario, cells))
 
 
-def _print_designs(cells: Sequence[Cell]) -> None:
+def _print_designs(cells: Sequence[Cell], implied: Mapping[str, Sequence[Quantity]]) -> None:
     """Print sample sizes by formula, and the power of every cell by formula and in a few simulated trials."""
+    sizes = [
+        line for cell in cells if cell.scenario.design is not None for line in _sizes(cell.label, cell.scenario.design)
+    ]
+    powers = [line for cell in _counted(cells) for line in _powers(cell, implied[cell.id])]
+    headings = ["cell", "rule", "individuals per arm", "analysed", "recruited", "practices"]
+    show("Sample size by formula, [design] as written", headings, sizes, 2)
+    headings = ["cell", "method", "practices", "plan, normal", "plan, t", "cell, normal", "cell, t",
+                "simulated (MCSE)", "failed"]  # fmt: skip
+    show(f"Power by the formulas of [design], and in {SIMULATED:,} simulated trials", headings, powers, 2)
+    say(
+        "plan: the formula with the numbers of [design] as written, whatever the mechanism varies, but for the "
+        "practices. It adjusts for baseline wherever baseline_correlation is not 0.\n"
+        "cell: the formula with what the cell implies (above): true effect; SD, ICC and correlation in control; people "
+        "per practice; people without an outcome. It adjusts for baseline if the method does.\n"
+    )
+
+
+def _sizes(name: str, design: Design) -> Iterator[list[str]]:
+    """Sample sizes of a cell by every rule."""
+    for rule, meaning in RULES.items():
+        found = sample_size(design, rule)  # type: ignore[arg-type]
+        numbers = [f"{found.per_arm:.1f}", f"{found.analysed:.1f}", str(found.recruited), str(found.practices)]
+        yield [name, f"{rule}: {meaning}", *numbers]
+
+
+def _powers(cell: Cell, implied: Sequence[Quantity]) -> Iterator[list[str]]:
+    """Power of every method of a cell: as planned, with what the cell implies, and simulated."""
     from simtrial.run import block_rows
     from simtrial.scenario import rebuild
 
-    sizes, powers = [], []
-    for cell in cells:
-        design = cell.scenario.design
-        if design is None:
-            continue
-        name = label(cell.factors) or cell.id
-        for rule, meaning in RULES.items():
-            found = sample_size(design, rule)  # type: ignore[arg-type]
-            numbers = [f"{found.per_arm:.1f}", f"{found.analysed:.1f}", str(found.recruited), str(found.practices)]
-            sizes.append([name, f"{rule}: {meaning}", *numbers])
-        number = practices_per_trial(cell.scenario.mechanism)
-        raw = {**cell.scenario.raw, "run": {**cell.scenario.run.model_dump(), "block": SIMULATED}}
-        drawn = block_rows(rebuild({k: v for k, v in raw.items() if k not in ("vary", "expect")})[1][0], 0)
-        formula = [fixed(power(design, number, t=t), 3) for t in (False, True)]
-        for method in cell.scenario.methods:
-            seen, failed = _simulated(drawn.filter(pl.col("method") == method.name), design.alpha)
-            powers.append([name, method.name, str(number), *formula, seen, failed])
-    headings = ["cell", "rule", "individuals per arm", "analysed", "recruited", "practices"]
-    show("Sample size by formula", headings, sizes, 2)
-    headings = ["cell", "method", "practices", "formula, normal", "formula, t", "simulated (MCSE)", "failed"]
-    show(f"Power by the formulas of [design], and in {SIMULATED:,} simulated trials", headings, powers, 2)
-    say("The formulas are for an analysis that adjusts for baseline wherever baseline_correlation is not 0.\n")
+    design = cell.scenario.design
+    if design is None:
+        return
+    number = practices_per_trial(cell.scenario.mechanism)
+    raw = {**cell.scenario.raw, "run": {**cell.scenario.run.model_dump(), "block": SIMULATED}}
+    drawn = block_rows(rebuild({k: v for k, v in raw.items() if k not in ("vary", "expect")})[1][0], 0)
+    formula = [fixed(power(design, number, t=t), 3) for t in (False, True)]
+    for method in cell.scenario.methods:
+        seen, failed = _simulated(drawn.filter(pl.col("method") == method.name), design.alpha)
+        follows = following(design, cell, method, implied, number)
+        yield [cell.label, method.name, str(number), *formula, *follows, seen, failed]
+
+
+def _counted(cells: Sequence[Cell]) -> Iterator[Cell]:
+    """Cells one after the other, with progress on stderr: their trials are simulated and analysed."""
+    print(f"[design]: {SIMULATED:,} trials per cell are simulated and analysed for the power", file=sys.stderr)
+    begun = time.monotonic()
+    with Progress("cells") as progress:
+        for done, cell in enumerate(cells, 1):
+            yield cell
+            progress(done, len(cells), time.monotonic() - begun)
 
 
 def _simulated(rows: pl.DataFrame, alpha: float) -> tuple[str, str]:

@@ -15,6 +15,7 @@ import polars as pl
 from simtrial.flags import CAUSES
 from simtrial.interval_sets import EMPTY, TWO_RAYS
 from simtrial.performance import PAIRED, SEEN, Options, performance
+from simtrial.scenario.cells import label
 
 COLUMNS = (
     ("bias", "bias", 4),
@@ -246,6 +247,11 @@ def analyses_table(frame: pl.DataFrame) -> None:
     seen = sorted({name for row in frame["flags"] for name in row.split(";") if name})
     for name in seen:
         say(f"{name}: {CAUSES[name]}")
+    for row in frame.iter_rows(named=True):
+        extra = json.loads(row["extra"])
+        for text in (extra.get("message"), extra.get("reason")):
+            if text:
+                say(f"trial {row['trial_id']}, {row['method']}: {text}")
     if compared := _reference_categories(frame):
         say(f"reference categories: {compared}")
 
@@ -254,9 +260,9 @@ def _reference_categories(frame: pl.DataFrame) -> str:
     """Say which category contrasts are with, by covariate; several where trials differ, the most frequent first."""
     found: dict[str, Counter[str]] = {}
     for text in frame["extra"]:
-        for name, label in json.loads(text).get("reference", {}).items():
-            found.setdefault(name, Counter())[label] += 1
-    return "; ".join(f"{name} {' or '.join(label for label, _ in n.most_common())}" for name, n in found.items())
+        for name, category in json.loads(text).get("reference", {}).items():
+            found.setdefault(name, Counter())[category] += 1
+    return "; ".join(f"{name} {' or '.join(text for text, _ in n.most_common())}" for name, n in found.items())
 
 
 def _set(row: Mapping[str, Any]) -> str:
@@ -307,11 +313,6 @@ def cell_labels(cells: pl.DataFrame) -> dict[str, str]:
     for cell, factors in cells.select("cell", "factors").unique(maintain_order=True).iter_rows():
         found[cell] = label(json.loads(factors)) or cell
     return found
-
-
-def label(factors: Mapping[str, Any]) -> str:
-    """Short description of a cell: last part of each varied key, and its value."""
-    return ", ".join(f"{name.rsplit('.', 1)[-1]}={value}" for name, value in factors.items())
 
 
 def emit(frame: pl.DataFrame, form: str) -> None:

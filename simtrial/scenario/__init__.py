@@ -15,6 +15,7 @@ from simtrial.estimators import Method
 from simtrial.generate.allocation import Allocation
 from simtrial.scenario.categories import declared
 from simtrial.scenario.cells import Cell, expand, set_path
+from simtrial.scenario.held import hold
 from simtrial.scenario.methods import build_methods, validated
 from simtrial.scenario.problems import Path, Problem, depth, find_lines, key_name
 from simtrial.scenario.schema import Raw, Scenario, build
@@ -75,6 +76,7 @@ def _built(sources: Sequence[_Source], settings: Settings) -> tuple[Scenario | N
             set_path(raw, dotted, copy.deepcopy(value))
         except KeyError:
             raise ScenarioError(f"--set {text}: lies below a value that is not a table") from None
+        hold(raw, dotted, value, text)
     scenario, problems = build(_without_published(raw, sources))
     if scenario is None:
         return None, [], problems

@@ -6,7 +6,8 @@ import copy
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,44 @@ class Cell:
     key: str
     factors: Mapping[str, Any]
     scenario: Scenario
+
+    @property
+    def label(self) -> str:
+        """What people call it: its factors, or its id where nothing is varied."""
+        return label(self.factors) or self.id
+
+
+def label(factors: Mapping[str, Any]) -> str:
+    """Short description of a cell: the end of each varied key that tells it from the others, and its value."""
+    names = short_names(factors)
+    return ", ".join(f"{names[name]}={value}" for name, value in factors.items())
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Shortest ending of each dotted key that no other one has: icc, or baseline.icc beside mansa.icc."""
+    every = [name.split(".") for name in names]
+    found = {}
+    for parts in every:
+        for length in range(1, len(parts) + 1):
+            if sum(other[-length:] == parts[-length:] for other in every) == 1:
+                break
+        found[".".join(parts)] = ".".join(parts[-length:])
+    return found
+
+
+def file_names(cells: Sequence[Cell]) -> dict[str, str]:
+    """Name of every cell for files, by id: its factors in letters that any disk takes; empty where nothing is varied.
+
+    Where two would be alike, or a name too long, the id ends it.
+    """
+    found = {c.id: re.sub(r"[^A-Za-z0-9.=+-]+", "_", c.label).strip("_.") if c.factors else "" for c in cells}
+    lower = [name.lower() for name in found.values()]  # some disks do not tell capitals from small letters
+    plain = {i: n for i, n in found.items() if len(n) <= LONGEST and lower.count(n.lower()) == 1}
+    return {i: plain.get(i, f"{n[: LONGEST - 13]}-{i}") for i, n in found.items()}
+
+
+LONGEST = 100
+"""Letters of a cell's name in a file name."""
 
 
 def set_path(raw: Raw, dotted: str, value: Any) -> None:

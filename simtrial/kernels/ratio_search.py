@@ -1,0 +1,266 @@
+"""Global minimum of the random-intercept criterion over the variance ratio, certified trial by trial.
+
+The survey of `simtrial.kernels.ratio_survey` leaves most trials one convex stretch at most, and with it one minimum.
+In the others what is left open is halved until, by the same bounds on derivatives of F(t), t = log(gamma + shift), no
+piece can hold a minimum or the piece is convex. Every minimum so enclosed is refined by safeguarded Newton steps and
+the lowest taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simtrial.kernels.criterion import SizeSums, evaluate, slope_at_zero
+from simtrial.kernels.ratio_survey import CAP, STEP, Survey, of_logarithm, survey
+from simtrial.kernels.symmetric import Floats
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.intp]
+
+_NUMBERS = 4_000_000  # of the cross-products evaluated in one pass: 32 MB
+_ITERATIONS = 80
+_CLOSE = 1e-5  # a step in t after which the error left, well below its square, is rounding
+_MARGIN = 1e-4  # a minimum on the border of two pieces is inside both
+_NARROW = 1e-5  # half a piece in t that is no longer halved
+_FLAT = 1e-11  # what F can still change in a piece that is no longer halved, relative to the rows
+_WIDE = 1.5  # of a first piece where there is no grid
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Stretches of t = log(gamma + shift): their trials, both ends and where to start a search inside (pieces,)."""
+
+    trial: Ints
+    low: Floats
+    high: Floats
+    start: Floats
+
+    @classmethod
+    def between(cls, trial: Ints, low: Floats, high: Floats) -> Pieces:
+        """Stretches to be searched from their middle."""
+        return cls(trial, low, high, 0.5 * (low + high))
+
+    def __len__(self) -> int:
+        return len(self.trial)
+
+    def take(self, chosen: Ints | Bools | slice) -> Pieces:
+        """Return some of the stretches."""
+        return Pieces(self.trial[chosen], self.low[chosen], self.high[chosen], self.start[chosen])
+
+    def halves(self) -> Pieces:
+        """Both halves of every stretch."""
+        middle = 0.5 * (self.low + self.high)
+        low, high = np.concatenate([self.low, middle]), np.concatenate([middle, self.high])
+        return Pieces.between(np.tile(self.trial, 2), low, high)
+
+
+def together(parts: list[Pieces]) -> Pieces:
+    """Several sets of stretches as one."""
+    return Pieces(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("trial", "low", "high", "start")))
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """Minimiser gamma, whether its refinement converged, and whether f falls without end there (trials,)."""
+
+    gamma: Floats
+    converged: Bools
+    endless: Bools
+
+
+def lowest(sums: SizeSums, nu: Floats, reml: bool) -> Optimum:
+    """Find the global minimum of f over gamma >= 0 for every trial.
+
+    gamma = 0 is a minimum exactly when f'(0) >= 0. Where f still falls at the largest gamma, `CAP`, it falls without
+    end as far as numbers can tell.
+    """
+    seen = survey(sums, nu, reml)
+    shift = np.full(len(nu), seen.shift)
+    certain = seen.one_stretch
+    rises = np.ones(len(nu), dtype=bool)
+    near = np.flatnonzero(seen.open[1] | ~certain)
+    if len(near):
+        rises[near] = slope_at_zero(_take(sums, near), nu[near], reml) >= 0.0
+    zero = np.where(rises, seen.values[1], np.inf)
+    pieces = _convex_stretches(seen, np.flatnonzero(certain & seen.open.any(axis=0) & ~(rises & seen.open[1])))
+    gamma, converged, value = choose(sums, nu, reml, shift, pieces, zero)
+    endless = np.zeros(len(nu), dtype=bool)
+    if not certain.all():
+        pieces = isolate(sums, nu, reml, shift, _left_open(seen, np.flatnonzero(~certain)), seen.values[1:].min(axis=0))
+        rest = choose(sums, nu, reml, shift, pieces, zero)
+        gamma, converged = np.where(certain, gamma, rest[0]), np.where(certain, converged, rest[1])
+        value = np.where(certain, value, rest[2])
+        far = np.flatnonzero(seen.beyond)
+        if len(far):
+            endless[far] = evaluate(sums.take(far), np.full(len(far), CAP), nu[far], reml).slope < 0.0
+    lost = ~np.isfinite(value)
+    gamma[lost] = np.exp(seen.nodes[1 + seen.values[1:, lost].argmin(axis=0)]) - seen.shift
+    return Optimum(np.where(endless, CAP, np.maximum(gamma, 0.0)), (converged & ~lost) | endless, endless)
+
+
+def _take(sums: SizeSums, trials: Ints) -> SizeSums:
+    return sums if np.array_equal(trials, np.arange(len(sums.rows))) else sums.take(trials)
+
+
+def _convex_stretches(seen: Survey, trials: Ints) -> Pieces:
+    """The one open stretch of every trial, with the minimum of a quartic through five nodes as a start."""
+    own = seen.open[:, trials]
+    first, last = own.argmax(axis=0), len(own) - own[::-1].argmax(axis=0)
+    low, high = seen.nodes[first], seen.nodes[last]
+    inside = np.arange(len(seen.nodes))[:, None]
+    values = seen.values[:, trials]
+    lowest_node = np.where((inside >= first) & (inside <= last), values, np.inf).argmin(axis=0)
+    middle = np.clip(lowest_node, 2, len(seen.nodes) - 3)
+    a, b, c, d, e = (values[middle + step, np.arange(len(trials))] for step in (-2, -1, 0, 1, 2))
+    one, two = (a - 8.0 * b + 8.0 * d - e) / 12.0, (-a + 16.0 * b - 30.0 * c + 16.0 * d - e) / 12.0
+    three, four = (e - 2.0 * d + 2.0 * b - a) / 2.0, a - 4.0 * b + 6.0 * c - 4.0 * d + e
+    at = (lowest_node - middle).astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for _ in range(4):
+            slope = one + at * (two + at * (three / 2.0 + at * four / 6.0))
+            at = at - slope / (two + at * (three + at * four / 2.0))
+    start = seen.nodes[middle] + STEP * at
+    usable = (start > low) & (start < high)
+    return Pieces(trials, low, high, np.where(usable, start, np.clip(seen.nodes[lowest_node], low + 0.05, high - 0.05)))
+
+
+def _left_open(seen: Survey, trials: Ints) -> Pieces:
+    """Open cells of doubtful trials, and pieces up to the largest gamma where there may be a minimum beyond."""
+    cell, at = np.nonzero(seen.open[:, trials])
+    parts = [Pieces.between(trials[at], seen.nodes[cell], seen.nodes[cell + 1])]
+    far = trials[seen.beyond[trials]]
+    ends = np.linspace(seen.last, np.log(CAP), int(np.ceil((np.log(CAP) - seen.last) / _WIDE)) + 1)
+    trial = np.repeat(far, len(ends) - 1)
+    parts.append(Pieces.between(trial, np.tile(ends[:-1], len(far)), np.tile(ends[1:], len(far))))
+    return together(parts)
+
+
+def isolate(
+    sums: SizeSums, nu: Floats, reml: bool, shift: Floats, pieces: Pieces, best: Floats | None = None
+) -> Pieces:
+    """Halve pieces until each that is left holds one minimum at most; those that hold none are dropped.
+
+    ``shift`` (trials,); ``best`` (trials,) values of F that are reached: what lies above them does not matter.
+    """
+    most = max(1, _NUMBERS // (sums.between.shape[0] * sums.between.shape[1]))
+    done = [pieces.take(slice(0, 0))]
+    while len(pieces):
+        drop, whole = (np.zeros(len(pieces), dtype=bool) for _ in range(2))
+        for first in range(0, len(pieces), most):
+            chosen = slice(first, first + most)
+            drop[chosen], whole[chosen] = _judged(sums, nu, reml, shift, pieces.take(chosen), best)
+        done.append(pieces.take(whole & ~drop))
+        pieces = pieces.take(~whole & ~drop).halves()
+    return together(done)
+
+
+def _judged(
+    sums: SizeSums, nu: Floats, reml: bool, shift: Floats, pieces: Pieces, best: Floats | None
+) -> tuple[Bools, Bools]:
+    """Pieces without a minimum that matters, and those not to be halved (pieces,)."""
+    trial, half = pieces.trial, 0.5 * (pieces.high - pieces.low)
+    u, own = np.exp(pieces.start), nu[trial]
+    at = evaluate(sums.take(trial), u - shift[trial], own, reml)
+    slope, curvature = 2.0 * u * at.slope, 2.0 * u * (u * at.curvature + at.slope)
+    x = -u * at.rss1 / at.rss
+    bend = curvature + own * (x**2 - u * (at.rss1 + u * at.rss2) / at.rss)  # D''
+    grown = np.minimum(np.maximum(x, 0.0) * np.exp(2.0 * half), 1.0)
+    third = np.exp(half) * np.maximum(bend, 0.0) + own * of_logarithm(grown, 3)
+    change = half * (np.abs(slope) + 0.5 * half * (np.abs(curvature) + third * half))
+    away = half * third  # F'' may be this far from its value in the middle
+    drop = (np.abs(slope) > half * (np.abs(curvature) + 0.5 * away)) | (curvature < -away) | ~np.isfinite(slope)
+    if best is not None:
+        drop |= 2.0 * at.value - change > best[trial]
+    return drop, (curvature > away) | (half < _NARROW) | (change < _FLAT * sums.rows[trial])
+
+
+def choose(
+    sums: SizeSums, nu: Floats, reml: bool, shift: Floats, pieces: Pieces, best: Floats
+) -> tuple[Floats, Bools, Floats]:
+    """Refine the minimum of every piece and take the lowest of each trial, if it lies below ``best`` (F).
+
+    Returns
+    -------
+    gamma, converged, value
+        (trials,) of the lowest minimum; 0, True and ``best`` where there is none.
+    """
+    gamma, converged, best = np.zeros(len(nu)), np.ones(len(nu), dtype=bool), best.copy()
+    if len(pieces):
+        pieces = _one_each(pieces, shift) if 0.8 * len(nu) <= len(pieces) < len(nu) else pieces
+        found, value, done = _refine(sums, nu, reml, shift, pieces)
+        order = np.argsort(-value, kind="stable")  # the lowest value is written last
+        better = order[value[order] < best[pieces.trial[order]]]
+        for out, new in ((gamma, found), (converged, done), (best, value)):
+            out[pieces.trial[better]] = new[better]
+    return gamma, converged, best
+
+
+def _one_each(pieces: Pieces, shift: Floats) -> Pieces:
+    """Points at gamma = 0 for the trials without a piece, where each has one at most: no sums need be copied."""
+    if (np.diff(pieces.trial) <= 0).any():
+        return pieces
+    low, high, start = np.log(shift), np.log(shift), np.log(shift)
+    low[pieces.trial], high[pieces.trial], start[pieces.trial] = pieces.low, pieces.high, pieces.start
+    return Pieces(np.arange(len(shift)), low, high, start)
+
+
+def _refine(sums: SizeSums, nu: Floats, reml: bool, shift: Floats, pieces: Pieces) -> tuple[Floats, Floats, Bools]:
+    """Newton steps in t kept inside a shrinking bracket: gamma, F and whether it converged; who has leaves the batch.
+
+    F is infinite where the steps end at an end of the piece, which then holds no minimum.
+    """
+    own = _take(sums, pieces.trial)
+    nu, shift = nu[pieces.trial], shift[pieces.trial]
+    t, low, high = pieces.start, pieces.low - _MARGIN, pieces.high + _MARGIN
+    found, value, done = t.copy(), np.full(len(t), np.inf), np.zeros(len(t), dtype=bool)
+    active, moving, ends, before = np.arange(len(t)), shift, (low, high), None
+    for _ in range(_ITERATIONS):
+        u = np.exp(t)
+        at = evaluate(own, u - moving, nu, reml)
+        rising = at.slope > 0.0
+        high, low = np.where(rising, t, high), np.where(rising, low, t)
+        slope, curvature = u * at.slope, u * u * at.curvature + u * at.slope
+        new, inside = _step(t, slope, curvature, (low, high), ends)
+        if before is not None:
+            new = np.where(inside, _bent(t, slope, curvature, before, (low, high), new), new)
+        small = (np.abs(new - t) <= _CLOSE) & ~done[active]
+        there = active[small]
+        found[there], done[there] = new[small], True
+        value[there] = np.where(inside, 2.0 * at.value, np.inf)[small]
+        if done[active].all():
+            break
+        keep = ~done[active]
+        if keep.mean() < 0.7:
+            own, nu, moving, active = own.take(np.flatnonzero(keep)), nu[keep], moving[keep], active[keep]
+            new, low, high, ends = new[keep], low[keep], high[keep], (ends[0][keep], ends[1][keep])
+            t, curvature = t[keep], curvature[keep]
+        before, t = (t, curvature), new
+    return np.exp(found) - shift, value, done
+
+
+def _step(
+    t: Floats, slope: Floats, curvature: Floats, bracket: tuple[Floats, Floats], ends: tuple[Floats, Floats]
+) -> tuple[Floats, Bools]:
+    """One Newton step, and whether it stays in the bracket: else the end it would pass, or bisection after that."""
+    low, high = bracket
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        new = t - np.clip(slope / curvature, -1.5, 1.5)
+    inside = (curvature > 0.0) & (new >= low) & (new <= high)
+    fresh = (curvature > 0.0) & np.where(slope > 0.0, low == ends[0], high == ends[1])  # not yet evaluated
+    instead = np.where(fresh, np.where(slope > 0.0, low, high), 0.5 * (low + high))
+    return np.where(inside, new, instead), inside
+
+
+def _bent(
+    t: Floats, slope: Floats, curvature: Floats, before: tuple[Floats, Floats], bracket: tuple[Floats, Floats],
+    plain: Floats,
+) -> Floats:  # fmt: skip
+    """Correct a short Newton step for the change of curvature since the point before (Halley); else the plain one."""
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        third = (curvature - before[1]) / (t - before[0])
+        new = t - slope / (curvature + 0.5 * (plain - t) * third)
+        usable = (np.abs(plain - t) < 0.05) & (np.abs(new - plain) < 0.1 * np.abs(plain - t))
+    return np.where(usable & (new >= bracket[0]) & (new <= bracket[1]), new, plain)
