@@ -96,7 +96,7 @@ def by_arm(made: Frame, heteroscedastic, estimation="reml", df="between-within",
     )
     value, slope, (phi, beta, first, plain, restricted) = criterion.slopes(theta)
     noise = 1e-9 * made.people + 1e3 * made.noise
-    if theta[:2].min() < 1e-6 * scale or made.noise > 1e-7:
+    if theta[:2].min() < 1e-6 * scale or made.noise > 1e-6:
         return Said(grey="an arm hardly varies within practices")
     contrast = made.contrasts["arm"]
     out = said(made, float(contrast @ (made.fitted + beta)), np.inf, 0.0)
