@@ -96,11 +96,13 @@ def by_arm(made: Frame, heteroscedastic, estimation="reml", df="between-within",
     )
     value, slope, (phi, beta, first, plain, restricted) = criterion.slopes(theta)
     noise = 1e-9 * made.people + 1e3 * made.noise
-    if theta[:2].min() < 1e-6 * scale or made.noise > 1e-7:
+    if theta[:2].min() < 1e-6 * scale or made.noise > 1e-6:
         return Said(grey="an arm hardly varies within practices")
     contrast = made.contrasts["arm"]
     out = said(made, float(contrast @ (made.fitted + beta)), np.inf, 0.0)
     decrement = _decrement(tied, theta, slope, plain, np.concatenate([np.zeros(count, dtype=bool), held]))
+    if where is not None and where[:2].min() < 1e-4 * scale:
+        return Said(grey="the likelihood has no upper bound")
     if value > best + max(DEEPER, noise):
         out.extras["not the minimum"] = value - best
         out.std_error, out.df = np.nan, np.nan

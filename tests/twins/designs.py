@@ -265,3 +265,15 @@ def _blank(rng, data, odd, blanks_in_receipt):
     if rng.random() < 0.1:
         lost = rng.integers(int(data["practice"].max()) + 1)
         data["mansa_followup"] = np.where(data["practice"] == lost, np.nan, data["mansa_followup"])
+
+
+def very_unequal(seed: int) -> dict[str, np.ndarray]:
+    """Two or three practices of thousands among twenty of dozens, and hardly any effect of practice."""
+    rng = np.random.default_rng([seed, 77])
+    few = int(rng.integers(2, 4))
+    sizes = np.concatenate([rng.integers(5, 60, 20), np.exp(rng.uniform(np.log(500), np.log(5000), few)).astype(int)])
+    practice = np.repeat(np.arange(len(sizes)), sizes)
+    arm = rng.permutation(np.arange(len(sizes)) % 2)[practice].astype(float)
+    spread = 10.0 ** rng.uniform(-3, -0.5, len(sizes)) if rng.random() < 0.5 else 10.0 ** rng.uniform(-2.5, -0.7)
+    y = (spread * rng.normal(size=len(sizes)))[practice] + rng.normal(size=len(practice))
+    return {"practice": practice, "arm": arm, "x1": rng.normal(size=len(practice)), "mansa_followup": y}

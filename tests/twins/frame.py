@@ -22,9 +22,10 @@ WHOLE = 80  # people of a trial up to which every matrix is of people; beyond, l
 class Frame:
     """One trial as analysed: basis Q (N, p), contrasts c_k with beta_k = c_k'b, residual of the outcome, practices.
 
-    ``practice_level`` says which kept columns are the same for all analysed people of every practice, ``condition`` is
-    that of the columns in units of their own length. ``refusal`` and ``grey`` say why nothing can be said, or nothing
-    compared.
+    ``practice_level`` says which kept columns are of covariates that are the same for all analysed people of every
+    practice, ``cluster_rank`` what these span; ``condition`` is that of the columns in units of their own length,
+    ``origin`` the largest size of a column in units of its spread. ``refusal`` and ``grey`` say why nothing can be
+    said, or nothing compared.
     """
 
     terms: list[str] = field(default_factory=list)
@@ -42,6 +43,7 @@ class Frame:
     practice_level: dict[str, bool] = field(default_factory=dict)
     cluster_rank: int = 0
     condition: float = 1.0
+    origin: float = 1.0
     noise: float = 0.0
     refusal: str = ""
     grey: str = ""
@@ -143,6 +145,7 @@ def _orthogonalise(made, columns):
                 made.grey = made.grey or f"rank: {name} leaves {left:.1e}, doubt {doubt:.1e}"
         if left <= RANK:
             continue
+        made.origin = max(made.origin, float(raw_length / length))
         into[-1] = np.sqrt((rest**2).sum())
         basis.append(rest / into[-1])
         kept.append(name)
@@ -213,6 +216,7 @@ def _levels(made, columns):
 
 def _respond(made, y):
     """Fit the outcome by least squares; ``noise`` is the relative error that cross-products may have."""
+    size = float(np.sqrt((y**2).sum()))
     y = y - (y[0] if (y == y[0]).all() else y.mean())
     made.outcome = y
     made.fitted = made.q.T @ y
@@ -227,8 +231,10 @@ def _respond(made, y):
         if total > 0 and left > 0.1 * PERFECT * total:
             made.grey = made.grey or "nearly perfect fit"
         return
+    # cross-products lose the square of the condition, and values are rounded themselves, by eps of their size
     signal = np.sqrt(total / left)
-    made.noise = EPS * len(made.terms) * np.sqrt(made.people) * made.condition**2 * signal * 1000
+    work = EPS * len(made.terms) * np.sqrt(made.people) * made.condition * 1000
+    made.noise = work * (max(made.condition, made.origin) * signal + size / np.sqrt(left))
     if left <= (10 * PERFECT + made.noise / signal) * total:
         made.grey = made.grey or "nearly perfect fit"
     if made.noise > 1e-3:

@@ -24,7 +24,7 @@ NOTHING_BETWEEN = "1c nothing between practices"
 ANOTHER_OPTIMUM = "1b another optimum"
 CONSTANT_WITHIN = "1c constant within practices"
 NOTHING_WITHIN = "no degrees of freedom within practices"
-OPEN = (NOTHING_BETWEEN, ANOTHER_OPTIMUM, CONSTANT_WITHIN, NOTHING_WITHIN)
+OPEN = (NOTHING_WITHIN,)
 """Causes that are known and not mended yet; differences with these marks are counted and not failures."""
 EVENTS = ("acute_episodes", "acute_treated", "first_contact_months", "recruitment_month")
 
@@ -130,7 +130,7 @@ def _cause(kind, found, trial, frame, said, data) -> str:
         return "1e blank in a condition"
     if kind in ("lmm", "icc", "g-computation", "per-protocol") and _used_up(frame):
         return NOTHING_WITHIN
-    if said.either:
+    if said.either and kind != "gee":
         return CONSTANT_WITHIN
     if said.extras.get("ci_type") == "rays" and "ci_" in str(judged(found, trial, said).why):
         return "1f two rays"

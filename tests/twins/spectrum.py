@@ -114,7 +114,7 @@ def optimum(made: Frame, s: Spectrum, unconstrained=False) -> Optimum:
     best = int(np.argmin(values))
     if (np.sort(values)[1:2] - values[best] < TIE * s.nu).any():
         grey = grey or "two minima as deep as each other"
-    noise = made.noise * 10 + 1e-14
+    noise = made.noise + 1e-14
     if not unconstrained and abs(slopes[0]) <= noise * size[0]:
         grey = grey or "slope at 0 is rounding"
     gamma = candidates[best]

@@ -76,7 +76,7 @@ def clda(data, adjust, where, found, trial, estimation="reml", df="clusters-p"):
     u = np.array([[at["tau2_baseline"] / first**2, at["tau2_both"] / (first * second)], [0, at["tau2"] / second**2]])
     e[1, 0], u[1, 0] = e[0, 1], u[0, 1]
     u = np.nan_to_num(u)
-    if np.linalg.eigvalsh(e)[0] < 1e-4 or max(late.noise, early.noise, joined.noise) > 1e-8:
+    if np.linalg.eigvalsh(e)[0] < 1e-4 or max(late.noise, early.noise, joined.noise) > 1e-6:
         return late, Said(grey="residuals nearly collinear")
     return late, _verified(late, model, e, u, between, estimation == "reml", df)
 
