@@ -100,7 +100,7 @@ class VisitCriterion:
         mesh = np.array(points)
         parts = [self(*self.matrices(mesh[k : k + 100])) for k in range(0, len(mesh), 100)]
         order = np.argsort(np.concatenate(parts))
-        chosen = list(order[:2]) + list(order[2:: max(1, len(order) // 40)][: most - 2])
+        chosen = list(order[:2]) + list(order[2 :: max(1, len(order) // 40)][: most - 2])
         return min(self._polished(mesh[at]) for at in chosen)
 
     def _polished(self, point: Array) -> float:

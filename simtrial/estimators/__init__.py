@@ -226,11 +226,12 @@ def report(
     With a ``joint`` test of several coefficients the target has its p-value and df, and no estimate. Where rows depend
     on an expression, ``n_unknown`` counts the people left out because it is unknown for them.
     """
-    if in_outcome_units and joint is None:
-        flat = ~failed & (variance[0] <= rounding_variance(moments))
-        failed, flags = failed | flat, flags | np.where(flat, BIT["constant_outcome"], 0)
     flags = np.where(failed, flags & ~OF_A_FIT, flags)
     unsaid = np.isnan(estimate[0]) | np.isnan(variance[0]) if joint is None else np.isnan(joint.statistic)
+    if in_outcome_units and joint is None:
+        flat = ~failed & (variance[0] <= rounding_variance(moments))
+        explained = flat & (flags & BIT["not_converged"] == 0)  # at a bound that flag says why already
+        unsaid, flags = unsaid | flat, flags | np.where(explained, BIT["constant_outcome"], 0)
     df = df if joint is None else np.concatenate([joint.df_den[None], df[1:]])
     failed = failed | unsaid | ~(df[0] > 0)
     dropped = np.stack([~moments.kept[moments.terms.index(t)] if t in moments.terms else failed for t in terms])

@@ -156,4 +156,3 @@ def _constrained(options: Allocation, columns: Columns, arm: Any, practice_trial
         (int(t), f"{100 * better[t] / SCHEMES:.3g}% of all schemes balance better than the one seen, {told}")
         for t in np.flatnonzero(chance < CHANCE / 2)
     ]
-

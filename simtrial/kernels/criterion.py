@@ -201,4 +201,5 @@ def grid_parts(sums: SizeSums, grid: Floats) -> tuple[Floats, Floats, Floats]:
         total = np.einsum("gsr,skr->gkr", a, sums.between) + sums.within
     pivots, rest = eliminate(unpack(total.transpose(1, 0, 2), p + 1), p)
     logs = -np.einsum("sr,gsr->gr", sums.counts, np.broadcast_to(np.log(shrink), (len(grid), *sums.counts.shape)))
-    return rest[0, 0], logs, np.log(pivots).sum(axis=0)
+    # a pivot below 0 is rounding, as far out as practices weigh nothing beside their people: no minimum is sought there
+    return rest[0, 0], logs, np.log(np.where(pivots > 0.0, pivots, np.inf)).sum(axis=0)

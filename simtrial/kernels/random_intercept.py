@@ -71,9 +71,7 @@ def fit(sums: SizeSums, reml: bool = True) -> Fit:
     return fit_at(sums, gamma, nu, reml, converged, endless).moved(beta)
 
 
-def fit_at(
-    sums: SizeSums, gamma: Floats, nu: Floats, reml: bool, converged: Bools, limit: Bools | None = None
-) -> Fit:
+def fit_at(sums: SizeSums, gamma: Floats, nu: Floats, reml: bool, converged: Bools, limit: Bools | None = None) -> Fit:
     """Fit of every trial at a given gamma.
 
     In the ``limit`` gamma -> infinity all of q is between clusters. sigma2 is then what makes the slope 0 at this

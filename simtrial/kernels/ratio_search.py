@@ -22,7 +22,7 @@ Ints = NDArray[np.intp]
 
 _NUMBERS = 4_000_000  # of the cross-products evaluated in one pass: 32 MB
 _ITERATIONS = 80
-_CLOSE = 1e-5  # a step in t after which the error left, well below its square, is rounding
+_CLOSE = 1e-6  # a step in t after which the error left, well below its square, is rounding
 _MARGIN = 1e-4  # a minimum on the border of two pieces is inside both
 _NARROW = 1e-5  # half a piece in t that is no longer halved
 _FLAT = 1e-11  # what F can still change in a piece that is no longer halved, relative to the rows

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.symmetric import Floats, quadratic, sweep
+from simtrial.kernels.symmetric import Floats, independent, quadratic, sweep, unpack
 from simtrial.kernels.two_arms import (
     ArmSums,
     Evaluation,
@@ -135,8 +135,28 @@ def fit(sums: ArmSums, by: By, reml: bool) -> Fit:
     perfect = theta[:2].min(axis=0) <= VANISHED * scale
     return Fit(
         theta, by, at, at.value + nu * np.log(2.0 * np.pi), converged | perfect, held, perfect,
-        _identified(at, tied, ~held),
+        _identified(at, tied, ~held) & ~(_unbounded(sums, by) & (not reml)),
     )  # fmt: skip
+
+
+def _unbounded(sums: ArmSums, by: By) -> Bools:
+    """Trials in which the likelihood of ML grows without end: coefficients fit an arm exactly within its practices.
+
+    Its residual variance may then go to 0 at no cost. REML takes the fitted directions from the determinant.
+    """
+    p, exact = sums.regressors, []
+    parts = [sums.within.sum(axis=0)] if by == "cluster" else list(sums.within)
+    for packed in parts:
+        inside = unpack(packed.T, p + 1)
+        at = np.arange(p)
+        kept = independent(inside[:p, :p], inside[at, at])
+        inside[:p] *= kept[:, None]
+        inside[:, :p] *= kept
+        inside[at, at] += ~kept
+        exact.append(sweep(inside, p)[2][0, 0] <= VANISHED * inside[p, p])
+    inner = sums.people - sums.clusters
+    spread = (inner.sum(axis=0)[None] if by == "cluster" else inner) > 0.0
+    return np.asarray((np.stack(exact) & spread).any(axis=0))
 
 
 def _held(sums: ArmSums, by: By) -> Bools:
