@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +11,11 @@ import polars as pl
 
 from simtrial.batch import ObservedBatch
 from simtrial.design_matrix import Spec
+from simtrial.errors import SimtrialError
 from simtrial.estimators import Estimates, Method, failed_estimates
 from simtrial.moments import Moments
 from simtrial.reduce import moments, with_received
+from simtrial.references import references
 from simtrial.results import rows
 from simtrial.seeding import stream
 
@@ -52,11 +54,13 @@ def analyse(
         Columns `COLUMNS`; trials in the order given, methods within trials.
     """
     shared = Shared(batch)
+    order = {name: at for at, name in enumerate(trial_ids)}
     frames = []
     for place, method in enumerate(methods):
+        chosen = _references(method, shared)
         for estimates, names in _fits(method, trial_ids, shared, seed, every_term):
-            frames += [_rows(estimates, names, method, place, at) for at in range(len(estimates.terms))]
-    order = {name: at for at, name in enumerate(trial_ids)}
+            said = [chosen[order[name]] for name in names]
+            frames += [_rows(estimates, names, method, place, at, said) for at in range(len(estimates.terms))]
     frame = pl.concat(frames)
     frame = frame.with_columns(pl.col("trial_id").replace_strict(order, return_dtype=pl.Int64).alias("trial_place"))
     return frame.sort("trial_place", "method_place", "term_place").select(COLUMNS)
@@ -70,6 +74,8 @@ def _fits(
         try:
             yield method.fit(shared.batch, shared.moments(method.spec()), None, every_term), trial_ids
             return
+        except SimtrialError:  # of the request, a category that is not there for example
+            raise
         except Exception:  # the trial that is to blame is found below
             pass
     for at, name in enumerate(trial_ids):
@@ -81,12 +87,36 @@ def _alone(trial: ObservedBatch, name: str, method: Method, seed: int, every_ter
     rng = stream(seed, name, 0, f"method:{method.name}") if method.draws else None
     try:
         return method.fit(trial, moments(trial, method.spec()), rng, every_term)
+    except SimtrialError:
+        raise
     except Exception as error:
         message = np.array([f"{type(error).__name__}: {error}"])
         return replace(failed_estimates(1, method.target, "error"), notes={"message": message})
 
 
-def _rows(estimates: Estimates, names: Sequence[str], method: Method, place: int, term: int) -> pl.DataFrame:
+def _references(method: Method, shared: Shared) -> list[dict[str, str]]:
+    """Reference categories of each trial, by covariate."""
+    spec = replace(method.spec(), received=None)
+    imputed = "imputation" in type(method).model_fields
+
+    def kept() -> Moments | None:
+        """Moments of the trials, None where they cannot be made: the rows say so then."""
+        try:
+            return shared.moments(spec)
+        except (ArithmeticError, ValueError):
+            return None
+
+    return references(shared.batch, spec, kept, imputed)
+
+
+def _rows(
+    estimates: Estimates,
+    names: Sequence[str],
+    method: Method,
+    place: int,
+    term: int,
+    chosen: Sequence[Mapping[str, str]],
+) -> pl.DataFrame:
     labels = {"trial_id": list(names), "method": method.name, "term": estimates.terms[term]}
     frame = rows(estimates, labels, term)
     statistic = pl.col("estimate") / pl.col("std_error")
@@ -97,10 +127,14 @@ def _rows(estimates: Estimates, names: Sequence[str], method: Method, place: int
     )  # they are of the target alone
     told = {*estimates.extras, *estimates.notes} - hidden
     extra_names = [c for c in frame.columns if c in told]
+    numbers = frame.select(extra_names).iter_rows(named=True) if extra_names else [{}] * frame.height
     extra = [
-        json.dumps({k: v for k, v in row.items() if v is not None and v == v and abs_finite(v)})
-        for row in frame.select(extra_names).iter_rows(named=True)
-    ] if extra_names else ["{}"] * frame.height  # fmt: skip
+        json.dumps(
+            {k: v for k, v in row.items() if v is not None and v == v and abs_finite(v)}
+            | ({"reference": said} if said else {})
+        )
+        for row, said in zip(numbers, chosen, strict=True)
+    ]
     return frame.select(
         "trial_id", "method", "term", "estimate", "std_error", "df",
         statistic.alias("statistic"),

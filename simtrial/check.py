@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from simtrial.performance import SEEN
+from simtrial.performance import SEEN, SHARES, counted
 
-SHARES = ("coverage", "rejection_rate", "convergence_rate", "bias_eliminated_coverage", "worst_case_coverage")
+RARE = 9.0  # replicates expected, with or without, below which a share is judged by the exact binomial distribution
 COLUMNS = ("cell", "method", "estimand", "measure", "value", "mcse", "n", "expected", "distance", "allowed", "verdict")
 
 
@@ -20,8 +20,9 @@ def check(frame: pl.DataFrame, cells: pl.DataFrame, expectations: Sequence[Mappi
 
     A theory value fails when it is more than ``z`` combined standard errors away (its own ``mcse`` included); a bound
     when the measure lies beyond it by more than ``z`` standard errors. The error of a share is taken under the
-    expectation, so that 0 or 100% observed is not mistaken for certainty. Failures and flags are judged as shares of
-    replicates. A measure that cannot be computed fails.
+    expectation, so that 0 or 100% observed is not mistaken for certainty; where the expectation is so near 0 or 1 that
+    fewer than 9 of the n replicates are expected to differ, its distance is the normal deviate with the exact binomial
+    tail probability. Failures and flags are judged as shares of replicates. A measure that cannot be computed fails.
 
     Returns
     -------
@@ -51,10 +52,10 @@ def _judged(frame: pl.DataFrame, cell: str, wanted: Mapping[str, Any]) -> list[t
 
 def _line(cell: str, wanted: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[Any, ...]:
     value, mcse, n = row["value"], row["mcse"], row["n"]
-    counted = wanted["measure"] == "failures" or wanted["measure"].startswith(SEEN)
-    if counted and value is not None and n:
+    count = counted(wanted["measure"])
+    if count and value is not None and n:
         value, mcse = value / n, (mcse or 0.0) / n
-    share = counted or wanted["measure"] in SHARES
+    share = count or wanted["measure"] in SHARES
     distance, allowed = _distance(wanted, value, mcse, n, share), float(wanted.get("z", 3.3))
     verdict = "ok" if not isnan(distance) and abs(distance) <= allowed else "FAIL"
     shown = None if isnan(distance) else distance
@@ -71,13 +72,27 @@ def _distance(wanted: Mapping[str, Any], value: float | None, mcse: float | None
         if wanted.get(key) is None:
             continue
         target = float(wanted[key])
-        error = sqrt(max(target * (1 - target), 0.0) / n) if share and 0 < target < 1 else (mcse or 0.0)
-        error = hypot(error, float(wanted.get("mcse", 0.0)))
         beyond = value - target
-        beyond = 0.0 if abs(beyond) <= margin or beyond * sign < 0 else beyond - margin * (1 if beyond > 0 else -1)
-        if beyond:
-            return beyond / error if error > 0 else float("inf") * (1 if beyond > 0 else -1)
+        if abs(beyond) <= margin or beyond * sign < 0:
+            continue
+        edge = target + (margin if beyond > 0 else -margin)
+        own = float(wanted.get("mcse", 0.0))
+        if share and not own and 0 <= edge <= 1 and n * min(edge, 1 - edge) < RARE:
+            return _exact(value, edge, n)
+        error = sqrt(target * (1 - target) / n) if share and 0 < target < 1 else (mcse or 0.0)
+        error = hypot(error, own)
+        return (value - edge) / error if error > 0 else float("inf") * (1 if beyond > 0 else -1)
     return 0.0
+
+
+def _exact(share: float, expected: float, n: int) -> float:
+    """Normal deviate of the binomial probability of a share of n at least as far from the one expected."""
+    from scipy.special import bdtr, bdtrc, ndtri
+
+    seen = round(share * n)
+    if share < expected:
+        return min(float(ndtri(bdtr(seen, n, expected))), 0.0)
+    return max(-float(ndtri(bdtrc(seen - 1, n, expected))), 0.0)
 
 
 def _expected(wanted: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import click
 
 import simtrial
 from simtrial import runs
-from simtrial.errors import EnvironmentFailure, SimtrialError
+from simtrial.errors import EnvironmentFailure, SimtrialError, one_line
 
 if TYPE_CHECKING:
     from simtrial.scenario import Cell, Scenario
@@ -219,13 +219,14 @@ def _load(
 @click.option("--methods", required=True, metavar="FILE", help="TOML with [[methods]], or a scenario.")
 @click.option("--map", "maps", multiple=True, metavar="NAME=YOURS", help="Your name of a column, e.g. practice=gp_id.")
 @click.option("--factor", "factors", multiple=True, metavar="COLUMN", help="Take a column of numbers as categories.")
+@click.option("--number", "numbers", multiple=True, metavar="COLUMN", help="Take labelled categories as their codes.")
 @click.option("--all-terms", is_flag=True, help="Print every coefficient.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of methods that draw.")
 @PLUGINS
 @FORMAT
 def analyse(
-    data: tuple[Path, ...], methods: str, maps: tuple[str, ...], factors: tuple[str, ...], all_terms: bool, seed: int,
-    plugins: tuple[str, ...], form: str,
+    data: tuple[Path, ...], methods: str, maps: tuple[str, ...], factors: tuple[str, ...], numbers: tuple[str, ...],
+    all_terms: bool, seed: int, plugins: tuple[str, ...], form: str,
 ) -> None:  # fmt: skip
     """Analyse data sets (CSV, Parquet, Stata) by the methods of a file.
 
@@ -234,19 +235,23 @@ def analyse(
     Example: simtrial analyse trial.csv --methods methods.toml --map practice=gp_id
     """
     from simtrial.analyse import analyse as analyse_trials
+    from simtrial.column_use import use_of
     from simtrial.data import read_trials
     from simtrial.report.tables import analyses_table, emit
-    from simtrial.scenario import load_methods
+    from simtrial.scenario import load_categories, load_methods
 
     _plugins(plugins)
     chosen = load_methods(methods)
+    use = use_of(chosen, factors, numbers, *load_categories(methods))
     skipped = [file for file in data if file.name == "codebook.csv"]
     if skipped:
         click.echo(f"{skipped[0]}: skipped, it is a codebook", err=True)
         data = tuple(file for file in data if file not in skipped)
+        if not data:
+            raise SimtrialError("no data set is left: a codebook was the only file given")
     needed = frozenset[str]().union(*(m.reads() for m in chosen))
     renamed = dict(_pair(text, "--map") for text in maps)
-    ids, batch = read_trials(data, needed, renamed, factors)
+    ids, batch = read_trials(data, needed, renamed, use=use)
     frame = analyse_trials(ids, batch, chosen, seed, all_terms)
     if form == "table":
         analyses_table(frame)
@@ -411,16 +416,23 @@ def summarise(
         return
     import polars as pl
 
-    from simtrial.imported import Reading, read_results, recognised
+    from simtrial.imported import Reading, pairs, results
     from simtrial.performance import Options, performance
     from simtrial.report import tables
 
-    renamed = dict(_pair(text, "--map") for text in maps)
-    reading = Reading(renamed, by, true, df, level)
-    rows, cells = read_results(run, reading)
-    click.echo(recognised(run, reading), err=True)
+    renamed = [_pair(text, "--map") for text in maps]
+    for name, _ in renamed:
+        if [ours for ours, _ in renamed].count(name) > 1:
+            raise SimtrialError(f"--map {name}=...: given twice")
+    found = results(run, Reading(dict(renamed), by, true, df, level))
+    rows, cells = found.rows, found.cells
     methods = rows["method"].unique(maintain_order=True).to_list()
+    runs.known(reference, methods)
+    if reference is not None or common:
+        pairs(found, run, reference)
+    for text in (found.columns, *found.notes):
+        click.echo(one_line(text), err=True)
     alphas = dict.fromkeys(methods, 1 - level)
-    chosen = Options(form=mcse or "robust", reference=runs.known(reference, methods), alphas=alphas, common=common)  # type: ignore[arg-type]
+    chosen = Options(form=mcse or "robust", reference=reference, alphas=alphas, common=common)  # type: ignore[arg-type]
     frame = performance(rows, cells.filter(pl.col("true_value").is_not_null() | pl.col("own")), chosen)
-    tables.print_performance(frame, cells, form)
+    tables.print_performance(frame, cells, form, stored=False)

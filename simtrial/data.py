@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,66 +11,32 @@ import polars as pl
 from numpy.typing import NDArray
 
 from simtrial.batch import Column, Index, ObservedBatch
-from simtrial.errors import DataError, nearest
+from simtrial.column_use import Use
+from simtrial.column_values import Pieces, Place, categories_of, codes_of, numbers_of, wants_categories, words_of
+from simtrial.errors import MANY, DataError, nearest
+from simtrial.files import Content, Source, open_file
+from simtrial.files.cells import alike, as_text, rounded
+from simtrial.files.source import shown
 
-BLANKS = ("", "NA", "NaN", "nan", ".")
-INDICATORS = ("arm", "received", "treat", "treatment", "trt", "allocation")
-"""Names under which a labelled 0/1 variable of a Stata file is read as a number."""
-
-ORDERS = (("Birmingham", "Plymouth", "Cornwall", "Somerset"), ("small", "large"))
-"""Orders of categories that are not alphabetical; the first is the reference."""
+IDS = ("trial_id", "practice")
 
 
 def read_frame(file: Path) -> pl.DataFrame:
-    """Read a CSV, Parquet or Stata file as text columns, blanks as nulls."""
-    if not file.is_file():
-        raise DataError(f"{file}: no such file")
-    if file.stat().st_size == 0:
-        raise DataError(f"{file}: the file is empty; expected a header line and one row per participant")
-    try:
-        frame = _read(file)
-    except Exception as error:  # whatever a reader raises becomes one message about the file
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{file}: cannot be read as {_kind(file)} ({str(error).splitlines()[0]})") from None
-    if frame.height == 0:
-        raise DataError(f"{file}: no rows; expected one row per participant")
-    text = frame.select(pl.all().cast(pl.String).str.strip_chars())
-    return text.with_columns(pl.when(pl.all().is_in(BLANKS)).then(None).otherwise(pl.all()).name.keep())
-
-
-def _kind(file: Path) -> str:
-    kinds = {".csv": "CSV", ".parquet": "Parquet", ".dta": "a Stata file"}
-    if file.suffix.lower() not in kinds:
-        raise DataError(f"{file}: unknown kind of file '{file.suffix}' (allowed: .csv, .parquet, .dta)")
-    return kinds[file.suffix.lower()]
-
-
-def _read(file: Path) -> pl.DataFrame:
-    kind = _kind(file)
-    if kind == "CSV":
-        with file.open("rb") as handle:
-            header = handle.readline()
-        separator = ";" if header.count(b";") > header.count(b",") else ","
-        frame = pl.read_csv(file, infer_schema=False, separator=separator)
-        twice = [c.removesuffix("_duplicated_0") for c in frame.columns if c.endswith("_duplicated_0")]
-        if twice:
-            raise DataError(f"{file}:1: two columns are named '{twice[0]}'")
-        return frame
-    if kind == "Parquet":
-        return pl.read_parquet(file)
-    import pandas as pd
-
-    frame, codes = pd.read_stata(file), pd.read_stata(file, convert_categoricals=False)
-    for name in frame.columns:  # labelled 0/1 variables, such as an arm, are numbers
-        if frame[name].dtype == "category" and set(codes[name].dropna().unique()) <= {0, 1} and name in INDICATORS:
-            frame[name] = codes[name]
-    columns = {str(name): [None if v is pd.NA else v for v in frame[name].astype("string")] for name in frame.columns}
-    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+    """Read a CSV, Parquet or Stata file as text columns, blanks as nulls; rows without anything are left out."""
+    source = open_file(file)
+    content = source.read([name for name in source.columns if name not in source.other])
+    text = content.frame.select(as_text(content.frame[name]).alias(name) for name in content.frame.columns)
+    for name, labels in content.labels.items():
+        text = text.with_columns(pl.col(name).replace(words_of(labels)))
+    return text
 
 
 def read_trials(
-    files: Sequence[Path], needed: Iterable[str], renamed: Mapping[str, str], factors: Sequence[str] = ()
+    files: Sequence[Path],
+    needed: Iterable[str],
+    renamed: Mapping[str, str],
+    factors: Sequence[str] = (),
+    use: Use | None = None,
 ) -> tuple[list[str], ObservedBatch]:
     """Read one or more files, one or more trials in each, as one batch.
 
@@ -78,115 +45,180 @@ def read_trials(
     files
         CSV, Parquet or .dta; one row per participant. Without a column trial_id a file is one trial named after it.
     needed
-        Columns the methods read.
+        Columns the methods read; what else a file holds is not looked at.
     renamed
         Our name -> the user's name of a column.
     factors
         Columns of numbers to be taken as categories.
+    use
+        How columns are taken where the data do not say it; by default as `Use` without anything stated.
 
     Returns
     -------
     trial_ids, batch
         In order of first appearance.
     """
+    use = use or Use(factors=frozenset(factors))
     wanted = [*dict.fromkeys(["practice", "arm", *sorted(needed)])]
+    read = [_one_file(file, name, wanted, renamed) for file, name in zip(files, _names(files), strict=True)]
+    rows = pl.concat([part.rows for part in read]).with_row_index("order")
+    _refuse_spellings(rows)
+    ids = rows["trial_id"].unique(maintain_order=True).to_list()
+    places = {name: at for at, name in enumerate(ids)}
+    rows = rows.with_columns(pl.col("trial_id").replace_strict(places, return_dtype=pl.Int64).alias("trial"))
+    first = pl.col("order").min().over("trial", "practice")
+    rows = rows.with_columns(first.alias("first")).sort("trial", "first", "order")
+    practice = rows.select(pl.struct("trial", "first").rle_id()).to_series().to_numpy().astype(np.intp)
+    starts = np.searchsorted(practice, np.arange(practice[-1] + 1))
+    index = Index(len(ids), rows["trial"].to_numpy().astype(np.intp)[starts], practice)
+    order = rows["order"].to_numpy()
+    columns = {}
+    for name in wanted:
+        if name != "practice":
+            pieces = Pieces(name, [part.content for part in read], [part.where for part in read])
+            columns[name] = _column(pieces, use, index, starts, order)
+    _check_arm(rows, columns["arm"], index, [part.where for part in read])
+    return ids, ObservedBatch(index, columns)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one file adds: trial and practice of each row, the cells of the other columns, and where rows stand."""
+
+    rows: pl.DataFrame
+    content: Content
+    where: Place
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """Names of the trials of files without a column trial_id: the file's, with its folder where two have one name."""
     stems = [file.stem for file in files]
     names = [f.stem if stems.count(f.stem) == 1 else str(f) for f in files]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(f"{twice[0]}: given twice")
-    frames = [_one_file(file, name, wanted, renamed) for file, name in zip(files, names, strict=True)]
-    seen: dict[str, str] = {}
-    for file, part in zip(files, frames, strict=True):
-        for name in part["trial_id"].unique().to_list():
-            if seen.setdefault(name, str(file)) != str(file):
-                raise DataError(f"{file}: trial '{name}' is in {seen[name]} as well")
-    frame = pl.concat(frames).with_row_index("order")
-    ids = frame["trial_id"].unique(maintain_order=True).to_list()
-    places = {name: at for at, name in enumerate(ids)}
-    frame = frame.with_columns(pl.col("trial_id").replace_strict(places, return_dtype=pl.Int64).alias("trial"))
-    first = pl.col("order").min().over("trial", "practice")
-    frame = frame.with_columns(first.alias("first")).sort("trial", "first", "order")
-    practice = frame.select(pl.struct("trial", "first").rle_id()).to_series().to_numpy().astype(np.intp)
-    starts = np.searchsorted(practice, np.arange(practice[-1] + 1))
-    trial = frame["trial"].to_numpy().astype(np.intp)
-    index = Index(len(ids), trial[starts], practice)
-    columns = {name: _column(frame, name, index, starts, name in factors) for name in wanted if name != "practice"}
-    _check_arm(frame, columns["arm"])
-    return ids, ObservedBatch(index, columns)
+    return names
 
 
-def _one_file(file: Path, name: str, wanted: Sequence[str], renamed: Mapping[str, str]) -> pl.DataFrame:
-    frame = read_frame(file)
-    for ours, theirs in renamed.items():
-        if theirs not in frame.columns:
-            raise DataError(f"{file}: --map {ours}={theirs}: no column '{theirs}'{hint(theirs, frame.columns)}")
-    moved = {theirs: ours for ours, theirs in renamed.items() if theirs != ours}
-    frame = frame.drop([ours for ours in moved.values() if ours in frame.columns and ours not in moved]).rename(moved)
-    missing = [name for name in wanted if name not in frame.columns]
+def _one_file(file: Path, name: str, wanted: Sequence[str], renamed: Mapping[str, str]) -> _Part:
+    """Read one file; ``name`` is that of its trial where no column says it."""
+    source = open_file(file)
+    theirs_of = _matched(source, wanted, renamed)
+    content = _renamed(source.read([*dict.fromkeys(theirs_of.values())]), theirs_of)
+    where = Place(file, source.unit, content.places)
+    rows = content.frame.select(_id(content, id_).alias(id_) for id_ in IDS if id_ in theirs_of)
+    if "trial_id" not in theirs_of:
+        rows = rows.with_columns(pl.lit(name).alias("trial_id"))
+    for id_ in IDS:
+        blank = rows[id_].is_null().arg_true()
+        if len(blank):
+            raise DataError(f"{where.at(blank[0])}: {id_} is blank")
+    rows = rows.select(*IDS, pl.lit(str(file)).alias("file"), pl.int_range(pl.len(), dtype=pl.Int64).alias("row"))
+    return _Part(rows, content, where)
+
+
+def _matched(source: Source, wanted: Sequence[str], renamed: Mapping[str, str]) -> dict[str, str]:
+    """Our names of the columns to read -> the file's; trial_id only where there is one."""
+    moved = {ours: theirs.strip() for ours, theirs in renamed.items()}
+    for ours, theirs in moved.items():
+        if theirs not in source.columns:
+            near = hint(theirs, source.columns)
+            raise DataError(f"{source.file}: --map {ours}={theirs}: no column '{theirs}'{near}")
+    there = set(source.columns) - {theirs for ours, theirs in moved.items() if ours != theirs}  # the name is given up
+    known = moved | {name: name for name in there if name not in moved}
+    missing = [name for name in wanted if name not in known]
     if missing:
-        told = "; ".join(f"no column '{name}'{hint(name, frame.columns)}" for name in missing)
-        raise DataError(f"{file}: {told}; columns there: {', '.join(frame.columns)}; rename with --map name=yours")
-    trial = pl.col("trial_id") if "trial_id" in frame.columns else pl.lit(name).alias("trial_id")
-    where = pl.int_range(2, pl.len() + 2).alias("line")
-    frame = frame.select(trial, pl.lit(str(file)).alias("file"), where, *wanted)
-    for name in ("trial_id", "practice"):
-        blank = frame.filter(pl.col(name).is_null())
-        if blank.height:
-            raise DataError(f"{file}:{blank['line'][0]}: {name} is blank")
-    return frame
+        told = "; ".join(f"no column '{name}'{hint(name, source.columns)}" for name in missing)
+        listed = ", ".join(map(shown, source.columns[:MANY])) + (", ..." if len(source.columns) > MANY else "")
+        raise DataError(f"{source.file}: {told}; columns there: {listed}; rename with --map name=yours")
+    return {name: known[name] for name in (*wanted, "trial_id") if name in known}
+
+
+def _renamed(content: Content, theirs_of: Mapping[str, str]) -> Content:
+    """Give columns our names; one of theirs may stand for several of ours."""
+    frame = content.frame.select(pl.col(theirs).alias(ours) for ours, theirs in theirs_of.items())
+    labels = {ours: content.labels[theirs] for ours, theirs in theirs_of.items() if theirs in content.labels}
+    orders = {ours: content.orders[theirs] for ours, theirs in theirs_of.items() if theirs in content.orders}
+    return Content(frame, content.places, labels, orders)
+
+
+def _id(content: Content, name: str) -> pl.Series:
+    """Names of trials or practices; a labelled trial bears its label, a practice is its code."""
+    text = as_text(content.frame[name])
+    labels = content.labels.get(name)
+    words = words_of(labels) if labels is not None and name == "trial_id" else {}
+    return text.replace(words) if set(text.drop_nulls().unique()) <= set(words) else text
+
+
+def _refuse_spellings(rows: pl.DataFrame) -> None:
+    """Refuse a trial that is in two files, and names of trials and practices that may or may not be the same."""
+    seen = rows.group_by("trial_id", maintain_order=True).agg(pl.col("file").unique(maintain_order=True))
+    for name, places in seen.iter_rows():
+        if len(places) > 1:
+            raise DataError(f"{places[1]}: trial '{shown(name)}' is in {places[0]} as well")
+    if not any(find(rows[name].unique().to_list()) for name in IDS for find in (alike, rounded)):
+        return
+    groups = [("trial_id", rows["file"][0], rows["trial_id"].unique(maintain_order=True).to_list())]
+    practices = rows.group_by("trial_id", maintain_order=True).agg(
+        pl.col("file").first(), pl.col("practice").unique(maintain_order=True)
+    )
+    groups += [("practice", file, names) for _, file, names in practices.iter_rows()]
+    for what, file, names in groups:
+        same, short = alike(names), rounded(names)
+        if same is not None:
+            raise DataError(
+                f"{file}: {what} '{shown(same[0])}' and '{shown(same[1])}' are one number written in two "
+                "ways; write it in one way"
+            )
+        if short is not None:
+            raise DataError(
+                f"{file}: {what} '{short}' shows the first digits of a longer number; give the column the format "
+                "'text' in the spreadsheet and save it again"
+            )
 
 
 def hint(name: str, columns: Sequence[str]) -> str:
     """Which column was probably meant, as the end of a message."""
     close = nearest(name, columns)
-    return f" (did you mean '{close}'?)" if close else ""
+    return f" (did you mean '{shown(close)}'?)" if close else ""
 
 
-def _column(frame: pl.DataFrame, name: str, index: Index, starts: NDArray[np.intp], factor: bool) -> Column:
-    """Numbers where every value is one, categories where none is; practice level where constant in every practice."""
-    text = frame[name]
-    numbers = text.cast(pl.Float64, strict=False)
-    wrong = frame.filter(text.is_not_null() & (numbers.is_null() | numbers.is_infinite() | numbers.is_nan()))
-    numeric = name == "arm" or name.endswith(("_baseline", "_followup")) or wrong.height < text.count()
+def _column(
+    pieces: Pieces, use: Use, index: Index, starts: NDArray[np.intp], order: NDArray[np.unsignedinteger]
+) -> Column:
+    """Numbers or categories; practice level where constant in every practice."""
     categories: tuple[str, ...] = ()
-    if factor or (not numeric and text.count()):
-        categories = _categories(text)
-        codes = {label: code for code, label in enumerate(categories)}
-        values = text.replace_strict(codes, default=None, return_dtype=pl.Int64).fill_null(-1).to_numpy()
-    elif wrong.height:
-        row = wrong.row(0, named=True)
-        raise DataError(
-            f"{row['file']}:{row['line']}: column '{name}' must hold numbers (blank or NA if missing); "
-            f"'{row[name]}' given"
-        )
+    if wants_categories(pieces, use):
+        categories = categories_of(pieces, use)
+        values = codes_of(pieces, categories)[order]
     else:
-        values = numbers.fill_null(np.nan).to_numpy()
+        values = numbers_of(pieces)[order]
     at_practice = values[starts]
-    same = (values == at_practice[index.participant_practice]) | (
-        np.isnan(values) & np.isnan(at_practice[index.participant_practice])
-    )
-    values = at_practice if same.all() else values
-    return Column(values, "practice" if same.all() else "participant", categories)
+    spread = at_practice[index.participant_practice]
+    same = ((values == spread) | (np.isnan(values) & np.isnan(spread))).all()
+    return Column(at_practice if same else values, "practice" if same else "participant", categories)
 
 
-def _categories(text: pl.Series) -> tuple[str, ...]:
-    found = set(text.drop_nulls().to_list())
-    for order in ORDERS:
-        if found <= set(order):
-            return tuple(label for label in order if label in found)
-    return tuple(sorted(found))
-
-
-def _check_arm(frame: pl.DataFrame, arm: Column) -> None:
-    wrong = frame.filter(pl.col("arm").is_null() | ~pl.col("arm").cast(pl.Float64, strict=False).is_in([0.0, 1.0]))
-    if wrong.height:
-        row = wrong.row(0, named=True)
-        given = "a blank" if row["arm"] is None else f"'{row['arm']}'"
-        raise DataError(f"{row['file']}:{row['line']}: arm must be 0 (control) or 1 (intervention); {given} given")
-    if arm.level != "practice":
-        mixed = frame.filter(pl.col("arm").n_unique().over("trial", "practice") > 1).row(0, named=True)
+def _check_arm(rows: pl.DataFrame, arm: Column, index: Index, where: Sequence[Place]) -> None:
+    values = arm.values if arm.level == "participant" else arm.values[index.participant_practice]
+    wrong = np.flatnonzero((values != 0.0) & (values != 1.0))
+    if len(wrong):
+        first = wrong[np.argmin(rows["order"].to_numpy()[wrong])]
+        given = "a blank" if np.isnan(values[first]) else f"'{values[first]:g}'"
         raise DataError(
-            f"{mixed['file']}:{mixed['line']}: practice '{mixed['practice']}' has participants in both arms; "
-            "practices are allocated as a whole"
+            f"{_place(rows, int(first), where)}: arm must be 0 (control) or 1 (intervention); {given} given"
         )
+    if arm.level == "participant":
+        mixed = np.flatnonzero(
+            values != values[np.searchsorted(index.participant_practice, index.participant_practice)]
+        )
+        first = mixed[np.argmin(rows["order"].to_numpy()[mixed])]
+        raise DataError(
+            f"{_place(rows, int(first), where)}: practice '{shown(rows['practice'][int(first)])}' has participants in "
+            "both arms; practices are allocated as a whole"
+        )
+
+
+def _place(rows: pl.DataFrame, at: int, where: Sequence[Place]) -> str:
+    file, row = rows["file"][at], rows["row"][at]
+    return next(place.at(row) for place in where if str(place.file) == file)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from simtrial.batch import Index, Level, ObservedBatch
 from simtrial.expressions import truth
-from simtrial.kernels.segments import count_by, sum_by
+from simtrial.kernels.segments import count_by, starts, sum_by
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -38,12 +38,17 @@ class Spec:
 
 @dataclass(frozen=True)
 class Regressor:
-    """One column of X: its term, values (practice or participant rows), level, and whether it is a measurement."""
+    """One column of X.
+
+    ``values`` are of practices or participants by ``level``; ``measured`` where it is no indicator; ``covariate`` is
+    what it belongs to, with the columns of its other categories.
+    """
 
     term: str
     values: Floats
     level: str
     measured: bool
+    covariate: str
 
 
 @dataclass(frozen=True)
@@ -129,21 +134,45 @@ def regressors(batch: ObservedBatch, spec: Spec, rows: AnalysisSet | None = None
 
     Products need the analysed ``rows``: see `products`.
     """
-    found = [Regressor("intercept", np.ones(batch.index.practices), "practice", False)]
+    found = [Regressor("intercept", np.ones(batch.index.practices), "practice", False, "intercept")]
     for name in spec.adjust:
         column = batch.column(name)
         if column.categories:
-            found += [
-                Regressor(f"{name}={label}", (column.values == code).astype(np.float64), column.level, False)
-                for code, label in enumerate(column.categories)
-                if code
-            ]
+            found += _contrasts(batch, name, rows)
         else:
-            found.append(Regressor(name, column.values, column.level, True))
+            found.append(Regressor(name, column.values, column.level, True, name))
     if rows is not None:
         found += products(batch, spec, rows)
     arm = batch.column("arm")
-    return [*found, Regressor("arm", arm.values.astype(np.float64), arm.level, False)]
+    return [*found, Regressor("arm", arm.values.astype(np.float64), arm.level, False, "arm")]
+
+
+def _contrasts(batch: ObservedBatch, name: str, rows: AnalysisSet | None) -> list[Regressor]:
+    """Indicators of the categories but the first; 0 for the first that a trial has where it lacks some before it.
+
+    So what a trial is compared with never depends on the categories that other trials have.
+    """
+    column = batch.column(name)
+    values = [(column.values == code).astype(np.float64) for code in range(len(column.categories))]
+    first = np.zeros(batch.index.trials, dtype=np.intp) if rows is None else first_category(batch, name, rows)
+    if first.any():
+        trial = batch.index.practice_trial if column.level == "practice" else batch.index.participant_trial
+        values = [indicator * (first[trial] != code) for code, indicator in enumerate(values)]
+    labels = enumerate(column.categories)
+    return [Regressor(f"{name}={label}", values[code], column.level, False, name) for code, label in labels if code]
+
+
+def first_category(batch: ObservedBatch, name: str, rows: AnalysisSet) -> Ints:
+    """Code of the first category that the analysed rows of each trial have, 0 without any (trials,)."""
+    column = batch.column(name)
+    practice = column.level == "practice"
+    places, trial = (rows.cluster, rows.cluster_trial) if practice else (rows.rows, rows.trial)
+    codes = column.values[places]
+    out = np.zeros(batch.index.trials, dtype=np.intp)
+    if len(codes):
+        start = starts(trial)
+        out[trial[start]] = np.minimum.reduceat(codes, start)
+    return out
 
 
 def products(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> list[Regressor]:
@@ -158,12 +187,14 @@ def products(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> list[Regres
     level: Level = "participant" if "participant" in (column.level, batch.column("arm").level) else "practice"
     arm, values = batch.at("arm", level).astype(np.float64), batch.at(name, level)
     if column.categories:
-        labels = enumerate(column.categories)
-        return [Regressor(f"{PRODUCT}{name}={label}", arm * (values == k), level, False) for k, label in labels if k]
+        codes = range(1, len(column.categories))
+        labels = [f"{PRODUCT}{name}={column.categories[code]}" for code in codes]
+        own = [arm * (values == code) for code in codes]
+        return [Regressor(label, product, level, False, PRODUCT) for label, product in zip(labels, own, strict=True)]
     trials = batch.index.trials
     mean = sum_by(batch.at(name)[rows.rows], rows.trial, trials) / np.maximum(rows.counts, 1.0)
     trial = batch.index.practice_trial if level == "practice" else batch.index.participant_trial
-    return [Regressor(f"{PRODUCT}{name}", arm * (values - mean[trial]), level, False)]
+    return [Regressor(f"{PRODUCT}{name}", arm * (values - mean[trial]), level, False, PRODUCT)]
 
 
 def outcome(batch: ObservedBatch, spec: Spec) -> Floats:

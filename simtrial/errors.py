@@ -25,7 +25,10 @@ class OptionError(ScenarioError, ValueError):
 
 
 class DataError(SimtrialError):
-    """A data set that cannot be read as a trial."""
+    """A file of data or results that cannot be read; one line, whatever the file holds."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class RunError(SimtrialError):
@@ -54,6 +57,11 @@ def nearest(name: str, valid: Iterable[str]) -> str | None:
     """Return the valid name closest to a misspelt one, or None when nothing is close."""
     found = get_close_matches(name, list(valid), n=1, cutoff=0.6)
     return found[0] if found else None
+
+
+def one_line(text: str) -> str:
+    """Text on one line: what breaks lines or cannot be printed is written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 MANY = 60

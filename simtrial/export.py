@@ -75,8 +75,8 @@ def _values(column: Column, index: Index) -> pl.Series:
     rows = index.rows(column.level, "participant")
     values = column.values if rows is None else column.values[rows]
     if column.categories:
-        labels = np.array([*column.categories, ""], dtype=object)[values]
-        return pl.Series(labels.tolist(), dtype=pl.String).replace("", None)
+        labels = np.array([*column.categories, None], dtype=object)[values]
+        return pl.Series(labels.tolist(), dtype=pl.Enum(column.categories))  # keeps the order, the reference first
     return pl.Series(values.astype(np.float64))
 
 
@@ -123,8 +123,10 @@ def stata_names(names: Sequence[str]) -> dict[str, str]:
 def _stata(values: pl.Series) -> object:
     import pandas as pd
 
+    if isinstance(values.dtype, pl.Enum):
+        return pd.Categorical(values.to_list(), categories=values.dtype.categories.to_list())
     if values.dtype == pl.String:
-        return pd.Categorical(values.to_list()) if values.n_unique() <= 12 else values.fill_null("").to_list()
+        return values.fill_null("").to_list()
     return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 

@@ -17,7 +17,7 @@ CAUSES: dict[str, str] = {
     "tau2_not_identified": "The between-practice variance cannot be told; adjust for fewer practice-level covariates.",
     "arm_aliased": "Arm (or its product in a tested interaction) is a combination of covariates; adjust for fewer.",
     "no_data": "No analysed rows are left, or no more rows than coefficients.",
-    "constant_outcome": "The outcome does not vary beyond what the covariates explain exactly.",
+    "constant_outcome": "Covariates explain the outcome exactly, or nothing is left of it between practices.",
     "blank_receipt": "Receipt, or keeping to the protocol, is unknown for some, who are left out (see n_unknown).",
     "imputation_failed": "An imputation model or a completed-data analysis could not be fitted; use fewer covariates.",
     "error": "The method raised an error; see the message in its row, or the run's failures folder.",

@@ -59,7 +59,9 @@ class Moments:
     kept
         (p, trials); regressors that are aliased are dropped (0 everywhere), order deciding.
     cluster_level
-        (p, trials); constant within every analysed cluster.
+        (p, trials); columns of covariates that are constant within every analysed cluster.
+    cluster_rank
+        Cluster-level coefficients, intercept and arm included: rank of the columns above (trials,).
     failed, flags
         Trials without a usable fit, and flag bits (trials,).
     parent
@@ -78,6 +80,7 @@ class Moments:
     responses: Floats
     kept: Bools
     cluster_level: Bools
+    cluster_rank: Floats
     failed: Bools
     flags: NDArray[np.int64]
     parent: Moments | None = None
@@ -122,11 +125,6 @@ class Moments:
     def rank(self) -> Floats:
         """Rank of X (trials,)."""
         return np.asarray(self.kept.sum(axis=0), dtype=np.float64)
-
-    @cached_property
-    def cluster_rank(self) -> Floats:
-        """Cluster-level coefficients, intercept and arm included (trials,)."""
-        return np.asarray((self.kept & self.cluster_level).sum(axis=0), dtype=np.float64)
 
     @cached_property
     def usable(self) -> Ints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -72,13 +73,13 @@ def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> Moments:
     basis = side_by_side(own, rows.cluster_trial, rows.position, trials, rows.most)
     found = Moments(
         rows, tuple(c.term for c in columns), every, varying, inner, within, along, np.stack([c.center for c in made]),
-        basis, basis[..., :0], np.ones_like(level), level, np.zeros(trials, dtype=bool),
+        basis, basis[..., :0], np.ones_like(level), level, np.zeros(trials), np.zeros(trials, dtype=bool),
         np.zeros(trials, dtype=np.int64),
     )  # fmt: skip
     squares = np.einsum("iir->ir", found.gram)
-    for at, k in enumerate(varying):
-        level[k] = sum_by(within[at, at], rows.cluster_trial, trials) <= CONSTANT * squares[k]
+    level &= _constant_in_clusters(columns, found, squares)
     kept = _independent(found, squares)
+    found = replace(found, cluster_rank=_cluster_rank(found, squares, kept))
     flags = _flags(batch, spec, rows, made[-1], kept)
     beyond = np.any([c.out_of_range for c in made], axis=0)
     flags = np.where(beyond, BIT["out_of_range"], flags)
@@ -86,6 +87,27 @@ def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> Moments:
     if kept.all() and not failed.any():
         return replace(found, flags=flags)  # nothing to drop: the sums stand
     return _dropped(found, kept, flags, failed)
+
+
+def _constant_in_clusters(columns: Sequence[Regressor], found: Moments, squares: Floats) -> Bools:
+    """Columns (p, trials) of covariates none of whose columns varies within an analysed cluster."""
+    level = np.ones((len(columns), found.trials), dtype=bool)
+    for at, k in enumerate(found.varying):
+        inside = sum_by(found.within[at, at], found.cluster_trial, found.trials)
+        level[k] = inside <= CONSTANT * squares[k]
+    names = [column.covariate for column in columns]
+    for name in {name for name in names if names.count(name) > 1}:
+        own = [k for k, other in enumerate(names) if other == name]
+        level[own] = level[own].all(axis=0)
+    return level
+
+
+def _cluster_rank(found: Moments, squares: Floats, kept: Bools) -> Floats:
+    """Rank of the cluster-level columns (trials,), whichever of them the order of covariates has dropped."""
+    level = found.cluster_level
+    if kept.all():
+        return np.asarray(level.sum(axis=0), dtype=np.float64)
+    return np.asarray(independent(found.gram * level * level[:, None], squares).sum(axis=0), dtype=np.float64)
 
 
 def _independent(found: Moments, squares: Floats) -> Bools:
@@ -121,6 +143,7 @@ def without_arm(found: Moments) -> Moments:
     kept = root.kept.copy()
     kept[-1] = False
     few = root.counts <= kept.sum(axis=0)
+    root = replace(root, cluster_rank=root.cluster_rank - (root.kept & root.cluster_level)[-1])
     flags = np.where(few, BIT["no_data"], root.flags & BIT["aliased"])
     rows = found.analysed
     values = found.means[p, rows.cluster_of_row] + found.inner[found.varying.index(p)] + found.center[p, rows.trial]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, nan, sqrt
+from math import ceil, inf, nan, sqrt
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from simtrial.errors import ScenarioError
+
+SMALLEST = 1.5  # people per arm: the fewest that leave a t test a degree of freedom, before rounding up
+LARGEST = 1e15  # people: more than any trial can have
 RULES = {
     "normal": "normal quantiles",
     "one-more": "normal quantiles, one practice more per arm",
@@ -69,31 +73,61 @@ def individuals(effect: float, power: float, alpha: float, t: bool) -> float:
     """
     from scipy import optimize, stats
 
-    normal = 2 * (stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) ** 2 / effect**2
-    if not t:
-        return float(normal)
+    quantiles = float(stats.norm.isf(alpha / 2) + stats.norm.ppf(power))
+    normal = 2 * quantiles / effect * (quantiles / effect) if effect > 0 else inf
+    if not t or not normal < LARGEST:
+        return normal
 
     def short(n: float) -> float:
-        df = 2 * n - 2
-        return float(stats.nct.sf(stats.t.ppf(1 - alpha / 2, df), df, effect * sqrt(n / 2)) - power)
+        return power_of_t(effect * sqrt(n / 2), 2 * n - 2, alpha) - power
 
-    return float(optimize.brentq(short, max(normal, 1.5), normal + 30))
+    low = max(normal, SMALLEST)
+    if short(low) >= 0:
+        return low
+    high = low + 30
+    while short(high) < 0 and high < LARGEST:
+        high = low + 2 * (high - low)
+    return float(optimize.brentq(short, low, high))
+
+
+def power_of_t(shift: float, df: float, alpha: float) -> float:
+    """Probability that a two-sided t test rejects on the side of ``shift``; NaN without degrees of freedom."""
+    from scipy import stats
+
+    if not df > 0:
+        return nan
+    bound = float(stats.t.isf(alpha / 2, df))
+    found = float(stats.nct.sf(bound, df, shift)) if shift < 1e3 and bound < 1e6 else nan
+    # so far out, where scipy's value is none, the numerator does not vary beside the denominator
+    return found if found == found else float(stats.chi2.cdf(df * (shift / bound) * (shift / bound), df))
 
 
 def sample_size(design: Design, rule: Rule = "normal") -> SampleSize:
     """People and practices needed, recruited in whole practices of mean size.
 
     normal: individuals by normal quantiles, times design effect and 1 - r^2; one-more: and one practice more per arm
-    for the degrees of freedom; t: individuals by the t test on the SD left after adjustment, rounded up.
+    for the degrees of freedom; t: individuals by the t test on the SD left after adjustment, rounded up. At least one
+    practice per arm.
+
+    Raises
+    ------
+    ScenarioError
+        When no number of people suffices.
     """
     if rule == "t":
-        effect = design.difference / (design.sd * sqrt(design.reduction))
-        per_arm = float(ceil(individuals(effect, design.power, design.alpha, True)))
+        effect = design.difference / design.sd / sqrt(design.reduction)
+        per_arm = individuals(effect, design.power, design.alpha, True)
+        per_arm = float(ceil(per_arm)) if per_arm < LARGEST else inf
     else:
         effect = design.difference / design.sd
         per_arm = individuals(effect, design.power, design.alpha, False) * design.reduction
     analysed = 2 * per_arm * design.design_effect + (2 * design.cluster_size_mean if rule == "one-more" else 0)
-    practices = ceil(analysed / design.kept / design.cluster_size_mean)
+    if not analysed / design.kept < LARGEST:
+        raise ScenarioError(
+            f"[design] difference = {design.difference:g} with sd = {design.sd:g}, icc = {design.icc:g}, "
+            f"cluster_size_mean = {design.cluster_size_mean:g} and these losses: no trial is large enough"
+        )
+    practices = max(2, ceil(analysed / design.kept / design.cluster_size_mean))
     return SampleSize(rule, per_arm, analysed, round(practices * design.cluster_size_mean), practices)
 
 
@@ -101,18 +135,15 @@ def power(design: Design, practices: int, t: bool = True) -> float:
     """Power with a number of practices of mean size, losses taken off: probability of rejection on either side.
 
     Standard error sqrt(4 DE (1 - r^2) sd^2 / N); against the normal, or a noncentral t with as many degrees of freedom
-    as practices are expected to stay, less 2.
+    as practices are expected to stay, less 2 (NaN where none are left).
     """
     from scipy import stats
 
     analysed = practices * design.cluster_size_mean * design.kept
-    error = sqrt(4 * design.design_effect * design.reduction * design.sd**2 / analysed)
-    shift = design.difference / error
+    shift = design.difference / design.sd * sqrt(analysed / (4 * design.design_effect * design.reduction))
     if not t:
-        limit = stats.norm.ppf(1 - design.alpha / 2)
-        return float(stats.norm.sf(limit - shift) + stats.norm.cdf(-limit - shift))
+        limit = float(stats.norm.isf(design.alpha / 2))
+        return float(stats.norm.sf(limit - shift) + stats.norm.sf(limit + shift))
     df = practices * (1 - design.practice_loss) - 2
-    if not df > 0:
-        return nan
-    limit = stats.t.ppf(1 - design.alpha / 2, df)
-    return float(stats.nct.sf(limit, df, shift) + stats.nct.cdf(-limit, df, shift))
+    other = power_of_t(-shift, df, design.alpha) if shift < 10 else 0.0  # hardly anything, and nothing further out
+    return power_of_t(shift, df, design.alpha) + other

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from simtrial.analyse import analyse
+from simtrial.column_use import Use
 from simtrial.data import read_trials
 from simtrial.estimators import Method, method_class
 
@@ -126,6 +127,12 @@ def reference(group: str) -> dict[Key, dict[str, Any]]:
     return found
 
 
+PARTNERS = Use(
+    orders={"region": ("Birmingham", "Plymouth", "Cornwall", "Somerset"), "practice_size": ("small", "large")}
+)
+"""Categories in the order of the reference results, each with the first."""
+
+
 @cache
 def ours(group: str) -> dict[Key, dict[str, Any]]:
     """Every term of every method of a group on all 27 trials, analysed as one batch; nulls as NaN."""
@@ -136,7 +143,7 @@ def ours(group: str) -> dict[Key, dict[str, Any]]:
         for model, adjust in MODELS.items()
         for outcome in OUTCOMES
     ]
-    ids, batch = read_trials(FILES, set().union(*(m.reads() for m in methods)), {})
+    ids, batch = read_trials(FILES, set().union(*(m.reads() for m in methods)), {}, use=PARTNERS)
     found = {}
     for row in analyse(ids, batch, methods, every_term=True).iter_rows(named=True):
         key = Key(row["trial_id"].split("_")[0], *row["method"].split("/"), row["term"])

@@ -1,16 +1,21 @@
 """Expectations held against what was found, in Monte Carlo standard errors."""
 
+import io
 import math
+from pathlib import Path
 
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from scipy.stats import norm
 
 from simtrial.check import check
 from simtrial.cli import cli
 from simtrial.errors import ScenarioError
+from simtrial.performance import SHARES
 from simtrial.scenario import builtin_names, load
 
+CASES = Path(__file__).parent / "data" / "cases" / "check"
 SCENARIO = """
 schema = 1
 name = "small"
@@ -65,9 +70,48 @@ def test_bounds_allow_for_the_error_on_the_far_side_only(value, distance, verdic
 
 def test_a_share_of_nought_is_not_certainty():
     distance, verdict = judged(0.0, 0.0, n=50, measure="rejection_rate", value=0.05)
-    assert distance == pytest.approx(-0.05 / math.sqrt(0.05 * 0.95 / 50))
+    assert distance == pytest.approx(norm.ppf(0.95**50))  # 2.5 expected: the exact probability of none
     assert verdict == "ok"
     assert judged(0.0, 0.0, n=5000, measure="rejection_rate", value=0.05)[1] == "FAIL"
+
+
+@pytest.mark.parametrize("measure", sorted(SHARES))
+@pytest.mark.parametrize(("observed", "n", "wanted", "tail"), [
+    (0.0, 40, {"value": 0.025}, 0.975**40),  # shared/cases/check/miss.toml: none of 40 under 0.025
+    (1.0, 40, {"value": 0.975}, -(0.975**40)),
+    (2 / 20, 20, {"upper": 0.001}, -(1 - 0.999**20 - 20 * 0.001 * 0.999**19)),
+    (18 / 20, 20, {"lower": 0.999}, 1 - 0.999**20 - 20 * 0.001 * 0.999**19),
+    (1 / 30, 30, {"value": 0.2, "margin": 0.01}, 0.81**30 + 30 * 0.19 * 0.81**29),
+])  # fmt: skip
+def test_every_share_near_0_or_1_is_judged_by_the_exact_binomial_tail(measure, observed, n, wanted, tail):
+    """By hand: probability of as many or fewer (more: minus), as a normal deviate."""
+    distance, verdict = judged(observed, 0.0, n=n, measure=measure, **wanted)
+    assert distance == pytest.approx(norm.ppf(tail) if tail > 0 else -norm.ppf(-tail), rel=1e-9)
+    assert verdict == ("ok" if abs(distance) < 3.3 else "FAIL")
+
+
+def test_a_share_expected_never_or_always_fails_at_the_first_exception():
+    assert judged(1 / 1000, 0.001, n=1000, measure="type_s_rate", value=0.0)[1] == "FAIL"
+    assert judged(999 / 1000, 0.001, n=1000, measure="convergence_rate", lower=1.0)[1] == "FAIL"
+    assert judged(1.0, 1.0, n=1000, measure="failures", upper=0.0) == (math.inf, "FAIL")
+    assert judged(0.0, 0.0, n=1000, measure="failures", upper=0.0) == (0.0, "ok")
+
+
+def test_nine_expected_are_enough_for_the_normal_error():
+    assert judged(0.02, 0.0, n=200, measure="lower_miss", value=0.05)[0] == pytest.approx(
+        -0.03 / math.sqrt(0.05 * 0.95 / 200)
+    )
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_intervals_that_never_miss_on_one_side_pass(seed):
+    """shared/cases/check/miss.toml: with seed 1 no interval of 40 lies above the true value, where 0.025 are due."""
+    done = CliRunner().invoke(cli, ["check", str(CASES / "miss.toml"), "--seed", str(seed), "--format", "csv"])
+    assert done.exit_code == 0, done.output
+    found = pl.read_csv(io.StringIO(done.stdout))
+    row = found.filter(measure="lower_miss").row(0, named=True)
+    if seed == 1:
+        assert (row["value"], row["distance"]) == (0.0, pytest.approx(norm.ppf(0.975**40)))
 
 
 def test_flags_and_failures_are_judged_as_shares():
@@ -137,3 +181,15 @@ def toml(rows):
         told.append(f'{{ measure = "{row["measure"]}", method = "{row["method"]}", value = {row["value"]}, '
                     f"z = {row['z']}, cell = {{ {cell} }} }}")  # fmt: skip
     return "[" + ", ".join(told) + "]"
+
+
+def test_performance_may_list_what_is_always_given(tmp_path):
+    """docs/measures.md lists failures and flags among the measures."""
+    file = tmp_path / "s.toml"
+    file.write_text(SCENARIO + '[performance]\nmeasures = ["failures", "bias", "flag:boundary"]\n')
+    done = CliRunner().invoke(cli, ["run", str(file), "-o", str(tmp_path / "run"), "--format", "csv"])
+    assert done.exit_code == 0, done.output
+    assert set(pl.read_csv(io.StringIO(done.stdout))["measure"]) == {"failures", "bias", "flag:boundary"}
+    file.write_text(SCENARIO + '[performance]\nmeasures = ["failure"]\n')
+    with pytest.raises(ScenarioError, match="did you mean 'failures'"):
+        load(str(file))

@@ -178,12 +178,16 @@ def test_degrees_of_freedom_count_coefficients_of_practices():
     assert df(df="normal") == np.inf
 
 
-def test_covariates_of_an_arm_that_are_aliased_there_are_dropped_and_flagged():
+@pytest.mark.parametrize("kind", ["does not vary among controls", "a category of one arm"])
+def test_what_one_arm_would_have_had_is_not_made_up_from_a_coefficient_that_no_data_determine(kind):
     data = ragged(3, practices=14)
-    data["only"] = data["arm"] * data["list_size"]  # does not vary among controls
-    found = fit(batch(data), method("g-computation", adjust=["only"], by_arm=True))
-    assert not found.failed[0]
-    assert "aliased" in text(int(found.flags[0]))
+    data["only"] = data["arm"] * data["list_size"]
+    data["label"] = np.where(data["arm"] * (data["list_size"] > 0) > 0, "b", np.where(data["age"] > 40, "c", "a"))
+    adjust = ["only"] if kind == "does not vary among controls" else ["label"]
+    found = fit(batch(data), method("g-computation", adjust=adjust, by_arm=True))
+    assert found.failed[0]
+    assert "arm_aliased" in text(int(found.flags[0]))
+    assert not fit(batch(data), method("g-computation", adjust=adjust)).failed[0]
 
 
 def test_an_arm_of_one_practice_has_no_jackknife():

@@ -59,12 +59,13 @@ def test_long_and_wide_files_give_the_same_rows(results, tmp_path):
         assert read_results(tmp_path / f"{name}.csv", Reading())[0].sort(keys).equals(expected), name
 
 
-def test_intervals_of_the_file_are_kept_and_missing_ones_made(tmp_path):
-    (tmp_path / "r.csv").write_text("est,se,lci,uci,p\n1,1,0.5,,0.2\n1,1,,,\n")
+def test_intervals_of_the_file_are_kept_and_made_for_methods_that_have_none(tmp_path):
+    text = "method,est,se,lci,uci,p\nA,1,1,0.5,1.5,0.2\nA,1,1,,,\nA,1,1,0.5,,\nB,1,1,,,\n"
+    (tmp_path / "r.csv").write_text(text)
     rows = read_results(tmp_path / "r.csv", Reading())[0]
-    assert rows["ci_lower"].to_list() == pytest.approx([0.5, 1 - 1.959963984540054])
-    assert rows["ci_upper"].to_list() == pytest.approx([2.959963984540054] * 2)
-    assert rows["p_value"].to_list() == pytest.approx([0.2, 0.31731050786291415])  # two-sided normal p of z = 1
+    assert rows["ci_lower"].to_list() == [0.5, None, None, pytest.approx(1 - 1.959963984540054)]
+    assert rows["ci_upper"].to_list() == [1.5, None, None, pytest.approx(2.959963984540054)]
+    assert rows["p_value"].to_list() == [0.2, None, None, pytest.approx(0.31731050786291415)]  # two-sided p of z = 1
 
 
 @pytest.mark.parametrize(("text", "reading", "message"), [

@@ -108,7 +108,8 @@ def test_a_scenario_names_an_interaction_that_is_there(tmp_path):
 
 
 def test_rows_of_analyse(tmp_path):
-    file = written(tmp_path, BY.format(factor="region", kind="lmm") + 'adjust = ["mansa_baseline"]\n', "m.toml")
+    order = '[categories]\nregion = ["Birmingham", "Plymouth", "Cornwall", "Somerset"]\n'
+    file = written(tmp_path, order + BY.format(factor="region", kind="lmm") + 'adjust = ["mansa_baseline"]\n', "m.toml")
     data = str(next(f for f in FILES if f.name.startswith("D01")))
     answer = simtrial("analyse", data, "--methods", file, "--all-terms", "--format", "json")
     first, *others = json.loads(answer.out)["rows"]
@@ -118,6 +119,7 @@ def test_rows_of_analyse(tmp_path):
     assert [first[n] for n in ("estimate", "std_error", "ci_lower", "ci_upper")] == [None] * 4
     assert first["p_value"] == pytest.approx(f_distribution.sf(first["statistic"], extra["df_num"], extra["df_den"]))
     assert first["df"] == extra["df_den"]
+    assert extra["reference"] == {"region": "Birmingham"}
     assert [row["term"] for row in others] == [
         "arm", "intercept", "mansa_baseline", *(f"region={r}" for r in ("Plymouth", "Cornwall", "Somerset")),
         *(f"arm:region={r}" for r in ("Plymouth", "Cornwall", "Somerset")),

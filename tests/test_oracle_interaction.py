@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from interactions import LMM
-from reference import FILES, ORACLE, method
+from reference import FILES, ORACLE, PARTNERS, method
 
 from simtrial.analyse import analyse
 from simtrial.data import read_trials
@@ -28,7 +28,7 @@ def compared():
         for factor in FACTORS
         for name, (kind, said) in options.items()
     ]
-    ids, observed = read_trials(FILES, set().union(*(m.reads() for m in methods)), {})
+    ids, observed = read_trials(FILES, set().union(*(m.reads() for m in methods)), {}, use=PARTNERS)
     rows = analyse(ids, observed, methods).iter_rows(named=True)
     ours = {(row["trial_id"].split("_")[0], *row["method"].split("/")): row for row in rows}
     with (ORACLE / "interaction.csv").open(newline="") as handle:

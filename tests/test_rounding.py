@@ -197,3 +197,60 @@ def test_an_origin_far_from_0_leaves_g_computation_its_digits(options):
         for origin in (0.0, 2.0**20)
     )  # fmt: skip
     assert moved.estimate[0, 0] == pytest.approx(one.estimate[0, 0], abs=1e-8 * one.std_error[0, 0])
+
+
+@pytest.mark.parametrize("kind", ["ols", "gee", "g-computation", "wild-bootstrap", "iv"])
+@pytest.mark.parametrize("origin", [0.0, 1e3 / 3])
+def test_an_outcome_with_the_same_mean_in_every_practice_leaves_no_error_to_judge_by(kind, origin):
+    """Robust errors are made of the means of practices: here they were rounding, about 1e-17."""
+    data = ragged(5, 14, 8)
+    y, practice = data["mansa_followup"], data["practice"]
+    data["mansa_followup"] = origin + y - (np.bincount(practice, y) / np.bincount(practice))[practice]
+    options = {"wild-bootstrap": {"draws": 99}, "iv": {"received": "received == 1"}}.get(kind, {})
+    found = fit(batch(data), method(kind, adjust=[], **options))
+    assert found.failed[0]
+    assert "constant_outcome" in text(int(found.flags[0]))
+
+
+def labelled(seed):
+    """Return two trials, the first without the first category of its factor."""
+    one, other = ragged(seed, 16), ragged(seed + 50, 16)
+    rng = np.random.default_rng(seed)
+    one["site"] = np.array(["b", "c", "d"])[rng.integers(0, 3, 16)][one["practice"]]
+    other["site"] = np.array(["a", "b", "c", "d"])[rng.integers(0, 4, 16)][other["practice"]]
+    return one, other
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("kind", "options"), [("ols", {}), ("gee", {"se": "fay-graubard", "df": "clusters-p"})])
+def test_the_reference_category_is_the_first_that_the_trial_has(kind, options, seed):
+    """Fay and Graubard's variance depends on it, and no trial's rows may depend on what other trials have."""
+    one, other = labelled(seed)
+    both = {key: np.concatenate([one[key], other[key]]) for key in one}
+    both["trial"] = np.repeat([0, 1], [len(one["arm"]), len(other["arm"])])
+    chosen = method(kind, adjust=["site", "age"], **options)
+    together, alone = fit(batch(both), chosen, every_term=True), fit(batch(one), chosen, every_term=True)
+    assert np.isnan(together.estimate[together.terms.index("site=b"), 0])
+    for term in ("arm", "site=c", "site=d", "age"):
+        assert together.std_error[together.terms.index(term), 0] == pytest.approx(
+            alone.std_error[alone.terms.index(term), 0], rel=1e-10
+        )
+
+
+def test_cluster_level_coefficients_are_counted_alike_in_any_order_of_the_covariates():
+    """A practice-level covariate that two of people's combine to may be the one that is dropped, or not."""
+    data = ragged(6, 16)
+    data["other"] = data["age"] + 3.0 * data["list_size"]  # age, other and list_size: one of them is of the others
+    found = {
+        order: fit(batch(data), method("lmm", adjust=list(order)))
+        for order in permutations(["age", "other", "list_size"])
+    }
+    assert {float(f.df[0, 0]) for f in found.values()} == {13.0}
+    assert np.ptp([f.estimate[0, 0] for f in found.values()]) < 1e-9
+
+
+def test_a_factor_of_people_counts_as_theirs_though_one_of_its_categories_is_of_whole_practices():
+    data = ragged(7, 16)
+    data["label"] = np.where(data["practice"] == 3, "whole", np.where(data["age"] > 40, "older", "younger"))
+    found = fit(batch(data), method("lmm", adjust=["label"]))
+    assert found.df[0, 0] == 14

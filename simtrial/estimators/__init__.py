@@ -220,12 +220,19 @@ def report(
     flags: NDArray[np.int64],
     extras: Mapping[str, Floats],
     joint: JointTest | None = None,
+    in_outcome_units: bool = True,
 ) -> Estimates:
     """Assemble `Estimates` from arrays (terms, trials), blanking trials that failed.
+
+    A variance that is rounding beside that of the outcome, whose unit estimates have unless ``in_outcome_units`` is
+    False, is none: nothing is left between practices.
 
     With a ``joint`` test of several coefficients the target has its p-value and df, and no estimate. Where rows depend
     on an expression, ``n_unknown`` counts the people left out because it is unknown for them.
     """
+    if in_outcome_units and joint is None:
+        flat = ~failed & (variance[0] <= rounding_variance(moments))
+        failed, flags = failed | flat, flags | np.where(flat, BIT["constant_outcome"], 0)
     flags = np.where(failed, flags & ~OF_A_FIT, flags)
     unsaid = np.isnan(estimate[0]) | np.isnan(variance[0]) if joint is None else np.isnan(joint.statistic)
     df = df if joint is None else np.concatenate([joint.df_den[None], df[1:]])
@@ -247,6 +254,12 @@ def report(
     )
 
 
+def rounding_variance(moments: Moments) -> Floats:
+    """Variance of an effect up to which its standard error is rounding beside the SD of the outcome (trials,)."""
+    squares = moments.gram[moments.regressors, moments.regressors]
+    return np.asarray(EXPLAINED**2 * squares / np.maximum(moments.counts, 1.0))
+
+
 def failed_estimates(trials: int, term: str, flag: str) -> Estimates:
     """Estimates of trials in which nothing can be estimated, with the flag that says why."""
     blank, zero = np.full((1, trials), np.nan), np.zeros(trials)
@@ -256,6 +269,13 @@ def failed_estimates(trials: int, term: str, flag: str) -> Estimates:
         n_used=zero, clusters_used=zero,
     )  # fmt: skip
 
+
+EXPLAINED = 1e-10
+"""Standard error, in SDs of the outcome, up to which nothing is left between practices.
+
+An outcome that covariates leave a share of `PERFECT` of its sum of squares has standard errors above this with up to
+some million people.
+"""
 
 FATAL = sum(
     BIT[name]

@@ -81,7 +81,7 @@ class ConstrainedLongitudinal(Method):
         df = np.full(trials, np.inf) if self.df == "normal" else data.df
         return report(
             replace(moments, analysed=data.rows), ("arm",), estimate[None], variance[None], df[None], self.level,
-            failed=failed, flags=flags, extras=extras,
+            failed=failed, flags=flags, extras=extras, in_outcome_units=False,
         )  # fmt: skip
 
 

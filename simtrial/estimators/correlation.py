@@ -69,7 +69,7 @@ class BaselineCorrelation(Method):
         flags = np.where(beyond, BIT["out_of_range"], flags)
         found = report(
             moments, (self.target,), r[None], variance[None], (n - 2.0)[None], self.level,
-            failed=few | flat | beyond, flags=flags, extras={"statistic": t},
+            failed=few | flat | beyond, flags=flags, extras={"statistic": t}, in_outcome_units=False,
         )  # fmt: skip
         lower, upper, p_value = (np.where(found.failed, np.nan, v)[None] for v in (lower, upper, p_value))
         practices = batch.index.practices

@@ -75,7 +75,7 @@ class EventRate(Method):
         }  # fmt: skip
         return report(
             moments, ("treated",), (rates[0] - rates[1])[None], variance[None], df[None], self.level,
-            failed=failed, flags=flags, extras=extras,
+            failed=failed, flags=flags, extras=extras, in_outcome_units=False,
         )  # fmt: skip
 
     def _by_cluster(self, batch: ObservedBatch, moments: Moments) -> tuple[tuple[Floats, Floats], ...]:

@@ -63,14 +63,15 @@ class GComputation(Method):
             variance = (clusters - 1) / clusters * squares
         saturated = clusters - model.cluster_rank <= 0
         flags = moments.flags | np.where((singular & there).any(axis=1), BIT["leverage_one"], 0)
-        flags |= np.where(model.aliased, BIT["aliased"], 0)
+        # what people of one arm would have had in the other rests on a coefficient that no data determine
+        flags |= np.where(model.aliased, BIT["arm_aliased"], 0)
         few = flags & BIT["too_few_clusters"] != 0
         unfitted = (
             np.isnan(variance) & ~moments.failed & ~few
         )  # as many coefficients as people, with or without a practice
         flags |= np.where((moments.counts <= model.kept.sum(axis=0)) | unfitted, BIT["no_data"], 0)
         flags |= np.where(saturated & ~moments.failed, BIT["tau2_not_identified"], 0)
-        failed = moments.failed | (flags & (BIT["no_data"] | BIT["too_few_clusters"]) != 0) | saturated
+        failed = moments.failed | (flags & (BIT["no_data"] | BIT["too_few_clusters"]) != 0) | saturated | model.aliased
         none = np.zeros(moments.trials)
         spent = {"clusters-p": model.cluster_rank, "clusters-2": none + 2.0, "normal": none - np.inf}[self.df]
         control, treated = means + moments.center[moments.regressors]

@@ -71,7 +71,7 @@ class IntraclusterCorrelation(Method):
         extras = dict(zip(("statistic", "df_num", "df_den"), test, strict=True))
         found = report(
             made, ("icc",), estimate[None], variance[None], test[2][None], self.level,
-            failed=failed, flags=flags, extras=extras,
+            failed=failed, flags=flags, extras=extras, in_outcome_units=False,
         )  # fmt: skip
         lower, upper, p_value = (np.where(found.failed, np.nan, x)[None] for x in (lower, upper, p_value))
         return replace(found, ci_lower=lower, ci_upper=upper, p_value=p_value)

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from simtrial.batch import ObservedBatch
 from simtrial.design_matrix import Spec
-from simtrial.estimators import Estimates, Method, register, report
+from simtrial.estimators import Estimates, Method, register, report, rounding_variance
 from simtrial.estimators.cluster_means import Weights
 from simtrial.estimators.iv_means import ReducedForms, reduced_forms_of_means
 from simtrial.estimators.ols import Df, StandardError, covariance
@@ -22,8 +22,10 @@ from simtrial.kernels.segments import sum_by
 from simtrial.kernels.students_t import critical, two_sided
 from simtrial.moments import Moments
 
+Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 WEAK = 10.0  # first-stage F of Staiger and Stock (1997, doi:10.2307/2171753)
+CANCELLED = 1e-14  # share of the variances of outcome and receipt below which that of y - theta d is rounding
 ABSENT = 1e-12  # share of the sum of squares of receipt that allocation must explain
 
 
@@ -80,6 +82,8 @@ class InstrumentalVariable(Method):
         flags = moments.flags | forms.flags | np.where(forms.singular, BIT["leverage_one"], 0)
         flags |= np.where(absent, BIT["no_first_stage"], 0)
         flags |= np.where((first_stage < WEAK) & ~absent & ~moments.failed, BIT["weak_instrument"], 0)
+        exact = ~absent & ~moments.failed & _explained(moments, joint, theta)
+        flags |= np.where(exact, BIT["constant_outcome"], 0)
         extras = {"first_stage": receipt, "first_stage_f": np.where(absent, 0.0, first_stage), **forms.extras}
         terms: tuple[str, ...] = ("received",)
         estimate, variances, dfs = theta[None], variance[None], forms.df[None]
@@ -87,7 +91,7 @@ class InstrumentalVariable(Method):
             terms, estimate, variances, dfs = self._structural_terms(moments, theta, safe, variance, forms.df)
         result = report(
             moments, terms, estimate, variances, dfs, self.level,
-            failed=moments.failed | absent, flags=flags, extras=extras,
+            failed=moments.failed | absent | exact, flags=flags, extras=extras, in_outcome_units=False,
         )  # fmt: skip
         return result if self.ci == "wald" else _anderson_rubin(result, outcome, receipt, joint, self.level)
 
@@ -126,6 +130,14 @@ def _receipt_squares(moments: Moments) -> Floats:
     """Mean square of receipt per trial (trials,)."""
     mean, inside = moments.sizes * moments.means[-1] ** 2, moments.within[-1, -1]
     return sum_by(mean + inside, moments.cluster_trial, moments.trials) / np.maximum(moments.counts, 1.0)
+
+
+def _explained(moments: Moments, joint: Floats, theta: Floats) -> Bools:
+    """Trials in which receipt and covariates explain the outcome, or its practice means: no variance but rounding."""
+    whole = joint[0, 0] + theta**2 * joint[1, 1]
+    with np.errstate(invalid="ignore"):
+        cancelled = _structural(joint, theta) <= CANCELLED * whole
+    return np.asarray(cancelled | (joint[0, 0] <= rounding_variance(moments)))
 
 
 def _structural(joint: Floats, theta: Floats) -> Floats:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from simtrial.batch import ObservedBatch
-from simtrial.estimators import Estimates, Method, register, report
+from simtrial.estimators import Estimates, Method, register, report, rounding_variance
 from simtrial.estimators.ols import covariance
 from simtrial.estimators.randomisation_test import stream_of
 from simtrial.flags import BIT
@@ -48,7 +48,8 @@ class WildBootstrap(Method):
         generator = stream_of(moments) if rng is None else rng
         estimate = moments.least_squares.coefficients[-1, 0]
         variance = covariance(moments, None, "CR1", "normal")[0][0, 0]
-        failed = moments.failed | ~(variance > 0)
+        flat = ~moments.failed & ~(variance > rounding_variance(moments))
+        failed = moments.failed | flat
         trials, most = moments.basis.shape[:2]
         shape = (self.replays, trials, most)
         boot = bootstrap(moments, multipliers(generator, shape, self.distribution))
@@ -56,7 +57,8 @@ class WildBootstrap(Method):
         factor = np.where(clusters > 1, clusters / np.maximum(clusters - 1, 1), 1.0)
         test = Test(boot, estimate, np.where(failed, 1.0, variance / factor), self.p == "equal-tailed")
         p_value, ends = test.p_value(np.zeros(trials)), test.interval(1.0 - self.level)
-        flags = moments.flags | np.where(np.isinf(ends).any(axis=0) & ~failed, BIT["unbounded_interval"], 0)
+        flags = moments.flags | np.where(flat, BIT["constant_outcome"], 0)
+        flags |= np.where(np.isinf(ends).any(axis=0) & ~failed, BIT["unbounded_interval"], 0)
         made = report(
             moments, (self.target,), estimate[None], variance[None], np.full((1, trials), np.inf), self.level,
             failed=failed, flags=flags, extras={},

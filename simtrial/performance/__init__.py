@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from inspect import isfunction
 from math import sqrt
 from types import ModuleType
@@ -17,22 +18,45 @@ from simtrial.interval_sets import EMPTY, KINDS, TWO_RAYS
 from simtrial.performance import measures, paired, robust
 from simtrial.performance.sample import NOTHING, Floats, Form, Sample, Value, mean, present
 
-__all__ = ["MEASURES", "PAIRED", "Form", "Options", "Sample", "Value", "performance"]
+__all__ = ["MEASURES", "PAIRED", "SHARES", "Form", "Options", "Sample", "Value", "counted", "performance"]
 
 
 def _public(module: ModuleType) -> list[Callable[..., Value]]:
     found = [f for n, f in vars(module).items() if isfunction(f) and f.__module__ == module.__name__ and n[0] != "_"]
-    return [f for f in found if f.__annotations__.get("return") == "Value"]
+    return [f for f in found if f.__annotations__.get("return") in ("Value", "Share", "Width")]
 
 
-MEASURES: dict[str, Callable[[Sample, Form], Value]] = {f.__name__: f for f in [*_public(measures), *_public(robust)]}
+def _sound(measure: Callable[..., Value]) -> Callable[..., Value]:
+    """Guard a measure: what a double cannot hold is missing, and numpy has nothing to say about it."""
+    unbounded = measure.__annotations__["return"] == "Width"
+
+    @wraps(measure)
+    def guarded(*arguments: Any) -> Value:
+        with np.errstate(all="ignore"):
+            return measure(*arguments).sound(unbounded)
+
+    return guarded
+
+
+_PLAIN = [*_public(measures), *_public(robust)]
+
+MEASURES: dict[str, Callable[[Sample, Form], Value]] = {f.__name__: _sound(f) for f in _PLAIN}
 """Measures of one method by name."""
 
-PAIRED: dict[str, Callable[[Sample, Sample, Form], Value]] = {f.__name__: f for f in _public(paired)}
+PAIRED: dict[str, Callable[[Sample, Sample, Form], Value]] = {f.__name__: _sound(f) for f in _public(paired)}
 """Measures of a method against the reference method, by name."""
 
 SEEN = ("flag:", "ci_type:")
 """How the names of measures begin that count flags, and confidence sets other than intervals, where there are any."""
+
+SHARES = frozenset(f.__name__ for f in _PLAIN if f.__annotations__["return"] == "Share")
+"""Measures that are shares of replicates, as their return types say."""
+
+
+def counted(measure: str) -> bool:
+    """Whether a measure is a number of replicates: failures, a flag, or a type of confidence set."""
+    return measure == "failures" or measure.startswith(SEEN)
+
 
 SCHEMA = {
     "cell": pl.String,
@@ -87,9 +111,7 @@ def performance(rows: pl.DataFrame, truths: pl.DataFrame, options: Options | Non
     lines: list[tuple[object, ...]] = []
     for (cell, estimand), group in rows.group_by("cell", "estimand", maintain_order=True):
         truth = known.get((cell, estimand), {})
-        kept = _complete(group) if chosen.common else group
-        samples = {str(m): (_sample(g, truth, chosen, str(m)), g) for (m,), g in
-                   kept.group_by("method", maintain_order=True)}  # fmt: skip
+        samples = {m: (_sample(g, truth, chosen, m), g) for m, g in _by_method(group, chosen.common)}
         for method, (sample, part) in samples.items():
             found = [("failures", count(int(sample.failed.sum()), len(sample.failed))), *_flag_counts(part["flags"])]
             found += _set_counts(part)
@@ -122,12 +144,26 @@ def _paired(
         yield name, PAIRED[name](one, other, options.form)
 
 
+def _by_method(group: pl.DataFrame, common: bool) -> list[tuple[str, pl.DataFrame]]:
+    """Rows of every method; a method without a common replicate keeps its place, without rows."""
+    kept = _complete(group) if common else group
+    parts = {str(m): g for (m,), g in kept.group_by("method", maintain_order=True)}
+    if not common:
+        return list(parts.items())
+    return [(str(m), parts.get(str(m), group.clear())) for m in group["method"].unique(maintain_order=True)]
+
+
 def _complete(group: pl.DataFrame) -> pl.DataFrame:
-    """Replicates in which every method has an estimate and a standard error, or the p-value of a joint test."""
+    """Replicates in which every method has an estimate and a standard error, or the p-value of a joint test.
+
+    A method that never has a standard error needs none.
+    """
     methods = group["method"].n_unique()
-    has = pl.col("estimate").is_not_null() & pl.col("std_error").is_not_null()
+    errors = pl.col("std_error").is_not_null()
+    enough = (errors | ~errors.any().over("method")).alias("enough")
+    has = pl.col("estimate").is_not_null() & pl.col("enough")
     has |= pl.col("estimate").is_null() & pl.col("p_value").is_not_null()
-    return group.filter(has.sum().over("replicate") == methods)
+    return group.with_columns(enough).filter(has.sum().over("replicate") == methods).drop("enough")
 
 
 def _sample(group: pl.DataFrame, truth: Mapping[str, Any], options: Options, method: str) -> Sample:
@@ -170,7 +206,7 @@ def _set_counts(group: pl.DataFrame) -> list[tuple[str, Value]]:
 
 def count(times: int, n: int) -> Value:
     """How many of n replicates something happened in; MCSE sqrt(n p (1 - p))."""
-    return Value(float(times), sqrt(times * (1 - times / n)) if n else NOTHING, n)
+    return Value(float(times), sqrt(times * (1 - times / n)) if n else NOTHING, n, counted=True)
 
 
 def _flag_counts(flags: pl.Series) -> Iterable[tuple[str, Value]]:

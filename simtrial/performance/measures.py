@@ -16,7 +16,10 @@ from simtrial.performance.sample import (
     Floats,
     Form,
     Sample,
+    Share,
     Value,
+    Width,
+    average,
     both_errors,
     jackknife,
     mean,
@@ -25,6 +28,8 @@ from simtrial.performance.sample import (
     over_truth,
     present,
     share,
+    unit,
+    variance_of,
     varies,
     without_each,
 )
@@ -52,23 +57,23 @@ def median_estimate(sample: Sample, form: Form) -> Value:
 
 def bias(sample: Sample, form: Form) -> Value:
     """Mean of e - theta; MCSE S/sqrt(n), the error of the true value added in squares."""
-    (e,), theta = sample.beside_truth(sample.estimate)
-    return both_errors(mean(e - theta), sample.truth_mcse)
+    d, u = sample.errors()
+    return both_errors(mean(d).scaled(u), sample.truth_mcse)
 
 
 def relative_bias(sample: Sample, form: Form) -> Value:
     """Bias in percent of the absolute true value; undefined for a true value of 0."""
     if sample.own is not None:
-        (e,), own = sample.beside_truth(sample.estimate)
-        return over_truth(100 * (e - own), np.asarray(own))
+        (d, u), (_, own) = sample.errors(), sample.beside_truth(sample.estimate)
+        return over_truth(100 * d, np.asarray(own)).scaled(u)
     found = bias(sample, form)
     return nothing(found.n) if sample.truth == 0 else found.scaled(100 / abs(sample.truth))
 
 
 def median_bias(sample: Sample, form: Form) -> Value:
     """Median of e - theta; MCSE from order statistics."""
-    (e,), theta = sample.beside_truth(sample.estimate)
-    return both_errors(median(e - theta), sample.truth_mcse)
+    d, u = sample.errors()
+    return both_errors(median(d).scaled(u), sample.truth_mcse)
 
 
 def standardised_bias(sample: Sample, form: Form) -> Value:
@@ -77,10 +82,12 @@ def standardised_bias(sample: Sample, form: Form) -> Value:
     n = len(e)
     if n < 3 or not varies(e):
         return nothing(n)
-    s = float(e.std(ddof=1))
+    u = unit(e)
+    e, theta = e / u, np.asarray(theta) / u
+    s = sqrt(variance_of(e))
     b = float(e.mean()) - float(np.mean(theta))
     influence = (e - e.mean() - (theta - np.mean(theta))) / s - b / (2 * s) * (((e - e.mean()) / s) ** 2 - 1)
-    error = float(np.hypot(influence.std(ddof=1) / sqrt(n), sample.truth_mcse / s))
+    error = float(np.hypot(influence.std(ddof=1) / sqrt(n), sample.truth_mcse / u / s))
     return Value(100 * b / s, 100 * error, n)
 
 
@@ -90,13 +97,17 @@ def empirical_se(sample: Sample, form: Form) -> Value:
     n = len(e)
     if n < 3:
         return nothing(n)
-    s = float(e.std(ddof=1))
-    if form == "jackknife":
-        return Value(s, jackknife(np.sqrt(without_each(e)[1])), n)
+    u = unit(e)
+    e = e / u
+    s = sqrt(variance_of(e))
     if form == "normal" or s == 0:
-        return Value(s, s / sqrt(2 * (n - 1)), n)
-    q = n / (n - 1) * (e - e.mean()) ** 2
-    return Value(s, sqrt(n / (n - 1)) * sqrt(float(((q - q.mean()) ** 2).sum())) / (n * 2 * s), n)
+        error = s / sqrt(2 * (n - 1))
+    elif form == "jackknife":
+        error = jackknife(np.sqrt(without_each(e)[1]))
+    else:
+        q = n / (n - 1) * (e - e.mean()) ** 2
+        error = sqrt(n / (n - 1)) * sqrt(float(((q - q.mean()) ** 2).sum())) / (n * 2 * s)
+    return Value(s, error, n).scaled(u)
 
 
 def variance(sample: Sample, form: Form) -> Value:
@@ -105,11 +116,14 @@ def variance(sample: Sample, form: Form) -> Value:
     n = len(e)
     if n < 3:
         return nothing(n)
-    s2 = float(e.var(ddof=1))
-    if form == "normal" or s2 == 0:
-        return Value(s2, s2 * sqrt(2 / (n - 1)), n)
-    kurtosis = float(((e - e.mean()) ** 4).mean()) / s2**2
-    return Value(s2, s2 * sqrt(max(kurtosis - 1, 0.0) / n), n)
+    u = unit(e)
+    e = e / u
+    s2 = variance_of(e)
+    error = s2 * sqrt(2 / (n - 1))
+    if form != "normal" and s2 > 0:
+        kurtosis = float(((e - e.mean()) ** 4).mean()) / s2**2
+        error = s2 * sqrt(max(kurtosis - 1, 0.0) / n)
+    return Value(s2, error, n).scaled(u).scaled(u)
 
 
 def model_se(sample: Sample, form: Form) -> Value:
@@ -118,30 +132,32 @@ def model_se(sample: Sample, form: Form) -> Value:
     n = len(s)
     if n < 2:
         return nothing(n)
-    v = s**2
-    average = float(v.mean())
-    mcse = sqrt(float(v.var(ddof=1)) / (4 * n * average)) if average > 0 else NOTHING
-    return Value(sqrt(average), mcse, n)
+    u = unit(s)
+    v = (s / u) ** 2
+    centre = average(v)
+    mcse = sqrt(variance_of(v) / (4 * n * centre)) if centre > 0 else NOTHING
+    return Value(sqrt(centre), mcse, n).scaled(u)
 
 
 def relative_error_model_se(sample: Sample, form: Form) -> Value:
     """100 (model SE / empirical SE - 1), over replicates with both; MCSE normal, or from V and (e - mean)^2."""
     e, s = present(sample.estimate, sample.std_error)
     n = len(e)
-    if n < 3 or not varies(e):
+    if n < 3 or not varies(e) or not s.any():
         return nothing(n)
-    v, b = s**2, (e - e.mean()) ** 2
-    ratio = sqrt(float(v.mean()) / float(e.var(ddof=1)))
+    u, w = unit(e), unit(s)
+    e, v = e / u, (s / w) ** 2
+    b, centre = (e - e.mean()) ** 2, average(v)
+    ratio = sqrt(centre / variance_of(e))
     if form == "normal":
-        average = float(v.mean())
-        mcse = 100 * ratio * sqrt(float(v.var(ddof=1)) / (4 * n * average**2) + 1 / (2 * (n - 1)))
+        mcse = ratio * sqrt(variance_of(v) / (4 * n * centre**2) + 1 / (2 * (n - 1)))
     elif form == "jackknife":
         with np.errstate(divide="ignore", invalid="ignore"):
-            mcse = 100 * jackknife(np.sqrt(without_each(v)[0] / without_each(e)[1]))
+            mcse = jackknife(np.sqrt(without_each(v)[0] / without_each(e)[1]))
     else:
         r = float(v.sum() / b.sum())
-        mcse = 100 / (2 * ratio) * sqrt(float(((v - r * b) ** 2).sum())) / float(b.sum())
-    return Value(100 * (ratio - 1), mcse, n)
+        mcse = 1 / (2 * ratio) * sqrt(float(((v - r * b) ** 2).sum())) / float(b.sum())
+    return Value(100 * (ratio * (w / u) - 1), 100 * mcse * (w / u), n)
 
 
 def relative_bias_variance(sample: Sample, form: Form) -> Value:
@@ -149,10 +165,12 @@ def relative_bias_variance(sample: Sample, form: Form) -> Value:
     e, s = present(sample.estimate, sample.std_error)
     if len(e) < 3 or not varies(e):
         return nothing(len(e))
-    ratio = float((s**2).mean() / e.var(ddof=1))
+    u, w = unit(e), unit(s)
+    e, v = e / u, (s / w) ** 2
+    ratio = average(v) / variance_of(e) * (w / u) * (w / u)
     with np.errstate(divide="ignore", invalid="ignore"):
-        left_out = without_each(s**2)[0] / without_each(e)[1]
-    return Value(100 * (ratio - 1), 100 * jackknife(left_out), len(e))
+        left_out = without_each(v)[0] / without_each(e)[1]
+    return Value(100 * (ratio - 1), 100 * jackknife(left_out) * (w / u) * (w / u), len(e))
 
 
 def relative_mse_variance(sample: Sample, form: Form) -> Value:
@@ -160,25 +178,35 @@ def relative_mse_variance(sample: Sample, form: Form) -> Value:
     e, s = present(sample.estimate, sample.std_error)
     if len(e) < 4 or not varies(e):
         return nothing(len(e))
-    v = s**2
-    s2 = float(e.var(ddof=1))
-    value = ((float(v.mean()) - s2) ** 2 + float(v.var(ddof=1))) / s2**2
+    u = unit(e)
+    e, v = e / u, (s / u) * (s / u)
+    s2 = variance_of(e)
+    if not np.isfinite(v).all():
+        return nothing(len(e))
+    value = (np.square(average(v) - s2) + np.square(v - average(v)).sum() / (len(v) - 1)) / s2**2
     (v_mean, v_var), s2_left = without_each(v), without_each(e)[1]
     with np.errstate(divide="ignore", invalid="ignore"):
         left_out = ((v_mean - s2_left) ** 2 + v_var) / s2_left**2
-    return Value(value, jackknife(left_out), len(e))
+    return Value(float(value), jackknife(left_out), len(e))
 
 
 def mse(sample: Sample, form: Form) -> Value:
     """Mean of (e - theta)^2; MCSE SD/sqrt(n), and 2 |bias| times the error of the true value."""
-    (e,), theta = sample.beside_truth(sample.estimate)
-    shift = 2 * abs(float(e.mean()) - sample.truth) * sample.truth_mcse if len(e) and sample.own is None else 0.0
-    return both_errors(mean((e - theta) ** 2), shift)
+    found, u = _mse(sample)
+    return found.scaled(u).scaled(u)
+
+
+def _mse(sample: Sample) -> tuple[Value, float]:
+    """MSE in the square of a unit, and that unit."""
+    d, u = sample.errors()
+    shift = 2 * abs(float(d.mean())) * (sample.truth_mcse / u) if len(d) and sample.own is None else 0.0
+    return both_errors(mean(d**2), shift), u
 
 
 def rmse(sample: Sample, form: Form) -> Value:
     """Root of the MSE; MCSE by the delta method, MCSE(MSE) / (2 RMSE)."""
-    return _root(mse(sample, form))
+    found, u = _mse(sample)
+    return _root(found).scaled(u)
 
 
 def _root(found: Value) -> Value:
@@ -189,10 +217,12 @@ def _root(found: Value) -> Value:
 def relative_mse(sample: Sample, form: Form) -> Value:
     """MSE over theta^2; undefined for a true value of 0."""
     if sample.own is not None:
-        (e,), own = sample.beside_truth(sample.estimate)
-        return over_truth((e - own) ** 2, np.asarray(own), power=2)
-    found = mse(sample, form)
-    return nothing(found.n) if sample.truth == 0 else found.scaled(1 / sample.truth**2)
+        (d, u), (_, own) = sample.errors(), sample.beside_truth(sample.estimate)
+        return over_truth(d**2, np.asarray(own) / u, power=2)
+    found, u = _mse(sample)
+    if sample.truth == 0:
+        return nothing(found.n)
+    return found.scaled(u / abs(sample.truth)).scaled(u / abs(sample.truth))
 
 
 def relative_rmse(sample: Sample, form: Form) -> Value:
@@ -205,25 +235,25 @@ def relative_rmse(sample: Sample, form: Form) -> Value:
 
 def mean_absolute_error(sample: Sample, form: Form) -> Value:
     """Mean of |e - theta|; MCSE SD/sqrt(n)."""
-    (e,), theta = sample.beside_truth(sample.estimate)
-    return both_errors(mean(np.abs(e - theta)), sample.truth_mcse)
+    d, u = sample.errors()
+    return both_errors(mean(np.abs(d)).scaled(u), sample.truth_mcse)
 
 
-def coverage(sample: Sample, form: Form) -> Value:
+def coverage(sample: Sample, form: Form) -> Share:
     """Share of confidence sets that hold the true value, ends included; MCSE sqrt(c(1-c)/n)."""
     found = share(sample.covered)
     return found if found.n else nothing(int(np.sum(~np.isnan(sample.width))) if sample.own is None else 0)
 
 
-def bias_eliminated_coverage(sample: Sample, form: Form) -> Value:
+def bias_eliminated_coverage(sample: Sample, form: Form) -> Share:
     """Share of sets that hold the mean estimate, or the own true value and the bias; MCSE sqrt(c(1-c)/n)."""
     (e,), theta = sample.beside_truth(sample.estimate)
     if not len(e):
         return nothing()
-    return share(sample.holds(e.mean() if sample.own is None else sample.own + (e - theta).mean()))
+    return share(sample.holds(average(e) if sample.own is None else sample.own + average(e - theta)))
 
 
-def worst_case_coverage(sample: Sample, form: Form) -> Value:
+def worst_case_coverage(sample: Sample, form: Form) -> Share:
     """Coverage over all replicates, those without an interval counted as not covering."""
     if np.isnan(sample.theta).all():
         return nothing(len(sample.estimate) if sample.own is None else 0)
@@ -233,27 +263,27 @@ def worst_case_coverage(sample: Sample, form: Form) -> Value:
     return share(np.where(np.isnan(sample.theta), NOTHING, covered))
 
 
-def lower_miss(sample: Sample, form: Form) -> Value:
+def lower_miss(sample: Sample, form: Form) -> Share:
     """Share of confidence sets above the true value; two rays or an empty set miss by the side of the estimate."""
     return _misses(sample, above=True)
 
 
-def upper_miss(sample: Sample, form: Form) -> Value:
+def upper_miss(sample: Sample, form: Form) -> Share:
     """Share of confidence sets below the true value; two rays or an empty set miss by the side of the estimate."""
     return _misses(sample, above=False)
 
 
-def _misses(sample: Sample, above: bool) -> Value:
+def _misses(sample: Sample, above: bool) -> Share:
     found = share(sample.missed(above))
     return found if found.n else nothing(coverage(sample, "robust").n)
 
 
-def rejection_rate(sample: Sample, form: Form) -> Value:
+def rejection_rate(sample: Sample, form: Form) -> Share:
     """Share of p-values below alpha, or of confidence sets that leave out 0 where there is no p-value."""
     return share(sample.rejected)
 
 
-def type_s_rate(sample: Sample, form: Form) -> Value:
+def type_s_rate(sample: Sample, form: Form) -> Share:
     """Share of rejections whose estimate has the wrong sign; undefined for a true value of 0."""
     e, theta = _rejections(sample)
     if sample.own is not None:
@@ -280,17 +310,24 @@ def exaggeration_ratio(sample: Sample, form: Form) -> Value:
     return both_errors(found, found.value * sample.truth_mcse / abs(sample.truth))
 
 
-def mean_width(sample: Sample, form: Form) -> Value:
+def mean_width(sample: Sample, form: Form) -> Width:
     """Mean width of the confidence sets; infinite as soon as one is unbounded."""
-    found = mean(present(sample.width)[0])
-    return found if np.isfinite(found.value) else Value(found.value, NOTHING, found.n)
+    widths, u = _widths(sample)
+    return mean(widths).scaled(u).sound(bool(np.isinf(widths).any()))
 
 
-def median_width(sample: Sample, form: Form) -> Value:
+def median_width(sample: Sample, form: Form) -> Width:
     """Median width of the confidence sets, unbounded ones infinite; MCSE from order statistics."""
-    return median(present(sample.width)[0])
+    widths, u = _widths(sample)
+    return median(widths).scaled(u).sound(bool(np.isinf(widths).any()))
 
 
-def convergence_rate(sample: Sample, form: Form) -> Value:
+def _widths(sample: Sample) -> tuple[Floats, float]:
+    """Widths of the sets in a unit that they do not overflow, and that unit."""
+    u = unit(sample.ci_lower, sample.ci_upper)
+    return present(sample.width_in(u))[0], u
+
+
+def convergence_rate(sample: Sample, form: Form) -> Share:
     """Share of replicates in which the method gave a result."""
     return share((~sample.failed).astype(np.float64))

@@ -15,6 +15,7 @@ from simtrial.performance.sample import (
     mean,
     nothing,
     present,
+    unit,
     varies,
     without_each,
 )
@@ -29,28 +30,34 @@ def relative_precision(sample: Sample, reference: Sample, form: Form) -> Value:
     n = len(e)
     if n < 4 or not varies(e) or not varies(r):
         return nothing(n)
+    u, w = unit(e), unit(r)
+    e, r, scale = e / u, r / w, (w / u) * (w / u)
     top, bottom = (r - r.mean()) ** 2, (e - e.mean()) ** 2
     ratio = float(top.sum() / bottom.sum())
     if form == "normal":
         rho = float(np.corrcoef(e, r)[0, 1])
-        return Value(100 * (ratio - 1), 200 * ratio * sqrt(max(1 - rho**2, 0.0) / (n - 1)), n)
-    if form == "jackknife":
+        error = 2 * ratio * sqrt(max(1 - rho**2, 0.0) / (n - 1))
+    elif form == "jackknife":
         with np.errstate(divide="ignore", invalid="ignore"):
-            left_out = without_each(r)[1] / without_each(e)[1]
-        return Value(100 * (ratio - 1), 100 * jackknife(left_out), n)
-    return Value(100 * (ratio - 1), 100 * sqrt(float(((top - ratio * bottom) ** 2).sum())) / float(bottom.sum()), n)
+            error = jackknife(without_each(r)[1] / without_each(e)[1])
+    else:
+        error = sqrt(float(((top - ratio * bottom) ** 2).sum())) / float(bottom.sum())
+    return Value(100 * (ratio * scale - 1), 100 * error * scale, n)
 
 
 def bias_difference(sample: Sample, reference: Sample, form: Form) -> Value:
     """Mean of e - e_ref; MCSE SD/sqrt(n). The true value cancels."""
     e, r = present(sample.estimate, reference.estimate)
-    return mean(e - r)
+    u = unit(e, r)
+    return mean(e / u - r / u).scaled(u)
 
 
 def mse_difference(sample: Sample, reference: Sample, form: Form) -> Value:
     """Mean of d^2 - d_ref^2; MCSE SD/sqrt(n)."""
     (e, r), theta = sample.beside_truth(sample.estimate, reference.estimate)
-    return mean((e - theta) ** 2 - (r - theta) ** 2)
+    u = unit(e, r, theta)
+    e, r, theta = e / u, r / u, theta / u
+    return mean((e - theta) ** 2 - (r - theta) ** 2).scaled(u).scaled(u)
 
 
 def _discordant(a: Floats, b: Floats) -> Value:
@@ -75,6 +82,7 @@ def rejection_difference(sample: Sample, reference: Sample, form: Form) -> Value
 
 def width_difference(sample: Sample, reference: Sample, form: Form) -> Value:
     """Mean width of the intervals less that of the reference, on replicates where both are bounded."""
-    a, b = sample.width, reference.width
+    u = unit(sample.ci_lower, sample.ci_upper, reference.ci_lower, reference.ci_upper)
+    a, b = sample.width_in(u), reference.width_in(u)
     one, other = present(np.where(np.isinf(a), np.nan, a), np.where(np.isinf(b), np.nan, b))
-    return mean(one - other)
+    return mean(one - other).scaled(u)

@@ -8,7 +8,20 @@ from math import sqrt
 import numpy as np
 
 from simtrial.performance import measures
-from simtrial.performance.sample import Floats, Form, Sample, Value, both_errors, nothing, present, share
+from simtrial.performance.sample import (
+    Floats,
+    Form,
+    Sample,
+    Share,
+    Value,
+    average,
+    both_errors,
+    nothing,
+    present,
+    share,
+    unit,
+    variance_of,
+)
 
 TRIM = 0.05  # share cut off either end
 FENCE = 2.0  # winsorised at the quartiles and this many interquartile ranges beyond
@@ -19,21 +32,22 @@ def trimmed_bias(sample: Sample, form: Form) -> Value:
 
     Tukey and McLaughlin (1963).
     """
-    (e,), theta = sample.beside_truth(sample.estimate)
-    d = np.sort(e - theta)
+    d, u = sample.errors()
+    d = np.sort(d)
     n = len(d)
     cut = int(TRIM * n)
     if n - 2 * cut < 2:
         return nothing(n)
     clipped = np.clip(d, d[cut], d[n - 1 - cut])
-    error = float(clipped.std(ddof=1)) / ((1 - 2 * cut / n) * sqrt(n))
-    return both_errors(Value(float(d[cut : n - cut].mean()), error, n), sample.truth_mcse)
+    error = sqrt(variance_of(clipped)) / ((1 - 2 * cut / n) * sqrt(n))
+    return both_errors(Value(average(d[cut : n - cut]), error, n).scaled(u), sample.truth_mcse)
 
 
 def fences(x: Floats) -> tuple[float, float]:
     """Return the quartiles moved out by `FENCE` interquartile ranges."""
-    low, high = np.quantile(x, [0.25, 0.75])
-    return float(low - FENCE * (high - low)), float(high + FENCE * (high - low))
+    u = unit(x)
+    low, high = np.quantile(x / u, [0.25, 0.75])
+    return float(low - FENCE * (high - low)) * u, float(high + FENCE * (high - low)) * u
 
 
 def _winsorised(sample: Sample) -> Sample:
@@ -57,7 +71,7 @@ def winsorised_rmse(sample: Sample, form: Form) -> Value:
     return measures.rmse(_winsorised(sample), form)
 
 
-def winsorised_share(sample: Sample, form: Form) -> Value:
+def winsorised_share(sample: Sample, form: Form) -> Share:
     """Share of estimates beyond the fences."""
     (e,) = present(sample.estimate)
     if len(e) < 3:

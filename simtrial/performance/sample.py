@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import frexp, ldexp, sqrt
 from typing import Literal
 
 import numpy as np
@@ -59,6 +59,12 @@ class Sample:
         *kept, theta = present(*arrays, self.own)
         return tuple(kept), theta
 
+    def errors(self) -> tuple[Floats, float]:
+        """Return e - theta of the replicates that have both, in a unit that lets them be squared, and that unit."""
+        (e,), theta = self.beside_truth(self.estimate)
+        u = unit(e, theta)
+        return e / u - theta / u, u
+
     def holds(self, value: Floats | float) -> Floats:
         """1 where the confidence set holds a value, 0 where not, NaN where there is no set or no value."""
         return holds(self.ci_lower, self.ci_upper, self._apart, self._empty, value)
@@ -66,7 +72,11 @@ class Sample:
     @property
     def width(self) -> Floats:
         """Width of the confidence sets (replicates,): infinite for any that is unbounded, 0 for an empty one."""
-        return width(self.ci_lower, self.ci_upper, self._apart, self._empty)
+        return self.width_in(1.0)
+
+    def width_in(self, unit: float) -> Floats:
+        """Width of the confidence sets (replicates,) in a unit, in which that of finite ends is finite."""
+        return width(self.ci_lower / unit, self.ci_upper / unit, self._apart, self._empty)
 
     @property
     def _apart(self) -> Bools | bool:
@@ -106,28 +116,50 @@ class Sample:
 class Value:
     """A measure: value, Monte Carlo standard error (NaN where there is none), and replicates used.
 
-    ``lower`` and ``upper`` are its 95% Monte Carlo interval: value and 1.96 standard errors either way, or Wilson's for
-    shares, which stays honest at 0 and 1 where the standard error is 0.
+    ``share``: the value is a share of the n replicates; ``counted``: their number.
     """
 
     value: float
     mcse: float
     n: int
     share: bool = False
+    counted: bool = False
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95% Monte Carlo interval of the measure."""
-        if not self.share or self.n == 0 or np.isnan(self.value):
+        """95% Monte Carlo interval: value and 1.96 errors either way, or Wilson's for shares and counts.
+
+        Wilson's stays honest at 0 and 1, where the standard error is 0.
+        """
+        if self.n == 0 or np.isnan(self.value) or not (self.share or self.counted):
             return self.value - Z * self.mcse, self.value + Z * self.mcse
-        z2 = Z * Z / self.n
-        middle = (self.value + z2 / 2) / (1 + z2)
-        half = Z / (1 + z2) * sqrt(self.value * (1 - self.value) / self.n + z2 / (4 * self.n))
-        return max(middle - half, 0.0), min(middle + half, 1.0)
+        whole = float(self.n) if self.counted else 1.0
+        low, high = wilson(self.value / whole, self.n)
+        return whole * low, whole * high
 
     def scaled(self, factor: float) -> Value:
         """Multiply the measure and its error."""
         return Value(self.value * factor, self.mcse * abs(factor), self.n)
+
+    def sound(self, unbounded: bool = False) -> Value:
+        """Turn what no double can hold into a missing value; an infinite value stays where it is ``unbounded``."""
+        value = NOTHING if np.isinf(self.value) and not unbounded else float(self.value)
+        return replace(self, value=value, mcse=float(self.mcse) if np.isfinite(self.mcse) else NOTHING)
+
+
+Share = Value
+"""A share of replicates: the return type by which a measure says that `check` and intervals are to take it as one."""
+
+Width = Value
+"""A value that may be infinite, as the width of an unbounded interval is."""
+
+
+def wilson(p: float, n: int) -> tuple[float, float]:
+    """95% interval of a share p of n (Wilson 1927)."""
+    z2 = Z * Z / n
+    middle = (p + z2 / 2) / (1 + z2)
+    half = Z / (1 + z2) * sqrt(p * (1 - p) / n + z2 / (4 * n))
+    return 0.0 if p == 0 else max(middle - half, 0.0), 1.0 if p == 1 else min(middle + half, 1.0)
 
 
 def nothing(n: int = 0) -> Value:
@@ -141,14 +173,41 @@ def present(*arrays: Floats) -> tuple[Floats, ...]:
     return tuple(a[seen] for a in arrays)
 
 
+def unit(*arrays: Floats | float) -> float:
+    """Power of two near the largest finite size in the arrays (1 for zeros).
+
+    Values over it can be squared and summed whatever their size, and as a power of two it rounds nothing.
+    """
+    finite = [np.abs(a, where=np.isfinite(a), out=np.zeros(np.shape(a))) for a in arrays]
+    largest = max((float(np.max(a, initial=0.0)) for a in finite), default=0.0)
+    return ldexp(1.0, min(max(frexp(largest)[1], -1021), 1023)) if largest > 0 else 1.0
+
+
+def average(x: Floats) -> float:
+    """Mean of values, exact where all are equal."""
+    u = unit(x)
+    return float(x[0]) if constant(x) else float((x / u).mean()) * u
+
+
+def variance_of(x: Floats) -> float:
+    """Variance (divisor n - 1) of values that can be squared (see `unit`), exactly 0 where all are equal."""
+    return 0.0 if constant(x) else float(x.var(ddof=1))
+
+
+def constant(x: Floats) -> bool:
+    """Whether all values are one and the same."""
+    return bool(len(x)) and bool((x == x[0]).all())
+
+
 def mean(x: Floats) -> Value:
     """Mean and SD/sqrt(n)."""
     n = len(x)
     if n == 0:
         return nothing()
+    u = unit(x)
     with np.errstate(invalid="ignore", over="ignore"):
-        spread = float(x.std(ddof=1)) / sqrt(n) if n > 1 else NOTHING
-    return Value(float(x.mean()), spread, n)
+        spread = sqrt(variance_of(x / u)) / sqrt(n) if n > 1 else NOTHING
+    return Value(average(x), spread * u, n)
 
 
 def over_truth(x: Floats, theta: Floats, power: int = 1) -> Value:
@@ -158,16 +217,22 @@ def over_truth(x: Floats, theta: Floats, power: int = 1) -> Value:
     theta, over sqrt(n).
     """
     n = len(x)
-    centre = float(theta.mean()) if n else 0.0
-    if centre == 0:
+    if n == 0 or not average(theta / unit(theta)):
         return nothing(n)
-    scale = abs(centre) ** power
-    value = float(x.mean()) / scale
-    influence = (x - x.mean()) / scale - power * value * (theta - centre) / centre
-    return Value(value, mean(influence).mcse, n)
+    u, w = unit(x), unit(theta)
+    x, theta = x / u, theta / w
+    centre = average(theta)
+    value, off = average(x), x - average(x)
+    for _ in range(power):  # one at a time: the square of a small centre may be no double
+        value, off = value / abs(centre), off / abs(centre)
+    influence = off - power * value * (theta - centre) / centre
+    found = Value(value, mean(influence).mcse, n).scaled(u)
+    for _ in range(power):
+        found = found.scaled(1 / w)
+    return found
 
 
-def share(x: Floats) -> Value:
+def share(x: Floats) -> Share:
     """Share of ones and sqrt(p(1-p)/n), missing values left out."""
     (seen,) = present(x)
     n = len(seen)
@@ -185,18 +250,20 @@ def median(x: Floats) -> Value:
     n = len(x)
     if n == 0:
         return nothing()
-    ordered = np.sort(x)
+    u = unit(x)
+    ordered = np.sort(x) / u
     half = Z / 2 * sqrt(n)
     low, high = int(np.floor(n / 2 - half)), int(np.ceil(n / 2 + half))
     error = NOTHING
     if low >= 0 and high < n and np.isfinite(ordered[[low, high]]).all():
         error = float(ordered[high] - ordered[low]) / (2 * Z)
-    return Value(float(np.median(x)), error, n)
+    return Value(float(np.median(ordered)), error, n).scaled(u)
 
 
 def varies(x: Floats) -> bool:
     """Whether values differ by more than rounding."""
-    return len(x) > 1 and bool(np.ptp(x) > 1e-12 * np.abs(x).max())
+    u = unit(x)
+    return len(x) > 1 and bool(np.ptp(x / u) > 1e-12 * np.abs(x / u).max())
 
 
 def jackknife(left_out: Floats) -> float:

@@ -15,6 +15,7 @@ from simtrial.implied import Quantity
 from simtrial.report.designs import following
 from simtrial.report.implied import Found, implied_frame, print_implied
 from simtrial.report.progress import Progress
+from simtrial.report.tables import number as fixed
 from simtrial.report.tables import say, show
 from simtrial.sample_size import RULES, power, sample_size
 from simtrial.scenario import Cell, Scenario
@@ -64,6 +65,10 @@ def print_resolved(scenario: Scenario, cells: Sequence[Cell], found: Found) -> N
         options = method.model_dump(exclude={"name", "kind"}, exclude_none=True, exclude_defaults=True)
         methods.append([method.name, method.kind, "; ".join(f"{k} = {_text(v)}" for k, v in options.items())])
     show("Methods", ["name", "kind", "options other than defaults"], methods, 3)
+    adjusted = dict.fromkeys(name for method in scenario.methods for name in method.spec().adjust)
+    first = {name: v.categories[0] for name in adjusted if (v := scenario.variables.get(name)) and v.categories}
+    if first:
+        say(f"Reference categories: {'; '.join(f'{name} {label}' for name, label in first.items())}\n")
     show("Cells", ["cell", "factors", "folder in a run"], [[c.label, _text(dict(c.factors)), c.id] for c in cells], 3)
     print_implied(found)
     if scenario.design is not None:
@@ -91,16 +96,15 @@ def _print_designs(cells: Sequence[Cell], implied: Mapping[str, Sequence[Quantit
         number = practices_per_trial(cell.scenario.mechanism)
         raw = {**cell.scenario.raw, "run": {**cell.scenario.run.model_dump(), "block": SIMULATED}}
         drawn = block_rows(rebuild({k: v for k, v in raw.items() if k not in ("vary", "expect")})[1][0], 0)
-        formula = [f"{power(design, number, t=t):.3f}" for t in (False, True)]
+        formula = [fixed(power(design, number, t=t), 3) for t in (False, True)]
         for method in cell.scenario.methods:
-            p = drawn.filter(pl.col("method") == method.name)["p_value"].drop_nulls()
-            rate = float((p < design.alpha).to_numpy().mean()) if len(p) else 0.0
-            error = sqrt(rate * (1 - rate) / max(len(p), 1))
+            seen, failed = _simulated(drawn.filter(pl.col("method") == method.name), design.alpha)
             follows = following(design, cell, method, implied[cell.id], number)
-            powers.append([name, method.name, str(number), *formula, *follows, f"{rate:.3f} ({error:.3f})"])
+            powers.append([name, method.name, str(number), *formula, *follows, seen, failed])
     headings = ["cell", "rule", "individuals per arm", "analysed", "recruited", "practices"]
     show("Sample size by formula, [design] as written", headings, sizes, 2)
-    headings = ["cell", "method", "practices", "plan, normal", "plan, t", "cell, normal", "cell, t", "simulated (MCSE)"]
+    headings = ["cell", "method", "practices", "plan, normal", "plan, t", "cell, normal", "cell, t"]
+    headings += ["simulated (MCSE)", "failed"]
     show(f"Power by the formulas of [design], and in {SIMULATED:,} simulated trials", headings, powers, 2)
     say(
         "plan: the formula with the numbers of [design] as written, whatever the mechanism varies, but for the "
@@ -118,6 +122,16 @@ def _counted(cells: Sequence[Cell]) -> Iterator[Cell]:
         for done, cell in enumerate(cells, 1):
             yield cell
             progress(done, len(cells), time.monotonic() - begun)
+
+
+def _simulated(rows: pl.DataFrame, alpha: float) -> tuple[str, str]:
+    """Share of the p-values below alpha with its error, a dash where nothing was fitted; and how many fits failed."""
+    p = rows.filter(pl.col("status") == "ok")["p_value"].drop_nulls()
+    failed = str(int((rows["status"] == "failed").sum()))
+    if not len(p):
+        return "-", failed
+    rate = float((p < alpha).to_numpy().mean())
+    return f"{rate:.3f} ({sqrt(rate * (1 - rate) / len(p)):.3f})", failed
 
 
 def _text(value: object) -> str:

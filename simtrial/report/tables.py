@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import Any
@@ -27,6 +28,8 @@ COLUMNS = (
     ("median_width", "median width", 3),
 )
 """Measures of the printed table, their headings and decimals."""
+
+LARGE = 1e9  # numbers of this size are printed with an exponent, so that one does not widen a table
 
 LEGEND = (
     "empirical SE: SD of the estimates; model SE: root mean squared standard error; SE error: model over empirical, "
@@ -57,13 +60,15 @@ def number(value: float | None, digits: int) -> str:
     """Format a number, a dash where there is none."""
     if value is None or value != value:
         return "-"
+    if LARGE <= abs(value) < float("inf"):
+        return f"{value:.3e}"
     text = f"{value:.{digits}f}"
     return text.replace("-", "", 1) if float(text) == 0 else text
 
 
 def with_mcse(value: float | None, mcse: float | None, digits: int) -> str:
     """Format a value with its Monte Carlo standard error in parentheses."""
-    return number(value, digits) + ("" if mcse is None or mcse != mcse else f" ({mcse:.{digits}f})")
+    return number(value, digits) + ("" if mcse is None or mcse != mcse else f" ({number(mcse, digits)})")
 
 
 def width() -> int | None:
@@ -133,8 +138,11 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns:
     return table
 
 
-def failures(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:
-    """Print failures, flags and sets other than intervals of every method, zeros included for failures."""
+def failures(frame: pl.DataFrame, labels: Mapping[str, str], stored: bool = True) -> None:
+    """Print failures, flags and sets other than intervals of every method, zeros included for failures.
+
+    ``stored``: of a run, which lists its failures.
+    """
     first = frame.group_by("cell", "method", "measure", maintain_order=True).first()
     counts = first.filter((pl.col("measure") == "failures") | pl.any_horizontal(_starts(SEEN)))
     flags = sorted(
@@ -147,7 +155,7 @@ def failures(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:
         rows.append([*_label(str(cell), labels), str(method), number(group["n"][0], 0), *cells])
     headings = [*_cell_heading(labels), "method", "replicates", "failed", *(f.split(":")[1] for f in flags)]
     show("Failures and flags (replicates)", headings, rows, 1 + _many(labels))
-    if first.filter((pl.col("measure") == "failures") & (pl.col("value") > 0)).height:
+    if stored and first.filter((pl.col("measure") == "failures") & (pl.col("value") > 0)).height:
         say("Failed fits are listed in the run's folder failures/; simtrial list explains the flags.\n")
     if first["measure"].str.starts_with("ci_type:").any():
         say(SETS)
@@ -239,6 +247,17 @@ def analyses_table(frame: pl.DataFrame) -> None:
     seen = sorted({name for row in frame["flags"] for name in row.split(";") if name})
     for name in seen:
         say(f"{name}: {CAUSES[name]}")
+    if compared := _reference_categories(frame):
+        say(f"reference categories: {compared}")
+
+
+def _reference_categories(frame: pl.DataFrame) -> str:
+    """Say which category contrasts are with, by covariate; several where trials differ, the most frequent first."""
+    found: dict[str, Counter[str]] = {}
+    for text in frame["extra"]:
+        for name, label in json.loads(text).get("reference", {}).items():
+            found.setdefault(name, Counter())[label] += 1
+    return "; ".join(f"{name} {' or '.join(label for label, _ in n.most_common())}" for name, n in found.items())
 
 
 def _set(row: Mapping[str, Any]) -> str:
@@ -319,13 +338,13 @@ def summary(rows: pl.DataFrame, cells: pl.DataFrame, options: Options) -> pl.Dat
     return performance(rows, cells.filter(pl.col("estimand") != ""), options)
 
 
-def print_performance(frame: pl.DataFrame, cells: pl.DataFrame, form: str) -> None:
-    """Print performance as tables, failures first, or in long form."""
+def print_performance(frame: pl.DataFrame, cells: pl.DataFrame, form: str, stored: bool = True) -> None:
+    """Print performance as tables, failures first, or in long form; ``stored``: of a run, which has its failures."""
     if form != "table":
         emit(with_factors(frame, cells), form)
         return
     labels = cell_labels(cells)
-    failures(frame, labels)
+    failures(frame, labels, stored)
     performance_table(frame, cells, labels)
     if frame["measure"].is_in(list(PAIRED)).any():
         paired_table(frame, labels)
@@ -333,12 +352,16 @@ def print_performance(frame: pl.DataFrame, cells: pl.DataFrame, form: str) -> No
 
 def with_factors(frame: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
     """Put each varied factor in a column of its own, after the cell; a name that is taken becomes, say, ``by:n``."""
-    lines = [
-        {"cell": c, **json.loads(f)} for c, f in cells.select("cell", "factors").unique(maintain_order=True).iter_rows()
-    ]
-    for line in lines:  # a list or a table is one level of a factor, and one word in a column
-        line |= {k: json.dumps(v) for k, v in line.items() if isinstance(v, (list, dict))}
-    lines = [{f"by:{k}" if k in frame.columns and k != "cell" else k: v for k, v in x.items()} for x in lines]
+    lines: list[dict[str, Any]] = []
+    for cell, factors in cells.select("cell", "factors").unique(maintain_order=True).iter_rows():
+        line = {"cell": cell}
+        for name, value in json.loads(factors).items():
+            free = name
+            while free in frame.columns or free in line:
+                free = f"by:{free}"
+            # a list or a table is one level of a factor, and one word in a column
+            line[free] = json.dumps(value) if isinstance(value, (list, dict)) else value
+        lines.append(line)
     factors = pl.DataFrame(lines, infer_schema_length=None)
     joined = frame.join(factors, on="cell", how="left", maintain_order="left")
     names = [c for c in factors.columns if c != "cell"]

@@ -13,13 +13,14 @@ from typing import Any
 from simtrial.errors import ScenarioError, unknown
 from simtrial.estimators import Method
 from simtrial.generate.allocation import Allocation
+from simtrial.scenario.categories import declared
 from simtrial.scenario.cells import Cell, expand, set_path
 from simtrial.scenario.held import hold
 from simtrial.scenario.methods import build_methods, validated
 from simtrial.scenario.problems import Path, Problem, depth, find_lines, key_name
 from simtrial.scenario.schema import Raw, Scenario, build
 
-__all__ = ["Cell", "Scenario", "builtin_names", "load", "load_methods", "rebuild"]
+__all__ = ["Cell", "Scenario", "builtin_names", "load", "load_categories", "load_methods", "rebuild"]
 
 
 @dataclass(frozen=True)
@@ -122,15 +123,16 @@ def rebuild(raw: Raw) -> tuple[Scenario, list[Cell]]:
 
 
 def load_methods(name: str) -> list[Method]:
-    """Load the methods of a methods file (TOML with [[methods]], and [allocation] if wanted) or a scenario."""
+    """Load the methods of a methods file ([[methods]], [allocation] and [categories] if wanted) or a scenario."""
     source = _read(name)
     if "mechanism" in source.data or "extends" in source.data:
         return load(name)[0].methods
     problems = [
-        Problem((k,), unknown("table", k, ("methods", "allocation")))
+        Problem((k,), unknown("table", k, ("methods", "allocation", "categories")))
         for k in source.data
-        if k not in ("methods", "allocation", "schema", "name", "title")
+        if k not in ("methods", "allocation", "categories", "schema", "name", "title")
     ]
+    problems += declared(source.data.get("categories", {}))[1]
     allocation = source.data.get("allocation", {})
     factors = allocation.get("factors", []) if isinstance(allocation, dict) else []
     stated = allocation if isinstance(allocation, dict) and "method" in allocation else None
@@ -143,6 +145,15 @@ def load_methods(name: str) -> list[Method]:
     if problems:
         raise ScenarioError(_told(problems, [source], {}))
     return methods
+
+
+def load_categories(name: str) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+    """Return the categories by column that a methods file declares, and those that a scenario's trials have."""
+    source = _read(name)
+    if "mechanism" in source.data or "extends" in source.data:
+        variables = load(name)[0].variables
+        return {}, {column: v.categories for column, v in variables.items() if v.categories}
+    return declared(source.data.get("categories", {}))[0], {}
 
 
 def _sources(name: str) -> list[_Source]:

@@ -76,8 +76,6 @@ def _about_an_estimand(estimand: Estimand, mechanism: Mechanism | None, known: K
 
 def _about_methods(parts: Mapping[str, Any], methods: set[str]) -> list[Problem]:
     """Check what names methods: published results, expectations, the reference; and measures asked for."""
-    from simtrial.performance import MEASURES, PAIRED
-
     problems: list[Problem] = []
     for at, row in enumerate(parts["published"]):
         if row is not None and row.method not in methods:
@@ -88,22 +86,28 @@ def _about_methods(parts: Mapping[str, Any], methods: set[str]) -> list[Problem]
     asked: Performance | None = parts["performance"]
     if asked is None:
         return problems
+    measures = _measures()
     for at, name in enumerate(asked.measures):
-        if name not in MEASURES and name not in PAIRED:
-            problems.append(Problem(("performance", "measures", at), unknown("measure", name, {**MEASURES, **PAIRED})))
+        if name not in measures:
+            problems.append(Problem(("performance", "measures", at), unknown("measure", name, measures)))
     if asked.reference and asked.reference not in methods:
         problems.append(Problem(("performance", "reference"), unknown("method", asked.reference, methods)))
     return problems
 
 
-def _expectation(wanted: Expectation, at: int, methods: set[str], vary: Vary | None) -> list[Problem]:
-    """Check that an expectation is about something that will be there."""
+def _measures() -> set[str]:
+    """Names of all that performance gives, the counts of failures and flags included."""
     from simtrial.flags import CAUSES
     from simtrial.interval_sets import KINDS
     from simtrial.performance import MEASURES, PAIRED
 
-    measures = {*MEASURES, *PAIRED, "failures", *(f"flag:{name}" for name in CAUSES)}
-    measures |= {f"ci_type:{kind}" for kind in KINDS[1:]}
+    counts = {"failures", *(f"flag:{name}" for name in CAUSES), *(f"ci_type:{kind}" for kind in KINDS[1:])}
+    return {*MEASURES, *PAIRED, *counts}
+
+
+def _expectation(wanted: Expectation, at: int, methods: set[str], vary: Vary | None) -> list[Problem]:
+    """Check that an expectation is about something that will be there."""
+    measures = _measures()
     problems: list[Problem] = []
     if wanted.method not in methods:
         problems.append(Problem(("expect", at, "method"), unknown("method", wanted.method, methods)))

@@ -1,0 +1,57 @@
+"""Parquet files: only the columns that are needed are read, so that others may be of any type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import polars as pl
+
+from simtrial.errors import DataError
+from simtrial.files.source import Content, Source, blanked, reading, silent, stripped
+
+
+def parquet_source(file: Path) -> Source:
+    """Open a Parquet file."""
+    with reading(file, "Parquet"), silent():
+        data = file.read_bytes()
+        schema = pl.read_parquet_schema(BytesIO(data))
+    there = list(schema)
+
+    def cells(positions: Sequence[int]) -> Content:
+        chosen = [there[at] for at in positions]
+        for name in (name for name in chosen if not _fits(schema[name])):
+            raise DataError(
+                f"{file}: column '{name.strip()}' holds values of type {str(schema[name]).lower()}; numbers or words "
+                "are needed"
+            )
+        with reading(file, "Parquet"), silent():
+            frame = pl.read_parquet(BytesIO(data), columns=chosen, hive_partitioning=False).select(chosen)
+            frame = frame.select(_plain(frame[name]).alias(name.strip()) for name in chosen)
+        orders = {
+            n.strip(): t.categories.to_list() for n, t in schema.items() if n in chosen and isinstance(t, pl.Enum)
+        }
+        rows = pl.int_range(1, frame.height + 1, dtype=pl.Int64, eager=True)
+        some = ~frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+        return Content(frame.filter(some), rows.filter(some), orders=orders)
+
+    other = frozenset(name.strip() for name, kind in schema.items() if not _fits(kind))
+    return Source(file, stripped(there), cells, other=other)
+
+
+def _fits(kind: pl.DataType) -> bool:
+    return kind.is_numeric() or isinstance(kind, (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Null))
+
+
+def _plain(values: pl.Series) -> pl.Series:
+    """Cells as whole numbers, numbers or text; NaN is a blank."""
+    if values.dtype == pl.Null:
+        return values.cast(pl.Float64)
+    if values.dtype == pl.Boolean:
+        return values.cast(pl.Int64)
+    if values.dtype.is_integer():
+        return values.cast(pl.UInt64 if values.dtype == pl.UInt64 else pl.Int64)
+    if values.dtype.is_numeric():
+        return values.cast(pl.Float64).fill_nan(None)
+    return values.cast(pl.String).to_frame("cells").select(blanked(pl.col("cells"))).to_series()
