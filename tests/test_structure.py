@@ -16,8 +16,9 @@ MODULES = sorted((ROOT / "simtrial").rglob("*.py"))
 ORDER = (
     "errors", "flags", "interval_sets", "seeding", "kernels", "sample_size", "batch", "expressions", "design_matrix",
     "generate", "generators", "limits", "estimands", "centred", "moments", "reduce", "estimators", "plain",
-    "performance", "scenario", "implied", "results", "references", "analyse", "files", "column_use", "column_values", "data",
-    "imported", "export", "store", "plugins", "engines", "run", "check", "fidelity", "testing", "report", "runs", "cli",
+    "performance", "scenario", "implied", "results", "references", "analyse", "files", "column_use", "column_values",
+    "data", "imported", "export", "store", "plugins", "engines", "run", "check", "fidelity", "testing", "report",
+    "runs", "cli",
 )  # fmt: skip
 """Rooms of the house from the ground up: each may import those before it."""
 

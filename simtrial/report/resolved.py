@@ -83,16 +83,11 @@ def _print_designs(cells: Sequence[Cell], implied: Mapping[str, Sequence[Quantit
     from simtrial.run import block_rows
     from simtrial.scenario import rebuild
 
-    sizes, powers = [], []
+    sizes, powers = [_sizes(cell) for cell in cells], []  # refused, if at all, before anything is simulated
     for cell in _counted(cells):
-        design = cell.scenario.design
+        design, name = cell.scenario.design, cell.label
         if design is None:
             continue
-        name = cell.label
-        for rule, meaning in RULES.items():
-            found = sample_size(design, rule)  # type: ignore[arg-type]
-            numbers = [f"{found.per_arm:.1f}", f"{found.analysed:.1f}", str(found.recruited), str(found.practices)]
-            sizes.append([name, f"{rule}: {meaning}", *numbers])
         number = practices_per_trial(cell.scenario.mechanism)
         raw = {**cell.scenario.raw, "run": {**cell.scenario.run.model_dump(), "block": SIMULATED}}
         drawn = block_rows(rebuild({k: v for k, v in raw.items() if k not in ("vary", "expect")})[1][0], 0)
@@ -102,7 +97,7 @@ def _print_designs(cells: Sequence[Cell], implied: Mapping[str, Sequence[Quantit
             follows = following(design, cell, method, implied[cell.id], number)
             powers.append([name, method.name, str(number), *formula, *follows, seen, failed])
     headings = ["cell", "rule", "individuals per arm", "analysed", "recruited", "practices"]
-    show("Sample size by formula, [design] as written", headings, sizes, 2)
+    show("Sample size by formula, [design] as written", headings, [row for rows in sizes for row in rows], 2)
     headings = ["cell", "method", "practices", "plan, normal", "plan, t", "cell, normal", "cell, t"]
     headings += ["simulated (MCSE)", "failed"]
     show(f"Power by the formulas of [design], and in {SIMULATED:,} simulated trials", headings, powers, 2)
@@ -112,6 +107,16 @@ def _print_designs(cells: Sequence[Cell], implied: Mapping[str, Sequence[Quantit
         "cell: the formula with what the cell implies (above): true effect; SD, ICC and correlation in control; people "
         "per practice; people without an outcome. It adjusts for baseline if the method does.\n"
     )
+
+
+def _sizes(cell: Cell) -> list[list[str]]:
+    """Sample sizes of a cell by every rule, as text."""
+    design, rows = cell.scenario.design, []
+    for rule, meaning in RULES.items() if design is not None else ():
+        found = sample_size(design, rule)  # type: ignore[arg-type]
+        numbers = [f"{found.per_arm:.1f}", f"{found.analysed:.1f}", str(found.recruited), str(found.practices)]
+        rows.append([cell.label, f"{rule}: {meaning}", *numbers])
+    return rows
 
 
 def _counted(cells: Sequence[Cell]) -> Iterator[Cell]:

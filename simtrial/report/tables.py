@@ -255,9 +255,9 @@ def _reference_categories(frame: pl.DataFrame) -> str:
     """Say which category contrasts are with, by covariate; several where trials differ, the most frequent first."""
     found: dict[str, Counter[str]] = {}
     for text in frame["extra"]:
-        for name, label in json.loads(text).get("reference", {}).items():
-            found.setdefault(name, Counter())[label] += 1
-    return "; ".join(f"{name} {' or '.join(label for label, _ in n.most_common())}" for name, n in found.items())
+        for name, category in json.loads(text).get("reference", {}).items():
+            found.setdefault(name, Counter())[category] += 1
+    return "; ".join(f"{name} {' or '.join(each for each, _ in n.most_common())}" for name, n in found.items())
 
 
 def _set(row: Mapping[str, Any]) -> str:
