@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.kernels import random_intercept
-from simtrial.kernels.criterion import SizeSums
+from simtrial.kernels.criterion import SizeSums, less_least_squares
 from simtrial.kernels.ratio_search import Pieces, choose, isolate
 from simtrial.kernels.ratio_survey import CAP, largest_size
 from simtrial.kernels.symmetric import Floats
@@ -28,6 +28,7 @@ def fit(sums: SizeSums, reml: bool = True) -> random_intercept.Fit:
     """Fit every trial with gamma free above -1/max n_j; one that falls to the bound has not converged there."""
     own = np.broadcast_to(sums.sizes, sums.counts.shape)
     sums = replace(sums, sizes=np.where(sums.counts > 0, own, 1.0))  # sizes of other trials would pass the bound
+    sums, beta = less_least_squares(sums)
     first = random_intercept.fit(sums, reml)
     nu, bound = first.nu, 1.0 / largest_size(sums)
     gamma, converged = first.gamma.copy(), first.converged.copy()
@@ -40,7 +41,7 @@ def fit(sums: SizeSums, reml: bool = True) -> random_intercept.Fit:
         gamma, converged, best = np.where(lower, found, gamma), np.where(lower, done, converged), value
         several = several[best[several] == np.inf]
     gamma[several], converged[several] = (NEAREST - 1.0) * bound[several], False
-    return random_intercept.fit_at(sums, gamma, nu, reml, converged, first.limit)
+    return random_intercept.fit_at(sums, gamma, nu, reml, converged, first.limit).moved(beta)
 
 
 def _pieces(bound: Floats, trials: NDArray[np.intp], low: float, high: float) -> Pieces:

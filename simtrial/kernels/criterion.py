@@ -15,12 +15,22 @@ doi:10.18637/jss.v067.i01, section 3.4, for one scalar random effect).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.symmetric import Floats, apply, eliminate, multiply, quadratic, sweep, trace_product, unpack
+from simtrial.kernels.symmetric import (
+    Floats,
+    apply,
+    eliminate,
+    multiply,
+    pairs,
+    quadratic,
+    sweep,
+    trace_product,
+    unpack,
+)
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,40 @@ def evaluate(sums: SizeSums, gamma: Floats, nu: Floats, reml: bool) -> Evaluatio
     return Evaluation(
         value, slope, curvature, inverse, beta, rss, rss1, rss2, first[:p, :p], log_determinant, trace1, trace2, squares
     )
+
+
+NEARLY_PERFECT = 1e-4  # residual share of the response below which least squares are taken out first
+
+
+def less_fitted(packed: Floats, beta: Floats) -> Floats:
+    """Take X beta from the response in packed cross-products (K, ..., trials); ``beta`` (p, trials).
+
+    Made once, so that what is left of a nearly perfect fit is not a difference of large sums at every evaluation.
+    """
+    p, new = len(beta), packed.copy()
+    at = {pair: k for k, pair in enumerate(zip(*(part.tolist() for part in pairs(p + 1)), strict=True))}
+    for i in range(p):
+        for k in range(p):
+            new[at[i, p]] -= beta[k] * packed[at[min(i, k), max(i, k)]]
+    for i in range(p):
+        new[at[p, p]] -= beta[i] * (packed[at[i, p]] + new[at[i, p]])
+    new[at[p, p]] = np.maximum(new[at[p, p]], 0.0)
+    return new
+
+
+def less_least_squares(sums: SizeSums) -> tuple[SizeSums, Floats]:
+    """Take least squares from the response where they leave little of it; their coefficients, else 0 (p, trials)."""
+    p, beta = sums.regressors, np.zeros_like(sums.dropped)
+    squares = sums.within[-1] + (sums.sizes * sums.between[:, -1]).sum(axis=0)
+    near = np.flatnonzero(grid_parts(sums, np.zeros(1))[0][0] < NEARLY_PERFECT * squares)
+    if not len(near):
+        return sums, beta
+    own = sums.take(near)
+    beta[:, near] = sweep(own.products(np.zeros(len(near))), p)[1][:, 0]
+    between, within = sums.between.copy(), sums.within.copy()
+    moved = less_fitted(np.ascontiguousarray(own.between.transpose(1, 0, 2)), beta[:, near])
+    between[:, :, near], within[:, near] = moved.transpose(1, 0, 2), less_fitted(own.within, beta[:, near])
+    return replace(sums, between=between, within=within), beta
 
 
 def slope_at_zero(sums: SizeSums, nu: Floats, reml: bool) -> Floats:

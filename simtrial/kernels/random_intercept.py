@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.criterion import Evaluation, SizeSums, evaluate
+from simtrial.kernels.criterion import Evaluation, SizeSums, evaluate, less_least_squares
 from simtrial.kernels.ratio_search import lowest
 from simtrial.kernels.symmetric import Floats, apply, multiply, quadratic, trace_product, unpack
 
@@ -39,6 +39,10 @@ class Fit:
     reml: bool
     limit: Bools
 
+    def moved(self, beta: Floats) -> Fit:
+        """The fit with coefficients (p, trials) added that the response was less."""
+        return replace(self, at=replace(self.at, coefficients=self.at.coefficients + beta)) if beta.any() else self
+
     @property
     def tau2(self) -> Floats:
         """Between-cluster variance (trials,)."""
@@ -55,6 +59,7 @@ def fit(sums: SizeSums, reml: bool = True) -> Fit:
 
     Trials must have full rank X and nu > 0.
     """
+    sums, beta = less_least_squares(sums)
     nu = sums.rows - sums.rank if reml else sums.rows
     gamma, converged = np.zeros(len(nu)), np.ones(len(nu), dtype=bool)
     endless = np.zeros(len(nu), dtype=bool)
@@ -63,7 +68,7 @@ def fit(sums: SizeSums, reml: bool = True) -> Fit:
         own = sums if len(several) == len(nu) else sums.take(several)
         found = lowest(own, nu[several], reml)
         gamma[several], converged[several], endless[several] = found.gamma, found.converged, found.endless
-    return fit_at(sums, gamma, nu, reml, converged, endless)
+    return fit_at(sums, gamma, nu, reml, converged, endless).moved(beta)
 
 
 def fit_at(

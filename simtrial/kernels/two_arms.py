@@ -21,6 +21,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.kernels.criterion import less_fitted
 from simtrial.kernels.segments import count_by, sum_by
 from simtrial.kernels.symmetric import Floats, apply, pairs, quadratic, sweep, unpack
 
@@ -108,21 +109,10 @@ def arm_sums(
     )  # fmt: skip
 
 
-def less_fitted(sums: ArmSums, beta: Floats) -> ArmSums:
+def less_least_squares(sums: ArmSums, beta: Floats) -> ArmSums:
     """Take X beta, beta (p, trials), from the response: what is left is else a difference of large sums every time."""
-    p = sums.regressors
-    at = {pair: k for k, pair in enumerate(zip(*(part.tolist() for part in pairs(p + 1)), strict=True))}
-    changed = []
-    for values in (sums.between.transpose(2, 0, 3, 1), sums.within.transpose(2, 0, 1)):
-        new = values.copy()
-        for i in range(p):
-            for k in range(p):
-                new[at[i, p]] -= beta[k] * values[at[min(i, k), max(i, k)]]
-        for i in range(p):
-            new[at[p, p]] -= beta[i] * (values[at[i, p]] + new[at[i, p]])
-        new[at[p, p]] = np.maximum(new[at[p, p]], 0.0)
-        changed.append(new)
-    between, within = changed
+    between = less_fitted(np.ascontiguousarray(sums.between.transpose(2, 0, 3, 1)), beta)
+    within = less_fitted(np.ascontiguousarray(sums.within.transpose(2, 0, 1)), beta)
     return replace(sums, between=between.transpose(1, 3, 0, 2).copy(), within=within.transpose(1, 2, 0).copy())
 
 

@@ -10,7 +10,8 @@ the lowest end.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from itertools import product
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from simtrial.kernels.two_arms import (
     evaluate,
     expected_df,
     information_of,
-    less_fitted,
+    less_least_squares,
     products,
     value,
 )
@@ -37,14 +38,26 @@ TIED = {
 }
 """Which parameter (columns; residual variances first) each of (s_0, s_1, t_0, t_1) is."""
 RESIDUALS = {"residual": 2, "cluster": 1, "both": 2}
-_APART = 4.0  # ratio of neighbouring t_a / s_a to start from, 0 aside
+_FEW = 12  # practices below which starts lie closer together
 VANISHED = 1e-9  # residual variance of an arm, as a share of the whole, below which the arm is fitted perfectly
 UNKNOWN = 1e-8  # least eigenvalue of the information, scaled to what known coefficients would give
 _STEPS = 80
 _CLOSE = 1e-11  # decrease of the criterion still promised at which the next step is the last
+_LITTLE = 1e-8  # the same after the last step
 _ROUNDING = 1e-12
 _FLAT = 1e-6  # least eigenvalue of the second derivatives, as a share of the largest
 _LONGEST = 1.5  # of a step in log s
+
+
+class Grid(NamedTuple):
+    """Where to start: ratio of neighbouring t_a / s_a, the largest, and roots of what s_1 / s_0 is multiplied by."""
+
+    apart: float
+    most: float
+    unlike: tuple[float, ...]
+
+
+COARSE, FINE = Grid(4.0, 2.0, (1.0,)), Grid(2.5, 40.0, (0.3, 0.55, 1.0, 1.8, 3.3))
 
 
 @dataclass(frozen=True)
@@ -104,10 +117,14 @@ def fit(sums: ArmSums, by: By, reml: bool) -> Fit:
     trials, tied = len(sums.rank), TIED[by]
     held = _held(sums, by)
     scale, beta = _least_squares(sums)
-    sums = less_fitted(sums, beta)
-    starts, values = _starts(sums, by, reml, scale, held)
-    rows, who = np.nonzero(_lowest(values).reshape(-1, trials))
-    x, ended, done = _newton(sums.take(who), by, reml, starts[:, rows, who], scale[who], held[:, who])
+    sums = less_least_squares(sums, beta)
+    few = np.flatnonzero(sums.clusters.sum(axis=0) < _FEW)
+    parts = [_starts(sums, by, reml, scale, held, COARSE)]
+    if len(few):
+        starts, place = _starts(sums.take(few), by, reml, scale[few], held[:, few], FINE)
+        parts.append((starts, few[place]))
+    starts, who = np.concatenate([s for s, _ in parts], axis=1), np.concatenate([w for _, w in parts])
+    x, ended, done = _newton(sums.take(who), by, reml, starts, scale[who], held[:, who])
     order = np.argsort(-ended, kind="stable")  # the lowest value is written last
     best, converged = np.empty((len(x), trials)), np.zeros(trials, dtype=bool)
     best[:, who[order]], converged[who[order]] = x[:, order], done[order]
@@ -142,32 +159,30 @@ def _same(sums: ArmSums, s: float, t: float) -> Floats:
     return np.array([s, s, t, t])[:, None] * np.ones(len(sums.rank))
 
 
-def _grid(sums: ArmSums) -> Floats:
-    """Ratios t_a / s_a to start from (points, arms, trials): 0, and from half of 1 / max n_j to 2 at least."""
+def _grid(sums: ArmSums, grid: Grid) -> Floats:
+    """Ratios t_a / s_a to start from (points, arms, trials): 0, and from half of 1 / max n_j on."""
     largest = np.where(sums.counts > 0, sums.sizes, 1.0).max(axis=-1)
-    points = int(np.ceil(np.log(4.0 * largest.max()) / np.log(_APART))) + 1
+    points = int(np.ceil(np.log(2.0 * grid.most * largest.max()) / np.log(grid.apart))) + 1
     steps = np.linspace(0.0, 1.0, points)[:, None, None]
-    grid = 0.5 / largest * (4.0 * largest) ** steps
-    return np.concatenate([np.zeros_like(grid[:1]), grid])
+    ratios = 0.5 / largest * (2.0 * grid.most * largest) ** steps
+    return np.concatenate([np.zeros_like(ratios[:1]), ratios])
 
 
-def _starts(sums: ArmSums, by: By, reml: bool, scale: Floats, held: Bools) -> tuple[Floats, Floats]:
-    """Points of a grid of t_a / s_a, s_a from least squares (k, points, trials), and the criterion (*grid, trials)."""
-    grid, shares = _grid(sums), sums.people / sums.people.sum(axis=0)
-    left = np.empty(grid.shape)  # r'H_a^-1 r of each arm, r the residuals of least squares
+def _starts(sums: ArmSums, by: By, reml: bool, scale: Floats, held: Bools, grid: Grid) -> tuple[Floats, Ints]:
+    """Local minima of the criterion on a grid of t_a / s_a, s_a from least squares (k, starts), and their trials."""
+    ratios, shares = _grid(sums, grid), sums.people / sums.people.sum(axis=0)
+    left = np.empty(ratios.shape)  # r'H_a^-1 r of each arm, r the residuals of least squares
     for arm in range(2):
         n, yy = sums.sizes[arm], sums.between[arm, :, -1]
-        for at, gamma in enumerate(grid[:, arm]):
+        for at, gamma in enumerate(ratios[:, arm]):
             left[at, arm] = (yy * n / (1.0 + n * gamma[:, None])).sum(axis=1) + sums.within[arm, :, -1]
     arms = np.maximum(left / ((sums.people.sum(axis=0) - sums.rank) * shares), 0.02 * scale)
-    count = len(grid)
-    points = [(g, h) for g in range(count) for h in range(count)]
     starts, values = [], []
-    for g, h in points:
-        s = np.stack([arms[g, 0], arms[h, 1]])
+    for unlike, g, h in product(grid.unlike, range(len(ratios)), range(len(ratios))):
+        s = np.stack([arms[g, 0] / unlike, arms[h, 1] * (unlike if by != "cluster" else 1.0 / unlike)])
         common = (s * shares).sum(axis=0)
         s = np.stack([common, common]) if by == "cluster" else s
-        t = np.stack([grid[g, 0] * s[0], grid[h, 1] * s[1]])
+        t = np.stack([ratios[g, 0] * s[0], ratios[h, 1] * s[1]])
         if by == "residual":
             t = (t * shares).sum(axis=0, keepdims=True)
         chosen = np.concatenate([s[: RESIDUALS[by]], t]) * ~held
@@ -175,11 +190,13 @@ def _starts(sums: ArmSums, by: By, reml: bool, scale: Floats, held: Bools) -> tu
         chosen[: RESIDUALS[by]] = np.log(chosen[: RESIDUALS[by]] / scale)
         chosen[RESIDUALS[by] :] /= scale
         starts.append(chosen)
-    return np.stack(starts, axis=1), np.stack(values).reshape(count, count, len(scale))
+    shape = (len(grid.unlike), len(ratios), len(ratios), len(scale))
+    rows, who = np.nonzero(_lowest(np.stack(values).reshape(shape)).reshape(-1, len(scale)))
+    return np.stack(starts, axis=1)[:, rows, who], who
 
 
 def _lowest(values: Floats) -> Bools:
-    """Points of the grid that no neighbour undercuts (points, points, trials)."""
+    """Points of the grid that no neighbour undercuts, trials last."""
     low = np.ones(values.shape, dtype=bool)
     for axis in range(values.ndim - 1):
         turned, mark = np.moveaxis(values, axis, 0), np.moveaxis(low, axis, 0)
@@ -242,6 +259,9 @@ def _newton(sums: ArmSums, by: By, reml: bool, x: Floats, scale: Floats, held: B
         if len(keep) < len(active):
             active, state, step = active[keep], state.take(keep), step[:, keep]
         state = _advance(state, by, reml, step)
+    else:  # rounding leaves a little to gain for ever where the fit is nearly perfect
+        found[:, active], ended[active] = state.x, state.value
+        converged[active] = _step(state, count)[1] < _LITTLE
     return found, ended, converged
 
 

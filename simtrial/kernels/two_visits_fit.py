@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from simtrial.kernels.symmetric import Floats
 from simtrial.kernels.two_visits import BY_PRACTICE, Evaluation, VisitSums, expected_curvature, times
-from simtrial.kernels.two_visits_starts import around, evaluate_at, roots, squares, starts_of, uneven
+from simtrial.kernels.two_visits_starts import around, doubtful, evaluate_at, roots, squares, starts_of
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
@@ -73,11 +73,11 @@ def fit(sums: VisitSums, unclustered: Bools, reml: bool) -> Fit:
     free = np.ones((trials, 6), dtype=bool)
     free[:, 3:] &= ~unclustered[:, None]
     found, lowest, converged = np.empty((trials, 6)), np.full(trials, np.inf), np.zeros(trials, dtype=bool)
-    giants = np.flatnonzero(free[:, 5] & uneven(sums))
+    closer = np.flatnonzero(free[:, 5] & doubtful(sums))
     for look in range(2):
-        if look and not len(giants):
+        if look and not len(closer):
             break
-        who, starts = around(sums, giants, found) if look else starts_of(sums, free, reml)
+        who, starts = around(sums, closer, found, reml) if look else starts_of(sums, free, reml)
         x, value, done = _minimised(sums.take(who), free[who], reml, starts)
         value = np.where(np.isfinite(value), value, np.finfo(float).max) + np.where(done, 0.0, _ALIKE)
         order = np.argsort(-value, kind="stable")  # the lowest is written last

@@ -1,8 +1,8 @@
 """Where to start on the way to the optimum of the two-visit model; its parameters, roots of E and U, packed.
 
-The criterion has several minima where practices are few or differ much in size. Starts are one scoring step from no
-practice variance, in such trials every local minimum of a grid that follows from the sizes as well, and where one
-practice is much larger than the others the direction of its own residuals.
+The criterion may have several minima, most of all where practices are few or differ much in size. Starts are one
+scoring step from no practice variance and every local minimum of a grid that follows from the sizes; in such trials also
+directions in which practices vary along one combination of the visits alone.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 _CORRELATIONS = (-0.9, 0.0, 0.9)
 _FEW = 12  # practices below which the criterion is looked at more closely
+_ANGLES = 24
 _UNEVEN = 5.0  # times the mean size
 _LARGEST = 4  # practices whose own valley is looked into
-_APART = 5.0  # ratio of neighbouring practice variances to start from
+_APART = 8.0  # ratio of neighbouring practice variances to start from
 _LEAST = 0.02  # eigenvalue of a covariance to start from
 
 
@@ -44,14 +45,13 @@ def evaluate_at(sums: VisitSums, x: Floats, reml: bool) -> Evaluation:
 def starts_of(sums: VisitSums, free: Bools, reml: bool) -> tuple[Ints, Floats]:
     """Where to start: trials, once or more, and packed roots (starts, 6).
 
-    One scoring step from no practice variance; where practices are few or uneven also every local minimum of a grid of
-    U_aa / E_aa, which follows from the sizes of the practices, and of the correlation of practice effects.
+    One scoring step from no practice variance, and every local minimum of a grid of U_aa / E_aa, which follows from the
+    sizes of the practices, and of the correlation of practice effects.
     """
     trials = len(sums.counts)
     whole = _whole(sums, reml)
     first = _scored(sums, whole, free, reml)
-    few = (sums.counts.sum(axis=1) > 0).sum(axis=-1) < _FEW
-    several = np.flatnonzero(free[:, 5] & (uneven(sums) | few))
+    several = np.flatnonzero(free[:, 5])
     if not len(several):
         return np.arange(trials), first
     own, part = sums.take(several), whole[:, :, several]
@@ -64,30 +64,36 @@ def starts_of(sums: VisitSums, free: Bools, reml: bool) -> tuple[Ints, Floats]:
     return np.concatenate([np.arange(trials), several[who]]), np.concatenate([first, starts[at, who]])
 
 
-def uneven(sums: VisitSums) -> Bools:
-    """Whether one practice is much larger than they are on average: then minima may lie close together (trials,)."""
+def doubtful(sums: VisitSums) -> Bools:
+    """Whether practices are few, or one is much larger than they are on average (trials,): minima may lie close."""
     people = sums.counts.sum(axis=1)
-    return np.asarray(people.max(axis=-1) * (people > 0).sum(axis=-1) > _UNEVEN * people.sum(axis=-1))
+    practices = (people > 0).sum(axis=-1)
+    return np.asarray((practices < _FEW) | (people.max(axis=-1) * practices > _UNEVEN * people.sum(axis=-1)))
 
 
-def around(sums: VisitSums, trials: Ints, found: Floats) -> tuple[Ints, Floats]:
-    """Further starts of some trials: U along the mean residuals of each of the largest practices, as large as found.
+def around(sums: VisitSums, trials: Ints, found: Floats, reml: bool) -> tuple[Ints, Floats]:
+    """Further starts of some trials: singular U as large as found, along directions in the plane of the visits.
 
-    Where U is singular the combination of visits that it leaves out varies by E / n_j only: every large practice has a
-    narrow valley of its own.
+    The combination of visits that a singular U leaves out varies by E / n_j only, so that every large practice has a
+    narrow valley of its own, along its mean residuals. Beside these, directions all round that no neighbour undercuts.
     """
     own, (e, u) = sums.take(trials), squares(found[trials])
     visits = own.counts[:, :1] + own.counts[:, 1:]
     means = (own.sums[:, :2, :, -1] + own.sums[:, 2:, :, -1]) / np.maximum(visits, 1.0)
     order = np.argsort(-own.counts.sum(axis=1), axis=-1)[:, :_LARGEST]
+    angles = np.arange(_ANGLES) * np.pi / _ANGLES
+    turned = [np.array([[np.cos(t)], [np.sin(t)]]) * np.ones(len(trials)) for t in angles]
+    largest = [np.take_along_axis(means, place[:, None, None], axis=-1)[..., 0].T for place in order.T]
     size = np.einsum("aat->t", u) + 1e-6 * np.einsum("aat->t", e)
     starts = []
-    for place in order.T:
-        along = np.take_along_axis(means, place[:, None, None], axis=-1)[..., 0].T
+    for along in (*turned, *largest):
         length = (along**2).sum(axis=0)
         shape = along[:, None] * along / np.where(length > 0.0, length, 1.0)
         starts.append(_packed(root_of(e), root_of(size * shape + 1e-6 * e)))
-    return np.tile(trials, len(starts)), np.concatenate(starts)
+    values = np.stack([evaluate_at(own, x, reml).value for x in starts[:_ANGLES]])
+    low = (values < np.roll(values, 1, axis=0)) & (values <= np.roll(values, -1, axis=0))
+    at, who = np.nonzero(np.concatenate([low, np.ones((len(largest), len(trials)), dtype=bool)]))
+    return trials[who], np.stack(starts)[at, who]
 
 
 def _lowest(values: Floats) -> Bools:
