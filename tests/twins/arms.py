@@ -168,4 +168,6 @@ def _whether_refused(criterion, tied, where, scale):
     _, _, (_, _, _, plain, restricted) = criterion.slopes(where)
     size = np.sqrt(np.diag(tied.T @ plain @ tied))
     apart = np.linalg.eigvalsh((tied.T @ restricted @ tied) / np.outer(size, size))[0]
-    return Said(refusal="variances not told apart") if apart < 1e-3 else Said(estimate=0.0, std_error=1.0, df=1.0)
+    if apart < 1e-3:
+        return Said(refusal="variances not told apart")
+    return Said(estimate=0.0, std_error=1.0, df=1.0, grey="variances hardly told apart" if apart < 0.1 else "")

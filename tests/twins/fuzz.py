@@ -24,7 +24,8 @@ NOTHING_BETWEEN = "1c nothing between practices"
 ANOTHER_OPTIMUM = "1b another optimum"
 CONSTANT_WITHIN = "1c constant within practices"
 NOTHING_WITHIN = "no degrees of freedom within practices"
-OPEN = (NOTHING_WITHIN,)
+BY_ARM = "another optimum of variances by arm"
+OPEN = (NOTHING_WITHIN, BY_ARM)
 """Causes that are known and not mended yet; differences with these marks are counted and not failures."""
 EVENTS = ("acute_episodes", "acute_treated", "first_contact_months", "recruitment_month")
 
@@ -128,6 +129,8 @@ def _cause(kind, found, trial, frame, said, data) -> str:
     people = frame.people if said.people is None else said.people
     if found.n_used[trial] != people and kind != "clda":
         return "1e blank in a condition"
+    if kind == "lmm" and said.refusal.startswith("not the minimum"):
+        return BY_ARM
     if kind in ("lmm", "icc", "g-computation", "per-protocol") and _used_up(frame):
         return NOTHING_WITHIN
     if said.either and kind != "gee":

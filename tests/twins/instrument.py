@@ -114,6 +114,8 @@ def _finish(out, made, effects, both, squares, ci, confidence):
         out.extras = {"first_stage": pi, "first_stage_f": np.divide(pi**2, both[1, 1])}
     # rounding of the first stage, relative to itself, is the same in the ratio and in its error
     loss = made.condition**2 * EPS * 50 * np.sqrt(made.people * squares) / abs(pi)
+    if both[0, 0] <= 1e-18 * float((made.outcome**2).mean()):
+        out.either = "nothing between practices in the outcome"
     size = abs(out.estimate) / out.std_error if out.std_error > 0 else 0.0
     out.tolerance += loss * (1 + size)
     out.df_tolerance += loss

@@ -61,7 +61,7 @@ def clda(data, adjust, where, found, trial, estimation="reml", df="clusters-p"):
     if len(both) <= early.rank + late.rank:
         return late, Said(refusal="no_data", grey="few with both visits")
     joined = frame({**data}, "mansa_followup", [*adjust, "mansa_baseline"], where=where)
-    if joined.refusal or joined.grey:
+    if (joined.refusal and joined.refusal != "arm_aliased") or joined.grey:
         return late, Said(refusal=joined.refusal, grey=joined.grey)
     between = late.clusters - late.cluster_rank
     if between <= 0:
