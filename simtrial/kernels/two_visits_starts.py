@@ -1,8 +1,8 @@
 """Where to start on the way to the optimum of the two-visit model; its parameters, roots of E and U, packed.
 
 The criterion may have several minima, most of all where practices are few or differ much in size. Starts are one
-scoring step from no practice variance and every local minimum of a grid that follows from the sizes; in such trials also
-directions in which practices vary along one combination of the visits alone.
+scoring step from no practice variance and every local minimum of a grid that follows from the sizes; in such trials
+also directions in which practices vary along one combination of the visits alone.
 """
 
 from __future__ import annotations
