@@ -80,6 +80,7 @@ def fit(sums: VisitSums, unclustered: Bools, reml: bool) -> Fit:
         who, starts = around(sums, closer, found, reml) if look else starts_of(sums, free, reml)
         x, value, done = _minimised(sums.take(who), free[who], reml, starts)
         value = np.where(np.isfinite(value), value, np.finfo(float).max) + np.where(done, 0.0, _ALIKE)
+        value += _ALIKE * (look > 0 or np.arange(len(who)) >= trials)  # of ends that are one the first start's
         order = np.argsort(-value, kind="stable")  # the lowest is written last
         better = order[value[order] < lowest[who[order]]]
         for out, new in ((found, x), (lowest, value), (converged, done)):
