@@ -96,6 +96,7 @@ class LinearMixedModel(Method):
                 value = (contrast * fit.at.coefficients).sum(axis=0) + shift
                 estimate[at, usable] = np.where(fit.converged, value, np.nan)  # refused: no optimum, or only a bound
                 variance[at, usable], df[at, usable] = self._inference(moments, fit, contrast, term, alone)
+                variance[at, usable] = np.where(fit.converged, variance[at, usable], np.nan)
             for name, values in _variances(fit, alone).items():
                 extras[name][usable] = values
             extras["loglik"][usable] = -0.5 * fit.deviance

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from simtrial.kernels import random_intercept
 from simtrial.kernels.criterion import SizeSums, less_least_squares
 from simtrial.kernels.ratio_search import Pieces, choose, isolate
-from simtrial.kernels.ratio_survey import CAP, largest_size
+from simtrial.kernels.ratio_survey import ENOUGH, largest_size
 from simtrial.kernels.symmetric import Floats
 
 NEAREST = 1e-7
@@ -34,7 +34,7 @@ def fit(sums: SizeSums, reml: bool = True) -> random_intercept.Fit:
     gamma, converged = first.gamma.copy(), first.converged.copy()
     several = np.flatnonzero(sums.counts.sum(axis=0) < sums.rows)
     best = np.where(first.limit, -np.inf, np.where(gamma > 0.0, 2.0 * first.at.value, np.inf))
-    for low, high in ((np.log(NEAREST), 0.0), (0.0, np.log(CAP))):  # above 0 where only lower minima were looked for
+    for low, high in ((np.log(NEAREST), 0.0), (0.0, np.log(ENOUGH))):  # above 0 where only lower minima were looked for
         pieces = isolate(sums, nu, reml, bound, _pieces(bound, several, low, high))
         found, done, value = choose(sums, nu, reml, bound, pieces, best)
         lower = value < best

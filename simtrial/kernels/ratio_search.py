@@ -14,7 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.kernels.criterion import SizeSums, evaluate, slope_at_zero
-from simtrial.kernels.ratio_survey import CAP, STEP, Survey, of_logarithm, survey
+from simtrial.kernels.ratio_survey import (
+    CAP,
+    ENOUGH,
+    STEP,
+    Survey,
+    largest_gamma,
+    largest_size,
+    of_logarithm,
+    survey,
+)
 from simtrial.kernels.symmetric import Floats
 
 Bools = NDArray[np.bool_]
@@ -72,12 +81,28 @@ class Optimum:
 
 
 def lowest(sums: SizeSums, nu: Floats, reml: bool) -> Optimum:
+    """Find the global minimum of f over gamma >= 0 for every trial; those in which gamma has other limits apart."""
+    cap = largest_gamma(sums)
+    low = cap < CAP
+    if not low.any():
+        return _lowest(sums, nu, reml, CAP)
+    gamma, converged, endless = np.zeros(len(nu)), np.ones(len(nu), dtype=bool), np.zeros(len(nu), dtype=bool)
+    for some in (np.flatnonzero(low), np.flatnonzero(~low)):
+        if len(some):
+            own = sums.take(some)
+            found = _lowest(own, nu[some], reml, float(cap[some].min()))
+            gamma[some], endless[some] = found.gamma, found.endless
+            converged[some] = found.converged & ~(found.endless & (found.gamma * largest_size(own) < ENOUGH))
+    return Optimum(gamma, converged, endless & converged)
+
+
+def _lowest(sums: SizeSums, nu: Floats, reml: bool, cap: float) -> Optimum:
     """Find the global minimum of f over gamma >= 0 for every trial.
 
-    gamma = 0 is a minimum exactly when f'(0) >= 0. Where f still falls at the largest gamma, `CAP`, it falls without
+    gamma = 0 is a minimum exactly when f'(0) >= 0. Where f still falls at the largest gamma, ``cap``, it falls without
     end as far as numbers can tell.
     """
-    seen = survey(sums, nu, reml)
+    seen = survey(sums, nu, reml, cap)
     shift = np.full(len(nu), seen.shift)
     certain = seen.one_stretch
     rises = np.ones(len(nu), dtype=bool)
@@ -95,10 +120,10 @@ def lowest(sums: SizeSums, nu: Floats, reml: bool) -> Optimum:
         value = np.where(certain, value, rest[2])
         far = np.flatnonzero(seen.beyond)
         if len(far):
-            endless[far] = evaluate(sums.take(far), np.full(len(far), CAP), nu[far], reml).slope < 0.0
+            endless[far] = evaluate(sums.take(far), np.full(len(far), cap), nu[far], reml).slope < 0.0
     lost = ~np.isfinite(value)
     gamma[lost] = np.exp(seen.nodes[1 + seen.values[1:, lost].argmin(axis=0)]) - seen.shift
-    return Optimum(np.where(endless, CAP, np.maximum(gamma, 0.0)), (converged & ~lost) | endless, endless)
+    return Optimum(np.where(endless, cap, np.maximum(gamma, 0.0)), (converged & ~lost) | endless, endless)
 
 
 def _take(sums: SizeSums, trials: Ints) -> SizeSums:
@@ -132,7 +157,8 @@ def _left_open(seen: Survey, trials: Ints) -> Pieces:
     cell, at = np.nonzero(seen.open[:, trials])
     parts = [Pieces.between(trials[at], seen.nodes[cell], seen.nodes[cell + 1])]
     far = trials[seen.beyond[trials]]
-    ends = np.linspace(seen.last, np.log(CAP), int(np.ceil((np.log(CAP) - seen.last) / _WIDE)) + 1)
+    top = np.log(seen.cap)
+    ends = np.linspace(seen.last, top, max(1, int(np.ceil((top - seen.last) / _WIDE))) + 1)
     trial = np.repeat(far, len(ends) - 1)
     parts.append(Pieces.between(trial, np.tile(ends[:-1], len(far)), np.tile(ends[1:], len(far))))
     return together(parts)

@@ -80,6 +80,7 @@ def fit(sums: VisitSums, unclustered: Bools, reml: bool) -> Fit:
         who, starts = around(sums, closer, found, reml) if look else starts_of(sums, free, reml)
         x, value, done = _minimised(sums.take(who), free[who], reml, starts)
         value = np.where(np.isfinite(value), value, np.finfo(float).max) + np.where(done, 0.0, _ALIKE)
+        value += _ALIKE * (look > 0 or np.arange(len(who)) >= trials)  # of ends that are one the first start's
         order = np.argsort(-value, kind="stable")  # the lowest is written last
         better = order[value[order] < lowest[who[order]]]
         for out, new in ((found, x), (lowest, value), (converged, done)):
@@ -91,9 +92,14 @@ def fit(sums: VisitSums, unclustered: Bools, reml: bool) -> Fit:
 
 def _minimised(sums: VisitSums, free: Bools, reml: bool, x: Floats) -> tuple[Floats, Floats, Bools]:
     """End of every start (starts, 6), the criterion there, and whether it converged (starts,)."""
-    active = np.arange(len(x))
-    state = _State.of(sums, free, x, evaluate_at(sums, x, reml), np.zeros((len(x), 6, 6)))
-    found, ended, converged = x.copy(), state.at.value.copy(), np.zeros(len(x), dtype=bool)
+    with np.errstate(all="ignore"):  # a start may lie where rounding leaves no positive definite sum
+        at = evaluate_at(sums, x, reml)
+    active = np.flatnonzero(np.isfinite(at.value))
+    found, ended, converged = x.copy(), np.full(len(x), np.inf), np.zeros(len(x), dtype=bool)
+    if not len(active):
+        return found, ended, converged
+    sums, free, at, ended[active] = sums.take(active), free[active], _take(at, active), at.value[active]
+    state = _State.of(sums, free, x[active], at, np.zeros((len(active), 6, 6)))
     for _ in range(_STEPS):
         step, promised = _newton(state)
         small = promised < _CLOSE

@@ -59,9 +59,15 @@ def starts_of(sums: VisitSums, free: Bools, reml: bool) -> tuple[Ints, Floats]:
     axis = range(len(grid))
     points = [(r, g, h) for r in _CORRELATIONS for g in axis for h in axis]
     starts = np.stack([_point(part, grid[g], grid[h], r) for r, g, h in points])
-    values = np.stack([evaluate_at(own, x, reml).value for x in starts])
+    values = np.stack([_value(own, x, reml) for x in starts])
     at, who = np.nonzero(_lowest(values.reshape(len(_CORRELATIONS), len(grid), len(grid), -1)))
     return np.concatenate([np.arange(trials), several[who]]), np.concatenate([first, starts[at, who]])
+
+
+def _value(sums: VisitSums, x: Floats, reml: bool) -> Floats:
+    """Criterion at packed roots, NaN where rounding leaves no positive definite sum (trials,)."""
+    with np.errstate(all="ignore"):
+        return evaluate_at(sums, x, reml).value
 
 
 def doubtful(sums: VisitSums) -> Bools:
@@ -90,7 +96,7 @@ def around(sums: VisitSums, trials: Ints, found: Floats, reml: bool) -> tuple[In
         length = (along**2).sum(axis=0)
         shape = along[:, None] * along / np.where(length > 0.0, length, 1.0)
         starts.append(_packed(root_of(e), root_of(size * shape + 1e-6 * e)))
-    values = np.stack([evaluate_at(own, x, reml).value for x in starts[:_ANGLES]])
+    values = np.stack([_value(own, x, reml) for x in starts[:_ANGLES]])
     low = (values < np.roll(values, 1, axis=0)) & (values <= np.roll(values, -1, axis=0))
     at, who = np.nonzero(np.concatenate([low, np.ones((len(largest), len(trials)), dtype=bool)]))
     return trials[who], np.stack(starts)[at, who]
