@@ -24,7 +24,7 @@ from simtrial.kernels.ratio_survey import (
     of_logarithm,
     survey,
 )
-from simtrial.kernels.symmetric import Floats
+from simtrial.kernels.symmetric import Floats, independent, unpack
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
@@ -120,10 +120,31 @@ def _lowest(sums: SizeSums, nu: Floats, reml: bool, cap: float) -> Optimum:
         value = np.where(certain, value, rest[2])
         far = np.flatnonzero(seen.beyond)
         if len(far):
-            endless[far] = evaluate(sums.take(far), np.full(len(far), cap), nu[far], reml).slope < 0.0
+            own = sums.take(far)
+            at = evaluate(own, np.full(len(far), cap), nu[far], reml)
+            endless[far] = _endless(cap * at.slope, 2.0 * at.value, _left_within(own), value[far])
     lost = ~np.isfinite(value)
     gamma[lost] = np.exp(seen.nodes[1 + seen.values[1:, lost].argmin(axis=0)]) - seen.shift
     return Optimum(np.where(endless, cap, np.maximum(gamma, 0.0)), (converged & ~lost) | endless, endless)
+
+
+def _left_within(sums: SizeSums) -> Floats:
+    """Degrees of freedom that X leaves within clusters (trials,)."""
+    at = np.arange(sums.regressors)
+    inside = unpack(sums.within, sums.regressors + 1)[:-1, :-1]
+    inside[at, at] -= sums.dropped
+    kept = independent(inside, inside[at, at])
+    return np.asarray(sums.rows - sums.counts.sum(axis=0) - kept.sum(axis=0))
+
+
+def _endless(slope: Floats, value: Floats, left: Floats, best: Floats) -> Bools:
+    """Where f falls without end, or to a value at infinity that is below the ``best`` reached (trials,).
+
+    ``slope`` of f by log gamma, ``value`` and ``best`` of F = 2f. In the end f falls by d/2 per unit of log gamma, d
+    the degrees of freedom ``left`` within clusters, if the outcome does not vary there beyond X; with d = 0, where the
+    coefficients of people's covariates use all of them, it comes to rest.
+    """
+    return np.asarray(((left > 0.0) & (slope < -0.25)) | (value < best - 1e-6))
 
 
 def _take(sums: SizeSums, trials: Ints) -> SizeSums:
