@@ -132,7 +132,7 @@ class Criterion:
     def lowest(self, below: bool = False, points: int = 600) -> tuple[float, float]:
         """Gamma and value of the least value found; ``below`` 0 as well, minima inside only."""
         shift = 1.0 / self.sizes.max()
-        low, high = np.log(shift) + np.log(1e-6 if below else 1.0), np.log(1e8)
+        low, high = np.log(shift) + np.log(1e-5 if below else 1.0), np.log(1e8)
         ends = np.linspace(low, high, points)
         values = self(np.maximum(np.exp(ends) - shift, -shift if below else 0.0))
         middle = np.flatnonzero((values[1:-1] <= values[:-2]) & (values[1:-1] <= values[2:])) + 1

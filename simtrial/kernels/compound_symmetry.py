@@ -19,8 +19,8 @@ from simtrial.kernels.ratio_search import Pieces, choose, isolate
 from simtrial.kernels.ratio_survey import ENOUGH, largest_size
 from simtrial.kernels.symmetric import Floats
 
-NEAREST = 1e-7
-"""How close gamma comes to its bound, as a share of it: 1 + gamma max n_j loses digits beyond."""
+NEAREST = 1e-5
+"""How close gamma comes to its bound, as a share of it: beyond, rounding over 1 + gamma max n_j makes minima."""
 _WIDE = 0.7  # of a first piece of log(gamma + bound)
 
 
