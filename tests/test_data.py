@@ -113,7 +113,10 @@ def test_a_renamed_column_takes_the_place_of_one_that_has_the_name_already(write
     ("labels", "categories"),
     [
         (("Somerset", "Birmingham", "Cornwall"), ("Birmingham", "Cornwall", "Somerset")),
-        (("small", "large", "small"), ("large", "small")),
+        (("large", "Small", "medium"), ("Small", "medium", "large")),
+        (("yes", "no", "yes"), ("no", "yes")),
+        (("often", "never", "always"), ("never", "often", "always")),
+        (("small", "large", "giant"), ("giant", "large", "small")),
         (("west", "East", "north"), ("East", "north", "west")),
         (("Plymouth", "Birmingham", "Wales"), ("Birmingham", "Plymouth", "Wales")),
     ],

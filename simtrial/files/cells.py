@@ -77,8 +77,22 @@ def rounded(names: Sequence[str]) -> str | None:
     return None
 
 
+SCALES = (
+    ("no", "yes"),
+    ("none", "mild", "moderate", "severe"),
+    ("never", "rarely", "sometimes", "often", "always"),
+    ("low", "medium", "high"),
+    ("small", "medium", "large"),
+)
+"""Words that have an order of their own, from the least."""
+
+
 def in_order(labels: Sequence[str]) -> list[str]:
-    """Sort categories: numbers as numbers (10 after 2), then words, upper and lower case alike."""
+    """Sort categories: words of one scale as it goes, numbers as numbers (10 after 2), then words, case ignored."""
+    words = {label.casefold() for label in labels}
+    for scale in SCALES:
+        if words and words <= set(scale):
+            return sorted(labels, key=lambda label: (scale.index(label.casefold()), label))
 
     def key(label: str) -> tuple[bool, Decimal, str, str]:
         value = number(label)
