@@ -102,7 +102,8 @@ def list_(form: str) -> None:
     from simtrial.scenario import builtin_names, load
 
     def first_line(value: object) -> str:
-        return (value.__doc__ or "").strip().splitlines()[0].rstrip(".").replace("``", "")
+        first = (value.__doc__ or "").strip().partition("\n")[0]
+        return first.rstrip(".").replace("``", "")
 
     rows = [("scenario", name, load(name)[0].title) for name in builtin_names()]
     rows += [("generator", name, first_line(kind)) for name, kind in generators().items()]
