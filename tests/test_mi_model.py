@@ -104,7 +104,7 @@ def test_an_interval_of_another_kind_from_a_plug_in_is_no_result(request):
             found = lmm(kind="lmm", name="x", adjust=self.adjust).fit(batch, moments, rng, every_term)
             return replace(found, ci_upper=found.ci_upper + 0.1 * found.std_error)
 
-    assert simtrial("list").code == 0  # a method without a docstring, too
+    assert run("list").code == 0  # a method without a docstring, too
     found = fit(batch(lacking()), method("mi", m=3, analysis={"kind": "lopsided"}, **ADJUST))
     assert found.failed[0]
     assert "invalid_result" in text(int(found.flags[0]))
