@@ -99,8 +99,10 @@ def test_fits_on_the_boundary_get_rarer_with_practices_and_icc(rows: pl.DataFram
 
 def test_nothing_fails_but_estimating_equations_whose_correlation_ends_at_its_bound(rows: pl.DataFrame) -> None:
     failed = rows.filter(pl.col("status") == "failed")
-    assert {name.split(",")[0] for name in failed["method"].unique()} == {"GEE"}
+    unconstrained = "mixed model, variance may be negative"  # whose likelihood may have no optimum before its bound
+    assert {name.split(",")[0] for name in failed["method"].unique() if name != unconstrained} == {"GEE"}
     assert set(failed["flags"]) == {"not_converged"}
+    assert 0.04 < (rows.filter(method=unconstrained)["status"] == "failed").mean() < 0.06  # 4.8%
     share = (rows.filter(method="GEE, Fay-Graubard")["status"] == "failed").mean()
     assert 0.04 < share < 0.07  # 5.5% of 300,000 trials
 

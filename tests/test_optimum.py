@@ -136,21 +136,25 @@ def test_no_fit_of_two_visits_of_hard_trials_lies_above_a_fine_search():
     assert sum(refused for _, refused in found) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.verify
 def test_no_fit_of_two_thousand_hard_trials_lies_above_a_fine_search():
     assert [row for seed in range(1000, 3000) for row in above(seed)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.verify
 def test_no_unconstrained_fit_of_two_thousand_hard_trials_lies_above_a_fine_search():
     assert [row for seed in range(1000, 3000) for row in above_unconstrained(seed)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.verify
 def test_no_fit_by_arm_of_many_hard_trials_lies_above_a_fine_search():
     assert [row for seed in range(1000, 1500) for row in above_by_arm(seed)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.verify
 def test_no_fit_of_two_visits_of_many_hard_trials_lies_above_a_fine_search():
     found = [above_two_visits(seed) for seed in range(1000, 1350)]
