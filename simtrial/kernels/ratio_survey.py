@@ -94,6 +94,10 @@ def largest_gamma(sums: SizeSums) -> Floats:
     rounding of what they have in common; four digits are to be left of it.
     """
     p = sums.regressors
+    at = np.arange(p)
+    inner = sums.within[at * (at + 3) // 2] - sums.dropped  # the diagonal of the packed triangle
+    if (inner > 0.0).any(axis=1).sum() < 2:  # one covariate of people has nothing to be collinear with
+        return np.full(len(sums.rows), CAP)
     whole, within = sums.products(np.zeros(len(sums.rows)))[:p, :p], unpack(sums.within, p + 1)[:p, :p]
     squares, inside = (np.einsum("iir->ir", m) for m in (whole, within))
     lost = (inside > _VARIES * squares) & ~independent(within, inside, _COLLINEAR)
