@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from simtrial.design_matrix import AnalysisSet
 from simtrial.kernels.rounding import ROUNDING, computable, without_rounding
 from simtrial.kernels.segments import first_by, largest_by, sum_by
-from simtrial.kernels.symmetric import Floats
+from simtrial.kernels.small_matrices import Floats
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from simtrial.centred import centred, within_with
 from simtrial.design_matrix import PRODUCT, AnalysisSet
 from simtrial.flags import BIT
-from simtrial.kernels import random_intercept, sandwich
+from simtrial.kernels import random_intercept_fit, sandwich
+from simtrial.kernels.by_arm_criterion import ArmSums, arm_sums
 from simtrial.kernels.cluster_basis import coordinates, side_by_side
-from simtrial.kernels.criterion import SizeSums
+from simtrial.kernels.random_intercept_criterion import SizeSums
 from simtrial.kernels.segments import count_by, sum_by
-from simtrial.kernels.symmetric import Floats, pairs, sweep
-from simtrial.kernels.two_arms import ArmSums, arm_sums
+from simtrial.kernels.small_matrices import Floats, pairs, sweep
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
@@ -208,14 +208,14 @@ class Moments:
         return LeastSquares(inverse, coefficients, rest)
 
     @cached_property
-    def reml(self) -> random_intercept.Fit:
+    def reml(self) -> random_intercept_fit.Fit:
         """Random-intercept fit of the first response by REML, usable trials only."""
-        return random_intercept.fit(self.size_sums(), reml=True)
+        return random_intercept_fit.fit(self.size_sums(), reml=True)
 
     @cached_property
-    def ml(self) -> random_intercept.Fit:
+    def ml(self) -> random_intercept_fit.Fit:
         """Random-intercept fit of the first response by ML, usable trials only."""
-        return random_intercept.fit(self.size_sums(), reml=False)
+        return random_intercept_fit.fit(self.size_sums(), reml=False)
 
     @property
     def root(self) -> Moments:

@@ -24,7 +24,7 @@ from simtrial.expressions import truth
 from simtrial.flags import BIT
 from simtrial.kernels.cluster_basis import coordinates, directions, side_by_side
 from simtrial.kernels.segments import count_by, sum_by
-from simtrial.kernels.symmetric import Floats, independent
+from simtrial.kernels.small_matrices import Floats, independent
 from simtrial.moments import CONSTANT, Bools, Ints, Moments
 
 

@@ -14,7 +14,7 @@ from trials import batch, fit, ragged
 from simtrial.analyse import analyse
 from simtrial.data import read_trials
 from simtrial.flags import text
-from simtrial.kernels.two_visits import BASIS, VisitSums, evaluate, expected_curvature
+from simtrial.kernels.two_visits_criterion import BASIS, VisitSums, evaluate, expected_curvature
 from simtrial.kernels.two_visits_fit import fit as optimum
 
 SEEDS = range(8)

@@ -13,7 +13,7 @@ from simtrial.data import read_trials
 from simtrial.design_matrix import Spec
 from simtrial.estimators.mi import Imputer
 from simtrial.kernels.posterior import InverseGamma, Posterior, draw, posterior, practice_effects
-from simtrial.kernels.random_intercept import evaluate
+from simtrial.kernels.random_intercept_fit import evaluate
 from simtrial.kernels.rubin import pool
 from simtrial.reduce import moments
 

@@ -16,7 +16,7 @@ from trials import batch, fit
 
 from simtrial.estimators import clda
 from simtrial.estimators.visit_rows import prepare
-from simtrial.kernels import compound_symmetry, random_intercept, two_arms_fit
+from simtrial.kernels import by_arm_fit, compound_symmetry, random_intercept_fit
 from simtrial.reduce import moments
 
 CASES = Path(__file__).parent / "data" / "cases"
@@ -60,7 +60,7 @@ def above(seed):
     kind, data, adjust = trial(seed)
     sums, wrong = sums_of(data, adjust), []
     for reml in (True, False):
-        found, criterion = random_intercept.fit(sums, reml), Criterion.of(data, adjust, reml)
+        found, criterion = random_intercept_fit.fit(sums, reml), Criterion.of(data, adjust, reml)
         excess = float(criterion(found.gamma[0])[0]) - criterion.lowest()[1]
         if not (excess <= ABOVE and found.converged[0]):
             wrong.append((seed, kind, reml, excess))
@@ -91,7 +91,7 @@ def above_by_arm(seed):
     for reml in (True, False):
         criterion = ArmCriterion.of(data, adjust, reml)
         for by in ("residual", "cluster", "both"):
-            found = two_arms_fit.fit(sums, by, reml)
+            found = by_arm_fit.fit(sums, by, reml)
             s, t = found.theta[:2, 0], found.theta[2:, 0]
             excess = float(criterion(np.log(s[1:] / s[0]), (t / s)[None])[0]) - criterion.lowest(by)
             if not (excess <= ABOVE and found.converged[0]):
@@ -168,8 +168,8 @@ def test_a_hard_trial_among_others_is_fitted_as_it_is_alone():
     together = {name: np.concatenate([data[name] for data, _ in parts]) for name in names}
     together["trial"] = np.repeat(np.arange(len(parts)), [len(data["arm"]) for data, _ in parts])
     assert len(parts) >= 2
-    every = random_intercept.fit(sums_of(together, ["inner"]))
+    every = random_intercept_fit.fit(sums_of(together, ["inner"]))
     for at, (data, _) in enumerate(parts):
-        alone = random_intercept.fit(sums_of(data, ["inner"]))
+        alone = random_intercept_fit.fit(sums_of(data, ["inner"]))
         assert every.gamma[at] == pytest.approx(alone.gamma[0], rel=1e-8, abs=1e-12)
         assert every.deviance[at] == pytest.approx(alone.deviance[0], abs=1e-8)

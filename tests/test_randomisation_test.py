@@ -10,7 +10,7 @@ from trials import batch, fit, ragged
 
 from simtrial.errors import ScenarioError
 from simtrial.flags import BIT
-from simtrial.kernels.inversion import interval
+from simtrial.kernels.randomisation_interval import interval
 from simtrial.scenario import load, load_methods
 
 COMPLETE = {"method": "complete"}

@@ -19,7 +19,7 @@ from simtrial.batch import ObservedBatch, averaged
 from simtrial.design_matrix import PRODUCT, Spec
 from simtrial.expressions import columns, parse
 from simtrial.flags import BIT
-from simtrial.kernels.joint import JointTest
+from simtrial.kernels.joint_test import JointTest
 from simtrial.kernels.students_t import critical, two_sided
 from simtrial.moments import Moments
 from simtrial.registry import Registry

@@ -55,7 +55,7 @@ class ConstrainedLongitudinal(Method):
     def fit(
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
     ) -> Estimates:
-        """Fit every trial from sums by practice and pattern; see `simtrial.kernels.two_visits`."""
+        """Fit every trial from sums by practice and pattern; see `simtrial.kernels.two_visits_criterion`."""
         data = prepare(batch, self.spec(), self._baseline)
         trials, usable = batch.index.trials, np.flatnonzero(~data.failed)
         flags, failed = data.flags.copy(), data.failed.copy()

@@ -13,7 +13,7 @@ from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report, terms_of
 from simtrial.flags import BIT
 from simtrial.kernels.segments import sum_by
-from simtrial.kernels.symmetric import independent, pairs, quadratic, sweep, unpack
+from simtrial.kernels.small_matrices import independent, pairs, quadratic, sweep, unpack
 from simtrial.moments import PERFECT, Moments
 
 Floats = NDArray[np.float64]

@@ -13,7 +13,7 @@ from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, mixed_left_out, register, report
 from simtrial.flags import BIT
 from simtrial.kernels.sandwich import matrix_power
-from simtrial.kernels.symmetric import independent
+from simtrial.kernels.small_matrices import independent
 from simtrial.moments import Moments
 
 Floats = NDArray[np.float64]

@@ -14,7 +14,7 @@ from simtrial.batch import ObservedBatch
 from simtrial.design_matrix import Spec
 from simtrial.estimators import Estimates, Method, register, report
 from simtrial.flags import BIT
-from simtrial.kernels.criterion import profile
+from simtrial.kernels.random_intercept_criterion import profile
 from simtrial.kernels.ratio_survey import CAP
 from simtrial.kernels.segments import sum_by
 from simtrial.moments import Moments

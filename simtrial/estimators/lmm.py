@@ -11,11 +11,11 @@ from pydantic import Field, model_validator
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report, terms_of
 from simtrial.flags import BIT
+from simtrial.kernels import by_arm_fit as by_arm
 from simtrial.kernels import compound_symmetry
-from simtrial.kernels import joint as joint_test
-from simtrial.kernels import random_intercept as kernel
-from simtrial.kernels import two_arms_fit as by_arm
-from simtrial.kernels.joint import JointTest
+from simtrial.kernels import joint_test as joint_test
+from simtrial.kernels import random_intercept_fit as kernel
+from simtrial.kernels.joint_test import JointTest
 from simtrial.moments import Moments
 
 Floats = NDArray[np.float64]
@@ -71,7 +71,7 @@ class LinearMixedModel(Method):
     def fit(
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
     ) -> Estimates:
-        """Fit every trial; see `simtrial.kernels.random_intercept` for the algorithm."""
+        """Fit every trial; see `simtrial.kernels.random_intercept_fit` for the algorithm."""
         target = self.target_term(moments)
         terms = terms_of(moments, target, every_term)
         trials, usable = moments.trials, moments.usable

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels import random_intercept
-from simtrial.kernels.criterion import SizeSums
-from simtrial.kernels.symmetric import independent, pairs
+from simtrial.kernels import random_intercept_fit
+from simtrial.kernels.random_intercept_criterion import SizeSums
+from simtrial.kernels.small_matrices import independent, pairs
 from simtrial.moments import Moments
 
 Floats = NDArray[np.float64]
@@ -45,7 +45,7 @@ def coefficients(moments: Moments) -> tuple[Floats, Floats, Bools]:
         left, gone = _less(moments, sums.take(np.searchsorted(usable, trial)), chosen)
         able = np.flatnonzero(left.rows - left.rank > 0)
         with np.errstate(divide="ignore", invalid="ignore"):  # what is left may be fitted perfectly
-            found = random_intercept.fit(left.take(able)).at.coefficients
+            found = random_intercept_fit.fit(left.take(able)).at.coefficients
         without[trial[able], position[able]] = found.T
         singular[trial, position] = gone
     return every, without, singular

@@ -13,10 +13,10 @@ from simtrial.batch import ObservedBatch
 from simtrial.design_matrix import Spec
 from simtrial.estimators import Estimates, Method, register, report, terms_of
 from simtrial.flags import BIT
-from simtrial.kernels import joint_robust, sandwich, weighted
-from simtrial.kernels.joint import JointTest, wald
+from simtrial.kernels import joint_test_robust, sandwich, sandwich_weighted
+from simtrial.kernels.joint_test import JointTest, wald
 from simtrial.kernels.segments import sum_by
-from simtrial.kernels.symmetric import apply, multiply, quadratic, sweep
+from simtrial.kernels.small_matrices import apply, multiply, quadratic, sweep
 from simtrial.moments import Moments
 
 Floats = NDArray[np.float64]
@@ -99,7 +99,7 @@ class OrdinaryLeastSquares(Method):
         weight = weight * (moments.clusters / np.where(total > 0, total, 1.0))[rows.cluster_trial]
         beside = np.zeros((moments.trials, rows.most))
         beside[rows.cluster_trial, rows.position] = weight
-        gram, products = weighted.cross_products(moments.basis, moments.responses, beside)
+        gram, products = sandwich_weighted.cross_products(moments.basis, moments.responses, beside)
         gram[np.arange(p), np.arange(p)] += ~moments.kept
         gram = np.where(moments.failed, np.eye(p)[:, :, None], gram)
         inverse = sweep(gram, p)[0]
@@ -112,7 +112,7 @@ class OrdinaryLeastSquares(Method):
             contrast = moments.contrast(term)
             shift = moments.center[p] if term == "intercept" else 0.0
             estimate[at] = (contrast * beta[:, 0]).sum(axis=0) + shift
-            found = weighted.leverage(moments.basis, inverse, contrast, correction, beside)
+            found = sandwich_weighted.leverage(moments.basis, inverse, contrast, correction, beside)
             with np.errstate(invalid="ignore"):  # one cluster: 0 times infinity
                 robust = sandwich.variance(found, moments.basis, moments.responses, beta)
                 variance[at] = (robust * _factor(moments, self.se))[0, 0]
@@ -168,7 +168,7 @@ def joint_test(moments: Moments, se: str, df: str) -> tuple[JointTest, NDArray[n
     """Wald F test of all products with arm, and where a cluster has leverage one (trials,).
 
     Under a cluster-robust covariance df satterthwaite is Hotelling's T-squared by moments (HTZ), see
-    `simtrial.kernels.joint_robust`.
+    `simtrial.kernels.joint_test_robust`.
     """
     at, fit = [moments.terms.index(term) for term in moments.products], moments.least_squares
     kept, beta = moments.kept[at] & ~moments.failed, fit.coefficients[:, 0]
@@ -183,13 +183,13 @@ def joint_test(moments: Moments, se: str, df: str) -> tuple[JointTest, NDArray[n
     else:
         correction: Any = "CR0" if se.startswith(("CR0", "CR1")) else se
         root = moments.root
-        found = joint_robust.leverage(root.basis, fit.inverse, at, kept, correction)
+        found = joint_test_robust.leverage(root.basis, fit.inverse, at, kept, correction)
         with np.errstate(invalid="ignore"):  # one cluster: 0 times infinity
-            covariance = joint_robust.covariance(found, root.basis, moments.responses[..., :1], beta)
+            covariance = joint_test_robust.covariance(found, root.basis, moments.responses[..., :1], beta)
             covariance = covariance * _factor(moments, se)
         singular = found.singular
         if df == "satterthwaite":
-            scale, df_den = joint_robust.hotelling(found, root.basis, fit.inverse, kept)
+            scale, df_den = joint_test_robust.hotelling(found, root.basis, fit.inverse, kept)
             return wald(beta[at], covariance, kept).scaled(scale, df_den), singular
     return wald(beta[at], covariance, kept).scaled(1.0, counted_df(moments, df)), singular
 

@@ -15,10 +15,10 @@ from simtrial.estimators import Estimates, Method, register, report
 from simtrial.estimators.stated_allocation import stated
 from simtrial.flags import BIT
 from simtrial.generate.allocation import Allocation, allocate
-from simtrial.kernels import random_intercept
-from simtrial.kernels.criterion import SizeSums
-from simtrial.kernels.inversion import TIE, interval
-from simtrial.kernels.symmetric import pairs, sweep
+from simtrial.kernels import random_intercept_fit
+from simtrial.kernels.random_intercept_criterion import SizeSums
+from simtrial.kernels.randomisation_interval import TIE, interval
+from simtrial.kernels.small_matrices import pairs, sweep
 from simtrial.moments import Moments
 
 Floats = NDArray[np.float64]
@@ -177,7 +177,7 @@ def _scores(moments: Moments) -> tuple[Floats, Floats]:
     gamma, weighted = np.zeros(trials), np.tile(np.eye(p + 1)[:, :, None], trials)
     if len(usable):
         sums = moments.size_sums()
-        gamma[usable] = random_intercept.fit(_without_arm(sums)).gamma
+        gamma[usable] = random_intercept_fit.fit(_without_arm(sums)).gamma
         weighted[:, :, usable] = sums.products(gamma[usable])
     own = gamma[moments.cluster_trial]
     weight = moments.sizes * (1.0 + own) / (1.0 + moments.sizes * own)  # near 1 however large gamma is

@@ -12,8 +12,8 @@ from simtrial.centred import in_range, less_mean
 from simtrial.design_matrix import AnalysisSet, Spec, analysed, coefficients_needed, regressors
 from simtrial.flags import BIT
 from simtrial.kernels.segments import count_by, sum_by
-from simtrial.kernels.symmetric import independent, sweep
-from simtrial.kernels.two_visits import VisitSums
+from simtrial.kernels.small_matrices import independent, sweep
+from simtrial.kernels.two_visits_criterion import VisitSums
 from simtrial.moments import CONSTANT, PERFECT
 
 Floats = NDArray[np.float64]

@@ -14,7 +14,7 @@ from simtrial.estimators import Estimates, Method, register, report, rounding_va
 from simtrial.estimators.ols import covariance
 from simtrial.estimators.randomisation_test import stream_of
 from simtrial.flags import BIT
-from simtrial.kernels.symmetric import sweep
+from simtrial.kernels.small_matrices import sweep
 from simtrial.moments import Moments
 
 Floats = NDArray[np.float64]

@@ -17,7 +17,7 @@ from simtrial.estimators.icc import reml
 from simtrial.estimators.lmm import between_within
 from simtrial.fidelity.quantities import SUBSETS
 from simtrial.generate import Variable
-from simtrial.kernels.joint import wald
+from simtrial.kernels.joint_test import wald
 from simtrial.kernels.segments import Floats
 from simtrial.moments import Moments
 from simtrial.reduce import moments

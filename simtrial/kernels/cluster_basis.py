@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from simtrial.kernels.rounding import COLLINEAR
 from simtrial.kernels.segments import sum_by
-from simtrial.kernels.symmetric import Floats
+from simtrial.kernels.small_matrices import Floats
 
 Ints = NDArray[np.intp]
 

@@ -1,9 +1,9 @@
 """The random-intercept model with a between-cluster variance that may be negative (compound symmetry).
 
-The criterion is that of `simtrial.kernels.criterion`, which holds as long as 1 + n_j gamma > 0 in every cluster: gamma
-then lies above -1/max n_j (Searle, Casella and McCulloch 1992, doi:10.1002/9780470316856). Every minimum is enclosed
-as `simtrial.kernels.ratio_search` does and the lowest taken. Near the bound the likelihood of ML is unbounded where one
-cluster is the largest, so a minimum inside is taken before the bound.
+The criterion is that of `simtrial.kernels.random_intercept_criterion`, which holds as long as 1 + n_j gamma > 0 in
+every cluster: gamma then lies above -1/max n_j (Searle, Casella and McCulloch 1992, doi:10.1002/9780470316856). Every
+minimum is enclosed as `simtrial.kernels.ratio_search` does and the lowest taken. Near the bound the likelihood of ML is
+unbounded where one cluster is the largest, so a minimum inside is taken before the bound.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels import random_intercept
-from simtrial.kernels.criterion import SizeSums, less_least_squares
+from simtrial.kernels import random_intercept_fit
+from simtrial.kernels.random_intercept_criterion import SizeSums, less_least_squares
 from simtrial.kernels.ratio_search import Pieces, choose, isolate
 from simtrial.kernels.ratio_survey import ENOUGH, largest_size
-from simtrial.kernels.symmetric import Floats
+from simtrial.kernels.small_matrices import Floats
 
 NEAREST = 1e-5
 """How close gamma comes to its bound, as a share of it: beyond, rounding over 1 + gamma max n_j makes minima."""
 _WIDE = 0.7  # of a first piece of log(gamma + bound)
 
 
-def fit(sums: SizeSums, reml: bool = True) -> random_intercept.Fit:
+def fit(sums: SizeSums, reml: bool = True) -> random_intercept_fit.Fit:
     """Fit every trial with gamma free above -1/max n_j; one that falls to the bound has not converged there."""
     own = np.broadcast_to(sums.sizes, sums.counts.shape)
     sums = replace(sums, sizes=np.where(sums.counts > 0, own, 1.0))  # sizes of other trials would pass the bound
     sums, beta = less_least_squares(sums)
-    first = random_intercept.fit(sums, reml)
+    first = random_intercept_fit.fit(sums, reml)
     nu, bound = first.nu, 1.0 / largest_size(sums)
     gamma, converged = first.gamma.copy(), first.converged.copy()
     several = np.flatnonzero(sums.counts.sum(axis=0) < sums.rows)
@@ -41,7 +41,7 @@ def fit(sums: SizeSums, reml: bool = True) -> random_intercept.Fit:
         gamma, converged, best = np.where(lower, found, gamma), np.where(lower, done, converged), value
         several = several[best[several] == np.inf]
     gamma[several], converged[several] = (NEAREST - 1.0) * bound[several], False
-    return random_intercept.fit_at(sums, gamma, nu, reml, converged, first.limit).moved(beta)
+    return random_intercept_fit.fit_at(sums, gamma, nu, reml, converged, first.limit).moved(beta)
 
 
 def _pieces(bound: Floats, trials: NDArray[np.intp], low: float, high: float) -> Pieces:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.criterion import SizeSums
-from simtrial.kernels.symmetric import Floats, eliminate, unpack
+from simtrial.kernels.random_intercept_criterion import SizeSums
+from simtrial.kernels.small_matrices import Floats, eliminate, unpack
 
 CELLS = 256
 STEP = 0.5  # of the scan

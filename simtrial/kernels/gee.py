@@ -1,9 +1,9 @@
 """Generalised estimating equations with an identity link and exchangeable correlation, all trials of a block at once.
 
 Var(y_j) = phi ((1 - alpha) I + alpha 11') is proportional to H_j = I + gamma 11' with gamma = alpha/(1 - alpha), so the
-coefficients solve the equations of the random-intercept model (`simtrial.kernels.criterion`), gamma < 0 allowed as long
-as every 1 + n_j gamma is positive, that is alpha > -1/(n_max - 1). From the residuals e of each solution
-(Liang and Zeger 1986, doi:10.1093/biomet/73.1.13, section 3.3)
+coefficients solve the equations of the random-intercept model (`simtrial.kernels.random_intercept_criterion`), gamma <
+0 allowed as long as every 1 + n_j gamma is positive, that is alpha > -1/(n_max - 1). From the residuals e of each
+solution (Liang and Zeger 1986, doi:10.1093/biomet/73.1.13, section 3.3)
 
     phi = e'e / (N - p),   alpha = sum_j sum_{i<k} e_ij e_kj / ((P - p) phi),   P = sum_j n_j (n_j - 1) / 2,
 
@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.criterion import SizeSums
-from simtrial.kernels.symmetric import Floats, quadratic, sweep
+from simtrial.kernels.random_intercept_criterion import SizeSums
+from simtrial.kernels.small_matrices import Floats, quadratic, sweep
 
 Bools = NDArray[np.bool_]
 

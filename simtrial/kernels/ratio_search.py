@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.criterion import SizeSums, evaluate, slope_at_zero
+from simtrial.kernels.random_intercept_criterion import SizeSums, evaluate, slope_at_zero
 from simtrial.kernels.ratio_survey import (
     CAP,
     ENOUGH,
@@ -24,7 +24,7 @@ from simtrial.kernels.ratio_survey import (
     of_logarithm,
     survey,
 )
-from simtrial.kernels.symmetric import Floats, independent, unpack
+from simtrial.kernels.small_matrices import Floats, independent, unpack
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]

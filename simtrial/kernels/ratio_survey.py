@@ -1,7 +1,7 @@
 """Which stretches of the variance ratio can hold a minimum of the random-intercept criterion, from values on a grid.
 
 Let lambda_i be the positive eigenvalues of K'ZZ'K, K an orthonormal basis of the residuals (of ZZ' under ML). The
-criterion of `simtrial.kernels.criterion` is f = F / 2 up to a constant, with
+criterion of `simtrial.kernels.random_intercept_criterion` is f = F / 2 up to a constant, with
 
     F = nu log q + D,   q = w + sum_i c_i / (1 + lambda_i gamma),   D = sum_i log(1 + lambda_i gamma),   w, c_i >= 0
 
@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.criterion import SizeSums, grid_parts
-from simtrial.kernels.symmetric import Floats, eliminate, independent, unpack
+from simtrial.kernels.random_intercept_criterion import SizeSums, grid_parts
+from simtrial.kernels.small_matrices import Floats, eliminate, independent, unpack
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.symmetric import Floats
-from simtrial.kernels.two_visits import BY_PRACTICE, Evaluation, VisitSums, expected_curvature, times
+from simtrial.kernels.small_matrices import Floats
+from simtrial.kernels.two_visits_criterion import BY_PRACTICE, Evaluation, VisitSums, expected_curvature, times
 from simtrial.kernels.two_visits_starts import around, doubtful, evaluate_at, roots, squares, starts_of
 
 Bools = NDArray[np.bool_]

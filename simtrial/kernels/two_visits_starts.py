@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.symmetric import Floats
-from simtrial.kernels.two_visits import Evaluation, VisitSums, evaluate, expected_curvature, times
+from simtrial.kernels.small_matrices import Floats
+from simtrial.kernels.two_visits_criterion import Evaluation, VisitSums, evaluate, expected_curvature, times
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.symmetric import (
+from simtrial.kernels.small_matrices import (
     Floats,
     apply,
     eliminate,

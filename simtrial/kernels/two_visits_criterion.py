@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.symmetric import Floats, sweep
+from simtrial.kernels.small_matrices import Floats, sweep
 
 Ints = NDArray[np.intp]
 BASIS = np.array([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]])

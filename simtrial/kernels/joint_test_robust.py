@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.kernels import sandwich
-from simtrial.kernels.symmetric import Floats
+from simtrial.kernels.small_matrices import Floats
 
 Bools = NDArray[np.bool_]
 

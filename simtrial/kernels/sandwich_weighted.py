@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from simtrial.kernels.sandwich import POWERS, Correction, Leverage, matrix_power
-from simtrial.kernels.symmetric import Floats
+from simtrial.kernels.small_matrices import Floats
 
 
 def cross_products(rows: Floats, responses: Floats, weight: Floats) -> tuple[Floats, Floats]:

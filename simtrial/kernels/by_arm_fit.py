@@ -1,10 +1,10 @@
 """Optimum of the random-intercept model with variances by arm, all trials of a block at once.
 
-Newton's method with the exact second derivatives of `simtrial.kernels.two_arms`, on log s_a and t_a. Practice variances
-stay at or above 0: one that lies there and would fall is left out of the step, one that steps below is put there
-exactly (Bertsekas 1982, doi:10.1137/0320018). Negative eigenvalues are turned positive and steps that do not lower the
-criterion shortened. It starts from every local minimum of a grid that follows from the sizes of the practices and keeps
-the lowest end.
+Newton's method with the exact second derivatives of `simtrial.kernels.by_arm_criterion`, on log s_a and t_a. Practice
+variances stay at or above 0: one that lies there and would fall is left out of the step, one that steps below is put
+there exactly (Bertsekas 1982, doi:10.1137/0320018). Negative eigenvalues are turned positive and steps that do not
+lower the criterion shortened. It starts from every local minimum of a grid that follows from the sizes of the practices
+and keeps the lowest end.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.symmetric import Floats, independent, quadratic, sweep, unpack
-from simtrial.kernels.two_arms import (
+from simtrial.kernels.by_arm_criterion import (
     ArmSums,
     Evaluation,
     evaluate,
@@ -27,6 +26,7 @@ from simtrial.kernels.two_arms import (
     products,
     value,
 )
+from simtrial.kernels.small_matrices import Floats, independent, quadratic, sweep, unpack
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
@@ -67,7 +67,7 @@ class Fit:
     ``theta`` (4, trials) residual then practice variances, control first, practice variances exactly 0 on the boundary;
     ``held`` (k, trials) parameters held at 0 because nothing tells them from the residual variance; ``perfect`` where
     an arm leaves no residual, ``identified`` whether the data tell the variances, ``deviance`` as of
-    `simtrial.kernels.random_intercept` (trials,).
+    `simtrial.kernels.random_intercept_fit` (trials,).
     """
 
     theta: Floats

@@ -1,6 +1,6 @@
 """Fits of the random-intercept model to their global optimum, and small-sample inference from them.
 
-The criterion is that of `simtrial.kernels.criterion`. Degrees of freedom: Fai and Cornelius (1996,
+The criterion is that of `simtrial.kernels.random_intercept_criterion`. Degrees of freedom: Fai and Cornelius (1996,
 doi:10.1080/00949659608811740) by observed information, Kenward and Roger (1997, doi:10.2307/2533558) by expected
 information, both from sums over cluster sizes; no matrix is larger than p.
 """
@@ -13,9 +13,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.criterion import Evaluation, SizeSums, evaluate, less_least_squares
+from simtrial.kernels.random_intercept_criterion import Evaluation, SizeSums, evaluate, less_least_squares
 from simtrial.kernels.ratio_search import lowest
-from simtrial.kernels.symmetric import Floats, apply, multiply, quadratic, trace_product, unpack
+from simtrial.kernels.small_matrices import Floats, apply, multiply, quadratic, trace_product, unpack
 
 Bools = NDArray[np.bool_]
 

@@ -21,9 +21,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.criterion import less_fitted
+from simtrial.kernels.random_intercept_criterion import less_fitted
 from simtrial.kernels.segments import count_by, sum_by
-from simtrial.kernels.symmetric import Floats, apply, pairs, quadratic, sweep, unpack
+from simtrial.kernels.small_matrices import Floats, apply, pairs, quadratic, sweep, unpack
 
 Ints = NDArray[np.intp]
 PLACES = ((0, 2), (1, 3))

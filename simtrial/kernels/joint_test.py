@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, fdtrc
 
-from simtrial.kernels.random_intercept import Fit
-from simtrial.kernels.symmetric import Floats
+from simtrial.kernels.random_intercept_fit import Fit
+from simtrial.kernels.small_matrices import Floats
 
 Bools = NDArray[np.bool_]
 SINGULAR = 1e-11  # smallest eigenvalue of a correlation matrix of estimates that can be inverted
