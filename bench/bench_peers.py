@@ -18,7 +18,7 @@ from simtrial.analyse import Shared
 from simtrial.estimators import kinds
 from simtrial.export import trial_frames
 from simtrial.generate import simulate
-from simtrial.reduce import moments
+from simtrial.moments.build import moments
 from simtrial.scenario import load
 
 PEERS = Path(__file__).with_name("peers.R")

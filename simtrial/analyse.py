@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 
 from simtrial.batch import ObservedBatch
-from simtrial.design_matrix import Spec
 from simtrial.errors import SimtrialError
 from simtrial.estimators import Estimates, Method, failed_estimates
-from simtrial.moments import Moments
-from simtrial.reduce import moments, with_received
-from simtrial.references import references
+from simtrial.moments.build import moments, with_received
+from simtrial.moments.moments import Moments
+from simtrial.moments.references import references
+from simtrial.moments.rows import Spec
 from simtrial.results import rows
 from simtrial.seeding import stream
 

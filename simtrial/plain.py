@@ -15,7 +15,7 @@ from pydantic import Field, create_model
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, wald
 from simtrial.flags import BIT
-from simtrial.moments import Moments
+from simtrial.moments.moments import Moments
 
 COMMON = ("adjust", "response", "outcome", "level", "subset")
 """Common options handed to a function that has a parameter of that name."""

@@ -15,7 +15,7 @@ from simtrial.estimators import Estimates, Method, method_class
 from simtrial.flags import text
 from simtrial.generate import Generator, before_allocation, simulate
 from simtrial.generators import generator_class, promise_problems
-from simtrial.reduce import moments
+from simtrial.moments.build import moments
 from simtrial.scenario import load
 
 ARRAYS = ("estimate", "std_error", "df", "ci_lower", "ci_upper", "p_value")

@@ -6,11 +6,11 @@ import statsmodels.api as sm
 from simulated import Z, partners
 
 from simtrial.batch import Column, Index, ObservedBatch
-from simtrial.design_matrix import Spec
 from simtrial.estimators.event_rate import EventRate
 from simtrial.flags import text
 from simtrial.generate import simulate
-from simtrial.reduce import moments
+from simtrial.moments.build import moments
+from simtrial.moments.rows import Spec
 
 METHOD = EventRate(name="rates", adjust=[])
 

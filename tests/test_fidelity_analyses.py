@@ -6,10 +6,10 @@ from observed import trials
 from scipy.stats import f as f_distribution
 
 from simtrial.batch import Column, Index, ObservedBatch
-from simtrial.design_matrix import Spec
 from simtrial.estimators import method_class
 from simtrial.fidelity.analyses import Analysed, asked, crude_icc, wald_p
-from simtrial.reduce import moments
+from simtrial.moments.build import moments
+from simtrial.moments.rows import Spec
 
 
 def balanced(number: int, practices: int, size: int, icc: float) -> ObservedBatch:

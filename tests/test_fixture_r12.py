@@ -9,7 +9,7 @@ from reference import method
 from trials import batch, fit, published_fixture
 
 from simtrial.estimators.ols import covariance
-from simtrial.reduce import moments
+from simtrial.moments.build import moments
 
 # lme4 stops at theta within some 1e-8 of the optimum, which moves its numbers by up to 5e-8 of a standard error, or of
 # themselves (test_slow_twin finds our optimum on these data); closed forms agree to the digits printed.

@@ -6,7 +6,7 @@ import pytest
 
 from simtrial.estimators import kinds
 from simtrial.generate import simulate
-from simtrial.reduce import moments
+from simtrial.moments.build import moments
 from simtrial.scenario import load
 from simtrial.seeding import stream
 

@@ -14,7 +14,7 @@ from simtrial.estimators import wald
 from simtrial.estimators.mi import Imputer
 from simtrial.flags import text
 from simtrial.kernels.rubin import pool
-from simtrial.reduce import moments
+from simtrial.moments.build import moments
 
 # Means and variances of at most 100 numbers; the reference's last digits are its own rounding.
 POOLING = 1e-10

@@ -8,10 +8,10 @@ import pytest
 from trials import batch
 
 from simtrial.batch import Column, Index, ObservedBatch
-from simtrial.design_matrix import Spec
 from simtrial.kernels import posterior as kernel
 from simtrial.kernels.posterior import InverseGamma, Posterior, draw, posterior
-from simtrial.reduce import moments
+from simtrial.moments.build import moments
+from simtrial.moments.rows import Spec
 
 POINTS = 100_000
 SPEC = Spec("mansa_followup", adjust=("x",))

@@ -14,7 +14,7 @@ from simtrial.analyse import analyse
 from simtrial.estimators import Method, kinds, register
 from simtrial.estimators.mi import Imputer
 from simtrial.flags import text
-from simtrial.reduce import moments
+from simtrial.moments.build import moments
 
 IV = {"kind": "iv", "received": "received == 1"}
 ALLOCATION = {"kind": "randomisation-test", "allocation": {"method": "complete"}}

@@ -10,12 +10,12 @@ from trials import batch, fit, published_fixture, ragged
 
 from simtrial.batch import Column, Index, ObservedBatch
 from simtrial.data import read_trials
-from simtrial.design_matrix import Spec
 from simtrial.estimators.mi import Imputer
 from simtrial.kernels.posterior import InverseGamma, Posterior, draw, posterior, practice_effects
 from simtrial.kernels.random_intercept_fit import evaluate
 from simtrial.kernels.rubin import pool
-from simtrial.reduce import moments
+from simtrial.moments.build import moments
+from simtrial.moments.rows import Spec
 
 # Two-sided 4 standard errors: a false alarm in 16,000 comparisons; about 100 are made here, with fixed seeds.
 Z = 4.0

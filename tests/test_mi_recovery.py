@@ -12,7 +12,7 @@ import pytest
 from reference import method
 
 from simtrial.generate import simulate
-from simtrial.reduce import moments
+from simtrial.moments.build import moments
 from simtrial.scenario import load
 
 pytestmark = pytest.mark.verify

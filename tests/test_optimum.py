@@ -17,7 +17,7 @@ from trials import batch, fit
 from simtrial.estimators import clda
 from simtrial.estimators.visit_rows import prepare
 from simtrial.kernels import by_arm_fit, compound_symmetry, random_intercept_fit
-from simtrial.reduce import moments
+from simtrial.moments.build import moments
 
 CASES = Path(__file__).parent / "data" / "cases"
 ABOVE = 1e-8

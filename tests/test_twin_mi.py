@@ -11,7 +11,7 @@ from twins.imputed import Spy, coefficients_given, completed_values, pooled, wat
 from twins.product import made, observed
 from twins.verdict import DIFFERENT, EQUAL, judged
 
-from simtrial.reduce import moments
+from simtrial.moments.build import moments
 
 M = 3
 ANALYSES = {

@@ -7,9 +7,9 @@ from trials import batch
 from twins.frame import blocks, frame
 from twins.spectrum import spectrum
 
-from simtrial.design_matrix import Spec
 from simtrial.kernels.posterior import draw, posterior
-from simtrial.reduce import moments
+from simtrial.moments.build import moments
+from simtrial.moments.rows import Spec
 
 DRAWS = 4000
 FALSE_ALARM = 1e-6  # of each comparison: the bound of Dvoretzky, Kiefer and Wolfowitz at this probability

@@ -9,7 +9,7 @@ from trials import batch, fit, ragged
 
 from simtrial.estimators import wild_bootstrap
 from simtrial.flags import BIT
-from simtrial.reduce import moments
+from simtrial.moments.build import moments
 
 
 def design(data, covariates):

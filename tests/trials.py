@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from simtrial.batch import Column, Index, ObservedBatch
 from simtrial.estimators import Estimates, Method
-from simtrial.reduce import moments
+from simtrial.moments.build import moments
 
 Array = NDArray[Any]
 

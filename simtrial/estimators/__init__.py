@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simtrial.batch import ObservedBatch, averaged
-from simtrial.design_matrix import PRODUCT, Spec
 from simtrial.expressions import columns, parse
 from simtrial.flags import BIT
 from simtrial.kernels.joint_test import JointTest
 from simtrial.kernels.students_t import critical, two_sided
-from simtrial.moments import Moments
+from simtrial.moments.moments import Moments
+from simtrial.moments.rows import PRODUCT, Spec
 from simtrial.registry import Registry
 
 Floats = NDArray[np.float64]

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from simtrial.batch import ObservedBatch
-from simtrial.design_matrix import Spec
 from simtrial.estimators import Estimates, Method, register, report
 from simtrial.estimators.visit_rows import VisitData, prepare
 from simtrial.flags import BIT
 from simtrial.kernels.two_visits_fit import Fit, fit
-from simtrial.moments import Moments
+from simtrial.moments.moments import Moments
+from simtrial.moments.rows import Spec
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

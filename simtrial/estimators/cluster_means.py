@@ -14,7 +14,7 @@ from simtrial.estimators import Estimates, Method, register, report, terms_of
 from simtrial.flags import BIT
 from simtrial.kernels.segments import sum_by
 from simtrial.kernels.small_matrices import independent, pairs, quadratic, sweep, unpack
-from simtrial.moments import PERFECT, Moments
+from simtrial.moments.moments import PERFECT, Moments
 
 Floats = NDArray[np.float64]
 Weights = Literal["equal", "size", "inverse-variance"]

@@ -11,13 +11,13 @@ from pydantic import Field
 from scipy.special import ndtri
 
 from simtrial.batch import ObservedBatch
-from simtrial.centred import in_range, less_mean
-from simtrial.design_matrix import Spec
 from simtrial.estimators import Estimates, Method, register, report
 from simtrial.flags import BIT
 from simtrial.kernels.segments import count_by, sum_by
 from simtrial.kernels.students_t import two_sided
-from simtrial.moments import Moments
+from simtrial.moments.columns import in_range, less_mean
+from simtrial.moments.moments import Moments
+from simtrial.moments.rows import Spec
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from simtrial.batch import ObservedBatch
-from simtrial.design_matrix import Spec
 from simtrial.estimators import Estimates, Method, register, report
 from simtrial.flags import BIT
 from simtrial.kernels.segments import sum_by
-from simtrial.moments import Moments
+from simtrial.moments.moments import Moments
+from simtrial.moments.rows import Spec
 
 Floats = NDArray[np.float64]
 MONTHS_PER_YEAR = 12.0

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from simtrial.batch import ObservedBatch
-from simtrial.estimators import Estimates, Method, mixed_left_out, register, report
+from simtrial.estimators import Estimates, Method, register, report
 from simtrial.flags import BIT
 from simtrial.kernels.sandwich import matrix_power
 from simtrial.kernels.small_matrices import independent
-from simtrial.moments import Moments
+from simtrial.moments import leave_one_out
+from simtrial.moments.moments import Moments
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -53,7 +54,7 @@ class GComputation(Method):
         if self.model == "ols":
             without, singular = _without(moments, model)
         else:
-            every, without, singular = mixed_left_out.coefficients(moments)
+            every, without, singular = leave_one_out.coefficients(moments)
             model = replace(model, coefficients=every)
         means, left_out = _standardise(moments, model, without, self.average == "participant")
         clusters, there = moments.clusters, _laid_out(moments, np.ones_like(moments.sizes)) > 0

@@ -13,7 +13,7 @@ from simtrial.estimators import OF_A_FIT, Estimates, Method, register, report, t
 from simtrial.flags import BIT
 from simtrial.kernels import gee as kernel
 from simtrial.kernels import sandwich
-from simtrial.moments import Moments
+from simtrial.moments.moments import Moments
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -11,14 +11,14 @@ from pydantic import Field, model_validator
 from scipy.special import erfc, expit, fdtrc, fdtri, ndtri
 
 from simtrial.batch import ObservedBatch
-from simtrial.design_matrix import Spec
 from simtrial.estimators import Estimates, Method, register, report
 from simtrial.flags import BIT
 from simtrial.kernels.random_intercept_criterion import profile
 from simtrial.kernels.ratio_survey import CAP
 from simtrial.kernels.segments import sum_by
-from simtrial.moments import Moments
-from simtrial.reduce import without_arm
+from simtrial.moments.build import without_arm
+from simtrial.moments.moments import Moments
+from simtrial.moments.rows import Spec
 
 Floats = NDArray[np.float64]
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.batch import ObservedBatch
-from simtrial.design_matrix import PRODUCT
 from simtrial.estimators.imputer import Gap, Imputer, present
 from simtrial.expressions import truth
 from simtrial.flags import BIT, text
+from simtrial.moments.rows import PRODUCT
 
 Bools = NDArray[np.bool_]
 

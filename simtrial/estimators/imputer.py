@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.batch import Column, Level, ObservedBatch
-from simtrial.design_matrix import PRODUCT, Spec
 from simtrial.expressions import truth
 from simtrial.flags import BIT
 from simtrial.kernels.posterior import InverseGamma, Posterior, draw, posterior, practice_effects
 from simtrial.kernels.segments import count_by
-from simtrial.moments import Moments
-from simtrial.reduce import moments, predictors
+from simtrial.moments.build import moments, predictors
+from simtrial.moments.moments import Moments
+from simtrial.moments.rows import PRODUCT, Spec
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

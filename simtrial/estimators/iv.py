@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from simtrial.batch import ObservedBatch
-from simtrial.design_matrix import Spec
 from simtrial.estimators import Estimates, Method, register, report, rounding_variance
 from simtrial.estimators.cluster_means import Weights
 from simtrial.estimators.iv_means import ReducedForms, reduced_forms_of_means
@@ -20,7 +19,8 @@ from simtrial.interval_sets import RAY, TWO_RAYS, WHOLE_LINE
 from simtrial.kernels.anderson_rubin import not_rejected
 from simtrial.kernels.segments import sum_by
 from simtrial.kernels.students_t import critical, two_sided
-from simtrial.moments import Moments
+from simtrial.moments.moments import Moments
+from simtrial.moments.rows import Spec
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from simtrial.estimators.cluster_means import Weights, residual_means, weighed
 from simtrial.flags import BIT
 from simtrial.kernels.segments import sum_by
-from simtrial.moments import Moments
+from simtrial.moments.moments import Moments
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

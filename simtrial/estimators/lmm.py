@@ -16,7 +16,7 @@ from simtrial.kernels import compound_symmetry
 from simtrial.kernels import joint_test as joint_test
 from simtrial.kernels import random_intercept_fit as kernel
 from simtrial.kernels.joint_test import JointTest
-from simtrial.moments import Moments
+from simtrial.moments.moments import Moments
 
 Floats = NDArray[np.float64]
 Df = Literal["between-within", "satterthwaite", "satterthwaite-observed", "kenward-roger", "residual", "normal"]

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from simtrial.batch import ObservedBatch
-from simtrial.design_matrix import Spec
 from simtrial.estimators import Estimates, Method, inherit, kinds, register, report, wald
 from simtrial.estimators.imputation_failures import BlankArms, messages
 from simtrial.estimators.imputer import ImputationModel, Imputer
@@ -19,8 +18,9 @@ from simtrial.estimators.per_protocol import wrapped
 from simtrial.flags import BIT
 from simtrial.kernels.posterior import InverseGamma
 from simtrial.kernels.rubin import pool
-from simtrial.moments import Moments
-from simtrial.reduce import moments
+from simtrial.moments.build import moments
+from simtrial.moments.moments import Moments
+from simtrial.moments.rows import Spec
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

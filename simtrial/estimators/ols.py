@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from simtrial.batch import ObservedBatch
-from simtrial.design_matrix import Spec
 from simtrial.estimators import Estimates, Method, register, report, terms_of
 from simtrial.flags import BIT
 from simtrial.kernels import joint_test_robust, sandwich, sandwich_weighted
 from simtrial.kernels.joint_test import JointTest, wald
 from simtrial.kernels.segments import sum_by
 from simtrial.kernels.small_matrices import apply, multiply, quadratic, sweep
-from simtrial.moments import Moments
+from simtrial.moments.moments import Moments
+from simtrial.moments.rows import Spec
 
 Floats = NDArray[np.float64]
 StandardError = Literal["CR2", "CR0", "CR1", "CR1S", "CR3", "HC1", "classical"]

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from simtrial.batch import ObservedBatch
-from simtrial.design_matrix import Spec, analysed, outcome
 from simtrial.estimators import Estimates, Method, inherit, method_class, register
 from simtrial.expressions import truth
 from simtrial.flags import BIT
 from simtrial.kernels.segments import count_by
-from simtrial.moments import Moments
+from simtrial.moments.moments import Moments
+from simtrial.moments.rows import Spec, analysed, outcome
 
 
 def wrapped(value: Any) -> Method:

@@ -19,7 +19,7 @@ from simtrial.kernels import random_intercept_fit
 from simtrial.kernels.random_intercept_criterion import SizeSums
 from simtrial.kernels.randomisation_interval import TIE, interval
 from simtrial.kernels.small_matrices import pairs, sweep
-from simtrial.moments import Moments
+from simtrial.moments.moments import Moments
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

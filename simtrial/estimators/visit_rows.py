@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.batch import ObservedBatch
-from simtrial.centred import in_range, less_mean
-from simtrial.design_matrix import AnalysisSet, Spec, analysed, coefficients_needed, regressors
 from simtrial.flags import BIT
 from simtrial.kernels.segments import count_by, sum_by
 from simtrial.kernels.small_matrices import independent, sweep
 from simtrial.kernels.two_visits_criterion import VisitSums
-from simtrial.moments import CONSTANT, PERFECT
+from simtrial.moments.columns import in_range, less_mean
+from simtrial.moments.moments import CONSTANT, PERFECT
+from simtrial.moments.rows import AnalysisSet, Spec, analysed, coefficients_needed, regressors
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -15,7 +15,7 @@ from simtrial.estimators.ols import covariance
 from simtrial.estimators.randomisation_test import stream_of
 from simtrial.flags import BIT
 from simtrial.kernels.small_matrices import sweep
-from simtrial.moments import Moments
+from simtrial.moments.moments import Moments
 
 Floats = NDArray[np.float64]
 

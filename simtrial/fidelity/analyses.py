@@ -10,7 +10,6 @@ import numpy as np
 
 from simtrial.analyse import Shared
 from simtrial.batch import ObservedBatch
-from simtrial.design_matrix import Spec
 from simtrial.errors import SimtrialError
 from simtrial.estimators import Estimates, Method, method_class
 from simtrial.estimators.icc import reml
@@ -19,8 +18,9 @@ from simtrial.fidelity.quantities import SUBSETS
 from simtrial.generate import Variable
 from simtrial.kernels.joint_test import wald
 from simtrial.kernels.segments import Floats
-from simtrial.moments import Moments
-from simtrial.reduce import moments
+from simtrial.moments.build import moments
+from simtrial.moments.moments import Moments
+from simtrial.moments.rows import Spec
 from simtrial.seeding import stream
 
 ESTIMATED = {"estimate": "estimate", "ci_lower": "ci_lower", "ci_upper": "ci_upper", "p": "p_value"}

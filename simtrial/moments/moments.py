@@ -8,8 +8,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.centred import centred, within_with
-from simtrial.design_matrix import PRODUCT, AnalysisSet
 from simtrial.flags import BIT
 from simtrial.kernels import random_intercept_fit, sandwich
 from simtrial.kernels.by_arm_criterion import ArmSums, arm_sums
@@ -17,6 +15,8 @@ from simtrial.kernels.cluster_basis import coordinates, side_by_side
 from simtrial.kernels.random_intercept_criterion import SizeSums
 from simtrial.kernels.segments import count_by, sum_by
 from simtrial.kernels.small_matrices import Floats, pairs, sweep
+from simtrial.moments.columns import centred, within_with
+from simtrial.moments.rows import PRODUCT, AnalysisSet
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]

@@ -9,8 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.batch import ObservedBatch
-from simtrial.centred import Column, centred, within_with
-from simtrial.design_matrix import (
+from simtrial.expressions import truth
+from simtrial.flags import BIT
+from simtrial.kernels.cluster_basis import coordinates, directions, side_by_side
+from simtrial.kernels.segments import count_by, sum_by
+from simtrial.kernels.small_matrices import Floats, independent
+from simtrial.moments.columns import Column, centred, within_with
+from simtrial.moments.moments import CONSTANT, Bools, Ints, Moments
+from simtrial.moments.rows import (
     PRODUCT,
     AnalysisSet,
     Regressor,
@@ -20,12 +26,6 @@ from simtrial.design_matrix import (
     outcome,
     regressors,
 )
-from simtrial.expressions import truth
-from simtrial.flags import BIT
-from simtrial.kernels.cluster_basis import coordinates, directions, side_by_side
-from simtrial.kernels.segments import count_by, sum_by
-from simtrial.kernels.small_matrices import Floats, independent
-from simtrial.moments import CONSTANT, Bools, Ints, Moments
 
 
 def moments(batch: ObservedBatch, spec: Spec) -> Moments:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from simtrial.kernels import random_intercept_fit
 from simtrial.kernels.random_intercept_criterion import SizeSums
 from simtrial.kernels.small_matrices import independent, pairs
-from simtrial.moments import Moments
+from simtrial.moments.moments import Moments
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

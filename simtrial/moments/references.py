@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simtrial.batch import ObservedBatch
-from simtrial.design_matrix import Spec, analysed, first_category, outcome
+from simtrial.moments.rows import Spec, analysed, first_category, outcome
 
 
 def references(batch: ObservedBatch, spec: Spec, imputed: bool = False) -> list[dict[str, str]]:

@@ -1,0 +1,1 @@
+"""Sums by practice that methods share: rows and columns of an analysis, and its sufficient statistics."""
