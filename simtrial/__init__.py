@@ -13,14 +13,14 @@ __all__ = [
 if TYPE_CHECKING:
     from simtrial.batch import ObservedBatch
     from simtrial.estimators import Estimates, Method, register
-    from simtrial.generators import Drawn, Generator, Variable, register_generator
+    from simtrial.generate.generators import Drawn, Generator, Variable, register_generator
     from simtrial.plain import plain_method
 
 _HOMES = {
-    "Drawn": "simtrial.generators",
-    "Generator": "simtrial.generators",
-    "Variable": "simtrial.generators",
-    "register_generator": "simtrial.generators",
+    "Drawn": "simtrial.generate.generators",
+    "Generator": "simtrial.generate.generators",
+    "Variable": "simtrial.generate.generators",
+    "register_generator": "simtrial.generate.generators",
     "Estimates": "simtrial.estimators",
     "Method": "simtrial.estimators",
     "ObservedBatch": "simtrial.batch",

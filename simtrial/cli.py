@@ -96,7 +96,7 @@ def list_(form: str) -> None:
     from simtrial.estimands import MEANINGS
     from simtrial.estimators import kinds
     from simtrial.flags import CAUSES
-    from simtrial.generators import generators
+    from simtrial.generate.generators import generators
     from simtrial.performance import MEASURES, PAIRED
     from simtrial.report.tables import emit, show
     from simtrial.scenario import builtin_names, load

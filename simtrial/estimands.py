@@ -22,7 +22,7 @@ from simtrial.generate import (
     practices_per_trial,
     simulate,
 )
-from simtrial.generate.outcomes import access, if_control, if_offered, without_chance
+from simtrial.generate.worlds import access, if_control, if_offered, without_chance
 from simtrial.kernels.segments import sum_by
 from simtrial.limits import World, coefficient, cross_products
 

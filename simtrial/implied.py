@@ -14,8 +14,8 @@ from simtrial.estimands import true_values
 from simtrial.estimators import Method
 from simtrial.expressions import columns, evaluate, parse
 from simtrial.generate import Mechanism, drawn_for, simulate
-from simtrial.generate.known import known
-from simtrial.generate.secondary import Instrument
+from simtrial.generate.closed_form import known
+from simtrial.generate.outcomes.instrument import Instrument
 from simtrial.kernels.segments import sum_by
 from simtrial.scenario import Cell, Scenario
 from simtrial.seeding import stream

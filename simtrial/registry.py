@@ -12,7 +12,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from simtrial.errors import SimtrialError, unknown
 
 T = TypeVar("T")
-_DOORS = frozenset({__name__, "simtrial.estimators", "simtrial.generators", "simtrial.engines", "simtrial.plain"})
+_DOORS = frozenset(
+    {__name__, "simtrial.estimators", "simtrial.generate.generators", "simtrial.engines", "simtrial.plain"}
+)
 """Modules whose functions enter what others define."""
 
 

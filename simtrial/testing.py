@@ -14,7 +14,7 @@ from simtrial.estimands import Estimand, in_simulated_practices, known_values
 from simtrial.estimators import Estimates, Method, method_class
 from simtrial.flags import text
 from simtrial.generate import Generator, before_allocation, simulate
-from simtrial.generators import generator_class, promise_problems
+from simtrial.generate.generators import generator_class, promise_problems
 from simtrial.moments.build import moments
 from simtrial.scenario import load
 

@@ -16,7 +16,7 @@ from simtrial import estimands
 from simtrial.batch import TrialBatch
 from simtrial.estimands import Estimand, in_simulated_practices, sample_values, true_values
 from simtrial.generate import Mechanism, drawn_for, simulate
-from simtrial.generate.outcomes import MEAN_ZERO, without_chance
+from simtrial.generate.worlds import MEAN_ZERO, without_chance
 
 ITT = Estimand(name="itt", kind="itt")
 CLUSTERS = Estimand(name="clusters", kind="itt", unit="cluster")

@@ -5,7 +5,7 @@ import pytest
 from simulated import CONTINUOUS, draw, partners
 
 from simtrial.estimands import Estimand, true_values
-from simtrial.generate.outcomes import if_control
+from simtrial.generate.worlds import if_control
 
 EFFECT = {**CONTINUOUS, "effect": 0.6, "effect_among": "sessions >= 6"}
 

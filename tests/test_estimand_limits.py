@@ -14,7 +14,7 @@ from trials import batch, fit
 from simtrial.batch import TrialBatch
 from simtrial.estimands import Estimand, contributions, ratio, true_values
 from simtrial.generate import simulate
-from simtrial.generate.outcomes import if_control, if_offered
+from simtrial.generate.worlds import if_control, if_offered
 from simtrial.limits import coefficient
 from simtrial.scenario import load
 from simtrial.scenario.schema import targets

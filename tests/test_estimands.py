@@ -11,8 +11,8 @@ from simtrial import estimands
 from simtrial.batch import Column, Index, TrialBatch
 from simtrial.estimands import Estimand, TrueValue, contributions, ratio, true_values
 from simtrial.generate import Mechanism, practices_per_trial, simulate
-from simtrial.generate.practices import Practices
-from simtrial.generate.selection import _population
+from simtrial.generate.missing.dropout_model import _population
+from simtrial.generate.practices.practices import Practices
 
 ITT = Estimand(name="itt", kind="itt")
 CLUSTER = Estimand(name="cluster", kind="itt", unit="cluster")

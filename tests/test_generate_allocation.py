@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 from simulated import assert_mean, draw
 
-from simtrial.generate.minimisation import Imbalance
-from simtrial.generate.minimisation import minimise as minimise_flat
+from simtrial.generate.allocation.minimisation import Imbalance
+from simtrial.generate.allocation.minimisation import minimise as minimise_flat
 
 REGIONS, SIZES = np.repeat([0, 1, 2, 3], [16, 10, 10, 3]), np.repeat([0, 1], [15, 24])
 

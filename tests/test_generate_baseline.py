@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from simulated import CONTINUOUS, assert_pair_mean, assert_person_mean, draw
 
-from simtrial.generate.distributions import record
+from simtrial.generate.distributions.tables import record
 
 
 @pytest.mark.parametrize("icc", [0.0, 0.08, 0.5])

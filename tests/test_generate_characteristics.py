@@ -22,8 +22,8 @@ from simulated import (
 )
 
 from simtrial.batch import TrialBatch
-from simtrial.generate.characteristics import FACTORS, KNOWN, OF_SMOKERS, YES_NO, Characteristics
-from simtrial.generate.copula import latent_normals, within_parts
+from simtrial.generate.distributions.copula import latent_normals, within_parts
+from simtrial.generate.participants.characteristics import FACTORS, KNOWN, OF_SMOKERS, YES_NO, Characteristics
 
 OPTIONS = published()["characteristics"]
 ALL = {"answered": 1.0}

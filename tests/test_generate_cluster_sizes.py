@@ -12,7 +12,7 @@ from simulated import assert_mean, drawn_by, mechanism, practices_only
 
 from simtrial.errors import ScenarioError
 from simtrial.generate import simulate
-from simtrial.generate.cluster_sizes import (
+from simtrial.generate.practices.cluster_sizes import (
     Asked,
     check,
     dirichlet_concentration,
@@ -20,7 +20,7 @@ from simtrial.generate.cluster_sizes import (
     one_plus_shape,
     rounded_lognormal_moments,
 )
-from simtrial.generate.practices import needed
+from simtrial.generate.practices.practices import needed
 
 FAMILIES = ("truncated-negative-binomial", "one-plus-gamma-poisson", "lognormal", "dirichlet-multinomial")
 

@@ -10,8 +10,8 @@ from simulated import Z, assert_mean, assert_pair_mean, assert_person_mean, draw
 
 from simtrial.batch import TrialBatch
 from simtrial.generate import Variable
-from simtrial.generate.contact import in_post
-from simtrial.generate.delivery import OFFERED, Delivery
+from simtrial.generate.delivery.contact import in_post
+from simtrial.generate.delivery.delivery import OFFERED, Delivery
 
 EXISTING = ("availability_offered", "engagement", "sessions_offered", "goal_sessions_offered", "sessions")
 BASELINE = {"items": 0, "lowest": -1e9, "highest": 1e9, "mean": 4.31, "sd": 0.93, "icc": 0.3}

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import ndtr
 from simulated import draw, drawn_by, mechanism, partners, published
 
-from simtrial.generate.distributions import beta_quantiles, invert, truncated_negative_binomial
+from simtrial.generate.distributions.tables import beta_quantiles, invert, truncated_negative_binomial
 
 
 @pytest.mark.parametrize("number", [12, 39])

@@ -15,9 +15,17 @@ from simulated import Z, assert_mean, assert_person_mean, draw, drawn_by, partne
 
 from simtrial.batch import TrialBatch
 from simtrial.errors import ScenarioError
-from simtrial.generate.item_sums import Answers, BriefInspire, ItemScale, Qpr15, answer, implied_alpha, prorate
-from simtrial.generate.secondary import Instrument
-from simtrial.generate.wemwbs import METRIC, Wemwbs, metric, raw
+from simtrial.generate.outcomes.instrument import Instrument
+from simtrial.generate.outcomes.sum_of_items import (
+    Answers,
+    BriefInspire,
+    ItemScale,
+    Qpr15,
+    answer,
+    implied_alpha,
+    prorate,
+)
+from simtrial.generate.outcomes.wemwbs import METRIC, Wemwbs, metric, raw
 from simtrial.scenario import load
 
 SMALL = ItemScale(4, 0, 2)

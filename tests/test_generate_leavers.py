@@ -13,7 +13,7 @@ from tomls import changed, complaint, written
 from simtrial.batch import TrialBatch
 from simtrial.estimands import Estimand, ratio, true_values
 from simtrial.generate import drawn_for, simulate
-from simtrial.generate.dropout import Dropout
+from simtrial.generate.missing.dropout import Dropout
 from simtrial.scenario import load
 from simtrial.scenario.schema import build_mechanism
 from simtrial.seeding import stream

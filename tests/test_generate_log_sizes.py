@@ -11,7 +11,7 @@ from tomls import SMALL, changed, written
 from simtrial.batch import TrialBatch
 from simtrial.errors import ScenarioError
 from simtrial.generate import simulate
-from simtrial.generate.practices import Practices
+from simtrial.generate.practices.practices import Practices
 from simtrial.scenario import load
 
 FAMILIES: list[dict[str, Any]] = [

@@ -18,9 +18,9 @@ from simulated import (
 
 from simtrial.batch import Column, TrialBatch
 from simtrial.estimands import Estimand, contributions
-from simtrial.generate.distributions import truncated_negative_binomial, truncated_shape
-from simtrial.generate.effects import subgroup
-from simtrial.generate.log_sizes import log_size_moments
+from simtrial.generate.distributions.tables import truncated_negative_binomial, truncated_shape
+from simtrial.generate.outcomes.effects import subgroup
+from simtrial.generate.practices.log_sizes import log_size_moments
 
 BETWEEN = 0.701 * np.sqrt(0.18)
 

@@ -9,7 +9,7 @@ from scipy import stats
 from simulated import assert_mean, assert_pair_mean, assert_person_mean, draw, drawn_by, partners
 
 from simtrial.batch import TrialBatch
-from simtrial.generate.ratings import (
+from simtrial.generate.outcomes.ratings import (
     item_statistics,
     prorate,
     rate,

@@ -9,7 +9,7 @@ from simulated import CONTINUOUS, draw, drawn_by, partners, published
 
 from simtrial.batch import Column, TrialBatch
 from simtrial.generate import variables
-from simtrial.generate.shapes import shaped
+from simtrial.generate.distributions.shapes import shaped
 from simtrial.scenario.schema import build_mechanism
 
 

@@ -8,9 +8,9 @@ import pytest
 from simulated import CONTINUOUS, assert_mean, assert_pair_mean, assert_person_mean, draw, drawn_by, partners
 
 from simtrial.batch import TrialBatch
-from simtrial.generate.distributions import record
-from simtrial.generate.residuals import implied
-from simtrial.generate.shapes import Shape, shaped, skewed_quantiles, t_quantiles
+from simtrial.generate.distributions.shapes import Shape, shaped, skewed_quantiles, t_quantiles
+from simtrial.generate.distributions.tables import record
+from simtrial.generate.outcomes.residuals import implied
 
 WITHIN = 0.701 * sqrt(1 - 0.18)
 BETWEEN = 0.701 * sqrt(0.18)

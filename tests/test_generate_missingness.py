@@ -8,7 +8,7 @@ from simulated import assert_mean, draw, drawn_by, mechanism, partners, publishe
 
 from simtrial.batch import TrialBatch
 from simtrial.generate import simulate
-from simtrial.generate.missingness import INSTRUMENTS, Missingness
+from simtrial.generate.missing.missingness import INSTRUMENTS, Missingness
 
 
 def test_rates_and_independence() -> None:

@@ -16,7 +16,7 @@ from simulated import (
 )
 
 from simtrial.batch import TrialBatch
-from simtrial.generate.mansa import Mansa
+from simtrial.generate.outcomes.mansa import Mansa
 
 
 def exact(seed: int = 1, trials: int = 1000, **options: object) -> TrialBatch:

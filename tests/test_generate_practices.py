@@ -8,8 +8,8 @@ from scipy import stats
 from simulated import assert_mean, assert_ratio, draw, drawn_by, mechanism, partners, practices_only
 
 from simtrial.errors import ScenarioError
-from simtrial.generate.distributions import invert, truncated_negative_binomial, truncated_shape
-from simtrial.generate.practices import Practices, apportion
+from simtrial.generate.distributions.tables import invert, truncated_negative_binomial, truncated_shape
+from simtrial.generate.practices.practices import Practices, apportion
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from simulated import assert_mean, draw
 from simtrial.batch import Index, TrialBatch
 from simtrial.errors import ScenarioError
 from simtrial.generate import Variable
-from simtrial.generate.allocation import Allocation, allocate
-from simtrial.generate.blocks import permuted_blocks
-from simtrial.generate.constrained import imbalance, standardised
-from simtrial.generate.minimisation import minimise, preferred
+from simtrial.generate.allocation.allocation import Allocation, allocate
+from simtrial.generate.allocation.constrained import imbalance, standardised
+from simtrial.generate.allocation.minimisation import minimise, preferred
+from simtrial.generate.allocation.permuted_blocks import permuted_blocks
 
 SIZES = np.array([1, 7, 39, 4, 12])
 TRIAL = np.repeat(np.arange(5), SIZES)

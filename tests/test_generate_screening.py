@@ -9,7 +9,7 @@ from scipy import stats
 from simulated import assert_mean, assert_ratio, draw, drawn_by, partners, practices_only
 
 from simtrial.batch import Column, TrialBatch
-from simtrial.generate.screening import STEPS, before
+from simtrial.generate.practices.screening import STEPS, before
 
 
 @pytest.mark.parametrize(("kept", "rate"), [(5, 0.4), (1, 0.9), (39, 0.9512)])

@@ -6,9 +6,9 @@ from pydantic import ValidationError
 from simulated import assert_mean, assert_pair_mean, assert_person_mean, draw, partners, published
 
 from simtrial.batch import TrialBatch
-from simtrial.generate.distributions import gamma_quantiles
-from simtrial.generate.margins import correlation_before, margin
-from simtrial.generate.wemwbs import METRIC, metric, seven_items
+from simtrial.generate.distributions.margins import correlation_before, margin
+from simtrial.generate.distributions.tables import gamma_quantiles
+from simtrial.generate.outcomes.wemwbs import METRIC, metric, seven_items
 
 STAGES = [s for s in published() if s.startswith("outcomes.") and s != "outcomes.mansa"]
 WIDE = {"grid": 0.0, "lowest": -1e9, "highest": 1e9}

@@ -11,8 +11,8 @@ from simulated import CONTINUOUS, Z, assert_mean, draw, drawn_by, partners
 from simtrial.batch import TrialBatch
 from simtrial.errors import ScenarioError
 from simtrial.generate import Variable, simulate, variables
-from simtrial.generate.dropout import Dropout
-from simtrial.generate.selection import PRACTICES, threshold
+from simtrial.generate.missing.dropout import Dropout
+from simtrial.generate.missing.dropout_model import PRACTICES, threshold
 
 CLEAN: Mapping[str, Mapping[str, Any]] = {
     "baseline": CONTINUOUS,

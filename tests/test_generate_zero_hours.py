@@ -10,7 +10,7 @@ from scipy.special import ndtri
 from scipy.stats import gamma, norm
 from simulated import assert_mean, assert_person_mean, draw, partners, published
 
-from simtrial.generate.margins import (
+from simtrial.generate.distributions.margins import (
     NODES,
     WEIGHTS,
     Margin,

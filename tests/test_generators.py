@@ -13,7 +13,7 @@ from simtrial.cli import cli
 from simtrial.errors import ScenarioError, SimtrialError
 from simtrial.estimands import true_values
 from simtrial.generate import before_allocation, practices_per_trial, simulate
-from simtrial.generators import Drawn, Generator, Variable, generators, register_generator
+from simtrial.generate.generators import Drawn, Generator, Variable, generators, register_generator
 from simtrial.plugins import load_plugins
 from simtrial.scenario import load
 from simtrial.store import read_rows
@@ -31,7 +31,7 @@ def run(*arguments):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A user's folder with the documented files; what its plugins register is forgotten afterwards."""
-    from simtrial import generators as home
+    from simtrial.generate import generators as home
 
     before = dict(generators())
     monkeypatch.chdir(tmp_path)

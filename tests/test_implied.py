@@ -14,8 +14,8 @@ from commands import simtrial
 from simulated import Z, partners
 from tomls import SMALL, complaint, written
 
-from simtrial.generate import known
-from simtrial.generate.known import known as exact_of
+from simtrial.generate import closed_form
+from simtrial.generate.closed_form import known as exact_of
 from simtrial.implied import Quantity, implied, warnings
 from simtrial.scenario import load
 
@@ -173,7 +173,7 @@ def test_no_closed_form_is_given_where_it_does_not_hold(options: dict[str, Any])
     plain = partners({"outcomes.mansa": {"items": 0, "lowest": None, "highest": None, "effect_among": ""},
                       "baseline": {"items": 0, "lowest": None, "highest": None}})  # fmt: skip
     assert {("sd", "mansa", "control"), ("mean", "mansa", "intervention")} <= set(exact_of(plain))
-    assert known.FAR >= 9
+    assert closed_form.FAR >= 9
 
 
 def test_the_share_cut_is_that_of_the_normal_tails(tmp_path: Path) -> None:

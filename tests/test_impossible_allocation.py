@@ -10,10 +10,10 @@ from reference import method
 from trials import batch, fit, ragged
 
 from simtrial.flags import BIT
-from simtrial.generate.allocation import Allocation, allocate
-from simtrial.generate.blocks import count_fits, sequence_fits
-from simtrial.generate.minimisation import steps_against
-from simtrial.generate.possible import doubts
+from simtrial.generate.allocation.allocation import Allocation, allocate
+from simtrial.generate.allocation.minimisation import steps_against
+from simtrial.generate.allocation.permuted_blocks import count_fits, sequence_fits
+from simtrial.generate.allocation.possible import doubts
 
 TRIALS = 2000
 

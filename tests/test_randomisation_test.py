@@ -131,7 +131,7 @@ def test_type_one_error_under_minimisation_is_the_nominal_one(statistic):
     P(p <= .05) = .05 exactly with continuous outcomes, as the trial is one of 200 exchangeable allocations; 3.3 Monte
     Carlo errors: a false alarm in 1,000.
     """
-    from simtrial.generate.minimisation import minimise
+    from simtrial.generate.allocation.minimisation import minimise
 
     rng, trials, practices = np.random.default_rng(5), 2000, 16
     trial = np.repeat(np.arange(trials), practices)

@@ -49,7 +49,7 @@ def folder(tmp_path, monkeypatch):
     """A user's folder; what its plugins enter is forgotten afterwards."""
     from simtrial.engines import ENGINES
     from simtrial.estimators import METHODS
-    from simtrial.generators import GENERATORS
+    from simtrial.generate.generators import GENERATORS
 
     registries = (METHODS, GENERATORS, ENGINES)
     before = [(dict(r.all()), set(sys.modules)) for r in registries]
@@ -148,7 +148,7 @@ def test_a_cell_of_a_notebook_runs_again():
 def test_nothing_built_in_is_lost():
     from simtrial.engines import ENGINES
     from simtrial.estimators import kinds
-    from simtrial.generators import generators
+    from simtrial.generate.generators import generators
 
     for found, package in ((kinds(), "estimators"), (generators(), "generators"), (ENGINES.all(), "engines")):
         text = "".join(f.read_text(encoding="utf-8") for f in (ROOT / "simtrial" / package).glob("*.py"))

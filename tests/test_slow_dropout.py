@@ -9,7 +9,8 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from simulated import drawn_by
 
-from simtrial.generate import STAGES, selection, simulate
+from simtrial.generate import STAGES, simulate
+from simtrial.generate.missing import dropout_model
 
 POPULATION = 300
 """Practices in which the thresholds are found here: fewer than the 20,000 of the stage, to loop over."""
@@ -18,9 +19,9 @@ POPULATION = 300
 @pytest.fixture(autouse=True)
 def small_population(monkeypatch):
     """Thresholds from a smaller population, and nothing of it kept for other tests."""
-    monkeypatch.setattr(selection, "PRACTICES", POPULATION)
-    monkeypatch.setattr(selection, "_population", selection._population.__wrapped__)
-    monkeypatch.setattr(selection, "_calibrated", selection._calibrated.__wrapped__)
+    monkeypatch.setattr(dropout_model, "PRACTICES", POPULATION)
+    monkeypatch.setattr(dropout_model, "_population", dropout_model._population.__wrapped__)
+    monkeypatch.setattr(dropout_model, "_calibrated", dropout_model._calibrated.__wrapped__)
 
 
 def value(name, p):

@@ -14,7 +14,7 @@ from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report
 from simtrial.estimators.stated_allocation import stated
 from simtrial.flags import BIT
-from simtrial.generate.allocation import Allocation, allocate
+from simtrial.generate.allocation.allocation import Allocation, allocate
 from simtrial.kernels import random_intercept_fit
 from simtrial.kernels.random_intercept_criterion import SizeSums
 from simtrial.kernels.randomisation_interval import TIE, interval

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.batch import Column, ObservedBatch
-from simtrial.generate.allocation import Allocation
-from simtrial.generate.possible import doubts
+from simtrial.generate.allocation.allocation import Allocation
+from simtrial.generate.allocation.possible import doubts
 
 Bools = NDArray[np.bool_]
 

@@ -114,7 +114,7 @@ class Generator(Step):
     """Options of a mechanism that draws whole trials by itself, in place of all stages.
 
     It says in `adds` which columns there are, in the order of a trial's life: those named before ``arm`` are known
-    before allocation. Registered by `simtrial.generators.register_generator`.
+    before allocation. Registered by `simtrial.generate.generators.register_generator`.
     """
 
     stage: ClassVar[str] = "generator"
@@ -147,8 +147,10 @@ Mechanism = Mapping[str, Step]
 def steps() -> dict[str, type[Step]]:
     """Options model of every stage, in the order of a trial's life."""
     found: dict[str, type[Step]] = {}
-    for module in pkgutil.iter_modules(__path__):
-        imported = importlib.import_module(f"{__name__}.{module.name}")
+    for module in pkgutil.walk_packages(__path__, f"{__name__}."):
+        if module.name.startswith(f"{__name__}.generators"):  # whole trials, entered in a registry of their own
+            continue
+        imported = importlib.import_module(module.name)
         for value in vars(imported).values():
             if isinstance(value, type) and issubclass(value, Step) and value is not Step:
                 found[value.stage] = value

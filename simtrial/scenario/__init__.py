@@ -12,7 +12,7 @@ from typing import Any
 
 from simtrial.errors import ScenarioError, unknown
 from simtrial.estimators import Method
-from simtrial.generate.allocation import Allocation
+from simtrial.generate.allocation.allocation import Allocation
 from simtrial.scenario.categories import declared
 from simtrial.scenario.cells import Cell, expand, set_path
 from simtrial.scenario.held import hold

@@ -23,7 +23,7 @@ from simtrial.generate import (
     steps,
     variables,
 )
-from simtrial.generators import generator_class, generators, promise_problems
+from simtrial.generate.generators import generator_class, generators, promise_problems
 from simtrial.sample_size import Design
 from simtrial.scenario.cross_checks import cross_checks
 from simtrial.scenario.default_estimand import default_estimand

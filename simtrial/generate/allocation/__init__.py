@@ -1,0 +1,1 @@
+"""Allocation of practices to arms, scheme by scheme."""

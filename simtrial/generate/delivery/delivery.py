@@ -1,0 +1,220 @@
+"""Delivery of the intervention: care-partner availability, contact, sessions, goals, and who has access."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PrivateAttr, model_validator
+
+from simtrial.batch import TrialBatch
+from simtrial.generate import Step, Variable
+from simtrial.generate.covariate_keys import split
+from simtrial.generate.delivery.contact import in_post, mean_length
+from simtrial.generate.delivery.engagement import effect_problems, related, score, shifts
+from simtrial.generate.distributions.tables import beta_quantiles, gamma_quantiles, invert, truncated_negative_binomial
+
+Floats = NDArray[np.float64]
+Shift = Annotated[float, Field(ge=-5, le=5)]
+
+CONTACT = ("contact", "goals_assessed", "first_contact_months", "session_minutes")
+"""What is told of contacts beside how many there were."""
+
+OFFERED = {
+    "sessions": ("Sessions", "sessions"),
+    "goal_sessions": ("Sessions with goals", "sessions"),
+    "contact": ("Any contact", ""),
+    "goals_assessed": ("Goals assessed", ""),
+    "first_contact_months": ("Time from allocation to first contact", "months"),
+    "session_minutes": ("Mean length of sessions", "minutes"),
+}
+"""What a person offered the intervention would receive: label and unit."""
+
+
+class Delivery(Step):
+    """Who would receive how much if offered, and what is received in the arm allocated.
+
+    Every practice has a care-partner availability (Beta), every person an engagement (standard normal). Sessions are
+    the quantile, in a hurdle zero-truncated negative binomial, of c z_availability + sqrt(1 - c^2) engagement with c =
+    ``availability_correlation``: the marginal distribution is exact, practices share their availability. Goals are
+    discussed in each session independently.
+
+    Principal strata: people in control have what they would have if offered where ``control_access`` gives it to them
+    (always-takers, if that counts as receipt), else nothing. Nobody receives more in control than if offered.
+    """
+
+    stage: ClassVar[str] = "delivery"
+    _contacts: bool = PrivateAttr(True)
+
+    availability_alpha: float = Field(5.0, gt=0, description="first shape of the Beta distribution of availability")
+    availability_beta: float = Field(1.3, gt=0, description="second shape of the Beta distribution of availability")
+    availability_correlation: float = Field(0.3, ge=0, le=1, description="correlation of availability with sessions")
+    availability_months: int = Field(
+        0,
+        ge=0,
+        le=240,
+        description="months over which posts are filled and vacated; 0: availability is the share itself",
+    )
+    availability_turnover: float = Field(
+        0.1, gt=0, le=1, description="probability per month that it is decided anew whether a post is filled"
+    )
+    no_contact: float = Field(0.09, ge=0, lt=1, description="share of people offered who have no session")
+    sessions_mu: float = Field(
+        10.4, gt=0, le=10_000, description="mu of the negative binomial of sessions, before truncation"
+    )
+    sessions_shape: float = Field(
+        3.0, ge=0.01, description="k of the negative binomial of sessions, variance mu + mu^2/k"
+    )
+    goal_share: float = Field(0.95, ge=0, le=1, description="probability that a session discusses goals")
+    goals_assessed_share: float = Field(
+        0.95, ge=0, le=1, description="probability that someone with contact has goals assessed"
+    )
+    first_contact_months: float = Field(
+        0.7, gt=0, le=24, description="mean months from allocation to first contact (gamma)"
+    )
+    first_contact_cv: float = Field(0.6, ge=0.01, le=3, description="coefficient of variation of that time")
+    session_minutes: float = Field(45.0, gt=10, le=600, description="mean length of a session of 10 minutes or more")
+    session_minutes_sd: float = Field(15.0, ge=0.1, le=600, description="SD of the length of one session, minutes")
+    engagement_icc: float = Field(0.0, ge=0, lt=1, description="share of the variance of engagement between practices")
+    engagement_baseline: float = Field(0.0, ge=-1, le=1, description="correlation of engagement with mansa_baseline")
+    engagement_effects: dict[str, Shift] = Field(
+        default_factory=dict, description="shift of engagement in SD: per SD of a number, or of 'factor=category'"
+    )
+    engagement_scale: dict[str, list[float]] = Field(
+        default_factory=lambda: {"age": [53.0, 13.0], "mansa_baseline": [4.31, 0.93]},
+        description="centre and SD of the numbers that engagement goes with",
+    )
+    control_access: float = Field(
+        0.0, ge=0, le=1, description="probability that someone in control has access as if offered"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Delivery:
+        for name, scale in self.engagement_scale.items():
+            if len(scale) != 2 or scale[1] <= 0:
+                raise ValueError(f"engagement_scale.{name} must be [centre, SD] with a positive SD; {scale} given")
+        if self.engagement_baseline and "mansa_baseline" not in self.engagement_scale:
+            raise ValueError("engagement_baseline needs engagement_scale.mansa_baseline = [centre, SD]")
+        if self.engagement_baseline and "mansa_baseline" in self.engagement_effects:
+            raise ValueError("engagement_baseline and an effect of mansa_baseline: only one can be given")
+        if "arm" in {split(key)[0] for key in self.engagement_effects}:
+            raise ValueError("engagement is what people bring to either arm: arm cannot have an effect on it")
+        return self
+
+    def reads(self) -> frozenset[str]:
+        """Columns of earlier stages that are needed with these options."""
+        baseline = {"mansa_baseline"} if self.engagement_baseline else set()
+        return frozenset({"arm"} | baseline | {split(key)[0] for key in self.engagement_effects})
+
+    def problems(self, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
+        """Refuse effects of what has no such category or no known scale."""
+        return effect_problems(self.engagement_effects, self.engagement_scale, available)
+
+    def trimmed(self, wanted: frozenset[str]) -> Delivery:
+        """Return these options without contacts and minutes nobody asks for; they have streams of their own."""
+        names = set(CONTACT) | {f"{name}_offered" for name in CONTACT}
+        if wanted & names:
+            return self
+        made = self.model_copy()
+        made._contacts = False
+        return made
+
+    def adds(self) -> dict[str, Variable]:
+        """Columns that will be there afterwards."""
+        offered = {
+            f"{name}_offered": Variable("participant", f"{label} if offered", unit, latent=True)
+            for name, (label, unit) in OFFERED.items()
+        }
+        every = {
+            "availability_offered": Variable("practice", "Care-partner availability if allocated", latent=True),
+            "engagement": Variable("participant", "Engagement, standard normal unless shifted", latent=True),
+            **offered,
+            "access_if_control": Variable("participant", "Access in control: 0 no, 1 as if offered", latent=True),
+            "sessions_if_control": Variable("participant", "Sessions in control", "sessions", latent=True),
+            "goal_sessions_if_control": Variable(
+                "participant", "Sessions with goals in control", "sessions", latent=True
+            ),
+            "availability": Variable("practice", "Share of time with a care partner in post; blank in control"),
+            "sessions": Variable("participant", "Sessions received", "sessions"),
+            "goal_sessions": Variable("participant", "Sessions in which goals were discussed", "sessions"),
+            "contact": Variable("participant", "Any contact: 0 no, 1 yes"),
+            "goals_assessed": Variable("participant", "Goals assessed: 0 no, 1 yes"),
+            "first_contact_months": Variable(
+                "participant", "Time from allocation to first contact; blank without", "months"
+            ),
+            "session_minutes": Variable("participant", "Mean length of sessions; blank without", "minutes"),
+        }
+        return {n: v for n, v in every.items() if self._contacts or n.removesuffix("_offered") not in CONTACT}
+
+    def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
+        """Draw what people would receive if offered and in control, and what they do receive."""
+        index = batch.index
+        # streams of their own, so that no option moves the draws that another uses
+        posts, practice, contact, minutes, open_to = rng.spawn(5)
+        z = rng.standard_normal(index.practices)
+        availability = np.interp(z, *beta_quantiles(self.availability_alpha, self.availability_beta))
+        if self.availability_months:
+            availability = in_post(availability, self.availability_months, self.availability_turnover, posts)
+        engagement = self._engagement(batch, rng.standard_normal(index.participants), practice)
+        sessions = self._sessions(z[index.participant_practice], engagement)
+        goals = rng.binomial(sessions.astype(np.int64), self.goal_share).astype(np.float64)
+        offered = {"sessions": sessions, "goal_sessions": goals}
+        if self._contacts:
+            offered |= self._contact(sessions, contact, minutes)
+        access = np.zeros(index.participants)
+        if self.control_access:
+            access = (open_to.random(index.participants) < self.control_access).astype(np.float64)
+        arm = batch.at("arm", "practice")
+        has = np.where(arm[index.participant_practice] == 1, 1.0, access) == 1
+        nothing = {"first_contact_months": np.nan, "session_minutes": np.nan}
+        return {
+            "availability_offered": availability,
+            "engagement": engagement,
+            **{f"{name}_offered": values for name, values in offered.items()},
+            "access_if_control": access,
+            "sessions_if_control": sessions * access,
+            "goal_sessions_if_control": goals * access,
+            "availability": np.where(arm == 1, availability, np.nan),
+            **{name: np.where(has, values, nothing.get(name, 0.0)) for name, values in offered.items()},
+        }
+
+    def _engagement(self, batch: TrialBatch, own: Floats, rng: np.random.Generator) -> Floats:
+        """Engagement (participants,): correlations keep it standard normal, effects of covariates shift it."""
+        index = batch.index
+        shared = rng.standard_normal(index.practices)[index.participant_practice] if self.engagement_icc else own
+        r = self.engagement_baseline
+        baseline = score("mansa_baseline", self.engagement_scale, batch) if r else None
+        engagement = related(own, shared, self.engagement_icc, baseline, r)
+        if self.engagement_effects:
+            engagement = engagement + shifts(self.engagement_effects, self.engagement_scale, batch)
+        return engagement
+
+    def _sessions(self, z: Floats, engagement: Floats) -> Floats:
+        """Sessions if offered (participants,): quantile of the hurdle distribution."""
+        from scipy.special import ndtr
+
+        c = self.availability_correlation
+        uniform = ndtr(c * z + np.sqrt(1.0 - c * c) * engagement)
+        table = truncated_negative_binomial(self.sessions_mu, self.sessions_shape)
+        attended = np.clip((uniform - self.no_contact) / (1.0 - self.no_contact), 0.0, 1.0)
+        return np.where(uniform < self.no_contact, 0.0, invert(table, attended))
+
+    def _contact(
+        self, sessions: Floats, contact: np.random.Generator, minutes: np.random.Generator
+    ) -> dict[str, Floats]:
+        """Contact, goals assessed, time to first contact and mean length of sessions if offered (participants,)."""
+        some = sessions > 0
+        assessed = some & (contact.random(len(sessions)) < self.goals_assessed_share)
+        shape = self.first_contact_cv**-2
+        scores, quantiles = gamma_quantiles(shape)
+        normal = contact.standard_normal(len(sessions))
+        first = self.first_contact_months * np.interp(normal, scores, quantiles / shape)
+        length = mean_length(sessions, self.session_minutes, self.session_minutes_sd, minutes)
+        return {
+            "contact": some.astype(np.float64),
+            "goals_assessed": assessed.astype(np.float64),
+            "first_contact_months": np.where(some, first, np.nan),
+            "session_minutes": length,
+        }

@@ -1,0 +1,1 @@
+"""Distributions that several stages draw from."""

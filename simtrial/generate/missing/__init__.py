@@ -1,0 +1,1 @@
+"""What is lost: people who drop out, and items that are absent."""

@@ -1,0 +1,1 @@
+"""Outcomes: one file for each, and the parts they are made of."""
