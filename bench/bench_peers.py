@@ -16,7 +16,7 @@ import pytest
 
 from simtrial.analyse import Shared
 from simtrial.estimators import kinds
-from simtrial.export import trial_frames
+from simtrial.files.write_trials import trial_frames
 from simtrial.generate import simulate
 from simtrial.moments.build import moments
 from simtrial.scenario import load

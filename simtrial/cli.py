@@ -169,7 +169,7 @@ def generate(
 
     Example: simtrial generate partners -n 10 -o trials
     """
-    from simtrial.export import codebook, refuse_others, trial_frames, write_frame
+    from simtrial.files.write_trials import codebook, refuse_others, trial_frames, write_frame
     from simtrial.scenario.cells import file_names
 
     _plugins(plugins)
@@ -236,8 +236,8 @@ def analyse(
     Example: simtrial analyse trial.csv --methods methods.toml --map practice=gp_id
     """
     from simtrial.analyse import analyse as analyse_trials
-    from simtrial.column_use import use_of
-    from simtrial.data import read_trials
+    from simtrial.files.read_trials import read_trials
+    from simtrial.files.trials.column_use import use_of
     from simtrial.report.tables import analyses_table, emit
     from simtrial.scenario import load_categories, load_methods
 
@@ -417,7 +417,7 @@ def summarise(
         return
     import polars as pl
 
-    from simtrial.imported import Reading, pairs, results
+    from simtrial.files.read_results import Reading, pairs, results
     from simtrial.performance import Options, performance
     from simtrial.report import tables
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from simtrial.analyse import analyse
-from simtrial.column_use import Use
-from simtrial.data import read_trials
 from simtrial.estimators import Method, method_class
+from simtrial.files.read_trials import read_trials
+from simtrial.files.trials.column_use import Use
 
 ORACLE = Path(__file__).parent / "oracle"
 FILES = tuple(sorted((ORACLE / "data").glob("*.csv")))

@@ -9,8 +9,8 @@ from scipy import stats
 from trials import batch, fit
 
 from simtrial.flags import BIT
-from simtrial.interval_sets import holds
 from simtrial.kernels.anderson_rubin import not_rejected
+from simtrial.kernels.interval_sets import holds
 
 SES = ("classical", "CR0", "CR1", "CR1S", "CR2")
 RECEIVED = "received == 1"

@@ -10,10 +10,10 @@ import pytest
 from commands import simtrial
 from own_data import METHODS, analysed, refused
 
-from simtrial.column_use import Use, use_of
-from simtrial.data import read_trials
 from simtrial.estimators.lmm import LinearMixedModel
-from simtrial.files.cells import as_numbers, as_text, in_order, merged
+from simtrial.files.formats.cells import as_numbers, as_text, in_order, merged
+from simtrial.files.read_trials import read_trials
+from simtrial.files.trials.column_use import Use, use_of
 
 ADJUST = ("y_baseline", "group")
 

@@ -10,7 +10,7 @@ from commands import simtrial
 from polars.testing import assert_frame_equal
 from tomls import SMALL, written
 
-from simtrial.export import stata_names
+from simtrial.files.write_trials import stata_names
 from simtrial.run import block_rows
 from simtrial.scenario import load
 

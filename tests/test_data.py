@@ -6,8 +6,8 @@ import pytest
 from reference import ORACLE, method
 from trials import fit
 
-from simtrial.data import read_trials
 from simtrial.errors import DataError
+from simtrial.files.read_trials import read_trials
 
 NEEDED = ("mansa_baseline", "mansa_followup")
 HEAD = "practice,arm,mansa_baseline,mansa_followup\n"

@@ -153,7 +153,7 @@ def test_a_panic_of_the_reader_is_one_message(
 
 
 def test_an_interruption_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from simtrial.data import read_trials
+    from simtrial.files.read_trials import read_trials
 
     def interrupted(*_: object, **__: object) -> pl.DataFrame:
         raise KeyboardInterrupt

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from own_data import CASES, analysed, refused
 
-from simtrial.files import open_file
+from simtrial.files.formats import open_file
 
 
 def table() -> pd.DataFrame:
@@ -147,7 +147,7 @@ def test_a_labelled_trial_bears_its_label(tmp_path: Path) -> None:
     data = table()
     data["trial_id"] = 5
     file = stata(tmp_path, data, labels={"trial_id": {5: "pilot"}})
-    from simtrial.data import read_trials
+    from simtrial.files.read_trials import read_trials
 
     assert read_trials([file], {"y_followup"}, {})[0] == ["pilot"]
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from own_data import CASES, analysed, refused, rows, text
 
-from simtrial.files import open_file, text_file
+from simtrial.files.formats import open_file, text_file
 
 PLAIN = 0.1938381673515744  # arm of lmm on y_baseline
 CELLS = rows()

@@ -10,7 +10,7 @@ from scipy.linalg import sqrtm
 from trials import batch, fit, ragged
 
 from simtrial.analyse import analyse
-from simtrial.data import read_trials
+from simtrial.files.read_trials import read_trials
 from simtrial.flags import text
 
 ROWS = {

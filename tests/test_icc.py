@@ -10,7 +10,7 @@ from scipy.stats import chi2
 from slow_twin import criterion
 from trials import batch, fit, ragged
 
-from simtrial.data import read_trials
+from simtrial.files.read_trials import read_trials
 from simtrial.flags import text
 
 Z975 = 1.959963984540054

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from simtrial.cli import cli
 from simtrial.errors import DataError
-from simtrial.imported import Reading, read_results
+from simtrial.files.read_results import Reading, read_results
 
 ORACLE = Path(__file__).parent / "oracle"
 

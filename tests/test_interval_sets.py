@@ -17,8 +17,8 @@ from tomls import SMALL
 from trials import batch, fit
 
 from simtrial.errors import DataError
-from simtrial.imported import Reading, read_results
-from simtrial.interval_sets import KINDS
+from simtrial.files.read_results import Reading, read_results
+from simtrial.kernels.interval_sets import KINDS
 from simtrial.performance import MEASURES, PAIRED, Options, Sample, performance
 
 __all__ = ["quick"]

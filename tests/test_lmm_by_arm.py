@@ -14,7 +14,7 @@ from test_degenerate import CASES
 from trials import batch, fit, ragged
 
 from simtrial.analyse import analyse
-from simtrial.data import read_trials
+from simtrial.files.read_trials import read_trials
 from simtrial.flags import BIT, text
 
 BY = {"residual": [[0], [1], [2, 3]], "cluster": [[0, 1], [2], [3]], "both": [[0], [1], [2], [3]]}

@@ -11,7 +11,7 @@ from test_degenerate import CASES
 from trials import batch, fit
 
 from simtrial.analyse import analyse
-from simtrial.data import read_trials
+from simtrial.files.read_trials import read_trials
 from simtrial.flags import BIT
 
 with open(ORACLE / "lmm_unconstrained.csv", newline="") as handle:

@@ -9,8 +9,8 @@ from reference import ORACLE, method, number, read
 from trials import batch, fit, published_fixture, ragged
 
 from simtrial.batch import Column, Index, ObservedBatch
-from simtrial.data import read_trials
 from simtrial.estimators.mi import Imputer
+from simtrial.files.read_trials import read_trials
 from simtrial.kernels.posterior import InverseGamma, Posterior, draw, posterior, practice_effects
 from simtrial.kernels.random_intercept_fit import evaluate
 from simtrial.kernels.rubin import pool

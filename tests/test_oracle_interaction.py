@@ -9,7 +9,7 @@ from interactions import LMM
 from reference import FILES, ORACLE, PARTNERS, method
 
 from simtrial.analyse import analyse
-from simtrial.data import read_trials
+from simtrial.files.read_trials import read_trials
 
 FACTORS = ("region", "practice_size", "mansa_baseline", "provider", "diagnosis")
 OLS = {

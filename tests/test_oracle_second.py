@@ -6,7 +6,7 @@ import pytest
 from reference import FILES, MODELS, RECEIVED, method, read
 
 from simtrial.analyse import analyse
-from simtrial.data import read_trials
+from simtrial.files.read_trials import read_trials
 
 OLS = {"ols.statsmodels_cluster_corrected": "CR1S", "ols.statsmodels_cluster_uncorrected": "CR0"}
 IV = {"clustered": "CR0", "clustered_debiased": "CR1S", "unadjusted_debiased": "classical", "robust_debiased": "HC1"}

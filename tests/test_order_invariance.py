@@ -8,8 +8,8 @@ import pytest
 from reference import method
 
 from simtrial.analyse import analyse
-from simtrial.data import read_trials
 from simtrial.estimators import kinds
+from simtrial.files.read_trials import read_trials
 
 ADJUST = ["mansa_baseline", "some", "region", "list_size", "tenths"]
 OWN = {

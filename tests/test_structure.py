@@ -14,10 +14,9 @@ from simtrial.scenario import builtin_names, load
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "simtrial").rglob("*.py"))
 ORDER = (
-    "errors", "flags", "registry", "interval_sets", "seeding", "kernels", "sample_size", "batch", "expressions",
-    "moments", "generate", "limits", "estimands", "estimators", "plain", "performance", "scenario", "implied",
-    "results", "analyse", "files", "column_use", "column_values", "data", "imported", "export", "store", "plugins",
-    "engines", "run", "check", "fidelity", "testing", "report", "runs", "cli",
+    "errors", "flags", "registry", "seeding", "kernels", "sample_size", "batch", "expressions", "moments", "generate",
+    "limits", "estimands", "estimators", "plain", "performance", "scenario", "implied", "results", "analyse", "files",
+    "store", "plugins", "engines", "run", "check", "fidelity", "testing", "report", "runs", "cli",
 )  # fmt: skip
 """Rooms of the house from the ground up: each may import those before it."""
 

@@ -11,7 +11,7 @@ from reference import FILES, MODELS, ORACLE, method
 from trials import batch, fit, ragged
 
 from simtrial.batch import Column
-from simtrial.data import read_trials
+from simtrial.files.read_trials import read_trials
 from simtrial.flags import text
 
 ADJUST = ["mansa_baseline", "region", "practice_size"]

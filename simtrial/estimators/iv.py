@@ -15,8 +15,8 @@ from simtrial.estimators.cluster_means import Weights
 from simtrial.estimators.iv_means import ReducedForms, reduced_forms_of_means
 from simtrial.estimators.ols import Df, StandardError, covariance
 from simtrial.flags import BIT
-from simtrial.interval_sets import RAY, TWO_RAYS, WHOLE_LINE
 from simtrial.kernels.anderson_rubin import not_rejected
+from simtrial.kernels.interval_sets import RAY, TWO_RAYS, WHOLE_LINE
 from simtrial.kernels.segments import sum_by
 from simtrial.kernels.students_t import critical, two_sided
 from simtrial.moments.moments import Moments

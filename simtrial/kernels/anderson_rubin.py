@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.interval_sets import EMPTY, INTERVAL, RAY, TWO_RAYS, WHOLE_LINE
+from simtrial.kernels.interval_sets import EMPTY, INTERVAL, RAY, TWO_RAYS, WHOLE_LINE
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Set:
-    """Ends and kind of the set of every trial (trials,); see `simtrial.interval_sets`."""
+    """Ends and kind of the set of every trial (trials,); see `simtrial.kernels.interval_sets`."""
 
     lower: Floats
     upper: Floats

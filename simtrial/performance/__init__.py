@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from simtrial.interval_sets import EMPTY, KINDS, TWO_RAYS
+from simtrial.kernels.interval_sets import EMPTY, KINDS, TWO_RAYS
 from simtrial.performance import measures, paired, robust
 from simtrial.performance.sample import NOTHING, Floats, Form, Sample, Value, mean, present
 
@@ -95,7 +95,7 @@ def performance(rows: pl.DataFrame, truths: pl.DataFrame, options: Options | Non
     rows
         One per replicate, method and estimand, with columns cell, replicate, method, estimand, estimate, std_error,
         ci_lower, ci_upper, p_value, status and flags; own_true_value where trials have true values of their own;
-        ci_type where confidence sets need not be intervals (see `simtrial.interval_sets`).
+        ci_type where confidence sets need not be intervals (see `simtrial.kernels.interval_sets`).
     truths
         cell, estimand, true_value, true_value_mcse; ``own`` where methods are judged against each trial's own.
 

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.interval_sets import holds, width
+from simtrial.kernels.interval_sets import holds, width
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -24,8 +24,8 @@ class Sample:
 
     ``truth`` with its own Monte Carlo error ``truth_mcse``; ``alpha`` the nominal type I error. ``own`` (replicates,)
     takes the place of ``truth`` where every trial has a true value of its own, known without error. ``apart`` and
-    ``empty`` (replicates,) say which confidence sets are two rays, or hold nothing (see `simtrial.interval_sets`); left
-    out: none is, every set is the interval between its ends.
+    ``empty`` (replicates,) say which confidence sets are two rays, or hold nothing (see
+    `simtrial.kernels.interval_sets`); left out: none is, every set is the interval between its ends.
     """
 
     estimate: Floats

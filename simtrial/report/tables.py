@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from simtrial.flags import CAUSES
-from simtrial.interval_sets import EMPTY, TWO_RAYS
+from simtrial.kernels.interval_sets import EMPTY, TWO_RAYS
 from simtrial.performance import PAIRED, SEEN, Options, performance
 from simtrial.scenario.cells import label
 

@@ -98,7 +98,7 @@ def _about_methods(parts: Mapping[str, Any], methods: set[str]) -> list[Problem]
 def _measures() -> set[str]:
     """Names of all that performance gives, the counts of failures and flags included."""
     from simtrial.flags import CAUSES
-    from simtrial.interval_sets import KINDS
+    from simtrial.kernels.interval_sets import KINDS
     from simtrial.performance import MEASURES, PAIRED
 
     counts = {"failures", *(f"flag:{name}" for name in CAUSES), *(f"ci_type:{kind}" for kind in KINDS[1:])}

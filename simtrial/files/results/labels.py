@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from simtrial.errors import DataError
-from simtrial.imported.columns import Columns
+from simtrial.files.results.columns import Columns
 
 LONGEST = 2**53  # whole numbers up to here are exact
 

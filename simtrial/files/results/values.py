@@ -7,9 +7,9 @@ from pathlib import Path
 import polars as pl
 
 from simtrial.errors import DataError, unknown
-from simtrial.imported.columns import NUMBERS, Columns
-from simtrial.imported.reading import Reading
-from simtrial.interval_sets import KINDS
+from simtrial.files.results.columns import NUMBERS, Columns
+from simtrial.files.results.reading import Reading
+from simtrial.kernels.interval_sets import KINDS
 
 OK = ("ok", "success", "successful", "succeeded", "converged")
 FAILED = ("failed", "fail", "failure", "error", "not converged", "nonconverged", "non-converged")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import polars as pl
 
-from simtrial.data import read_frame
 from simtrial.errors import DataError
-from simtrial.imported.columns import Columns, columns_of
-from simtrial.imported.inference import completed
-from simtrial.imported.labels import cells_of, labelled
-from simtrial.imported.reading import Reading
-from simtrial.imported.values import numbered, set_types, statuses
+from simtrial.files.read_trials import read_frame
+from simtrial.files.results.columns import Columns, columns_of
+from simtrial.files.results.inference import completed
+from simtrial.files.results.labels import cells_of, labelled
+from simtrial.files.results.reading import Reading
+from simtrial.files.results.values import numbered, set_types, statuses
 
 __all__ = ["Reading", "Results", "pairs", "read_results", "results"]
 

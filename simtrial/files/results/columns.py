@@ -9,10 +9,10 @@ from pathlib import Path
 
 import polars as pl
 
-from simtrial.data import hint
 from simtrial.errors import DataError
-from simtrial.imported.reading import Reading
-from simtrial.imported.wide import Stem, stems_of
+from simtrial.files.read_trials import hint
+from simtrial.files.results.reading import Reading
+from simtrial.files.results.wide import Stem, stems_of
 
 NAMES: dict[str, tuple[str, ...]] = {
     "estimate": ("estimate", "est", "b", "thetahat", "theta", "betahat", "beta", "coef", "coefficient"),

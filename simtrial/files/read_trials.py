@@ -11,12 +11,20 @@ import polars as pl
 from numpy.typing import NDArray
 
 from simtrial.batch import Column, Index, ObservedBatch
-from simtrial.column_use import Use
-from simtrial.column_values import Pieces, Place, categories_of, codes_of, numbers_of, wants_categories, words_of
 from simtrial.errors import MANY, DataError, nearest
-from simtrial.files import Content, Source, open_file
-from simtrial.files.cells import alike, as_text, rounded
-from simtrial.files.source import shown
+from simtrial.files.formats import Content, Source, open_file
+from simtrial.files.formats.cells import alike, as_text, rounded
+from simtrial.files.formats.source import shown
+from simtrial.files.trials.column_use import Use
+from simtrial.files.trials.column_values import (
+    Pieces,
+    Place,
+    categories_of,
+    codes_of,
+    numbers_of,
+    wants_categories,
+    words_of,
+)
 
 IDS = ("trial_id", "practice")
 

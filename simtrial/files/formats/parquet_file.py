@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from simtrial.errors import DataError
-from simtrial.files.source import Content, Source, blanked, reading, silent, stripped
+from simtrial.files.formats.source import Content, Source, blanked, reading, silent, stripped
 
 
 def parquet_source(file: Path) -> Source:

@@ -11,12 +11,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from simtrial.column_use import Use
 from simtrial.errors import DataError
-from simtrial.files import Content, Labels
-from simtrial.files.cells import alike, as_numbers, as_text, in_order, merged, number
-from simtrial.files.decimals import PARTED
-from simtrial.files.source import shown
+from simtrial.files.formats import Content, Labels
+from simtrial.files.formats.cells import alike, as_numbers, as_text, in_order, merged, number
+from simtrial.files.formats.decimals import PARTED
+from simtrial.files.formats.source import shown
+from simtrial.files.trials.column_use import Use
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import Any
 import polars as pl
 
 from simtrial.errors import DataError
-from simtrial.files.decimals import with_points
-from simtrial.files.decoding import decoded
-from simtrial.files.source import Content, Source, blanked, reading, stripped
+from simtrial.files.formats.decimals import with_points
+from simtrial.files.formats.decoding import decoded
+from simtrial.files.formats.source import Content, Source, blanked, reading, stripped
 
 SEPARATORS = (",", ";", "\t", "|")
 """What may stand between cells; of those as frequent in the header the first is taken."""

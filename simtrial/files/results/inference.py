@@ -10,9 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from simtrial.errors import DataError
-from simtrial.imported.columns import NUMBERS
-from simtrial.imported.reading import Reading
-from simtrial.interval_sets import KINDS
+from simtrial.files.results.columns import NUMBERS
+from simtrial.files.results.reading import Reading
+from simtrial.kernels.interval_sets import KINDS
 from simtrial.kernels.students_t import critical, two_sided
 
 Floats = NDArray[np.float64]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from simtrial.files.source import Content, Labels, Source, blanked, reading, stripped
+from simtrial.files.formats.source import Content, Labels, Source, blanked, reading, stripped
 
 KIND = "a Stata file"
 

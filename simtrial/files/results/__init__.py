@@ -1,0 +1,1 @@
+"""Columns of results made elsewhere: which is which, and their values."""

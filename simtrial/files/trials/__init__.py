@@ -1,0 +1,1 @@
+"""Columns of a data set of real trials: what methods want of them, and their values."""
