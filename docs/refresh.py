@@ -87,7 +87,7 @@ def run(source: str) -> Iterator[Line]:
     from simtrial.report import tables
     from simtrial.runs import fill
     from simtrial.scenario import load
-    from simtrial.store import read_cells
+    from simtrial.store.directory import read_cells
 
     scenario, cells = load(source, [f"run.replicates={SOURCES[source]}"])
     with tempfile.TemporaryDirectory() as folder:

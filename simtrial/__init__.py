@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from simtrial.batch import ObservedBatch
     from simtrial.estimators import Estimates, Method, register
     from simtrial.generate.generators import Drawn, Generator, Variable, register_generator
-    from simtrial.plain import plain_method
+    from simtrial.plugins.plain_methods import plain_method
 
 _HOMES = {
     "Drawn": "simtrial.generate.generators",
@@ -24,7 +24,7 @@ _HOMES = {
     "Estimates": "simtrial.estimators",
     "Method": "simtrial.estimators",
     "ObservedBatch": "simtrial.batch",
-    "plain_method": "simtrial.plain",
+    "plain_method": "simtrial.plugins.plain_methods",
     "register": "simtrial.estimators",
 }
 

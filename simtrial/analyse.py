@@ -16,8 +16,8 @@ from simtrial.moments.build import moments, with_received
 from simtrial.moments.moments import Moments
 from simtrial.moments.references import references
 from simtrial.moments.rows import Spec
-from simtrial.results import rows
 from simtrial.seeding import stream
+from simtrial.store.chunks import rows
 
 COLUMNS = ("trial_id", "method", "term", "estimate", "std_error", "df", "statistic", "p_value", "ci_lower", "ci_upper",
            "status", "flags", "n_used", "clusters_used", "extra")  # fmt: skip

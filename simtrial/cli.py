@@ -294,7 +294,7 @@ def run(
     records = _plugins(plugins)
     found, cells = _load(scenario, sets, replicates, seed)
     outcome = runs.fill(found, cells, output, engine_name, workers, chunk, records)
-    from simtrial.store import read_run
+    from simtrial.store.directory import read_run
 
     if not outcome.chunks:
         click.echo("nothing to run: every chunk asked for is there", err=True)
@@ -379,7 +379,7 @@ def fidelity(
 def _plugins(names: tuple[str, ...]) -> list[dict[str, str]]:
     if not names:
         return []
-    from simtrial.plugins import load_plugins
+    from simtrial.plugins.load import load_plugins
 
     return load_plugins(names)
 

@@ -13,7 +13,13 @@ from simtrial.errors import SimtrialError, unknown
 
 T = TypeVar("T")
 _DOORS = frozenset(
-    {__name__, "simtrial.estimators", "simtrial.generate.generators", "simtrial.engines", "simtrial.plain"}
+    {
+        __name__,
+        "simtrial.estimators",
+        "simtrial.generate.generators",
+        "simtrial.engines",
+        "simtrial.plugins.plain_methods",
+    }
 )
 """Modules whose functions enter what others define."""
 

@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from simtrial import store
 from simtrial.analyse import Shared
 from simtrial.batch import ObservedBatch
 from simtrial.engines import engine
 from simtrial.estimands import TrueValue, own_values, true_values
 from simtrial.estimators import Estimates, Method, failed_estimates
 from simtrial.generate import simulate
-from simtrial.plugins import load_plugins
-from simtrial.results import bind, parquet_bytes, rows, write_bytes, write_chunk
+from simtrial.plugins.load import load_plugins
 from simtrial.scenario import Cell, Scenario, rebuild
 from simtrial.scenario.schema import finite_targets, targets
 from simtrial.seeding import stream
+from simtrial.store import directory
+from simtrial.store.chunks import bind, parquet_bytes, rows, write_bytes, write_chunk
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Chunk:
     @property
     def file(self) -> Path:
         """Where its rows go."""
-        return store.blocks(Path(self.folder), self.cell) / f"{self.first:06d}-{self.last:06d}.parquet"
+        return directory.blocks(Path(self.folder), self.cell) / f"{self.first:06d}-{self.last:06d}.parquet"
 
 
 @dataclass(frozen=True)
@@ -89,16 +89,16 @@ def run(
     engine_name, workers, chunk_replicates
         How the work is spread; none of them changes a number.
     command, plugins
-        Kept in run.json; plugins (from `simtrial.plugins.load_plugins`) are loaded again by worker processes.
+        Kept in run.json; plugins (from `simtrial.plugins.load.load_plugins`) are loaded again by worker processes.
     progress
         Called after every chunk with chunks done, chunks in all, and seconds since the start.
     """
-    store.open_run(folder, scenario, command, plugins)
-    digest = store.read_run(folder)["digest"]
+    directory.open_run(folder, scenario, command, plugins)
+    digest = directory.read_run(folder)["digest"]
     sought = [] if _cells_file(folder).is_file() else [Truth(str(folder), digest, cell.id) for cell in cells]
     per_chunk = max(1, -(-chunk_replicates // scenario.run.block))
     chunks = [c for cell in cells for c in missing(folder, digest, scenario, cell, per_chunk)]
-    held = sum(store.covered(folder, cell.id, blocks_of(scenario)) for cell in cells)
+    held = sum(directory.covered(folder, cell.id, blocks_of(scenario)) for cell in cells)
     begun = time.monotonic()
     truths: dict[str, list[TrueValue]] = {}
     failed: list[tuple[Chunk, str]] = []
@@ -138,7 +138,7 @@ def blocks_of(scenario: Scenario) -> int:
 
 def missing(folder: Path, digest: str, scenario: Scenario, cell: Cell, per_chunk: int) -> list[Chunk]:
     """Chunks of blocks that no stored chunk of the cell covers."""
-    held = store.held_blocks(folder, cell.id)
+    held = directory.held_blocks(folder, cell.id)
     chunks: list[Chunk] = []
     for block in range(blocks_of(scenario)):
         if block in held:
@@ -162,14 +162,14 @@ def make_chunk(chunk: Chunk) -> int:
         name = f"{chunk.cell}-{chunk.first:06d}-{chunk.last:06d}.jsonl"
         write_bytes(Path(chunk.folder) / "failures" / name, lines.encode())
     record = {"cell": chunk.cell, "first": chunk.first, "last": chunk.last,
-              "seconds": round(time.monotonic() - begun, 3), "versions": store.versions()}  # fmt: skip
-    write_chunk(chunk.file, frame, record, {"simtrial": store.provenance(scenario)})
+              "seconds": round(time.monotonic() - begun, 3), "versions": directory.versions()}  # fmt: skip
+    write_chunk(chunk.file, frame, record, {"simtrial": directory.provenance(scenario)})
     return frame.height
 
 
 @lru_cache(maxsize=4)
 def _resolved(folder: str, digest: str) -> tuple[Scenario, dict[str, Cell]]:
-    run = store.read_run(Path(folder))
+    run = directory.read_run(Path(folder))
     load_plugins([plugin["name"] for plugin in run["plugins"]])
     scenario, cells = rebuild(run["scenario"])
     return scenario, {cell.id: cell for cell in cells}
@@ -241,4 +241,4 @@ def _write_cells(
     frame = pl.DataFrame(lines, schema=schema, orient="row").with_columns(pl.col(pl.Float64).fill_nan(None))
     if own:
         frame = frame.with_columns(pl.col("estimand").is_in(sorted(own)).alias("own"))
-    write_bytes(_cells_file(folder), parquet_bytes(frame, {"simtrial": store.provenance(scenario)}))
+    write_bytes(_cells_file(folder), parquet_bytes(frame, {"simtrial": directory.provenance(scenario)}))

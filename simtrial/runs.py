@@ -72,9 +72,9 @@ def judge(folder: Path, form: str) -> None:
     """Print a run beside the expectations of its scenario; exit 1 when one fails."""
     import polars as pl
 
-    from simtrial.check import check
+    from simtrial.check.expectations import check
     from simtrial.report import tables
-    from simtrial.store import SUMMARISED, read_cells
+    from simtrial.store.directory import SUMMARISED, read_cells
 
     parts, cells, run = read_cells(folder, columns=SUMMARISED)
     expectations = run["scenario"].get("expect", [])
@@ -108,8 +108,8 @@ def summarise(
     import polars as pl
 
     from simtrial.report import tables
-    from simtrial.results import parquet_bytes, write_bytes
-    from simtrial.store import SUMMARISED, read_cells
+    from simtrial.store.chunks import parquet_bytes, write_bytes
+    from simtrial.store.directory import SUMMARISED, read_cells
 
     parts, cells, run = read_cells(folder, partial, SUMMARISED)
     asked = tables.options_of(run)

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from scipy.stats import norm
 
-from simtrial.check import check
+from simtrial.check.expectations import check
 from simtrial.cli import cli
 from simtrial.errors import ScenarioError
 from simtrial.performance import SHARES

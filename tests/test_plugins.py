@@ -14,9 +14,9 @@ import simtrial
 from simtrial.cli import cli
 from simtrial.errors import SimtrialError
 from simtrial.estimators import Estimates, Method, kinds, register
-from simtrial.plain import checked
-from simtrial.plugins import load_plugins
-from simtrial.store import read_rows
+from simtrial.plugins.load import load_plugins
+from simtrial.plugins.plain_methods import checked
+from simtrial.store.directory import read_rows
 from simtrial.testing import ContractError, check_method
 
 DOC = Path(__file__).parents[1] / "docs" / "own-estimator.md"

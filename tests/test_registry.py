@@ -65,7 +65,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def load(*names):
-    from simtrial.plugins import load_plugins
+    from simtrial.plugins.load import load_plugins
 
     return load_plugins([str(name) for name in names])
 

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "simtrial").rglob("*.py"))
 ORDER = (
     "errors", "flags", "registry", "seeding", "kernels", "sample_size", "batch", "expressions", "moments", "generate",
-    "limits", "estimands", "estimators", "plain", "performance", "scenario", "implied", "results", "analyse", "files",
-    "store", "plugins", "engines", "run", "check", "fidelity", "testing", "report", "runs", "cli",
+    "limits", "estimands", "estimators", "plugins", "performance", "scenario", "implied", "analyse", "files", "store",
+    "engines", "run", "check", "fidelity", "testing", "report", "runs", "cli",
 )  # fmt: skip
 """Rooms of the house from the ground up: each may import those before it."""
 

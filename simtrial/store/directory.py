@@ -14,8 +14,8 @@ import polars as pl
 
 import simtrial
 from simtrial.errors import IncompleteRunError, RunError, StoreError
-from simtrial.results import bind, read_chunk, read_record, write_json
 from simtrial.scenario import Scenario
+from simtrial.store.chunks import bind, read_chunk, read_record, write_json
 
 FORMAT = 1
 

@@ -1,0 +1,1 @@
+"""What is asserted of a run: expectations of its scenario."""

@@ -1,0 +1,1 @@
+"""The run directory: every file in it is named, written and read here."""
