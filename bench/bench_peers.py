@@ -14,11 +14,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from simtrial.analyse import Shared
 from simtrial.estimators import kinds
 from simtrial.files.write_trials import trial_frames
 from simtrial.generate import simulate
 from simtrial.moments.build import moments
+from simtrial.run.analyse import Shared
 from simtrial.scenario import load
 
 PEERS = Path(__file__).with_name("peers.R")

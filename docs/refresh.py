@@ -84,8 +84,8 @@ def run(source: str) -> Iterator[Line]:
     """Run a scenario and yield its numbers."""
     import polars as pl
 
+    from simtrial.commands.run_directories import fill
     from simtrial.report import tables
-    from simtrial.runs import fill
     from simtrial.scenario import load
     from simtrial.store.directory import read_cells
 

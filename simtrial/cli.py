@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 import simtrial
-from simtrial import runs
+from simtrial.commands import run_directories
 from simtrial.errors import EnvironmentFailure, SimtrialError, one_line
 
 if TYPE_CHECKING:
@@ -129,10 +129,10 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: 
 
     Example: simtrial show partners --set mechanism.practices.number=20
     """
-    from simtrial.implied import warnings
     from simtrial.report.implied import found_in, implied_frame
     from simtrial.report.resolved import print_resolved, resolved_json
     from simtrial.report.tables import emit
+    from simtrial.run.implied import warnings
     from simtrial.scenario import load
 
     _plugins(plugins)
@@ -235,10 +235,10 @@ def analyse(
 
     Example: simtrial analyse trial.csv --methods methods.toml --map practice=gp_id
     """
-    from simtrial.analyse import analyse as analyse_trials
     from simtrial.files.read_trials import read_trials
     from simtrial.files.trials.column_use import use_of
     from simtrial.report.tables import analyses_table, emit
+    from simtrial.run.analyse import analyse as analyse_trials
     from simtrial.scenario import load_categories, load_methods
 
     _plugins(plugins)
@@ -290,10 +290,10 @@ def run(
     Example: simtrial run partners -o runs/partners --replicates 1000 --workers 2
     """
     if engine_name == "processes" or (engine_name == "auto" and (workers or 1) > 1):
-        runs.start_workers()
+        run_directories.start_workers()
     records = _plugins(plugins)
     found, cells = _load(scenario, sets, replicates, seed)
-    outcome = runs.fill(found, cells, output, engine_name, workers, chunk, records)
+    outcome = run_directories.fill(found, cells, output, engine_name, workers, chunk, records)
     from simtrial.store.directory import read_run
 
     if not outcome.chunks:
@@ -301,7 +301,7 @@ def run(
     held = read_run(output)["replicates"]
     if held > found.run.replicates:
         click.echo(f"the directory holds {held} replicates per cell; all of them are summarised", err=True)
-    runs.summarise(output, form, partial=False)
+    run_directories.summarise(output, form, partial=False)
 
 
 @cli.command()
@@ -326,7 +326,7 @@ def check(
     import tempfile
 
     if Path(what).is_dir():
-        runs.judge(Path(what), form)
+        run_directories.judge(Path(what), form)
         return
     records = _plugins(plugins)
     found, cells = _load(what, sets, replicates, seed)
@@ -334,8 +334,8 @@ def check(
         held = ", or none about a cell that --set leaves" if sets else ""
         raise SimtrialError(f"{what}: there is no [[expect]] table to check{held}")
     with tempfile.TemporaryDirectory() as folder:
-        runs.fill(found, cells, output or Path(folder) / "run", "auto", workers, 1000, records)
-        runs.judge(output or Path(folder) / "run", form)
+        run_directories.fill(found, cells, output or Path(folder) / "run", "auto", workers, 1000, records)
+        run_directories.judge(output or Path(folder) / "run", form)
 
 
 @cli.command()
@@ -413,7 +413,7 @@ def summarise(
     Example: simtrial summarise estimates.csv --true 0.5 --by dgm --reference lmm
     """
     if run.is_dir() or not run.suffix:
-        runs.summarise(run, form, partial, mcse, reference, common)
+        run_directories.summarise(run, form, partial, mcse, reference, common)
         return
     import polars as pl
 
@@ -428,7 +428,7 @@ def summarise(
     found = results(run, Reading(dict(renamed), by, true, df, level))
     rows, cells = found.rows, found.cells
     methods = rows["method"].unique(maintain_order=True).to_list()
-    runs.known(reference, methods)
+    run_directories.known(reference, methods)
     if reference is not None or common:
         pairs(found, run, reference)
     for text in (found.columns, *found.notes):

@@ -17,7 +17,7 @@ _DOORS = frozenset(
         __name__,
         "simtrial.estimators",
         "simtrial.generate.generators",
-        "simtrial.engines",
+        "simtrial.run.engines",
         "simtrial.plugins.plain_methods",
     }
 )

@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from simtrial.analyse import analyse
 from simtrial.estimators import Method, method_class
 from simtrial.files.read_trials import read_trials
 from simtrial.files.trials.column_use import Use
+from simtrial.run.analyse import analyse
 
 ORACLE = Path(__file__).parent / "oracle"
 FILES = tuple(sorted((ORACLE / "data").glob("*.csv")))

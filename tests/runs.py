@@ -8,7 +8,7 @@ import pytest
 from tomls import SMALL, written
 
 from simtrial import estimands
-from simtrial.run import Outcome, run
+from simtrial.run.loop import Outcome, run
 from simtrial.scenario import load
 from simtrial.store.directory import read_rows
 

@@ -187,7 +187,7 @@ def test_nobody_received_fails_with_its_reason_and_without_a_test():
 
 
 def test_only_the_effect_of_receipt_has_a_set_among_all_terms():
-    from simtrial.analyse import analyse
+    from simtrial.run.analyse import analyse
 
     data = two_rays()
     asked = method("iv", adjust=["x"], received=RECEIVED, ci="anderson-rubin", se="CR1S", df="clusters-2")

@@ -11,11 +11,11 @@ from reference import FILES, ORACLE, method
 from scipy.optimize import minimize
 from trials import batch, fit, ragged
 
-from simtrial.analyse import analyse
 from simtrial.files.read_trials import read_trials
 from simtrial.flags import text
 from simtrial.kernels.two_visits_criterion import BASIS, VisitSums, evaluate, expected_curvature
 from simtrial.kernels.two_visits_fit import fit as optimum
+from simtrial.run.analyse import analyse
 
 SEEDS = range(8)
 

@@ -9,8 +9,8 @@ from scipy import stats
 from test_implied import MANSA, UNITS
 from tomls import written
 
-from simtrial.implied import implied
 from simtrial.report.designs import design_of, following
+from simtrial.run.implied import implied
 from simtrial.sample_size import Design, power
 from simtrial.scenario import load
 

@@ -9,9 +9,9 @@ from reference import FILES, GEE, Key, Tolerance, disagreements, method, ours, r
 from scipy.linalg import sqrtm
 from trials import batch, fit, ragged
 
-from simtrial.analyse import analyse
 from simtrial.files.read_trials import read_trials
 from simtrial.flags import text
+from simtrial.run.analyse import analyse
 
 ROWS = {
     "gee_exch.gee_robust": 284,

@@ -16,7 +16,7 @@ from tomls import SMALL, complaint, written
 
 from simtrial.generate import closed_form
 from simtrial.generate.closed_form import known as exact_of
-from simtrial.implied import Quantity, implied, warnings
+from simtrial.run.implied import Quantity, implied, warnings
 from simtrial.scenario import load
 
 UNITS = """\
@@ -144,7 +144,7 @@ ODD: dict[str, list[str]] = {
 def test_exact_values_are_those_simulated(sets: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every closed form against simulation of the same thing, to 4.5 of its errors (7e-6 each, some 15 a mechanism)."""
     q = found(tmp_path, *sets)
-    monkeypatch.setattr("simtrial.implied.known", lambda mechanism: {})
+    monkeypatch.setattr("simtrial.run.implied.known", lambda mechanism: {})
     simulated = found(tmp_path, *sets)
     exact = [of for of in q if q[of].effort == 0 and simulated[of].effort]
     assert len(exact) >= 8
@@ -269,7 +269,7 @@ def test_instruments_tell_their_cuts_and_warn_where_an_effect_is_lost(table: str
 
 def test_the_error_is_the_spread_over_repeated_simulations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """60 repetitions of 2,000 people: their SD is known to 1/sqrt(118), 9%; z 4.5."""
-    from simtrial import implied as module
+    from simtrial.run import implied as module
 
     monkeypatch.setattr(module, "PEOPLE", 2000)
     monkeypatch.setattr(module, "known", lambda mechanism: {})

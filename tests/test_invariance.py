@@ -7,8 +7,8 @@ import pytest
 from reference import method
 from trials import batch, fit, ragged
 
-from simtrial.analyse import analyse
 from simtrial.estimators import kinds
+from simtrial.run.analyse import analyse
 
 ADJUST = {"adjust": ["mansa_baseline", "age", "size", "list_size"]}
 LMM = {"kind": "lmm", "df": "kenward-roger"}

@@ -13,9 +13,9 @@ from slow_twin import design, same_practice
 from test_degenerate import CASES
 from trials import batch, fit, ragged
 
-from simtrial.analyse import analyse
 from simtrial.files.read_trials import read_trials
 from simtrial.flags import BIT, text
+from simtrial.run.analyse import analyse
 
 BY = {"residual": [[0], [1], [2, 3]], "cluster": [[0, 1], [2], [3]], "both": [[0], [1], [2], [3]]}
 """Which of s_0, s_1, t_0, t_1 are one parameter."""

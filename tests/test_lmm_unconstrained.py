@@ -10,9 +10,9 @@ from reference import FILES, ORACLE, method
 from test_degenerate import CASES
 from trials import batch, fit
 
-from simtrial.analyse import analyse
 from simtrial.files.read_trials import read_trials
 from simtrial.flags import BIT
+from simtrial.run.analyse import analyse
 
 with open(ORACLE / "lmm_unconstrained.csv", newline="") as handle:
     ROWS = list(csv.DictReader(handle))  # nlme 3.1-162 (R 4.2.2), gls with corCompSymm, response on arm alone

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from reference import ORACLE, method
 from trials import batch, fit, ragged
 
-from simtrial.analyse import analyse
 from simtrial.estimators import Method, kinds, register
 from simtrial.estimators.mi import Imputer
 from simtrial.flags import text
 from simtrial.moments.build import moments
+from simtrial.run.analyse import analyse
 
 IV = {"kind": "iv", "received": "received == 1"}
 ALLOCATION = {"kind": "randomisation-test", "allocation": {"method": "complete"}}

@@ -9,7 +9,7 @@ from scipy import stats
 from test_anderson_rubin import odd
 from trials import batch
 
-from simtrial.analyse import analyse
+from simtrial.run.analyse import analyse
 
 IV = {"received": "received == 1"}
 CLUSTER = {**IV, "level_of_analysis": "cluster", "ci": "anderson-rubin"}

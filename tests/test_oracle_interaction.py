@@ -8,8 +8,8 @@ from pathlib import Path
 from interactions import LMM
 from reference import FILES, ORACLE, PARTNERS, method
 
-from simtrial.analyse import analyse
 from simtrial.files.read_trials import read_trials
+from simtrial.run.analyse import analyse
 
 FACTORS = ("region", "practice_size", "mansa_baseline", "provider", "diagnosis")
 OLS = {

@@ -5,8 +5,8 @@ from functools import cache
 import pytest
 from reference import FILES, MODELS, RECEIVED, method, read
 
-from simtrial.analyse import analyse
 from simtrial.files.read_trials import read_trials
+from simtrial.run.analyse import analyse
 
 OLS = {"ols.statsmodels_cluster_corrected": "CR1S", "ols.statsmodels_cluster_uncorrected": "CR0"}
 IV = {"clustered": "CR0", "clustered_debiased": "CR1S", "unadjusted_debiased": "classical", "robust_debiased": "HC1"}

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from reference import method
 
-from simtrial.analyse import analyse
 from simtrial.estimators import kinds
 from simtrial.files.read_trials import read_trials
+from simtrial.run.analyse import analyse
 
 ADJUST = ["mansa_baseline", "some", "region", "list_size", "tenths"]
 OWN = {

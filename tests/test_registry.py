@@ -36,7 +36,7 @@ class {name}(Generator):
     '''Nothing.'''
 """
 ENGINE = """
-from simtrial.engines import register_engine
+from simtrial.run.engines import register_engine
 
 @register_engine("{kind}")
 def {name}(function, tasks, workers):
@@ -47,9 +47,9 @@ def {name}(function, tasks, workers):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A user's folder; what its plugins enter is forgotten afterwards."""
-    from simtrial.engines import ENGINES
     from simtrial.estimators import METHODS
     from simtrial.generate.generators import GENERATORS
+    from simtrial.run.engines import ENGINES
 
     registries = (METHODS, GENERATORS, ENGINES)
     before = [(dict(r.all()), set(sys.modules)) for r in registries]
@@ -137,7 +137,7 @@ def test_two_files_of_one_name_are_two_plugins(folder):
 
 
 def test_a_cell_of_a_notebook_runs_again():
-    registry: Registry[object] = Registry("thing", "simtrial.engines")
+    registry: Registry[object] = Registry("thing", "simtrial.run.engines")
     for cell in ("<cell 1>", "<cell 2>"):
         space = {"__name__": "notebook", "registry": registry}
         exec(compile("def mine(): pass\nregistry.enter('own', mine)", cell, "exec"), space)
@@ -146,9 +146,9 @@ def test_a_cell_of_a_notebook_runs_again():
 
 
 def test_nothing_built_in_is_lost():
-    from simtrial.engines import ENGINES
     from simtrial.estimators import kinds
     from simtrial.generate.generators import generators
+    from simtrial.run.engines import ENGINES
 
     for found, package in ((kinds(), "estimators"), (generators(), "generators"), (ENGINES.all(), "engines")):
         text = "".join(f.read_text(encoding="utf-8") for f in (ROOT / "simtrial" / package).glob("*.py"))

@@ -16,9 +16,9 @@ from runs import go, quick, rows
 from tomls import SMALL, changed
 
 from simtrial import estimators
-from simtrial.engines import engine
 from simtrial.errors import SimtrialError
 from simtrial.estimators import Method, register
+from simtrial.run.engines import engine
 
 pytestmark = pytest.mark.usefixtures("quick")
 __all__ = ["quick"]
@@ -127,7 +127,7 @@ def test_an_unknown_engine_is_told() -> None:
 
 
 def test_a_chunk_that_fails_is_told_and_the_others_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from simtrial import run as module
+    from simtrial.run import loop as module
 
     whole = module.block_rows
 

@@ -8,7 +8,6 @@ from functools import cache
 
 import numpy as np
 
-from simtrial.analyse import Shared
 from simtrial.batch import ObservedBatch
 from simtrial.errors import SimtrialError
 from simtrial.estimators import Estimates, Method, method_class
@@ -21,6 +20,7 @@ from simtrial.kernels.segments import Floats
 from simtrial.moments.build import moments
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
+from simtrial.run.analyse import Shared
 from simtrial.seeding import stream
 
 ESTIMATED = {"estimate": "estimate", "ci_lower": "ci_lower", "ci_upper": "ci_upper", "p": "p_value"}

@@ -24,7 +24,7 @@ MOMENTS_HOLD = ("truncated-negative-binomial", "one-plus-gamma-poisson")
 
 
 def known(mechanism: Mapping[str, Step]) -> Exact:
-    """Numbers that need no simulation: (name, of, arm) to value, those of `simtrial.implied`.
+    """Numbers that need no simulation: (name, of, arm) to value, those of `simtrial.run.implied`.
 
     Scores count only where they are normal, neither rounded nor cut, and nothing beside baseline, residuals and an
     effect that is the same for all adds to them; loss to follow-up where it has no slopes.

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from simtrial.implied import Quantity, implied
 from simtrial.report.progress import Progress
 from simtrial.report.tables import number, say, show
+from simtrial.run.implied import Quantity, implied
 from simtrial.scenario import Cell, Scenario
 
 Found = Sequence[tuple[Cell, Sequence[Quantity]]]

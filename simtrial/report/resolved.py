@@ -11,12 +11,12 @@ from math import sqrt
 import polars as pl
 
 from simtrial.generate import practices_per_trial
-from simtrial.implied import Quantity
 from simtrial.report.designs import following
 from simtrial.report.implied import Found, implied_frame, print_implied
 from simtrial.report.progress import Progress
 from simtrial.report.tables import number as fixed
 from simtrial.report.tables import say, show
+from simtrial.run.implied import Quantity
 from simtrial.sample_size import RULES, Design, power, sample_size
 from simtrial.scenario import Cell, Scenario
 
@@ -107,7 +107,7 @@ def _sizes(name: str, design: Design) -> Iterator[list[str]]:
 
 def _powers(cell: Cell, implied: Sequence[Quantity]) -> Iterator[list[str]]:
     """Power of every method of a cell: as planned, with what the cell implies, and simulated."""
-    from simtrial.run import block_rows
+    from simtrial.run.loop import block_rows
     from simtrial.scenario import rebuild
 
     design = cell.scenario.design
@@ -153,7 +153,7 @@ def _text(value: object) -> str:
 
 def _expectation(scenario: Scenario, cells: Sequence[Cell]) -> str:
     """Predict the time of a run from a small probe, and the Monte Carlo error of rates of 95% and 50%."""
-    from simtrial.run import block_rows
+    from simtrial.run.loop import block_rows
     from simtrial.scenario import rebuild
 
     raw = {**scenario.raw, "run": {**scenario.run.model_dump(), "block": PROBE}}

@@ -12,7 +12,7 @@ import click
 from simtrial.errors import IncompleteRunError, SimtrialError
 
 if TYPE_CHECKING:
-    from simtrial.run import Outcome
+    from simtrial.run.loop import Outcome
     from simtrial.scenario import Cell, Scenario
 
 
@@ -30,8 +30,8 @@ def fill(
     if engine_name == "processes":
         start_workers()
         chunk = min(chunk, max(found.run.block, -(-found.run.replicates * len(cells) // (2 * granted))))
-    from simtrial.implied import warnings
-    from simtrial.run import run as run_scenario  # heavy: imported while workers start
+    from simtrial.run.implied import warnings
+    from simtrial.run.loop import run as run_scenario  # heavy: imported while workers start
 
     for sentence in warnings(cells):
         click.echo(f"warning: {sentence}", err=True)
@@ -54,7 +54,7 @@ def fill(
 
 def start_workers() -> None:
     """Let worker processes start while this one still reads the scenario."""
-    from simtrial.engines.processes import start
+    from simtrial.run.engines.processes import start
 
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     start()

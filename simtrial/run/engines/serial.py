@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from simtrial.engines import register_engine
+from simtrial.run.engines import register_engine
 
 
 @register_engine("serial")

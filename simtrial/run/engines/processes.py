@@ -9,7 +9,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from simtrial.engines import register_engine
+from simtrial.run.engines import register_engine
 
 
 @register_engine("processes")
@@ -58,7 +58,7 @@ def _context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["simtrial.run"])
+    context.set_forkserver_preload(["simtrial.run.loop"])
     return context
 
 

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from simtrial.analyse import Shared
 from simtrial.batch import ObservedBatch
-from simtrial.engines import engine
 from simtrial.estimands import TrueValue, own_values, true_values
 from simtrial.estimators import Estimates, Method, failed_estimates
 from simtrial.generate import simulate
 from simtrial.plugins.load import load_plugins
+from simtrial.run.analyse import Shared
+from simtrial.run.engines import engine
 from simtrial.scenario import Cell, Scenario, rebuild
 from simtrial.scenario.schema import finite_targets, targets
 from simtrial.seeding import stream

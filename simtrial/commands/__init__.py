@@ -1,0 +1,1 @@
+"""Commands: what each of them does with scenarios, data sets and run directories."""

@@ -1,0 +1,1 @@
+"""Work: blocks simulated and analysed, spread over engines, and what a probe of them says."""
