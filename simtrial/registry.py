@@ -84,12 +84,12 @@ class Registry(Generic[T]):
         self._places[name] = place
 
     def load(self) -> None:
-        """Import the modules of the package, once."""
+        """Import the modules of the package and of its folders, once."""
         if self.package in self._loaded:
             return
         self._loaded.add(self.package)
-        for module in pkgutil.iter_modules(importlib.import_module(self.package).__path__):
-            importlib.import_module(f"{self.package}.{module.name}")
+        for module in pkgutil.walk_packages(importlib.import_module(self.package).__path__, f"{self.package}."):
+            importlib.import_module(module.name)
 
     def all(self) -> dict[str, T]:
         """Everything by name, sorted."""

@@ -12,8 +12,8 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, inherit, kinds, register, report, wald
-from simtrial.estimators.imputation_failures import BlankArms, messages
-from simtrial.estimators.imputer import ImputationModel, Imputer
+from simtrial.estimators.imputation.failures import BlankArms, messages
+from simtrial.estimators.imputation.imputer import ImputationModel, Imputer
 from simtrial.estimators.per_protocol import wrapped
 from simtrial.flags import BIT
 from simtrial.kernels.posterior import InverseGamma

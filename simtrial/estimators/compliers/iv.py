@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report, rounding_variance
 from simtrial.estimators.cluster_means import Weights
-from simtrial.estimators.iv_means import ReducedForms, reduced_forms_of_means
+from simtrial.estimators.compliers.iv_means import ReducedForms, reduced_forms_of_means
 from simtrial.estimators.ols import Df, StandardError, covariance
 from simtrial.flags import BIT
 from simtrial.kernels.anderson_rubin import not_rejected

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.batch import ObservedBatch
-from simtrial.estimators.imputer import Gap, Imputer, present
+from simtrial.estimators.imputation.imputer import Gap, Imputer, present
 from simtrial.expressions import truth
 from simtrial.flags import BIT, text
 from simtrial.moments.rows import PRODUCT

@@ -1,0 +1,1 @@
+"""Effects among those who would take up the intervention (CACE), one method per file."""
