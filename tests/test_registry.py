@@ -150,7 +150,8 @@ def test_nothing_built_in_is_lost():
     from simtrial.generate.generators import generators
     from simtrial.run.engines import ENGINES
 
-    for found, package in ((kinds(), "estimators"), (generators(), "generate/generators"), (ENGINES.all(), "run/engines")):
+    places = (kinds(), "estimators"), (generators(), "generate/generators"), (ENGINES.all(), "run/engines")
+    for found, package in places:
         text = "".join(f.read_text(encoding="utf-8") for f in (ROOT / "simtrial" / package).rglob("*.py"))
         for name in found:
             assert f'("{name}")' in text
