@@ -25,10 +25,10 @@ PLUGINS = click.option(
     "plugins",
     multiple=True,
     metavar="MODULE",
-    help="Module (or .py file) that registers methods or generators of yours.",
+    help="Module (or .py file) that registers your methods or generators.",
 )
 SETS = click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change a key of the scenario.")
-SEED = click.option("--seed", type=click.IntRange(min=0), help="Seed; left out: the scenario's.")
+SEED = click.option("--seed", type=click.IntRange(min=0), help="Seed; default: the scenario's.")
 
 
 def main() -> NoReturn:
@@ -123,7 +123,7 @@ def list_(form: str) -> None:
 @SETS
 @FORMAT
 def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: str) -> None:
-    """Show a scenario as resolved: every key, its cells, what it implies, expected cost and Monte Carlo error.
+    """Show a resolved scenario: keys, cells, implied moments, expected cost and Monte Carlo error.
 
     csv holds what every cell implies alone, json the keys as well. Scores cut at the ends of a scale are warned of.
 
@@ -155,7 +155,7 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: 
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the data sets.")
 @click.option("--cell", metavar="FACTORS", help="Cell of a sweep, e.g. 'icc=0.05, number=12'; see simtrial show.")
 @click.option("--format", "form", type=click.Choice(["csv", "parquet", "dta"]), default="csv", show_default=True)
-@click.option("--with-latent", is_flag=True, help="Add potential outcomes and other things nobody observes.")
+@click.option("--with-latent", is_flag=True, help="Add potential outcomes and other latent columns.")
 @PLUGINS
 @SEED
 @SETS
@@ -191,7 +191,7 @@ def generate(
 
 
 def _cell(cells: list[Cell], name: str | None) -> Cell:
-    """Cell of a name: its factors in any order, the name in files, or its id; left out: the first."""
+    """Cell by name: its factors in any order, the name in files, or its id; default: the first."""
     from simtrial.errors import unknown
     from simtrial.scenario.cells import file_names
 
@@ -270,10 +270,10 @@ def _pair(text: str, option: str) -> tuple[str, str]:
 @cli.command()
 @click.argument("scenario")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Run directory.")
-@click.option("--replicates", type=click.IntRange(min=1), help="Replicates per cell; left out: the scenario's.")
+@click.option("--replicates", type=click.IntRange(min=1), help="Replicates per cell; default: the scenario's.")
 @click.option("--engine", "engine_name", type=click.Choice(["auto", "serial", "processes"]), default="auto",
-              show_default=True, help="auto: processes when there is work for them.")  # fmt: skip
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes; left out: the cores granted.")
+              show_default=True, help="auto: processes if the run is large enough.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes; default: the available cores.")
 @click.option(
     "--chunk", type=click.IntRange(min=1), default=1000, show_default=True, help="Replicates per stored file."
 )
@@ -285,7 +285,7 @@ def run(
     scenario: str, output: Path, replicates: int | None, engine_name: str, workers: int | None, chunk: int,
     plugins: tuple[str, ...], seed: int | None, sets: tuple[str, ...], form: str,
 ) -> None:  # fmt: skip
-    """Run a scenario into a directory and print its performance; the same command again goes on where it stopped.
+    """Run a scenario into a directory and print its performance; the same command resumes an interrupted run.
 
     Example: simtrial run partners -o runs/partners --replicates 1000 --workers 2
     """
@@ -307,7 +307,7 @@ def run(
 @cli.command()
 @click.argument("what", metavar="RUN|SCENARIO")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="SCENARIO: run directory; left out: a temporary one."
+    "-o", "--output", type=click.Path(path_type=Path), help="SCENARIO: run directory; default: temporary."
 )
 @click.option("--replicates", type=click.IntRange(min=1), help="SCENARIO: replicates per cell.")
 @click.option("--workers", type=click.IntRange(min=1), help="SCENARIO: worker processes.")
@@ -319,7 +319,7 @@ def check(
     what: str, output: Path | None, replicates: int | None, workers: int | None, plugins: tuple[str, ...],
     seed: int | None, sets: tuple[str, ...], form: str,
 ) -> None:  # fmt: skip
-    """Hold a run, or a fresh run of a scenario, against the scenario's [[expect]] tables; exit 1 when one fails.
+    """Compare a run, or a new run of a scenario, with the scenario's [[expect]] tables; exit 1 if one fails.
 
     Example: simtrial check verify/null-39
     """
@@ -350,7 +350,7 @@ def check(
 def fidelity(
     scenario: str, replicates: int, everything: bool, seed: int | None, sets: tuple[str, ...], form: str
 ) -> None:
-    """Hold every published fact of PARTNERS2 against simulated trials of a SCENARIO (left out: partners).
+    """Compare every published fact of PARTNERS2 with simulated trials of a SCENARIO (default: partners).
 
     Example: simtrial fidelity --replicates 500
     """
@@ -386,14 +386,14 @@ def _plugins(names: tuple[str, ...]) -> list[dict[str, str]]:
 
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--partial", is_flag=True, help="Summarise what there is of an unfinished run.")
+@click.option("--partial", is_flag=True, help="Summarise the finished part of a run.")
 @click.option(
     "--mcse", type=click.Choice(["robust", "jackknife", "normal"]), help="Form of Monte Carlo standard errors."
 )
 @click.option("--reference", metavar="METHOD", help="Compare the others with this method, trial by trial.")
 @click.option("--common", is_flag=True, help="Only replicates in which every method has an estimate.")
 @click.option("--true", "true", metavar="NUMBER|COLUMN", help="FILE: the true value.")
-@click.option("--by", "by", multiple=True, metavar="COLUMN", help="FILE: a factor that makes cells.")
+@click.option("--by", "by", multiple=True, metavar="COLUMN", help="FILE: a factor that defines cells.")
 @click.option(
     "--map", "maps", multiple=True, metavar="NAME=YOURS", help="FILE: your name of a column, e.g. estimate=b."
 )
@@ -405,7 +405,7 @@ def summarise(
     run: Path, partial: bool, mcse: str | None, reference: str | None, common: bool, true: str | None,
     by: tuple[str, ...], maps: tuple[str, ...], df: float | None, level: float, form: str,
 ) -> None:  # fmt: skip
-    """Print the performance of a run, or of a FILE of results made elsewhere (CSV, Parquet, .dta).
+    """Print the performance of a run, or of a FILE of results from other programs (CSV, Parquet, .dta).
 
     A file has one row per replicate and method (rsimsum's, siman's or our column names are known), or one per replicate
     with columns such as b_1, se_b_1 (simsum) or est1, se1 (siman).

@@ -67,18 +67,18 @@ class Estimand(BaseModel):
     kind: Literal["itt", "cace", "subgroup", "full-availability", "per-protocol", "as-treated"] = Field(
         description="which effect"
     )
-    unit: Literal["participant", "cluster"] = Field("participant", description="over what the effect is averaged")
+    unit: Literal["participant", "cluster"] = Field("participant", description="unit over which the effect is averaged")
     response: str = Field("mansa", description="outcome")
     received: str | None = Field(None, description="expression that defines receipt, for cace and as-treated")
-    keep: str | None = Field(None, description="expression of who is kept, for per-protocol")
-    among: str | None = Field(None, description="expression of whom the effect is about, for subgroup")
+    keep: str | None = Field(None, description="expression that defines who is kept, for per-protocol")
+    among: str | None = Field(None, description="expression that defines the subgroup")
     weights: str | None = Field(
         None, description="practice-level column that weights practices, or complier-share, for unit cluster"
     )
     adjust: list[str] | None = Field(
         None, description="covariates the contrast is adjusted for, for per-protocol and as-treated"
     )
-    finite: bool = Field(False, description="effect among the very people of each trial: a true value per trial")
+    finite: bool = Field(False, description="effect among the people of each trial: a true value per trial")
 
     @model_validator(mode="after")
     def _its_own_options(self) -> Estimand:
@@ -386,7 +386,7 @@ def problems(estimand: Estimand, mechanism: Mechanism, variables: Mapping[str, V
     for name in sorted(read & set(variables)):
         before = name in earlier
         if estimand.kind == "subgroup" and not before:
-            found.append((str(option), f"'{name}' comes after allocation; a subgroup is described by what came before"))
+            found.append((str(option), f"'{name}' comes after allocation; define a subgroup by columns from before it"))
         elif not (before or name in KNOWN_EITHER_WAY or f"{name}_offered" in variables):
             found.append(
                 (str(option), f"'{name}' would differ under the other allocation, in a way that is not simulated")

@@ -102,7 +102,7 @@ def _said(found: Estimates) -> None:
     if unsaid.any():
         raise ContractError(f"{unsaid.sum()} trials have no estimate and are not marked failed")
     if (found.failed & (found.flags == 0)).any():
-        raise ContractError("failed trials carry no flag that says why")
+        raise ContractError("failed trials have no flag that gives the reason")
     if (found.std_error[0][~found.failed] < 0).any():
         raise ContractError("a standard error is negative")
     if (found.ci_lower[0] > found.ci_upper[0]).any():

@@ -115,7 +115,7 @@ def test_options_for_columns_that_no_method_reads_are_refused(tmp_path: Path) ->
     assert "--factor: unknown column 'gruop'; did you mean 'group'?" in refused(file, ADJUST, "--factor", "gruop")
     assert "--number: unknown column 'edu'" in refused(file, ADJUST, "--number", "edu")
     said = refused(file, ADJUST, "--number", "group", "--factor", "group")
-    assert "--number group: the column is to be categories as well" in said
+    assert "--number group: the column is also requested as categories" in said
 
 
 def test_the_reference_is_the_one_of_each_trial(tmp_path: Path) -> None:

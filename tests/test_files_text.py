@@ -186,7 +186,7 @@ REFUSED = {
         "practice '1.23457E+11' shows the first digits of a longer number",
     ),
     "arm with a third word": (text(cells=changed(3, "arm", "TRUE")), ":4: column 'arm' must hold numbers"),
-    "binary zeros": (text(cells=changed(3, "edu", "\0")), "is no text: it holds binary zeros"),
+    "binary zeros": (text(cells=changed(3, "edu", "\0")), "not a text file: it contains binary zeros"),
 }
 
 

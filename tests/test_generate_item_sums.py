@@ -269,7 +269,7 @@ def test_instruments_that_are_not_sums_refuse_items(name: str, key: str) -> None
 @pytest.mark.parametrize(
     ("stage", "options", "said"),
     [
-        ("outcomes.brief_inspire", {"items_needed": 6}, "items_needed must be at most 5, the items there are; 6"),
+        ("outcomes.brief_inspire", {"items_needed": 6}, "items_needed must be at most 5, the number of items; 6"),
         ("outcomes.qpr15", {"items_needed": 16}, "less than or equal to 15"),
         ("outcomes.wemwbs", {"short_items_needed": 8}, "less than or equal to 7"),
         ("outcomes.qpr15", {"item_missing": 1.0}, "less than 1"),

@@ -226,7 +226,7 @@ def test_the_test_flags_the_trial_and_keeps_its_numbers():
 
 @pytest.mark.parametrize(("allocation", "said"), [
     (None, "no allocation is stated"),
-    ({"method": "minimisation", "factors": ["nowhere"]}, "there is no column 'nowhere'"),
+    ({"method": "minimisation", "factors": ["nowhere"]}, "no column 'nowhere'"),
     ({"method": "minimisation", "factors": ["age"]}, "'age' varies within practices"),
     ({"method": "constrained", "numeric": ["size"]}, "'size' is no number"),
     ({"method": "complete", "intervention_practices": 12}, "leaves no practice to control"),

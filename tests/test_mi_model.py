@@ -286,7 +286,7 @@ def test_also_where_the_other_arm_needs_no_imputation():
         ),
         (
             lambda d: {**d, "mansa_followup": np.where(np.isnan(d["mansa_followup"]), np.nan, 4.0)},
-            "the imputation model of 'mansa_followup' cannot be fitted: it does not vary beyond what the covariates",
+            "the imputation model of 'mansa_followup' cannot be fitted: it is constant given the covariates",
         ),
         (
             lambda d: {**d, "mansa_followup": np.where(np.isnan(d["mansa_followup"]), np.nan, np.sin(d["practice"]))},
@@ -294,7 +294,7 @@ def test_also_where_the_other_arm_needs_no_imputation():
         ),
         (
             lambda d: {**d, "age": 3 - d["arm"]},
-            "the imputation model of 'mansa_followup' cannot be fitted: arm cannot be told from the covariates",
+            "the imputation model of 'mansa_followup' cannot be fitted: arm is collinear with the covariates",
         ),
         (
             lambda d: {**d, "mansa_followup": few_seen(d)},

@@ -171,7 +171,7 @@ def test_a_plugin_that_is_not_there_is_one_message(folder, name, message):
 
 def test_a_plugin_that_does_not_import_is_one_message(folder):
     (folder / "broken.py").write_text("1 / 0\n")
-    with pytest.raises(SimtrialError, match="importing it failed: ZeroDivisionError"):
+    with pytest.raises(SimtrialError, match="import failed: ZeroDivisionError"):
         load_plugins(["broken.py"])
 
 
@@ -268,7 +268,7 @@ def scribbles(good, batch):
     (changed(estimate=lambda e: e + 1.0), "scaling the scores"),
     (changed(estimate=lambda e: e[:, :-1]), "estimate has shape"),
     (changed(estimate=lambda e: np.where(e > 0, np.nan, e)), "not marked failed"),
-    (changed(failed=lambda f: np.ones_like(f)), "carry no flag"),
+    (changed(failed=lambda f: np.ones_like(f)), "have no flag"),
     (changed(std_error=lambda s: -s), "standard error is negative"),
     (changed(estimate=lambda e: np.abs(e)), "sign"),
     (changed(estimate=lambda e: e + np.arange(e.shape[1])), "one by one"),

@@ -108,7 +108,7 @@ def test_a_run_with_nothing_but_its_description(finished: tuple[Path, pl.DataFra
     folder, expected = finished
     for file in [*folder.rglob("*.parquet"), *(folder / "blocks").rglob("*.json")]:
         file.unlink()
-    with pytest.raises(IncompleteRunError, match="there are no true values yet"):
+    with pytest.raises(IncompleteRunError, match="no true values yet"):
         rows(folder)
     go(folder)
     assert_frame_equal(rows(folder), expected, check_exact=True)

@@ -191,7 +191,7 @@ def test_a_truncated_chunk_is_noticed_and_can_be_made_again(folder: Path) -> Non
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 99}'])
 def test_a_damaged_description_is_noticed(content: str, folder: Path) -> None:
     (folder / "run.json").write_text(content)
-    with pytest.raises((RunError, StoreError), match=r"run\.json: (damaged|not of a format)"):
+    with pytest.raises((RunError, StoreError), match=r"run\.json: (damaged|this version cannot read its format)"):
         read_rows(folder)
     with pytest.raises((RunError, StoreError)):
         go(folder)

@@ -104,7 +104,7 @@ def test_true_values_under_any_name(write, text, arguments):
     ("rep,est,se,arm 1,0.6,0.1,a 2,0.8,0.1,b", ("--true", "arm"), "must hold numbers; 'a' given"),
     ("rep,est,se 1,0.6,0.1 2,0.8,0.1", ("--true", "nan"), "must be a finite number"),
     ("rep,est,se,truth 1,0.6,0.1,Inf 2,0.8,0.1,Inf", (), "a true value is not finite"),
-    ("rep,est,se,x 1,0.6,0.1,1 2,0.8,0.1,1", ("--true", "x", "--by", "x"), "take it out of --by"),
+    ("rep,est,se,x 1,0.6,0.1,1 2,0.8,0.1,1", ("--true", "x", "--by", "x"), "remove it from --by"),
     ("rep,est,se,x 1,0.6,0.1,1 2,0.8,0.1,1", ("--true", "0", "--map", "true_value=x"), "give one"),
     ("rep,est,se,true,truth 1,0.6,0.1,1,2 2,0.8,0.1,1,2", (), "could each be the true_value"),
 ])  # fmt: skip
@@ -219,7 +219,7 @@ def test_coverage_of_nought_and_rejection_add_to_one_whatever_is_given(tmp_path,
     if given == "p":  # an interval by z would be another test's: none is made
         assert np.isnan(found["base", "method", "coverage"][0])
         assert found["base", "method", "rejection_rate"][0] == reject
-        assert "no intervals made" in err
+        assert "no intervals computed" in err
     else:
         assert complement(found) == 1.0
         assert given == "se" or found["base", "method", "rejection_rate"][0] == reject
@@ -241,7 +241,7 @@ def test_p_values_of_the_normal_test_go_with_intervals_that_are_made(tmp_path):
     ("rep,est,se,lci,uci,p 1,1,0.5,-0.1,2.1,0.04 2,1,0.5,-0.1,2.1,0.06", (), "disagree about 0 in 1 of 2 rows"),
     ("rep,est,se,lci,uci 1,1,1,-0.645,2.645 2,2,1,0.355,3.645", (), "too little for 95%"),
     ("rep,est,se,lci,uci 1,1,1,-1,3 2,2,1,0,", (), "1 rows have one limit"),
-    ("rep,est,se,lci,uci 1,1,1,-1,3 2,2,1,0,4 3,5,1,0,4", (), "1 of 3 intervals do not hold their own estimate"),
+    ("rep,est,se,lci,uci 1,1,1,-1,3 2,2,1,0,4 3,5,1,0,4", (), "1 of 3 intervals do not contain their own estimate"),
 ])  # fmt: skip
 def test_what_does_not_go_together_is_noted(write, text, arguments, note):
     _, err = scored(write(text), *arguments)

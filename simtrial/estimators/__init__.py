@@ -69,11 +69,11 @@ class Method(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=120, description="free text, unique within the file")]
     response: str = Field("mansa", description="outcome analysed, e.g. mansa")
     outcome: Literal["followup", "change"] = Field("followup", description="analyse follow-up or change from baseline")
-    adjust: list[str] | None = Field(None, description="covariates; left out: baseline and allocation factors")
+    adjust: list[str] | None = Field(None, description="covariates; default: baseline and allocation factors")
     interaction: str | None = Field(None, description="covariate whose interaction with arm is tested (lmm and ols)")
     subset: str | None = Field(None, description="expression that an analysed participant must meet")
     level: float = Field(0.95, gt=0.5, lt=1, description="level of the interval")
-    estimand: str | list[str] | None = Field(None, description="what the method is judged against")
+    estimand: str | list[str] | None = Field(None, description="estimands the method is compared with")
 
     @model_validator(mode="after")
     def _interaction_is_tested(self) -> Method:

@@ -31,7 +31,7 @@ class ClusterMeans(Method):
     """
 
     kind: Literal["cluster-means"] = "cluster-means"
-    weights: Weights = Field("equal", description="what a practice counts")
+    weights: Weights = Field("equal", description="weight of a practice")
     variance: Literal["pooled", "welch"] = Field("pooled", description="one variance of means, or one per arm")
     adjustment: Literal["two-stage", "ancova"] = Field("two-stage", description="how covariates enter")
     df: Literal["clusters-p", "clusters-2"] = Field("clusters-p", description="degrees of freedom; welch has its own")
@@ -41,7 +41,7 @@ class ClusterMeans(Method):
         if self.variance == "welch" and self.adjustment == "ancova":
             raise ValueError("variance 'welch' compares two samples of means: it needs adjustment = 'two-stage'")
         if self.variance == "welch" and "df" in self.model_fields_set and self.df == "clusters-p":
-            raise ValueError("variance 'welch' has degrees of freedom of its own (Satterthwaite): leave out df")
+            raise ValueError("variance 'welch' has its own degrees of freedom (Satterthwaite): omit df")
         return self
 
     def fit(

@@ -38,8 +38,8 @@ class BaselineCorrelation(Method):
     t_interval = False
 
     kind: Literal["correlation"] = "correlation"
-    first: int | None = Field(None, ge=4, le=1_000_000, description="people analysed; left out: everyone")
-    order: str = Field("recruitment_month", description="column that says who came first, when first is given")
+    first: int | None = Field(None, ge=4, le=1_000_000, description="number of people analysed; default: everyone")
+    order: str = Field("recruitment_month", description="column that orders people, if first is given")
 
     def spec(self) -> Spec:
         """Rows analysed: both visits known, and the place in the order if it matters."""

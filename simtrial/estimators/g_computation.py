@@ -37,7 +37,7 @@ class GComputation(Method):
     model: Literal["ols", "lmm"] = Field(
         "ols", description="model of the outcome: least squares or mixed model by REML"
     )
-    by_arm: bool = Field(False, description="covariates have coefficients of their own in each arm")
+    by_arm: bool = Field(False, description="separate covariate coefficients in each arm")
     df: Literal["clusters-p", "clusters-2", "normal"] = Field("clusters-p", description="df of the t interval")
 
     @model_validator(mode="after")

@@ -41,7 +41,7 @@ class IntraclusterCorrelation(Method):
     kind: Literal["icc"] = "icc"
     estimation: Literal["reml", "anova"] = Field("reml", description="restricted maximum likelihood, or mean squares")
     occasion: Literal["followup", "baseline"] = Field("followup", description="when the outcome was measured")
-    within_arm: bool = Field(True, description="whether every arm has a mean of its own")
+    within_arm: bool = Field(True, description="a mean per arm; false: one mean for all")
 
     @model_validator(mode="after")
     def _what_goes_together(self) -> IntraclusterCorrelation:

@@ -54,7 +54,7 @@ class LinearMixedModel(Method):
         if self.heteroscedastic == "none":
             return self
         if self.tau2 == "unconstrained":
-            raise ValueError("heteroscedastic needs tau2 = 'nonnegative'; leave out one of the two")
+            raise ValueError("heteroscedastic needs tau2 = 'nonnegative'; omit one of the two")
         if self.df in ("kenward-roger", "satterthwaite-observed"):
             raise ValueError(
                 f"df '{self.df}' is not defined with heteroscedastic; "

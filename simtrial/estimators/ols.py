@@ -39,7 +39,7 @@ class OrdinaryLeastSquares(Method):
     interacts = True
     se: StandardError = Field("CR2", description="standard error")
     df: Df = Field("satterthwaite", description="degrees of freedom of the t interval")
-    weights: Literal["rows", "inverse-size", "source-size"] = Field("rows", description="what a person counts")
+    weights: Literal["rows", "inverse-size", "source-size"] = Field("rows", description="weight of a person")
 
     @model_validator(mode="after")
     def _weights_need_cluster_robust_errors(self) -> OrdinaryLeastSquares:

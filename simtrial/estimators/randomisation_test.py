@@ -48,7 +48,7 @@ class RandomisationTest(Method):
         "cluster-means", description="difference of practice means, or score of arm in the mixed model without it"
     )
     allocation: Allocation | None = Field(
-        None, description="how practices were allocated; left out: [mechanism.allocation], or [allocation] of the file"
+        None, description="how practices were allocated; default: [mechanism.allocation], or [allocation] of the file"
     )
 
     def reads(self) -> frozenset[str]:

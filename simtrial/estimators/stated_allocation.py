@@ -63,7 +63,7 @@ def _unfit(batch: ObservedBatch, name: str, number: bool) -> str:
     """Why a column cannot serve the allocation; empty where it can."""
     column = batch.columns.get(name)
     if column is None:
-        return f"there is no column '{name}'"
+        return f"no column '{name}'"
     if column.level != "practice":
         return f"'{name}' varies within practices"
     return f"'{name}' is no number" if number and column.categories else ""

@@ -39,7 +39,7 @@ class WildBootstrap(Method):
 
     kind: Literal["wild-bootstrap"] = "wild-bootstrap"
     replays: int = Field(999, ge=19, le=100_000, alias="draws", description="bootstrap samples of each trial")
-    distribution: Literal["rademacher", "webb"] = Field("rademacher", description="what residuals are multiplied by")
+    distribution: Literal["rademacher", "webb"] = Field("rademacher", description="multipliers of residuals")
     p: Literal["symmetric", "equal-tailed"] = Field("symmetric", description="kind of p-value")
 
     def fit(

@@ -59,7 +59,7 @@ def print_resolved(scenario: Scenario, cells: Sequence[Cell], found: Found) -> N
     ]
     show("Estimands", ["name", "kind", "averaged over", "receipt, keeping or subgroup", "weights"], estimands, 5)
     if any(e.finite for e in scenario.estimands):
-        say("Each trial's own: a method is judged against the effect among the very people of each trial.\n")
+        say("Each trial's own: a method is compared with the effect among the people of each trial.\n")
     methods = []
     for method in scenario.methods:
         options = method.model_dump(exclude={"name", "kind"}, exclude_none=True, exclude_defaults=True)

@@ -78,8 +78,8 @@ def _exact(found: Quantity, exact: Mapping[Of, float]) -> Quantity:
 
 
 MEANINGS = {
-    "mean": "mean, nothing missing",
-    "sd": "SD between people, nothing missing",
+    "mean": "mean, without missing values",
+    "sd": "SD between people, without missing values",
     "icc": "correlation of two people of one practice",
     "baseline_correlation": "correlation of a person's follow-up with baseline",
     "cut": "share of scores beyond the ends of the scale, which are cut there",

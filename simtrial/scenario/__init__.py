@@ -141,7 +141,7 @@ def load_methods(name: str) -> list[Method]:
     methods, found = build_methods(source.data.get("methods", []), list(factors), None, None if problems else stated)
     problems += found
     if not methods and not problems:
-        problems.append(Problem((), "there is no [[methods]] table"))
+        problems.append(Problem((), "no [[methods]] table"))
     if problems:
         raise ScenarioError(_told(problems, [source], {}))
     return methods

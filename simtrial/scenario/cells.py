@@ -98,7 +98,7 @@ def combinations(vary: Vary) -> tuple[list[dict[str, Any]], list[Problem]]:
     lengths = {len(values) for values in vary.zip.values()}
     if len(lengths) > 1:
         sizes = ", ".join(f"{name} has {len(v)}" for name, v in vary.zip.items())
-        problems.append(Problem(("vary", "zip"), f"factors moved together must have as many values each: {sizes}"))
+        problems.append(Problem(("vary", "zip"), f"factors varied together must have equal numbers of values: {sizes}"))
         return [], problems
     together = [dict(zip(vary.zip, row, strict=True)) for row in zip(*vary.zip.values(), strict=True)] or [{}]
     crossed = [dict(zip(vary.cross, row, strict=True)) for row in itertools.product(*vary.cross.values())]

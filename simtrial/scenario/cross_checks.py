@@ -48,7 +48,7 @@ def cross_checks(raw: Raw, parts: Mapping[str, Any], mechanism: Mechanism | None
     if not listed["methods"]:
         return problems
     if not methods:
-        return [*problems, Problem(("methods",), "there is no [[methods]] table")]
+        return [*problems, Problem(("methods",), "no [[methods]] table")]
     return problems + _about_methods(parts, {str(row.get("name")) for row in methods})
 
 

@@ -45,7 +45,7 @@ def _inside(value: Any, below: str, name: str, text: str) -> Any:
     """Value that a setting gives a factor: itself, or what its table holds of that name."""
     for key in below.split(".") if below else ():
         if not isinstance(value, dict) or key not in value:
-            raise ScenarioError(f"--set {text}: leaves out '{name}', which [vary] varies; give it there too")
+            raise ScenarioError(f"--set {text}: leaves out '{name}', which [vary] varies; give it too")
         value = value[key]
     return value
 

@@ -49,7 +49,7 @@ class Aims(_Table):
 class Performance(_Table):
     """What is reported of every method."""
 
-    measures: list[str] = Field(default_factory=list, description="measures to report; left out: all")
+    measures: list[str] = Field(default_factory=list, description="measures to report; default: all")
     mcse: Literal["robust", "jackknife", "normal"] = Field("robust", description="form of Monte Carlo standard errors")
     reference: str = Field("", description="method the others are compared with, trial by trial; empty: none")
 
@@ -85,7 +85,7 @@ class Expectation(_Table):
     measure: str = Field(description="name of a measure, failures, or flag:NAME (as a share of replicates)")
     method: str = Field(description="name of the method")
     estimand: str = Field("", description="estimand, where a method has several")
-    cell: dict[str, Any] = Field(default_factory=dict, description="factors of the cells meant; left out: all cells")
+    cell: dict[str, Any] = Field(default_factory=dict, description="factors of the cells; default: all cells")
     value: float | None = Field(None, description="theory or published value")
     mcse: float = Field(0.0, ge=0, description="Monte Carlo error of that value")
     lower: float | None = Field(None, description="lower bound")
@@ -232,7 +232,7 @@ def _build_generator(raw: Raw) -> tuple[dict[str, Step], list[Problem]]:
     data = raw["generator"]
     beside = [key for key in raw if key != "generator"]
     problems = [
-        Problem(("mechanism", key), "a generator draws the whole trial: leave out this table") for key in beside
+        Problem(("mechanism", key), "a generator draws the whole trial: omit this table") for key in beside
     ]
     if not isinstance(data, dict) or "name" not in data:
         names = ", ".join(generators())

@@ -101,7 +101,7 @@ def read_chunk(file: Path, columns: Sequence[str] | None = None) -> pl.DataFrame
     record = read_record(file)
     content = file.read_bytes()
     if record is None or hashlib.sha256(content).hexdigest() != record["sha256"]:
-        raise StoreError(f"{file}: damaged, its content is not what was written; delete it and run again")
+        raise StoreError(f"{file}: damaged, its content has changed since it was written; delete it and run again")
     if columns is None:
         return pl.read_parquet(content)
     there = pl.read_parquet_schema(content)

@@ -128,13 +128,13 @@ def read_run(folder: Path) -> dict[str, Any]:
     """Read run.json of a run directory."""
     file = folder / "run.json"
     if not file.is_file():
-        raise RunError(f"{folder}: not a run directory (there is no run.json)")
+        raise RunError(f"{folder}: not a run directory (no run.json)")
     try:
         found = json.loads(file.read_text())
     except ValueError:
         raise StoreError(f"{file}: damaged, it is not JSON") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise RunError(f"{file}: not of a format this version reads")
+        raise RunError(f"{file}: this version cannot read its format")
     return found
 
 
@@ -188,7 +188,7 @@ def read_cells(
     run = read_run(folder)
     cells_file = folder / "cells.parquet"
     if not cells_file.is_file():
-        raise IncompleteRunError(f"{folder}: there are no true values yet; run the same command again")
+        raise IncompleteRunError(f"{folder}: no true values yet; run the same command again")
     try:
         cells = pl.read_parquet(cells_file)
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -47,7 +47,7 @@ class InstrumentalVariable(Method):
     target = "received"
     received: str = Field(description="expression that defines receipt, e.g. sessions >= 6")
     level_of_analysis: Literal["participant", "cluster"] = Field("participant", description="people, or practice means")
-    weights: Weights = Field("equal", description="what a practice counts, level_of_analysis cluster")
+    weights: Weights = Field("equal", description="weight of a practice, for level_of_analysis cluster")
     se: StandardError = Field("CR2", description="standard error")
     df: Df = Field("satterthwaite", description="degrees of freedom")
     ci: Literal["wald", "anderson-rubin"] = Field("wald", description="interval")

@@ -19,9 +19,9 @@ Bools = NDArray[np.bool_]
 ARMS = ("control", "intervention")
 REASONS = {
     "no_data": "no more people with everything observed than coefficients",
-    "arm_aliased": "arm cannot be told from the covariates among the people with everything observed",
+    "arm_aliased": "arm is collinear with the covariates among the people with everything observed",
     "out_of_range": "its values are too large or too small to be computed with",
-    "constant_outcome": "it does not vary beyond what the covariates explain exactly",
+    "constant_outcome": "it is constant given the covariates",
 }
 IMPROPER = "it does not vary within practices, so the intracluster correlation has no posterior"
 

@@ -40,7 +40,7 @@ def decoded(data: bytes, file: Path) -> str:
             raise DataError(f"{file}: {what}")
     text = _text(data, file)
     if "\0" in text:
-        raise DataError(f"{file}: is no text: it holds binary zeros")
+        raise DataError(f"{file}: not a text file: it contains binary zeros")
     return text.rstrip("\x1a").replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -137,7 +137,7 @@ def _true_column(
         meaning = f"{others[0]}={name}" if others else f"true_value={roles['true_value']}"
         raise DataError(f"--true {name}: contradicts --map {meaning}")
     if name in factors:
-        raise DataError(f"--true {name}: --by says that the column is a factor; take it out of --by")
+        raise DataError(f"--true {name}: --by names the column as a factor; remove it from --by")
     return name
 
 

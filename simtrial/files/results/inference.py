@@ -56,7 +56,7 @@ def completed(rows: pl.DataFrame, file: Path, reading: Reading) -> tuple[pl.Data
             off = np.abs(p - made_p)[chosen]
             if (off > PRINTED).any():
                 test = "t test with the degrees of freedom given" if np.isfinite(df[chosen]).any() else "normal test"
-                notes.append(f"{told}no intervals made, for its p-values are not those of the {test}")
+                notes.append(f"{told}no intervals computed, because its p-values are not those of the {test}")
                 continue
         low[chosen], high[chosen] = made_low[chosen], made_high[chosen]
         p[chosen] = p[chosen] if has_p else made_p[chosen]
@@ -98,11 +98,11 @@ def _odd(
     outside = there & ((e < low) | (e > high))
     if outside.sum() > there.sum() / 2:
         raise DataError(
-            f"{file}: method '{method}': {outside.sum()} of {there.sum()} intervals do not hold their own estimate; "
+            f"{file}: method '{method}': {outside.sum()} of {there.sum()} intervals do not contain their own estimate; "
             "are both on the same scale?"
         )
     if outside.any():
-        yield f"{outside.sum()} of {there.sum()} intervals do not hold their own estimate"
+        yield f"{outside.sum()} of {there.sum()} intervals do not contain their own estimate"
     both = there & ~np.isnan(p)
     without = (low > 0) | (high < 0)
     differ = both & ((p < 1 - level) != without)

@@ -77,7 +77,7 @@ def use_of(
                 raise DataError(f"{where}: {unknown('column', name, needed - IDS)}; methods read no other")
     both = sorted(set(numbers) & {*factors, *declared})
     if both:
-        raise DataError(f"--number {both[0]}: the column is to be categories as well (--factor or [categories])")
+        raise DataError(f"--number {both[0]}: the column is also requested as categories (--factor or [categories])")
     compared = [c for m in methods for text in m.expressions() for c in comparisons(parse(text))]
     return Use(
         factors=frozenset(factors),

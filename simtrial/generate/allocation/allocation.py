@@ -38,7 +38,7 @@ class Allocation(Step):
     best_arm_probability: float = Field(0.8, ge=0.5, le=1, description="probability of the arm that balances better")
     imbalance: Imbalance = Field("range", description="minimisation: imbalance of a factor's level")
     weights: dict[str, Weight] = Field(
-        default_factory=dict, description="minimisation, constrained: weights of factors and numeric, left out: 1"
+        default_factory=dict, description="minimisation, constrained: weights of factors and numeric; default: 1"
     )
     order: Literal["recruitment", "random"] = Field(
         "recruitment", description="minimisation, blocks: order in which practices are allocated"
@@ -49,7 +49,7 @@ class Allocation(Step):
     intervention_practices: int = Field(
         0, ge=0, le=100_000, description="complete, constrained: practices in intervention; 0: by ratio"
     )
-    strata: list[str] = Field(default_factory=list, description="blocks: practice-level factors, left out: factors")
+    strata: list[str] = Field(default_factory=list, description="blocks: practice-level factors; default: factors")
     block_sizes: list[Size] = Field(
         default_factory=lambda: [2, 4], min_length=1, max_length=100, description="blocks: sizes, drawn at random"
     )

@@ -55,10 +55,10 @@ class Delivery(Step):
         0,
         ge=0,
         le=240,
-        description="months over which posts are filled and vacated; 0: availability is the share itself",
+        description="months over which posts are filled and vacated; 0: availability is the Beta share",
     )
     availability_turnover: float = Field(
-        0.1, gt=0, le=1, description="probability per month that it is decided anew whether a post is filled"
+        0.1, gt=0, le=1, description="probability per month that the state of a post is drawn again"
     )
     no_contact: float = Field(0.09, ge=0, lt=1, description="share of people offered who have no session")
     sessions_mu: float = Field(
@@ -84,7 +84,7 @@ class Delivery(Step):
     )
     engagement_scale: dict[str, list[float]] = Field(
         default_factory=lambda: {"age": [53.0, 13.0], "mansa_baseline": [4.31, 0.93]},
-        description="centre and SD of the numbers that engagement goes with",
+        description="centre and SD of numeric predictors of engagement",
     )
     control_access: float = Field(
         0.0, ge=0, le=1, description="probability that someone in control has access as if offered"
@@ -100,7 +100,7 @@ class Delivery(Step):
         if self.engagement_baseline and "mansa_baseline" in self.engagement_effects:
             raise ValueError("engagement_baseline and an effect of mansa_baseline: only one can be given")
         if "arm" in {split(key)[0] for key in self.engagement_effects}:
-            raise ValueError("engagement is what people bring to either arm: arm cannot have an effect on it")
+            raise ValueError("engagement precedes allocation: arm cannot have an effect on it")
         return self
 
     def reads(self) -> frozenset[str]:

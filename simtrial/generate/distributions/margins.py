@@ -149,7 +149,7 @@ def with_zeros(share: float, shape: Shape, mean: float, sd: float, highest: floa
         largest = sd**2 / (sd**2 + mean**2)
         raise ScenarioError(
             f"zero_share = {share:g} leaves a mean of {above:.4g} and an SD of {spread:.3g} to the others (it "
-            f"must lie between 0 and {largest:.4f}, not too near): {error}"
+            f"must lie between 0 and {largest:.4f}, not too close to it): {error}"
         ) from None
 
 

@@ -34,7 +34,7 @@ class Wang2024(Generator):
     practices: int = Field(100, ge=2, le=100_000, description="practices of a trial, m")
     sizes: Literal["two", "range"] = Field("two", description="source population: 10 or 50, or 10 to 100")
     sampling: Literal["informative", "non-informative"] = Field(
-        "informative", description="whether the number sampled goes with size, arm and practice"
+        "informative", description="whether the number sampled depends on size, arm and practice"
     )
 
     def adds(self) -> dict[str, Variable]:

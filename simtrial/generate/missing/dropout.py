@@ -59,7 +59,7 @@ class Dropout(Step):
         default_factory=dict, description="slopes in the intervention arm where they differ"
     )
     sessions_slope: float = Field(0.0, ge=-5, le=5, description="slope on sessions, intervention arm, per SD")
-    outcome_slope: float = Field(0.0, ge=-5, le=5, description="slope on the follow-up outcome itself, per SD")
+    outcome_slope: float = Field(0.0, ge=-5, le=5, description="slope on the follow-up outcome, per SD")
     outcome_slope_intervention: float | None = Field(
         None, ge=-5, le=5, description="that slope in the intervention arm; left out: the same"
     )
@@ -97,7 +97,7 @@ class Dropout(Step):
         for key, value in (("rate", self.rate), ("rate_intervention", self.rate_intervention)):
             if value is not None and value < least:
                 raise ValueError(
-                    f"{key} = {value:g} cannot be reached: died and withdrawn_before_baseline are part of it and make "
+                    f"{key} = {value:g} cannot be reached: it includes died and withdrawn_before_baseline, in total "
                     f"{least:g}; it must lie in [{least:g}, {1.0 - SEEN:g}]"
                 )
             if value is not None and self.practice_rate:
@@ -217,7 +217,7 @@ class Dropout(Step):
 def _misfit(column: str, category: str, variable: Variable) -> str:
     """Why a covariate cannot have a slope; empty: it can."""
     if variable.latent:
-        return f"'{column}' is latent; slopes are on what is seen; see practice_effect_slope and outcome_slope"
+        return f"'{column}' is latent; slopes need observed columns; see practice_effect_slope and outcome_slope"
     if hidden_by(column, AT_FOLLOWUP):
         return f"'{column}' is seen at follow-up only; write outcome_slope or change_slope"
     if not category and variable.categories:

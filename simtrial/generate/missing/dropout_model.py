@@ -29,7 +29,7 @@ def some_seen(lost: float) -> float:
     """Refuse a probability of being lost that leaves nobody to be seen (a threshold beyond everybody's score)."""
     if lost > 1.0 - SEEN:
         raise ValueError(
-            f"{lost!r} leaves fewer than one person in a million to be seen; it must lie in [0, {1.0 - SEEN:g}]"
+            f"{lost!r} leaves fewer than one person in a million under observation; it must lie in [0, {1.0 - SEEN:g}]"
         )
     return lost
 
@@ -154,7 +154,7 @@ def _moments(term: Term, batch: TrialBatch, arm: NDArray[Any]) -> tuple[float, f
     values = raw_values(term, batch)[applies]
     values = values[~np.isnan(values)]
     if not len(values) or values.std() < 1e-12:
-        raise ScenarioError(f"dropout goes with '{term.name}', which does not vary: a slope per SD has no meaning")
+        raise ScenarioError(f"dropout goes with '{term.name}', which does not vary: a slope per SD is undefined")
     return float(values.mean()), float(values.std())
 
 

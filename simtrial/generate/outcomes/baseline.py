@@ -22,7 +22,7 @@ class Level(BaseModel):
 
     mean: float = Field(4.31, description="mean MANSA score, points")
     sd: float = Field(0.93, gt=0, description="total SD, points")
-    icc: float = Field(0.08, ge=0, lt=1, description="share of the variance that lies between practices, in [0, 1)")
+    icc: float = Field(0.08, ge=0, lt=1, description="share of the variance between practices, in [0, 1)")
 
 
 class Baseline(Shapes, Ratings, Level, Step):

@@ -59,7 +59,7 @@ class Instrument(Step):
     rho: float = Field(gt=-1, lt=1, description="correlation of baseline with follow-up in control, as recorded")
     icc_baseline: float = Field(0.08, ge=0, lt=1, description="share of the baseline variance between practices")
     icc: float = Field(0.05, ge=0, lt=1, description="share of the follow-up variance given baseline between practices")
-    loading: float = Field(0.0, ge=-1, le=1, description="correlation with MANSA at baseline, and of what is new later")
+    loading: float = Field(0.0, ge=-1, le=1, description="correlation with MANSA at baseline, and of later residuals")
     mansa: Mansa = Field(default_factory=Mansa, description="mean, SD and ICC by which MANSA is standardised")
     effect: float = Field(0.0, ge=-1e6, le=1e6, description="effect of the intervention, in units of the score")
     shape: Shape = Field("normal", description="distribution before recording: normal, or gamma above the lowest score")

@@ -47,7 +47,7 @@ class Leavers(BaseModel):
             return []
         said = "'leaves_if_control' and 'leaves_if_intervention' must be drawn before the outcome: write "
         return [
-            (keys[0], said + "drawn_first = true in [mechanism.dropout], whose slopes are then on what came before")
+            (keys[0], said + "drawn_first = true in [mechanism.dropout] with slopes on columns from before the outcome")
         ]
 
     def leavers_columns(self) -> dict[str, Variable]:

@@ -129,7 +129,7 @@ class Ratings(BaseModel):
     highest: float | None = Field(
         None, description="highest possible score; left out: 7, or none where the score is continuous (items = 0)"
     )
-    form: Literal["direct", "items"] = Field("direct", description="score rounded, or made of ratings item by item")
+    form: Literal["direct", "items"] = Field("direct", description="rounded score, or from item ratings")
     item_deviation_sd: float = Field(
         1.34, gt=0, le=50, description="SD of a rating about the person's own score, points; for form items"
     )

@@ -101,7 +101,7 @@ class SumOfItems(Instrument):
     def _of_items(self) -> SumOfItems:
         k, low, high = self.scale[:3]
         if self.items_needed > k:
-            raise ValueError(f"items_needed must be at most {k}, the items there are; {self.items_needed} given")
+            raise ValueError(f"items_needed must be at most {k}, the number of items; {self.items_needed} given")
         if self.item_missing and not np.allclose((self.lowest, self.highest, self.grid), self.scale.bounds, 0, 1e-9):
             wanted = "lowest = {:g}, highest = {:g}, grid = {:g}".format(*self.scale.bounds)
             raise ValueError(f"item_missing needs scores made of {k} ratings from {low} to {high}: {wanted}")

@@ -60,7 +60,7 @@ class Occasions(Quantity):
 class AgeAtDiagnosis(Occasions):
     """Completed years of age at diagnosis: at most those lived, with the mean and SD in people of ages as stated."""
 
-    up_to_age: bool = Field(True, description="nobody was diagnosed at an age that lies ahead")
+    up_to_age: bool = Field(True, description="age at diagnosis is at most the present age")
     at_age_mean: float = Field(53.0, gt=0, le=120, description="mean of the ages at which mean and sd hold, years")
     at_age_sd: float = Field(13.0, gt=0, le=60, description="SD of these ages, years, before truncation")
     at_age_min: float = Field(18.0, ge=0, le=100, description="lowest of these ages, years")

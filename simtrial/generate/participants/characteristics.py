@@ -121,7 +121,7 @@ class Characteristics(Step):
         description="age at diagnosis in completed years: mean and SD between bounds",
     )
     known: dict[str, Share] = Field(
-        default_factory=dict, description=f"share in whom each is known, of {', '.join(KNOWN)}; left out: everybody"
+        default_factory=dict, description=f"share in whom each is known, of {', '.join(KNOWN)}; default: everybody"
     )
     icc: float = Field(0.05, ge=0, lt=1, description="latent-scale ICC by practice of every characteristic")
     iccs: dict[str, Icc] = Field(default_factory=dict, description="latent-scale ICC of single characteristics")

@@ -168,7 +168,7 @@ def dirichlet_concentration(asked: Asked) -> float:
     spare, p = asked.people - asked.number, 1.0 / asked.number
     if spare < 2:
         raise ScenarioError(
-            f"a total of {asked.people} people leaves nothing to vary between {asked.number} practices with one each; "
+            f"a total of {asked.people} people leaves no variation between {asked.number} practices with one each; "
             f"at least {asked.number + 2} are needed"
         )
     mean, even = asked.people * p, spare * p * (1.0 - p)

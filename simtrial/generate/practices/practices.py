@@ -66,7 +66,7 @@ class Practices(Step):
         0, ge=0, le=100_000, description="people per trial with dirichlet-multinomial sizes; 0: number times mean"
     )
     until_participants: int = Field(
-        0, ge=0, le=100_000, description="open practices until so many people are recruited; 0: open all"
+        0, ge=0, le=100_000, description="open practices until this many people are recruited; 0: open all"
     )
     regions: dict[str, Weight] = Field(
         default_factory=lambda: {"Birmingham": 1.0}, description="share of practices by region, in any unit"
