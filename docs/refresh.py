@@ -230,7 +230,7 @@ SWEEP = {
     "mixed model, between-within": "mixed model, between-within",
     "mixed model, Satterthwaite": "mixed model, Satterthwaite",
     "mixed model, Kenward-Roger": "mixed model, Kenward–Roger",
-    "mixed model, variance may be negative": "mixed model, `tau2 = \"unconstrained\"`, Kenward–Roger",
+    "mixed model, variance may be negative": 'mixed model, `tau2 = "unconstrained"`, Kenward–Roger',
     "least squares, classical": "least squares, classical",
     "least squares, CR1 and z": "least squares, CR1 and z",
     "least squares, CR2": "least squares, CR2",
