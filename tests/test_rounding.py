@@ -135,7 +135,8 @@ def test_directions_are_orthonormal_and_hold_every_column(apart):
     first, second = rng.normal(size=(2, len(cluster)))
     columns = (first, first + apart * second, second, np.where(cluster % 2, first, 3.0), 1e8 + 1e-3 * first)
     less_mean = [v - (np.bincount(cluster, v) / np.bincount(cluster))[cluster] for v in columns]
-    found = np.stack(directions(less_mean, cluster, 60))
+    squares = [np.bincount(cluster, v**2) for v in less_mean]
+    found = np.stack([d.rows * d.scale[cluster] for d in directions(less_mean, squares, cluster, 60)])
     for k in range(60):
         along, inside = found[:, cluster == k], np.stack(less_mean)[:, cluster == k]
         products = along @ along.T

@@ -10,7 +10,8 @@ rounding errors have no size against which they could be judged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,24 +25,37 @@ Ints = NDArray[np.intp]
 NEARLY = 1e-3  # share of a column's length left by others below which the step against them is taken again
 
 
-def directions(deviations: Sequence[Floats], cluster: Ints, clusters: int) -> tuple[Floats, ...]:
+@dataclass(frozen=True)
+class Direction:
+    """A direction of unit length inside every cluster: ``rows`` (rows,) times the ``scale`` (clusters,) of the cluster.
+
+    The scale is 0 in clusters where the column is constant or a combination of those before it.
+    """
+
+    rows: Floats
+    scale: Floats
+
+    def along(self, products: Floats) -> Floats:
+        """Coordinates (clusters,) along it, from sums of products with its ``rows`` by cluster."""
+        return products * self.scale
+
+
+def directions(
+    deviations: Sequence[Floats], squares: Sequence[Floats], cluster: Ints, clusters: int
+) -> tuple[Direction, ...]:
     """Orthonormal directions of columns inside clusters, one for each column.
 
     Parameters
     ----------
     deviations
         Columns less their cluster means (rows,) each.
+    squares
+        Their sums of squares by cluster (clusters,) each.
     cluster
         Cluster of every row (rows,).
-
-    Returns
-    -------
-    directions
-        (rows,) each; 0 in clusters where the column is constant or a combination of those before it.
     """
-    found: tuple[Floats, ...] = ()
-    for column in deviations:
-        own = sum_by(column**2, cluster, clusters)
+    found: tuple[Direction, ...] = ()
+    for column, own in zip(deviations, squares, strict=True):
         left, square = _less(column, found, cluster, clusters), own
         if found:
             square = sum_by(left**2, cluster, clusters)
@@ -49,20 +63,23 @@ def directions(deviations: Sequence[Floats], cluster: Ints, clusters: int) -> tu
                 left = _less(left, found, cluster, clusters)
                 square = sum_by(left**2, cluster, clusters)
         usable = square > COLLINEAR**2 * own
-        found = (*found, left * np.where(usable, 1.0 / np.sqrt(np.where(usable, square, 1.0)), 0.0)[cluster])
+        scale = np.where(usable, 1.0 / np.sqrt(np.where(usable, square, 1.0)), 0.0)
+        found = (*found, Direction(left, scale))
     return found
 
 
-def _less(column: Floats, found: Sequence[Floats], cluster: Ints, clusters: int) -> Floats:
+def _less(column: Floats, found: Sequence[Direction], cluster: Ints, clusters: int) -> Floats:
     """Take from a column its components along directions, cluster by cluster."""
     for direction in found:
-        column = column - sum_by(direction * column, cluster, clusters)[cluster] * direction
+        component = direction.along(sum_by(direction.rows * column, cluster, clusters))
+        column = column - (component * direction.scale)[cluster] * direction.rows
     return column
 
 
 def coordinates(
-    means: Floats, deviations: dict[int, Floats], found: Sequence[Floats], cluster: Ints, sizes: Floats
-) -> Floats:
+    means: Floats, deviations: Mapping[int, Floats], found: Sequence[Direction], cluster: Ints, sizes: Floats,
+    products: Mapping[int, Floats] | None = None,
+) -> Floats:  # fmt: skip
     """U_j'Z of every cluster, for columns Z.
 
     Parameters
@@ -75,6 +92,8 @@ def coordinates(
         From `directions` (V of them).
     sizes
         n_j (clusters,).
+    products
+        Sums of products of those columns with the first varying column of X by cluster, where they are known.
 
     Returns
     -------
@@ -85,7 +104,9 @@ def coordinates(
     out[0] = np.sqrt(sizes) * means
     for k, direction in enumerate(found):
         for place, deviation in deviations.items():
-            out[1 + k, place] = sum_by(direction * deviation, cluster, len(sizes))
+            known = None if k or products is None else products[place]  # the first direction is the column itself
+            sums = sum_by(direction.rows * deviation, cluster, len(sizes)) if known is None else known
+            out[1 + k, place] = direction.along(sums)
     return out
 
 

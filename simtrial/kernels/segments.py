@@ -30,11 +30,14 @@ def starts(group: Ints) -> Ints:
     return np.flatnonzero(np.diff(group, prepend=-1))
 
 
-def largest_by(values: Floats, group: Ints, groups: int) -> Floats:
-    """Largest absolute value within groups that stand together (groups,); 0 where there is none."""
+def largest_by(values: Floats, group: Ints, groups: int, first: Ints | None = None) -> Floats:
+    """Largest absolute value within groups that stand together (groups,); 0 where there is none.
+
+    ``first`` are their `starts`, if they are known already.
+    """
     out = np.zeros(groups)
     if len(values):
-        first = starts(group)
+        first = starts(group) if first is None else first
         out[group[first]] = np.maximum.reduceat(np.abs(values), first)
     return out
 

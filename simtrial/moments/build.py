@@ -68,8 +68,10 @@ def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> Moments:
         within, inner = within_with(rows, within, inner, made[k]), (*inner, *made[k].inner)
     level = np.ones((len(columns), trials), dtype=bool)
     every = np.stack([c.means for c in made])
-    along = directions(inner, rows.cluster_of_row, clusters)
-    own = coordinates(every, dict(zip(varying, inner, strict=True)), along, rows.cluster_of_row, rows.sizes)
+    along = directions(inner, [within[k, k] for k in range(len(inner))], rows.cluster_of_row, clusters)
+    deviations = dict(zip(varying, inner, strict=True))
+    products = dict(zip(varying, within[0], strict=True)) if varying else None
+    own = coordinates(every, deviations, along, rows.cluster_of_row, rows.sizes, products)
     basis = side_by_side(own, rows.cluster_trial, rows.position, trials, rows.most)
     found = Moments(
         rows, tuple(c.term for c in columns), every, varying, inner, within, along, np.stack([c.center for c in made]),

@@ -37,43 +37,39 @@ def centred(rows: AnalysisSet, values: Floats, measured: bool, level: str) -> Co
     exactly, so that whatever is constant in a cluster or a trial has no sum of squares there.
     """
     individual, trials = level == "participant", rows.index.trials
-    values, beyond = _computable(values, rows.trial if individual else rows.cluster_trial, trials)
-    means, shift, inner = _by_cluster(rows, values) if individual else (values, None, ())
+    trial, first = (rows.trial, rows.trial_start) if individual else (rows.cluster_trial, None)
+    values, size, beyond = in_range(values, trial, trials, first)
+    means, shift, inner = _by_cluster(rows, values, size) if individual else (values, None, ())
     center = np.zeros(trials)
     if measured:
-        trial, size = rows.cluster_trial, largest_by(means, rows.cluster_trial, trials)
-        means, center = less_mean(means, trial, size, rows.counts, rows.sizes, shift)
+        size = largest_by(means, rows.cluster_trial, trials) if individual else size
+        means, center = less_mean(means, rows.cluster_trial, size, rows.counts, rows.sizes, shift)
     elif shift is not None:
         means = means + shift
     return Column(means, inner, center, beyond)
 
 
-def _computable(values: Floats, trial: Ints, trials: int) -> tuple[Floats, Bools]:
-    """Values, 0 in trials that hold one too large or too small to compute with; one look where all are moderate."""
-    if computable(np.abs(values)).all():
-        return values, np.zeros(trials, dtype=bool)
-    values, _, beyond = in_range(values, trial, trials)
-    return values, beyond
+def in_range(values: Floats, trial: Ints, trials: int, first: Ints | None = None) -> tuple[Floats, Floats, Bools]:
+    """Values, 0 in trials that cannot be computed with; largest absolute values, and which trials these are.
 
-
-def in_range(values: Floats, trial: Ints, trials: int) -> tuple[Floats, Floats, Bools]:
-    """Values, 0 in trials that cannot be computed with; largest absolute values, and which trials these are."""
-    size = largest_by(values, trial, trials)
+    ``first`` is the first row of every trial that has one, if it is known already.
+    """
+    size = largest_by(values, trial, trials, first)
     beyond = ~computable(size)
     if beyond.any():
         values, size = np.where(beyond[trial], 0.0, values), np.where(beyond, 0.0, size)
     return values, size, beyond
 
 
-def _by_cluster(rows: AnalysisSet, values: Floats) -> tuple[Floats, Floats, tuple[Floats, ...]]:
-    """First value of every cluster, cluster mean less that value (clusters,), and deviations from the mean (rows,)."""
+def _by_cluster(rows: AnalysisSet, values: Floats, size: Floats) -> tuple[Floats, Floats, tuple[Floats, ...]]:
+    """First value of every cluster, cluster mean less that value (clusters,), and deviations from the mean (rows,).
+
+    ``size`` (trials,) are the largest absolute values.
+    """
     cluster, anchor = rows.cluster_of_row, values[rows.cluster_start]
     deviation = values - anchor[cluster]
-    length = np.abs(deviation)
-    doubtful = (length <= ROUNDING * np.abs(anchor).max(initial=0.0)) & (length > 0.0)
-    if doubtful.any():
-        size = largest_by(values, rows.trial, rows.index.trials)
-        deviation = without_rounding(deviation, size[rows.trial])
+    few = np.flatnonzero(np.abs(deviation) <= ROUNDING * size.max(initial=0.0))  # no other can be rounding in its trial
+    deviation[few] = without_rounding(deviation[few], size[rows.trial[few]])
     shift = sum_by(deviation, cluster, len(anchor)) / rows.sizes
     return anchor, shift, (deviation - shift[cluster],)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from simtrial.flags import BIT
 from simtrial.kernels import random_intercept_fit, sandwich
 from simtrial.kernels.by_arm_criterion import ArmSums, arm_sums
-from simtrial.kernels.cluster_basis import coordinates, side_by_side
+from simtrial.kernels.cluster_basis import Direction, coordinates, side_by_side
 from simtrial.kernels.random_intercept_criterion import SizeSums
 from simtrial.kernels.segments import count_by, sum_by
 from simtrial.kernels.small_matrices import Floats, pairs, sweep
@@ -50,7 +50,7 @@ class Moments:
         Which columns vary inside clusters (V of them), their deviations from cluster means (rows,) each, and the
         cross-products of these per cluster (V, V, clusters).
     directions
-        Orthonormal directions (rows,) of the varying columns of X inside clusters.
+        Orthonormal directions of the varying columns of X inside clusters.
     center
         What was subtracted (q, trials): trial means of measurements, 0 for indicators.
     basis, responses
@@ -74,7 +74,7 @@ class Moments:
     varying: tuple[int, ...]
     inner: tuple[Floats, ...]
     within: Floats
-    directions: tuple[Floats, ...]
+    directions: tuple[Direction, ...]
     center: Floats
     basis: Floats
     responses: Floats
@@ -256,8 +256,10 @@ class Moments:
         added = centred(rows, values, measured, "participant")
         means = np.concatenate([self.means, added.means[None]])
         within = within_with(rows, self.within, self.inner, added)
+        # a dropped column is 0 in ``within``, and still a direction
+        products = {0: within[0, -1]} if self.varying and self.kept.all() else None
         own = coordinates(
-            added.means[None], {0: added.inner[0]}, self.directions, rows.cluster_of_row, rows.sizes
+            added.means[None], {0: added.inner[0]}, self.directions, rows.cluster_of_row, rows.sizes, products
         )  # fmt: skip
         response = side_by_side(own, rows.cluster_trial, rows.position, self.trials, rows.most)
         made = replace(

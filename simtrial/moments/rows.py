@@ -109,6 +109,11 @@ class AnalysisSet:
         return np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.intp)[: len(self.sizes)]
 
     @cached_property
+    def trial_start(self) -> Ints:
+        """First row of every trial that has one."""
+        return self.cluster_start[starts(self.cluster_trial)]
+
+    @cached_property
     def slots(self) -> tuple[Ints, Floats]:
         """Clusters sorted by size, or by position when that makes fewer slots.
 
