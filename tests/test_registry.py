@@ -155,3 +155,9 @@ def test_nothing_built_in_is_lost():
         text = "".join(f.read_text(encoding="utf-8") for f in (ROOT / "simtrial" / package).rglob("*.py"))
         for name in found:
             assert f'("{name}")' in text
+
+
+def test_every_engine_is_offered_under_the_name_of_its_file():
+    from simtrial.run.engines import ENGINES, engine_names
+
+    assert engine_names() == sorted(ENGINES.all())

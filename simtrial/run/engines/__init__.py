@@ -1,10 +1,12 @@
 """Engines: ways of mapping a function over chunks of work.
 
-An engine is one function ``(function, tasks, workers) -> iterator of (task, result or exception)``, in any order.
+An engine is one function ``(function, tasks, workers) -> iterator of (task, result or exception)``, in any order. The
+file X.py holds the engine X.
 """
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -28,3 +30,8 @@ def register_engine(name: str) -> Callable[[E], E]:
 def engine(name: str) -> Engine:
     """Return an engine by name, or say which one was probably meant."""
     return ENGINES.get(name)
+
+
+def engine_names() -> list[str]:
+    """Names of the engines, from their files: a command line that offers them need not import them."""
+    return [file.name for file in pkgutil.iter_modules(__path__)]

@@ -1,0 +1,55 @@
+"""simtrial analyse: the methods on data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from simtrial.commands.options import FORMAT, PLUGINS, pair_of, records_of
+from simtrial.errors import SimtrialError
+
+
+@click.command()
+@click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--methods", required=True, metavar="FILE", help="TOML with [[methods]], or a scenario.")
+@click.option("--map", "maps", multiple=True, metavar="NAME=YOURS", help="Your name of a column, e.g. practice=gp_id.")
+@click.option("--factor", "factors", multiple=True, metavar="COLUMN", help="Take a column of numbers as categories.")
+@click.option("--number", "numbers", multiple=True, metavar="COLUMN", help="Take labelled categories as their codes.")
+@click.option("--all-terms", is_flag=True, help="Print every coefficient.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of methods that draw.")
+@PLUGINS
+@FORMAT
+def analyse(
+    data: tuple[Path, ...], methods: str, maps: tuple[str, ...], factors: tuple[str, ...], numbers: tuple[str, ...],
+    all_terms: bool, seed: int, plugins: tuple[str, ...], form: str,
+) -> None:  # fmt: skip
+    """Analyse data sets (CSV, Parquet, Stata) by the methods of a file.
+
+    Needed columns: practice, arm (0/1), and those the methods read, e.g. mansa_followup; trial_id if there are several.
+
+    Example: simtrial analyse trial.csv --methods methods.toml --map practice=gp_id
+    """
+    from simtrial.files.read_trials import read_trials
+    from simtrial.files.trials.column_use import use_of
+    from simtrial.report.tables import analyses_table, emit
+    from simtrial.run.analyse import analyse as analyse_trials
+    from simtrial.scenario import load_categories, load_methods
+
+    records_of(plugins)
+    chosen = load_methods(methods)
+    use = use_of(chosen, factors, numbers, *load_categories(methods))
+    skipped = [file for file in data if file.name == "codebook.csv"]
+    if skipped:
+        click.echo(f"{skipped[0]}: skipped, it is a codebook", err=True)
+        data = tuple(file for file in data if file not in skipped)
+        if not data:
+            raise SimtrialError("no data set is left: a codebook was the only file given")
+    needed = frozenset[str]().union(*(m.reads() for m in chosen))
+    renamed = dict(pair_of(text, "--map") for text in maps)
+    ids, batch = read_trials(data, needed, renamed, use=use)
+    frame = analyse_trials(ids, batch, chosen, seed, all_terms)
+    if form == "table":
+        analyses_table(frame)
+    else:
+        emit(frame, form)

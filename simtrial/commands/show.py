@@ -1,0 +1,38 @@
+"""simtrial show: a scenario as resolved."""
+
+from __future__ import annotations
+
+import click
+
+from simtrial.commands.options import FORMAT, PLUGINS, SETS, records_of
+
+
+@click.command("show")
+@click.argument("scenario")
+@PLUGINS
+@SETS
+@FORMAT
+def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: str) -> None:
+    """Show a resolved scenario: keys, cells, implied moments, expected cost and Monte Carlo error.
+
+    csv holds what every cell implies alone, json the keys as well. Scores cut at the ends of a scale are warned of.
+
+    Example: simtrial show partners --set mechanism.practices.number=20
+    """
+    from simtrial.report.implied import found_in, implied_frame
+    from simtrial.report.resolved import print_resolved, resolved_json
+    from simtrial.report.tables import emit
+    from simtrial.run.implied import warnings
+    from simtrial.scenario import load
+
+    records_of(plugins)
+    found, cells = load(scenario, sets)
+    for sentence in warnings(cells):
+        click.echo(f"warning: {sentence}", err=True)
+    implied = found_in(found, cells)
+    if form == "csv":
+        emit(implied_frame(implied), form)
+    elif form == "json":
+        click.echo(resolved_json(found, cells, implied))
+    else:
+        print_resolved(found, cells, implied)
