@@ -87,7 +87,7 @@ def run(source: str) -> Iterator[Line]:
     from simtrial.commands.run_directories import fill
     from simtrial.report import tables
     from simtrial.scenario import load
-    from simtrial.store.directory import read_cells
+    from simtrial.store.reading import read_cells
 
     scenario, cells = load(source, [f"run.replicates={SOURCES[source]}"])
     with tempfile.TemporaryDirectory() as folder:

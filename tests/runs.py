@@ -10,7 +10,7 @@ from tomls import SMALL, written
 from simtrial import estimands
 from simtrial.run.loop import Outcome, run
 from simtrial.scenario import load
-from simtrial.store.directory import read_rows
+from simtrial.store.reading import read_rows
 
 
 @pytest.fixture

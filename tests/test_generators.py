@@ -16,7 +16,7 @@ from simtrial.generate import before_allocation, practices_per_trial, simulate
 from simtrial.generate.generators import Drawn, Generator, Variable, generators, register_generator
 from simtrial.plugins.load import load_plugins
 from simtrial.scenario import load
-from simtrial.store.directory import read_rows
+from simtrial.store.reading import read_rows
 from simtrial.testing import ContractError, check_generator
 
 DOC = Path(__file__).parents[1] / "docs" / "own-generator.md"

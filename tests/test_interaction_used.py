@@ -16,7 +16,7 @@ from tomls import SMALL, complaint, written
 from trials import batch, fit
 
 from simtrial.performance import MEASURES, Options, Sample, performance
-from simtrial.store.directory import read_rows
+from simtrial.store.reading import read_rows
 from simtrial.testing import check_method
 
 __all__ = ["quick"]  # a fixture

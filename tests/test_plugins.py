@@ -16,7 +16,7 @@ from simtrial.errors import SimtrialError
 from simtrial.estimators import Estimates, Method, kinds, register
 from simtrial.plugins.load import load_plugins
 from simtrial.plugins.plain_methods import checked
-from simtrial.store.directory import read_rows
+from simtrial.store.reading import read_rows
 from simtrial.testing import ContractError, check_method
 
 DOC = Path(__file__).parents[1] / "docs" / "own-estimator.md"

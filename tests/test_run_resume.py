@@ -14,7 +14,7 @@ from runs import chunks, go, quick, rows
 from tomls import SMALL, written
 
 from simtrial.errors import IncompleteRunError
-from simtrial.store.directory import chunk_files
+from simtrial.store.chunks import chunk_files
 
 pytestmark = pytest.mark.usefixtures("quick")
 __all__ = ["quick"]

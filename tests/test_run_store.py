@@ -10,8 +10,8 @@ from runs import chunks, go, quick, rows
 from tomls import changed
 
 from simtrial.errors import EnvironmentFailure, RunError, StoreError
-from simtrial.store.chunks import write_bytes
-from simtrial.store.directory import read_rows
+from simtrial.files.whole import write_bytes
+from simtrial.store.reading import read_rows
 
 pytestmark = pytest.mark.usefixtures("quick")
 __all__ = ["quick"]

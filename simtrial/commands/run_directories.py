@@ -74,7 +74,7 @@ def judge(folder: Path, form: str) -> None:
 
     from simtrial.check.expectations import check
     from simtrial.report import tables
-    from simtrial.store.directory import SUMMARISED, read_cells
+    from simtrial.store.reading import SUMMARISED, read_cells
 
     parts, cells, run = read_cells(folder, columns=SUMMARISED)
     expectations = run["scenario"].get("expect", [])
@@ -107,9 +107,10 @@ def summarise(
 
     import polars as pl
 
+    from simtrial.files.whole import parquet_bytes, write_bytes
     from simtrial.report import tables
-    from simtrial.store.chunks import parquet_bytes, write_bytes
-    from simtrial.store.directory import SUMMARISED, read_cells
+    from simtrial.store.paths import performance_file
+    from simtrial.store.reading import SUMMARISED, read_cells
 
     parts, cells, run = read_cells(folder, partial, SUMMARISED)
     asked = tables.options_of(run)
@@ -124,7 +125,7 @@ def summarise(
         beside += tables.beside_published(rows, published, labels)
     frame = pl.concat(frames)
     if chosen == asked:
-        write_bytes(folder / "performance.parquet", parquet_bytes(frame, {}))
+        write_bytes(performance_file(folder), parquet_bytes(frame, {}))
     tables.print_performance(frame, cells, form)
     if published and form == "table":
         tables.published_table(beside, labels)

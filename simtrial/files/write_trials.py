@@ -10,9 +10,9 @@ import polars as pl
 
 from simtrial.batch import Column, Index, ObservedBatch
 from simtrial.errors import EnvironmentFailure, RunError
+from simtrial.files.whole import write_bytes
 from simtrial.generate import Mechanism, simulate
 from simtrial.scenario import Cell
-from simtrial.store.chunks import write_bytes
 
 FORMATS = ("csv", "parquet", "dta")
 
@@ -89,7 +89,7 @@ def write_frame(frame: pl.DataFrame, file: Path, labels: dict[str, str]) -> None
     if file.suffix == ".csv":
         write_bytes(file, frame.write_csv().encode())
     elif file.suffix == ".parquet":
-        from simtrial.store.chunks import parquet_bytes
+        from simtrial.files.whole import parquet_bytes
 
         write_bytes(file, parquet_bytes(frame, {}))
     else:

@@ -17,7 +17,7 @@ from simtrial.moments.moments import Moments
 from simtrial.moments.references import references
 from simtrial.moments.rows import Spec
 from simtrial.seeding import stream
-from simtrial.store.chunks import rows
+from simtrial.store.estimate_rows import rows
 
 COLUMNS = ("trial_id", "method", "term", "estimate", "std_error", "df", "statistic", "p_value", "ci_lower", "ci_upper",
            "status", "flags", "n_used", "clusters_used", "extra")  # fmt: skip

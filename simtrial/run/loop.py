@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +24,10 @@ from simtrial.scenario import Cell, Scenario, rebuild
 from simtrial.scenario.schema import finite_targets, targets
 from simtrial.seeding import stream
 from simtrial.store import directory
-from simtrial.store.chunks import bind, parquet_bytes, rows, write_bytes, write_chunk
+from simtrial.store.cells import write_cells
+from simtrial.store.chunks import covered, held_blocks, write_chunk, write_failures
+from simtrial.store.estimate_rows import bind, rows
+from simtrial.store.paths import cells_file, chunk_file, failures_file
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Chunk:
     @property
     def file(self) -> Path:
         """Where its rows go."""
-        return directory.blocks(Path(self.folder), self.cell) / f"{self.first:06d}-{self.last:06d}.parquet"
+        return chunk_file(Path(self.folder), self.cell, self.first, self.last)
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,10 @@ def run(
     """
     directory.open_run(folder, scenario, command, plugins)
     digest = directory.read_run(folder)["digest"]
-    sought = [] if _cells_file(folder).is_file() else [Truth(str(folder), digest, cell.id) for cell in cells]
+    sought = [] if cells_file(folder).is_file() else [Truth(str(folder), digest, cell.id) for cell in cells]
     per_chunk = max(1, -(-chunk_replicates // scenario.run.block))
     chunks = [c for cell in cells for c in missing(folder, digest, scenario, cell, per_chunk)]
-    held = sum(directory.covered(folder, cell.id, blocks_of(scenario)) for cell in cells)
+    held = sum(covered(folder, cell.id, blocks_of(scenario)) for cell in cells)
     begun = time.monotonic()
     truths: dict[str, list[TrueValue]] = {}
     failed: list[tuple[Chunk, str]] = []
@@ -109,7 +111,7 @@ def run(
                 raise result
             truths[task.cell] = result
             if len(truths) == len(cells):
-                _write_cells(scenario, cells, truths, folder)
+                write_cells(folder, scenario, cells, truths)
             continue
         done += 1
         if isinstance(result, BaseException):
@@ -138,7 +140,7 @@ def blocks_of(scenario: Scenario) -> int:
 
 def missing(folder: Path, digest: str, scenario: Scenario, cell: Cell, per_chunk: int) -> list[Chunk]:
     """Chunks of blocks that no stored chunk of the cell covers."""
-    held = directory.held_blocks(folder, cell.id)
+    held = held_blocks(folder, cell.id)
     chunks: list[Chunk] = []
     for block in range(blocks_of(scenario)):
         if block in held:
@@ -158,9 +160,7 @@ def make_chunk(chunk: Chunk) -> int:
     failures: list[dict[str, Any]] = []
     frame = bind([block_rows(cell, b, failures) for b in range(chunk.first, chunk.last + 1)])
     if failures:
-        lines = "".join(json.dumps(f) + "\n" for f in failures)
-        name = f"{chunk.cell}-{chunk.first:06d}-{chunk.last:06d}.jsonl"
-        write_bytes(Path(chunk.folder) / "failures" / name, lines.encode())
+        write_failures(failures_file(Path(chunk.folder), chunk.cell, chunk.first, chunk.last), failures)
     record = {"cell": chunk.cell, "first": chunk.first, "last": chunk.last,
               "seconds": round(time.monotonic() - begun, 3), "versions": directory.versions()}  # fmt: skip
     write_chunk(chunk.file, frame, record, {"simtrial": directory.provenance(scenario)})
@@ -218,27 +218,3 @@ def _failed_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
     wanted = ["cell", "replicate", "method", "flags", "n_used", "clusters_used"]
     wanted += ["message"] if "message" in frame.columns else []
     return list(frame.filter(pl.col("status") == "failed").select(wanted).iter_rows(named=True))
-
-
-def _cells_file(folder: Path) -> Path:
-    return folder / "cells.parquet"
-
-
-def _write_cells(
-    scenario: Scenario, cells: Sequence[Cell], truths: Mapping[str, Sequence[TrueValue]], folder: Path
-) -> None:
-    """Store every cell's factors and true values; ``own`` where methods are judged against each trial's own."""
-    lines: list[tuple[Any, ...]] = []
-    own = {e.name for e in scenario.estimands if e.finite}
-    for cell in cells:
-        factors = json.dumps(dict(cell.factors), sort_keys=True)
-        found = truths[cell.id]
-        lines += [(cell.id, factors, t.estimand, t.value, t.mcse, t.practices) for t in found]
-        if not found:
-            lines.append((cell.id, factors, "", None, None, 0))
-    schema = {"cell": pl.String, "factors": pl.String, "estimand": pl.String, "true_value": pl.Float64,
-              "true_value_mcse": pl.Float64, "practices": pl.Int64}  # fmt: skip
-    frame = pl.DataFrame(lines, schema=schema, orient="row").with_columns(pl.col(pl.Float64).fill_nan(None))
-    if own:
-        frame = frame.with_columns(pl.col("estimand").is_in(sorted(own)).alias("own"))
-    write_bytes(_cells_file(folder), parquet_bytes(frame, {"simtrial": directory.provenance(scenario)}))

@@ -1,28 +1,22 @@
-"""The run directory: what it says of itself, which blocks it holds, and its rows read back."""
+"""The run directory: what it is for (run.json), and whether a request belongs to it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 import simtrial
-from simtrial.errors import IncompleteRunError, RunError, StoreError
+from simtrial.errors import RunError, StoreError
+from simtrial.files.whole import write_json
 from simtrial.scenario import Scenario
-from simtrial.store.chunks import bind, read_chunk, read_record, write_json
+from simtrial.store.paths import run_file
 
 FORMAT = 1
-
-
-def blocks(folder: Path, cell: str) -> Path:
-    """Folder of a cell's chunks."""
-    return folder / "blocks" / cell
 
 
 def versions() -> dict[str, str]:
@@ -65,7 +59,7 @@ def open_run(folder: Path, scenario: Scenario, command: str, plugins: Sequence[M
     RunError
         When the directory belongs to something else.
     """
-    file = folder / "run.json"
+    file = run_file(folder)
     raw = resolved(scenario)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: a file, not a folder; choose another with -o")
@@ -126,7 +120,7 @@ def _difference(a: Any, b: Any, path: str = "") -> str:
 
 def read_run(folder: Path) -> dict[str, Any]:
     """Read run.json of a run directory."""
-    file = folder / "run.json"
+    file = run_file(folder)
     if not file.is_file():
         raise RunError(f"{folder}: not a run directory (no run.json)")
     try:
@@ -136,96 +130,3 @@ def read_run(folder: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise RunError(f"{file}: this version cannot read its format")
     return found
-
-
-def chunk_files(folder: Path, cell: str) -> list[tuple[int, int, Path]]:
-    """First block, last block and file of every chunk of a cell that counts."""
-    found = []
-    for file in sorted(blocks(folder, cell).glob("*.parquet")):
-        if read_record(file) is not None:
-            first, last = file.stem.split("-")
-            found.append((int(first), int(last), file))
-    return found
-
-
-def held_blocks(folder: Path, cell: str) -> set[int]:
-    """Blocks of a cell that some chunk holds."""
-    return {b for first, last, _ in chunk_files(folder, cell) for b in range(first, last + 1)}
-
-
-def covered(folder: Path, cell: str, wanted: int) -> int:
-    """How many of the first ``wanted`` blocks of a cell are held."""
-    return len(held_blocks(folder, cell) & set(range(wanted)))
-
-
-def read_rows(folder: Path, partial: bool = False) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
-    """Read a run back whole.
-
-    Returns
-    -------
-    rows, cells, run
-        Rows of the replicates asked for (surplus of the last block cut), cells.parquet, and run.json.
-
-    Raises
-    ------
-    IncompleteRunError
-        When blocks are missing and ``partial`` is false.
-    """
-    parts, cells, run = read_cells(folder, partial)
-    return bind([part.sort("replicate", maintain_order=True) for part in parts]), cells, run
-
-
-SUMMARISED = ("cell", "replicate", "method", "estimand", "estimate", "std_error", "ci_lower", "ci_upper", "p_value",
-              "status", "flags", "own_true_value", "ci_type")  # fmt: skip
-"""Columns that performance is made from; the last two only where trials have true values of their own, or confidence
-sets are not all intervals."""
-
-
-def read_cells(
-    folder: Path, partial: bool = False, columns: Sequence[str] | None = None
-) -> tuple[Iterator[pl.DataFrame], pl.DataFrame, dict[str, Any]]:
-    """Read a run back cell by cell, so that no more than one is in memory; otherwise as `read_rows`."""
-    run = read_run(folder)
-    cells_file = folder / "cells.parquet"
-    if not cells_file.is_file():
-        raise IncompleteRunError(f"{folder}: no true values yet; run the same command again")
-    try:
-        cells = pl.read_parquet(cells_file)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        told = str(error).splitlines()[0]
-        raise StoreError(f"{cells_file}: damaged ({told}); delete it and run the same command again") from None
-    wanted = -(-run["replicates"] // run["scenario"]["run"]["block"])
-    found = {cell: chunk_files(folder, cell) for cell in cells["cell"].unique(maintain_order=True)}
-    held = [len({b for first, last, _ in files for b in range(first, last + 1) if b < wanted})
-            for files in found.values()]  # fmt: skip
-    total = wanted * len(found)
-    if sum(held) < total and not partial:
-        raise IncompleteRunError(
-            f"{folder}: {total - sum(held)} of {total} blocks are missing; run the same command again, or summarise "
-            "with --partial"
-        )
-    if not sum(held):
-        raise IncompleteRunError(f"{folder}: no block is finished yet")
-    return (_cell_rows(f, wanted, run, columns) for f, n in zip(found.values(), held, strict=True) if n), cells, run
-
-
-def _cell_rows(
-    files: Sequence[tuple[int, int, Path]], wanted: int, run: dict[str, Any], columns: Sequence[str] | None
-) -> pl.DataFrame:
-    """Rows of one cell, each block once; those of a method in order of replicates."""
-    seen: set[int] = set()
-    frames = []
-    for first, last, file in files:
-        new = [b for b in range(first, min(last + 1, wanted)) if b not in seen]
-        if new:
-            frames.append(_only_blocks(read_chunk(file, columns), new, last - first + 1, run))
-            seen |= set(new)
-    return bind(frames)
-
-
-def _only_blocks(frame: pl.DataFrame, wanted: list[int], there: int, run: dict[str, Any]) -> pl.DataFrame:
-    """Leave out blocks of a chunk that are held elsewhere, and replicates nobody asked for."""
-    size, replicates = run["scenario"]["run"]["block"], run["replicates"]
-    if len(wanted) == there and (wanted[-1] + 1) * size <= replicates:
-        return frame
-    return frame.filter(((pl.col("replicate") - 1) // size).is_in(wanted) & (pl.col("replicate") <= replicates))
