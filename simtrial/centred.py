@@ -49,7 +49,7 @@ def centred(rows: AnalysisSet, values: Floats, measured: bool, level: str) -> Co
 
 
 def _computable(values: Floats, trial: Ints, trials: int) -> tuple[Floats, Bools]:
-    """Values, 0 in trials that hold one too large or too small to compute with; one look where all are moderate."""
+    """Values, set to 0 in trials with a value too large or too small to compute with."""
     if computable(np.abs(values)).all():
         return values, np.zeros(trials, dtype=bool)
     values, _, beyond = in_range(values, trial, trials)

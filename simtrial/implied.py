@@ -101,7 +101,7 @@ def outcomes(mechanism: Mechanism) -> list[str]:
 
 
 def _wanted(scenario: Scenario) -> frozenset[str]:
-    """Columns that what is implied rests on."""
+    """Columns that the implied quantities need."""
     there = set(scenario.variables)
     names = {"arm", "followed_up"}
     for outcome in outcomes(scenario.mechanism):
@@ -133,7 +133,7 @@ def _drawn(mechanism: Mechanism) -> TrialBatch:
 
 
 def _simulated(scenario: Scenario, mechanism: Mechanism) -> list[Quantity]:
-    """What is found from simulated trials."""
+    """Quantities estimated from simulated trials."""
     needed = drawn_for(mechanism, _wanted(scenario))
     batch = _drawn(needed)
     sums = _Sums(batch)
@@ -239,7 +239,7 @@ def _counts(step: object, name: str) -> bool:
 
 
 def _sentence(stage: str, rows: Sequence[tuple[float, str, str]], cells: int) -> str:
-    """Say what share is cut, of which scores, and in which cell most."""
+    """Message about the share of scores cut, and the cell with the largest share."""
     most = {name: max(r for r in rows if r[1] == name) for _, name, _ in rows}
     shares = ", ".join(f"{100 * share:.1f}% of {_words(name)}" for name, (share, _, _) in most.items())
     where = f" (in {len({r[2] for r in rows})} of {cells} cells, most in '{max(rows)[2]}')" if cells > 1 else ""

@@ -1,4 +1,4 @@
-"""One guarded registry for what scenario files and commands call by name: methods, generators, engines."""
+"""One guarded registry of named objects: methods, generators, engines."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Registry(Generic[T]):
         return dict(sorted(self.found.items()))
 
     def get(self, name: str) -> T:
-        """Return what has a name, or say which one was probably meant."""
+        """Return an entry by name, or suggest the closest name."""
         found = self.all()
         if name not in found:
             raise SimtrialError(unknown(self.what, name, found) + "; one of your own needs --plugin")

@@ -1,4 +1,4 @@
-"""Estimates as rows: frames, Parquet chunks with records, and what a run directory holds."""
+"""Estimates as rows: frames, Parquet chunks with records, and the contents of a run directory."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def rows(estimates: Estimates, labels: Mapping[str, Any], term: int = 0) -> pl.D
 
 
 def write_bytes(file: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all: aside, fsync, rename.
+    """Write a file atomically: temporary file, fsync, rename.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def read_chunk(file: Path, columns: Sequence[str] | None = None) -> pl.DataFrame
 
 
 def read_record(file: Path) -> dict[str, Any] | None:
-    """Return the record of a chunk, None when there is none that can be read."""
+    """Return the record of a chunk, None if unreadable."""
     try:
         found = json.loads(file.with_suffix(".json").read_text())
     except (OSError, ValueError):

@@ -22,7 +22,7 @@ Weights = Literal["equal", "size", "inverse-variance"]
 
 @register("cluster-means")
 class ClusterMeans(Method):
-    """Every analysed practice counts by its mean, so that the practices are the sample.
+    """Analysis of the means of the analysed practices.
 
     ``adjustment`` two-stage (Hayes and Moulton 2017, Cluster Randomised Trials, chapter 11): outcomes are regressed on
     the covariates without arm, person by person, and the practice means of the residuals compared. ancova: practice
@@ -104,7 +104,7 @@ class _Fit:
 
 
 def _with_estimate(result: Estimates, saturated: NDArray[np.bool_], found: _Fit) -> Estimates:
-    """Keep what can be said where no degrees of freedom are left: the estimate, and the error if there is one."""
+    """Without degrees of freedom, keep the estimate, and the standard error if it exists."""
     estimate = np.where(saturated, found.estimate, result.estimate)
     std_error = np.where(saturated, np.sqrt(found.variance), result.std_error)
     return replace(result, estimate=estimate, std_error=std_error)

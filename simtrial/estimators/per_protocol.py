@@ -29,7 +29,7 @@ def wrapped(value: Any) -> Method:
 
 @register("per-protocol")
 class PerProtocol(Method):
-    """Analyse those of whom ``keep`` is known to hold; biased unless keeping is unrelated to the outcome."""
+    """Analyse people for whom ``keep`` is known to hold; biased unless adherence is unrelated to the outcome."""
 
     kind: Literal["per-protocol"] = "per-protocol"
     interacts = True

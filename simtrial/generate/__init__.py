@@ -23,15 +23,15 @@ STAGES = (
     "identification", "delivery", "outcomes.mansa", "outcomes.tus", "outcomes.wemwbs", "outcomes.qpr15",
     "outcomes.brief_inspire", "outcomes.icecap_a", "outcomes.eq5d5l", "safety", "dropout", "missingness",
 )  # fmt: skip
-"""Tables below [mechanism], in the order of a trial's life; a generator stands for all the others."""
+"""Tables below [mechanism], in order of drawing; a generator replaces all the others."""
 
 REQUIRED = ("practices", "allocation", "outcomes.mansa")
-"""Stages every mechanism has; the first two are drawn whatever is wanted."""
+"""Required stages; the first two are always drawn."""
 
 
 @dataclass(frozen=True)
 class Variable:
-    """What a step promises of a column it adds; ``label`` and ``unit`` go into the codebook."""
+    """Description of an added column; ``label`` and ``unit`` go into the codebook."""
 
     level: Level
     label: str
@@ -42,7 +42,7 @@ class Variable:
 
 
 class Step(BaseModel):
-    """Options of one stage, and the three things it must say: what it reads, what it adds, and how it draws."""
+    """Options of one stage, the columns that it reads and adds, and its draws."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     stage: ClassVar[str]
@@ -52,7 +52,7 @@ class Step(BaseModel):
         return frozenset()
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         raise NotImplementedError(self.stage)  # pragma: no cover - every stage has its own
 
     def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
@@ -111,7 +111,7 @@ class Asked(Protocol):
 
 
 class Generator(Step):
-    """Options of a mechanism that draws whole trials by itself, in place of all stages.
+    """Options of a generator that draws whole trials and replaces all stages.
 
     It says in `adds` which columns there are, in the order of a trial's life: those named before ``arm`` are known
     before allocation. Registered by `simtrial.generators.register_generator`.
@@ -125,7 +125,7 @@ class Generator(Step):
         raise NotImplementedError(self.name)  # pragma: no cover - every generator has its own
 
     def known(self, estimand: Asked) -> float | None:
-        """True value in the population, in closed form; None: found from potential outcomes by simulation."""
+        """True value in the population in closed form, or None to estimate it from simulated potential outcomes."""
         return None
 
 
@@ -192,7 +192,7 @@ def practices_per_trial(mechanism: Mechanism) -> int:
 
 
 def variables(mechanism: Mechanism) -> dict[str, Variable]:
-    """Every column the mechanism will have made, in order."""
+    """All columns of the mechanism, in order."""
     return {name: v for stage in STAGES if stage in mechanism for name, v in mechanism[stage].adds().items()}
 
 
@@ -273,7 +273,7 @@ def _open_participants(batch: TrialBatch, recruited: NDArray[Any]) -> TrialBatch
 
 
 def _generated(step: Generator, trials: int, rng: np.random.Generator) -> TrialBatch:
-    """Trials of a generator, held against what it promised."""
+    """Trials of a generator, checked against its declared columns."""
     drawn, promised = step.draw_trials(trials, rng), step.adds()
     practices, people = (np.asarray(number).astype(np.intp) for number in (drawn.practices, drawn.people))
     told = f"generator '{step.name}'"

@@ -30,7 +30,7 @@ from simtrial.generate.selection import (
 Slope = Annotated[float, Field(ge=-5, le=5)]
 
 AT_FOLLOWUP = ("*_followup", "followup_months", "in_window")
-"""What nobody sees of a person who is not followed up."""
+"""Columns missing for a person who is not followed up."""
 
 
 class Dropout(Step):
@@ -138,7 +138,7 @@ class Dropout(Step):
         return found
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         made = {
             "followed_up": Variable("participant", "Followed up: 0 no, 1 yes", hides=AT_FOLLOWUP),
             "died": Variable("participant", "Died before follow-up: 0 no, 1 yes"),

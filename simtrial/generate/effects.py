@@ -30,7 +30,7 @@ def subgroup(key: str) -> str:
 
 
 class Sizes(BaseModel):
-    """Options: what depends on how many people a practice recruits, or has on its register.
+    """Options: dependence on the number of people recruited or on the register.
 
     Informative cluster size (Kahan et al. 2023, doi:10.1093/ije/dyac131): the outcome goes with size (same shift in
     both arms, effects unmoved), or the effect does, and then the average over people exceeds that over practices by
@@ -65,7 +65,7 @@ class Sizes(BaseModel):
         return frozenset(({"recruited"} if any(size) else set()) | ({"register_size"} if any(register) else set()))
 
     def by_size(self, batch: TrialBatch, per_recruited: float, per_register: float) -> Floats:
-        """Sum of what goes with log recruited and with log register size, points (practices,)."""
+        """Sum of the terms of log recruited and log register size, points (practices,)."""
         shift = np.zeros(batch.index.practices)
         if per_recruited:
             shift += per_recruited * self._standardised(batch, "recruited", "size")
@@ -96,7 +96,7 @@ class Sizes(BaseModel):
 
 
 class Effects(Sizes):
-    """Options: what the intervention adds for someone in ``effect_among``; nothing for others.
+    """Options: the effect for people in ``effect_among``; 0 for others.
 
     effect + subgroup effects + w_j + size_effect z(log recruited) + register_effect z(log register size) +
     pandemic_interaction during the pandemic; w_j ~ N(0, effect_sd^2) with corr(w, u) = effect_practice_correlation.

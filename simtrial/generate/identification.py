@@ -42,7 +42,7 @@ class Identification(Step):
         return frozenset({"arm", "mansa_baseline"} if self._slopes().any() else {"arm"})
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         return {"enrolled": Variable("participant", "Enrolled after allocation: 0 no, 1 yes", latent=True)}
 
     def enrols(self) -> str:

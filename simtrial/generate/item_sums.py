@@ -1,4 +1,4 @@
-"""Instruments that are sums of item ratings, and what becomes of their scores where items are not answered."""
+"""Instruments that are sums of item ratings, and their scores with unanswered items."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class SumOfItems(Instrument):
         return self
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         return super().adds() | self._item_columns(self.instrument, self.label)
 
     def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:

@@ -127,7 +127,7 @@ class Mansa(Timing, Effects, Leavers, Residuals, Ratings, Expected, Step):
         return found + self.effect_problems(available) + self.leavers_problems(available)
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         deviation = Variable("practice", "Practice's deviation from the mean effect", "points", latent=True)
         stretched = Variable("participant", "Difference of the arms' residuals, of mean 0", "points", latent=True)
         return {
@@ -144,7 +144,7 @@ class Mansa(Timing, Effects, Leavers, Residuals, Ratings, Expected, Step):
         }
 
     def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
-        """Draw both potential outcomes, and record the one that happens."""
+        """Draw both potential outcomes, and record that of the allocated arm."""
         scores, added = self._scores(batch, rng)
         return {**added, **self._recorded(batch, scores, rng)}
 

@@ -1,4 +1,4 @@
-"""Who drops out in relation to what: the linear predictor of a probit model, and its intercept found once."""
+"""Dropout by covariates: the linear predictor of a probit model, with an intercept computed once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results made elsewhere (R, Stata, a spreadsheet) as rows: rsimsum's, siman's and our own names, long or wide."""
+"""Results from other programs (R, Stata, a spreadsheet) as rows: rsimsum's, siman's and our own names, long or wide."""
 
 from __future__ import annotations
 

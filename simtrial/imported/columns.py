@@ -1,4 +1,4 @@
-"""Which column of a file of results is what: by what the user says, then by name."""
+"""Meaning of the columns of a file of results: by the user's options, then by name."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _mapped(frame: pl.DataFrame, file: Path, reading: Reading) -> dict[str, str]
 
 
 def _factors(frame: pl.DataFrame, file: Path, reading: Reading, roles: Mapping[str, str]) -> list[str]:
-    """Columns that the user says are factors."""
+    """Columns named as factors by the user."""
     for name in reading.by:
         if name not in frame.columns:
             raise DataError(f"{file}: --by {name}: no such column{hint(name, frame.columns)}")
@@ -128,7 +128,7 @@ def _factors(frame: pl.DataFrame, file: Path, reading: Reading, roles: Mapping[s
 def _true_column(
     frame: pl.DataFrame, file: Path, reading: Reading, roles: Mapping[str, str], factors: Sequence[str]
 ) -> str:
-    """The column that --true names; it is nothing else."""
+    """The column that --true names; it has no other meaning."""
     name = str(reading.true_column)
     if name not in frame.columns:
         raise DataError(f"{file}: --true {name}: neither a number nor a column{hint(name, frame.columns)}")

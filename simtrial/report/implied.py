@@ -29,7 +29,7 @@ HEADINGS = {
 
 
 def found_in(scenario: Scenario, cells: Sequence[Cell]) -> Found:
-    """Find what the scenario as written implies, and every cell of a sweep, with progress where they are many."""
+    """Implied quantities of the scenario as written and of every cell, with progress for many cells."""
     base = [] if any(cell.id == "base" for cell in cells) else [Cell("base", "", {}, scenario)]
     begun = time.monotonic()
     found: list[tuple[Cell, Sequence[Quantity]]] = []
@@ -43,7 +43,7 @@ def found_in(scenario: Scenario, cells: Sequence[Cell]) -> Found:
 
 
 MANY = 8
-"""Cells from which on progress is told."""
+"""Number of cells from which on progress is shown."""
 
 
 def implied_frame(found: Found) -> pl.DataFrame:
@@ -55,7 +55,7 @@ def implied_frame(found: Found) -> pl.DataFrame:
 
 
 def print_implied(found: Found) -> None:
-    """Print what the scenario as written implies, then each cell of a sweep in one line."""
+    """Print the implied quantities of the scenario as written, then one line per cell."""
     base = next(rows for cell, rows in found if cell.id == "base")
     _scores(base)
     _people(base)

@@ -1,4 +1,4 @@
-"""A scenario as resolved: every key with its meaning, its cells, what a run will cost and how precise it will be."""
+"""A resolved scenario: every key with its meaning, its cells, expected cost and precision."""
 
 from __future__ import annotations
 

@@ -259,7 +259,7 @@ def _stages(raw: Raw) -> list[tuple[str, Any, Path]]:
 
 
 def _unreadable(mechanism: Mechanism) -> list[Problem]:
-    """Tell expressions that do not parse; what others read depends on stages with mistakes."""
+    """Report expressions that do not parse; columns of the others depend on stages with errors."""
     problems = []
     for stage, step in mechanism.items():
         try:
@@ -306,7 +306,7 @@ def finite_targets(scenario: Scenario) -> list[Estimand]:
 
 
 def targets(method: Method, scenario: Scenario) -> list[str]:
-    """Estimands a method is judged against; left out: see `default_estimand`, or none for what is no effect."""
+    """Estimands of a method; by default those of `default_estimand`, or none if it estimates no effect."""
     if method.estimand is None and (method.spec().interaction is not None or not method.effect):
         return []
     if method.estimand is None:
