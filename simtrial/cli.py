@@ -112,7 +112,7 @@ def list_(form: str) -> None:
     rows += [("measure", name, first_line(measure)) for name, measure in {**MEASURES, **PAIRED}.items()]
     rows += [("flag", name, cause) for name, cause in CAUSES.items()]
     if form == "table":
-        show("What there is", ["what", "name", "meaning"], rows, 3)
+        show("Names known to simtrial", ["what", "name", "meaning"], rows, 3)
     else:
         emit(pl.DataFrame(rows, schema=["what", "name", "meaning"], orient="row"), form)
 

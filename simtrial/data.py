@@ -134,7 +134,7 @@ def _matched(source: Source, wanted: Sequence[str], renamed: Mapping[str, str]) 
     if missing:
         told = "; ".join(f"no column '{name}'{hint(name, source.columns)}" for name in missing)
         listed = ", ".join(map(shown, source.columns[:MANY])) + (", ..." if len(source.columns) > MANY else "")
-        raise DataError(f"{source.file}: {told}; columns there: {listed}; rename with --map name=yours")
+        raise DataError(f"{source.file}: {told}; available columns: {listed}; rename with --map name=yours")
     return {name: known[name] for name in (*wanted, "trial_id") if name in known}
 
 

@@ -37,7 +37,7 @@ _COMPARE: dict[str, Callable[..., Mask]] = {
 
 
 class ExpressionError(SimtrialError):
-    """An expression that does not parse, or that compares what cannot be compared."""
+    """An expression that does not parse, or compares incompatible values."""
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ class PlainMethod(Method):
 
 
 def checked(found: Any) -> tuple[dict[str, float], str, str]:
-    """Check what a function returned: numbers, flag (empty when it is a result), and what is wrong with it."""
+    """Check a function's result: numbers, flag (empty if valid), and error message."""
     if not isinstance(found, Mapping):
         return {}, "invalid_result", f"returned {type(found).__name__}; a dict with 'estimate' is expected"
     unknown = sorted(set(map(str, found)) - set(NUMBERS))

@@ -13,11 +13,11 @@ from simtrial.errors import SimtrialError, unknown
 
 T = TypeVar("T")
 _DOORS = frozenset({__name__, "simtrial.estimators", "simtrial.generators", "simtrial.engines", "simtrial.plain"})
-"""Modules whose functions enter what others define."""
+"""Modules that register objects defined elsewhere."""
 
 
 class Place(NamedTuple):
-    """Where something was entered: module, name in it, file, line, and when the file was last written."""
+    """Where an object was registered: module, name in it, file, line, and when the file was last written."""
 
     module: str
     name: str
@@ -26,7 +26,7 @@ class Place(NamedTuple):
     written: float
 
     def again(self, other: Place) -> bool:
-        """Whether the other entry is this one made again, by importing the same module or running the same cell anew.
+        """Whether the other entry is the same object after re-importing its module or rerunning its cell.
 
         A definition of the same name on another line is a second one, unless the file was edited in between.
         """
@@ -71,7 +71,7 @@ class Registry(Generic[T]):
             self.load()
         before = self._places.get(name) if name in self.found else None
         if before is not None and self.found[name] is not thing and not before.again(place):
-            raise SimtrialError(f"{self.what} '{name}' is entered twice, at {before} and at {place}; rename one")
+            raise SimtrialError(f"{self.what} '{name}' is registered twice, at {before} and at {place}; rename one")
         self.found[name] = thing
         self._places[name] = place
 
@@ -92,5 +92,5 @@ class Registry(Generic[T]):
         """Return an entry by name, or suggest the closest name."""
         found = self.all()
         if name not in found:
-            raise SimtrialError(unknown(self.what, name, found) + "; one of your own needs --plugin")
+            raise SimtrialError(unknown(self.what, name, found) + "; load your own by --plugin")
         return found[name]

@@ -224,7 +224,7 @@ def _cell_rows(
 
 
 def _only_blocks(frame: pl.DataFrame, wanted: list[int], there: int, run: dict[str, Any]) -> pl.DataFrame:
-    """Leave out blocks of a chunk that are held elsewhere, and replicates nobody asked for."""
+    """Drop blocks of a chunk that another chunk holds, and replicates beyond those requested."""
     size, replicates = run["scenario"]["run"]["block"], run["replicates"]
     if len(wanted) == there and (wanted[-1] + 1) * size <= replicates:
         return frame

@@ -268,7 +268,7 @@ def failed_estimates(trials: int, term: str, flag: str) -> Estimates:
 
 
 EXPLAINED = 1e-10
-"""Standard error, in SDs of the outcome, up to which nothing is left between practices.
+"""Standard error, in SDs of the outcome, up to which practice means count as equal.
 
 An outcome that covariates leave a share of `PERFECT` of its sum of squares has standard errors above this with up to
 some million people.

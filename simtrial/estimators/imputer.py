@@ -25,7 +25,7 @@ Ints = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class ImputationModel:
-    """Columns and rows of the model of the outcome: whatever the analysis uses, and auxiliary columns.
+    """Columns and rows of the imputation model: those of the analysis, and auxiliary columns.
 
     Attributes
     ----------

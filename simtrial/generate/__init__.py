@@ -75,7 +75,7 @@ class Step(BaseModel):
         return {}
 
     def trimmed(self, wanted: frozenset[str]) -> Step:
-        """Return these options without columns that nobody wants, where leaving them out moves no other draw."""
+        """Return these options without unneeded columns, if this changes no other draw."""
         return self
 
     def drawn_before(self) -> str | None:
@@ -83,7 +83,7 @@ class Step(BaseModel):
         return None
 
     def enrols(self) -> str | None:
-        """Name of an added 0/1 column whose zeros leave the trial there and then, practices or people; None: nobody."""
+        """Name of an added 0/1 column whose zeros (practices or people) leave the trial at this stage, or None."""
         return None
 
 
@@ -96,7 +96,7 @@ class Drawn(NamedTuple):
 
 
 class Asked(Protocol):
-    """What a generator is told of an estimand whose true value it might know: options of [[estimands]]."""
+    """Options of an estimand, passed to a generator that may know its true value."""
 
     @property
     def kind(self) -> str: ...  # noqa: D102

@@ -109,7 +109,7 @@ class Delivery(Step):
         return frozenset({"arm"} | baseline | {split(key)[0] for key in self.engagement_effects})
 
     def problems(self, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
-        """Refuse effects of what has no such category or no known scale."""
+        """Reject effects of unknown categories or of columns without a known scale."""
         return effect_problems(self.engagement_effects, self.engagement_scale, available)
 
     def trimmed(self, wanted: frozenset[str]) -> Delivery:

@@ -127,7 +127,7 @@ class Dropout(Step):
         return frozenset(needed) | reads(self.terms())
 
     def problems(self, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
-        """Refuse slopes on what is latent, seen only at follow-up, or not the category of a factor."""
+        """Reject slopes on latent columns, on columns observed only at follow-up, and on unknown categories."""
         found = []
         for table in ("slopes", "slopes_intervention"):
             for key in getattr(self, table):

@@ -132,7 +132,7 @@ class Effects(Sizes):
         return frozenset(needed) | self.size_reads()
 
     def effect_problems(self, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
-        """Refuse subgroups there are not, and expressions over what nobody observes."""
+        """Reject unknown subgroups, and expressions over latent columns."""
         found = expression_problems("effect_among", self.effect_among, available)
         for key in self.subgroup_effects:
             found += expression_problems(f"subgroup_effects.{key}", subgroup(key), available)
@@ -150,7 +150,7 @@ class Effects(Sizes):
         return self.unit_effects(batch, deviations, if_control(batch))
 
     def unit_effects(self, batch: TrialBatch, deviations: Floats | None, world: ObservedBatch | None = None) -> Floats:
-        """Effect on every participant in a world, left out: that in which all are offered, points (participants,)."""
+        """Effect on every participant in a world, by default the one with everybody offered, points (participants,)."""
         effect: Floats = np.full(batch.index.participants, self.effect)
         if deviations is not None:
             effect += deviations[batch.index.participant_practice]

@@ -47,7 +47,7 @@ class Answers(NamedTuple):
 
 
 def answer(score: Floats, scale: ItemScale, missing: float, rng: np.random.Generator) -> Answers:
-    """Leave out items completely at random, and say what those answered hold, given the score of all of them.
+    """Remove items completely at random; points of the answered ones, given the complete score.
 
     The N points of a score above the lowest are dealt among k items of capacity c by the multivariate hypergeometric
     distribution: of the k c places for a point N are taken, all choices alike. Any m items then hold S points,

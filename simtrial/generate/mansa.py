@@ -115,7 +115,7 @@ class Mansa(Timing, Effects, Leavers, Residuals, Ratings, Expected, Step):
         return self.with_scales(mechanism["practices"])
 
     def problems(self, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
-        """Refuse unknown regions, expressions over what nobody observes, and correlation with what does not vary."""
+        """Refuse unknown regions, expressions over latent columns, and correlation with a constant."""
         regions = available["region"].categories if "region" in available else tuple(self.region_effects)
         found = [
             (f"region_effects.{r}", unknown("region", r, regions)) for r in self.region_effects if r not in regions

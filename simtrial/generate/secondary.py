@@ -70,7 +70,7 @@ class Instrument(Step):
     @model_validator(mode="before")
     @classmethod
     def _without_items(cls, data: Any) -> Any:
-        """Say why an instrument that is not a sum of ratings knows nothing of items."""
+        """Error for item options of an instrument that is not a sum of ratings."""
         for key in ("item_missing", "items_needed"):
             if isinstance(data, Mapping) and key in data and key not in cls.model_fields:
                 raise ValueError(

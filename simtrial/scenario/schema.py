@@ -145,7 +145,7 @@ class Scenario:
 
     @property
     def variables(self) -> dict[str, Variable]:
-        """Every column the mechanism makes."""
+        """All columns of the mechanism."""
         return variables(self.mechanism)
 
     def reads(self) -> frozenset[str]:
@@ -236,7 +236,7 @@ def _build_generator(raw: Raw) -> tuple[dict[str, Step], list[Problem]]:
     ]
     if not isinstance(data, dict) or "name" not in data:
         names = ", ".join(generators())
-        return {}, [*problems, Problem(path, f"missing key 'name' (one of {names}, or one of your own by --plugin)")]
+        return {}, [*problems, Problem(path, f"missing key 'name' (one of {names}, or your own by --plugin)")]
     try:
         model = generator_class(str(data["name"]))
     except SimtrialError as error:
