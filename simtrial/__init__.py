@@ -30,7 +30,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what plugins use when it is first asked for, so that the command line starts at once."""
+    """Import the plugin interface on first use, so that the command line starts fast."""
     if name not in _HOMES:
         raise AttributeError(f"module 'simtrial' has no attribute '{name}'")
     from importlib import import_module

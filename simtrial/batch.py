@@ -1,4 +1,4 @@
-"""Trials of a block side by side: ragged levels tied by an index, and the one door to the methods."""
+"""Trials of a block: ragged levels tied by an index, and the observed batch that methods receive."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Index:
         raise SimtrialError(f"a {level}-level column has no single value per {target}")
 
     def only(self, trial: int) -> tuple[Index, slice, slice]:
-        """Index of one trial alone, and where its practices and participants stand."""
+        """Index of one trial alone, and the positions of its practices and participants."""
         first, last = np.searchsorted(self.practice_trial, [trial, trial + 1])
         low, high = np.searchsorted(self.participant_practice, [first, last])
         index = Index(1, np.zeros(last - first, dtype=np.intp), self.participant_practice[low:high] - first)
@@ -106,7 +106,7 @@ class ObservedBatch:
     columns: Mapping[str, Column]
 
     def column(self, name: str) -> Column:
-        """Return a variable, or say which one was probably meant; ``mean(variable)`` is its mean by practice."""
+        """Return a variable, or suggest the closest name; ``mean(variable)`` is its mean by practice."""
         inner = averaged(name)
         if inner is not None:
             return self._mean(self.column(inner), name)
@@ -116,7 +116,7 @@ class ObservedBatch:
             raise SimtrialError(unknown("column", name, self.columns)) from None
 
     def _mean(self, column: Column, name: str) -> Column:
-        """Mean by practice over everyone with a value, analysed or not; blank where nobody has one."""
+        """Mean by practice over everyone with a value, analysed or not; blank in practices without values."""
         if column.categories or column.level != "participant":
             raise SimtrialError(f"'{name}' needs a number that people of one practice differ in")
         seen = ~np.isnan(column.values)
@@ -189,7 +189,7 @@ class TrialBatch:
         return TrialBatch(index, columns)
 
     def observed(self) -> ObservedBatch:
-        """Drop what is latent and blank what is missing."""
+        """Drop latent columns and blank missing values."""
         columns: dict[str, Column] = {}
         masks = [(mask, c) for mask, c in self.columns.items() if c.hides]
         for name, column in self.columns.items():

@@ -1,4 +1,4 @@
-"""Errors that a user can act on: what is wrong, where, what is allowed, what was probably meant."""
+"""Errors that a user can correct: the fault, its place, allowed values, the closest valid name."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from difflib import get_close_matches
 
 
 class SimtrialError(Exception):
-    """A request that cannot be carried out; the message is complete as it stands."""
+    """A request that cannot be carried out; the message is complete."""
 
     exit_code = 2
 
 
 class ScenarioError(SimtrialError):
-    """A scenario or methods file that says something impossible."""
+    """An invalid scenario or methods file."""
 
 
 class OptionError(ScenarioError, ValueError):
-    """Options that do not go together; ``key`` is the one to change, where one can be named."""
+    """Incompatible options; ``key`` is the one to change, if known."""
 
     def __init__(self, message: str, key: str = "") -> None:
         super().__init__(message)
@@ -25,7 +25,7 @@ class OptionError(ScenarioError, ValueError):
 
 
 class DataError(SimtrialError):
-    """A file of data or results that cannot be read; one line, whatever the file holds."""
+    """An unreadable file of data or results; the message is always one line."""
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
@@ -42,7 +42,7 @@ class IncompleteRunError(SimtrialError):
 
 
 class StoreError(SimtrialError):
-    """A stored chunk that is not what its record says."""
+    """A stored chunk that does not match its record."""
 
     exit_code = 4
 
@@ -54,22 +54,22 @@ class EnvironmentFailure(SimtrialError):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:
-    """Return the valid name closest to a misspelt one, or None when nothing is close."""
+    """Return the valid name closest to a misspelt one, or None if none is close."""
     found = get_close_matches(name, list(valid), n=1, cutoff=0.6)
     return found[0] if found else None
 
 
 def one_line(text: str) -> str:
-    """Text on one line: what breaks lines or cannot be printed is written out."""
+    """Text on one line, with line breaks and unprintable characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 MANY = 60
-"""Names that a message lists in full; of more it names the nearest."""
+"""Maximum number of names listed in full; of more, only the nearest."""
 
 
 def unknown(what: str, name: str, valid: Iterable[str]) -> str:
-    """Say that a name is unknown, which one was probably meant, and which exist."""
+    """Message for an unknown name: the closest name, and the allowed ones."""
     names = sorted(valid)
     close = nearest(name, names)
     hint = f"; did you mean '{close}'?" if close else ""

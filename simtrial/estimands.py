@@ -42,7 +42,7 @@ EXAMPLES = {
 }
 
 LIMITS = ("per-protocol", "as-treated")
-"""Contrasts of different people: what an analysis converges to, not the effect of anything on anyone."""
+"""Contrasts of different people: limits of analyses, not causal effects."""
 
 
 COMPLIER_SHARE = "complier-share"
@@ -104,12 +104,12 @@ class Estimand(BaseModel):
 
     @property
     def expression(self) -> str | None:
-        """The expression it is defined by."""
+        """The expression that defines it."""
         found: str | None = getattr(self, NEEDS[self.kind]) if self.kind in NEEDS else None
         return found
 
     def reads(self) -> frozenset[str]:
-        """Columns its true value is found from."""
+        """Columns that define its true value."""
         needed = {f"{self.response}_if_control", f"{self.response}_if_intervention"}
         if self.weights not in (None, COMPLIER_SHARE):
             needed.add(str(self.weights))
@@ -124,7 +124,7 @@ def _takers(option: str) -> str:
 
 @dataclass(frozen=True)
 class TrueValue:
-    """A true value with its Monte Carlo standard error and the practices it rests on."""
+    """A true value with its Monte Carlo standard error and number of practices."""
 
     estimand: str
     value: float
@@ -142,7 +142,7 @@ def _described(estimand: Estimand, batch: TrialBatch) -> NDArray[np.bool_]:
 
 
 def _compliers(estimand: Estimand, batch: TrialBatch) -> NDArray[np.bool_]:
-    """Those who receive it if offered, and would not in control (those with access there are always-takers)."""
+    """Compliers: receive if offered, but not in control (always-takers have access in control)."""
     takers = _described(estimand, batch)
     if access(batch) is None:
         return takers
@@ -237,7 +237,7 @@ def ratio(*parts: Floats) -> tuple[float, float]:
 
 
 def sample_values(estimand: Estimand, batch: TrialBatch) -> Floats:
-    """Effect among the very people of each trial (trials,); NaN where nobody is concerned."""
+    """Effect among the people of each trial (trials,); NaN if the estimand concerns none of them."""
     numerator, denominator = contributions(estimand, batch)
     index = batch.index
     above, below = (sum_by(part, index.practice_trial, index.trials) for part in (numerator, denominator))
@@ -247,7 +247,7 @@ def sample_values(estimand: Estimand, batch: TrialBatch) -> Floats:
 def own_values(
     estimands: list[Estimand], mechanism: Mechanism, batch: TrialBatch, seed: int, cell: str, block: int
 ) -> dict[str, Floats]:
-    """True value of finite estimands in every trial of a block, each (trials,); NaN where nobody is concerned.
+    """True values of finite estimands in every trial of a block, each (trials,); NaN if undefined.
 
     ``batch`` is the block as drawn, potential outcomes included. Effects that reach everyone are those of the same
     people in a hypothetical world, which is drawn again from the same streams.
@@ -262,7 +262,7 @@ def own_values(
 
 
 def reaching_everyone(mechanism: Mechanism) -> Mechanism:
-    """Return the mechanism with effects that reach everyone offered, whatever they would receive."""
+    """Return the mechanism with an effect on everyone offered, whatever they would receive."""
     return {
         stage: step.model_copy(update={"effect_among": ""}) if "effect_among" in type(step).model_fields else step
         for stage, step in mechanism.items()
@@ -326,26 +326,26 @@ def in_simulated_practices(
 
 
 def _combined(estimand: Estimand, whole: list[Floats]) -> tuple[float, float]:
-    """Value and error from what every practice, or every trial, contributes."""
+    """Value and error from the contributions of practices or trials."""
     if estimand.finite:
         return _mean_over_trials(whole[0])
     return coefficient(whole) if estimand.adjust else ratio(*whole)
 
 
 def _both_ways(estimand: Estimand, batch: TrialBatch, steadier: TrialBatch) -> list[tuple[Floats, ...]]:
-    """What every practice contributes as it is, and, if there is such, without what chance alone adds, of mean 0."""
+    """Contributions of practices, with and (if it exists) without the random part of mean 0."""
     if estimand.finite:
         return [(sample_values(estimand, batch),)]
     return [contributions(estimand, world) for world in ((batch,) if steadier is batch else (batch, steadier))]
 
 
 def _largest(response: str, batch: TrialBatch) -> float:
-    """Largest size of a potential outcome: its rounding is what no difference of two can be told from."""
+    """Largest absolute potential outcome, which sets the rounding error of differences."""
     return max(float(np.abs(batch.at(f"{response}_if_{arm}")).max(initial=0.0)) for arm in ("control", "intervention"))
 
 
 def _concerned(parts: list[Floats]) -> int:
-    """Practices that hold somebody concerned, on either side of a contrast."""
+    """Number of practices with people concerned, on the smaller side of a contrast."""
     return min(int((below > 0).sum()) for below in parts[1::2])
 
 
@@ -358,11 +358,11 @@ def _mean_over_trials(values: Floats) -> tuple[float, float]:
 
 
 EVIDENCE = 100
-"""Practices all alike from which on an effect counts as the same in all: then fewer than 3% differ (rule of three)."""
+"""Number of practices with equal effects that show a constant effect: fewer than 3% differ (rule of three)."""
 
 
 def _exact(value: float, mcse: float, concerned: int, largest: float) -> tuple[float, float]:
-    """Return an effect that is the same in every practice concerned as it is: without rounding error, error 0.
+    """Constant effects: drop rounding error and set the MCSE to 0.
 
     The same: the spread between practices is no more than rounding makes of outcomes as large as ``largest``. Where too
     few practices are concerned for that to show, the error is unknown (NaN), not 0.
@@ -408,4 +408,4 @@ def problems(estimand: Estimand, mechanism: Mechanism, variables: Mapping[str, V
 
 
 KNOWN_EITHER_WAY = ("arm", "followup_months", "in_window")
-"""Columns drawn after allocation that have one value whatever the arm, or are the arm."""
+"""Columns drawn after allocation that do not depend on the arm, and the arm itself."""

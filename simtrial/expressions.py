@@ -37,7 +37,7 @@ _COMPARE: dict[str, Callable[..., Mask]] = {
 
 
 class ExpressionError(SimtrialError):
-    """An expression that does not parse, or that compares what cannot be compared."""
+    """An expression that does not parse, or compares incompatible values."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,14 @@ Node = Comparison | Not | Join
 
 @dataclass(frozen=True)
 class Truth:
-    """For whom an expression holds and for whom it fails, each (participants,); for all others it is unknown."""
+    """Participants for whom an expression holds, and for whom it fails; unknown for all others."""
 
     holds: Mask
     fails: Mask
 
     @property
     def unknown(self) -> Mask:
-        """For whom it cannot be told, because a value is missing (participants,)."""
+        """Participants for whom it is unknown because of a missing value (participants,)."""
         return ~(self.holds | self.fails)
 
     def __invert__(self) -> Truth:
@@ -126,7 +126,7 @@ def evaluate(text: str, batch: ObservedBatch) -> Mask:
 
 
 def truth(text: str, batch: ObservedBatch) -> Truth:
-    """Return for whom the expression holds and for whom it fails; where a missing value decides it is unknown."""
+    """Return for whom the expression holds and for whom it fails; unknown if a missing value decides."""
     return _truth(parse(text), batch)
 
 

@@ -1,4 +1,4 @@
-"""One guarded registry for what scenario files and commands call by name: methods, generators, engines."""
+"""One guarded registry of named objects: methods, generators, engines."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _DOORS = frozenset(
         "simtrial.plugins.plain_methods",
     }
 )
-"""Modules whose functions enter what others define."""
+"""Modules that register objects defined elsewhere."""
 
 
 class Place(NamedTuple):
-    """Where something was entered: module, name in it, file, line, and when the file was last written."""
+    """Where an object was registered: module, name in it, file, line, and when the file was last written."""
 
     module: str
     name: str
@@ -34,7 +34,7 @@ class Place(NamedTuple):
     written: float
 
     def again(self, other: Place) -> bool:
-        """Whether the other entry is this one made again, by importing the same module or running the same cell anew.
+        """Whether the other entry is the same object after re-importing its module or rerunning its cell.
 
         A definition of the same name on another line is a second one, unless the file was edited in between.
         """
@@ -79,7 +79,7 @@ class Registry(Generic[T]):
             self.load()
         before = self._places.get(name) if name in self.found else None
         if before is not None and self.found[name] is not thing and not before.again(place):
-            raise SimtrialError(f"{self.what} '{name}' is entered twice, at {before} and at {place}; rename one")
+            raise SimtrialError(f"{self.what} '{name}' is registered twice, at {before} and at {place}; rename one")
         self.found[name] = thing
         self._places[name] = place
 
@@ -97,8 +97,8 @@ class Registry(Generic[T]):
         return dict(sorted(self.found.items()))
 
     def get(self, name: str) -> T:
-        """Return what has a name, or say which one was probably meant."""
+        """Return an entry by name, or suggest the closest name."""
         found = self.all()
         if name not in found:
-            raise SimtrialError(unknown(self.what, name, found) + "; one of your own needs --plugin")
+            raise SimtrialError(unknown(self.what, name, found) + "; load your own by --plugin")
         return found[name]

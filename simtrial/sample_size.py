@@ -17,7 +17,7 @@ RULES = {
     "one-more": "normal quantiles, one practice more per arm",
     "t": "t quantiles for the individuals",
 }
-"""Rules for the number analysed, and what they rest on."""
+"""Rules for the number analysed, with their basis."""
 
 Rule = Literal["normal", "one-more", "t"]
 

@@ -1,4 +1,4 @@
-"""Random streams addressed by identity: every draw can be found again from what it is for."""
+"""Random streams addressed by identity: every draw can be reproduced from its purpose."""
 
 from __future__ import annotations
 

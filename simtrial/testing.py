@@ -23,7 +23,7 @@ TRIALS = 12
 
 
 class ContractError(AssertionError):
-    """A rule of the contract that a method or generator breaks, with what was seen."""
+    """A broken rule of the contract of methods or generators, with the evidence."""
 
 
 def check_method(method: Method | str | Mapping[str, Any], *, equivariant: bool = True, trials: int = TRIALS) -> None:

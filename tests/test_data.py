@@ -143,7 +143,7 @@ def test_numbers_can_be_taken_as_categories(write):
 
 
 REFUSED = {
-    "missing arm column": (GOOD.replace("arm", "group"), "no column 'arm'; columns there: practice, group,"),
+    "missing arm column": (GOOD.replace("arm", "group"), "no column 'arm'; available columns: practice, group,"),
     "misspelt columns": (
         GOOD.replace("arm", "Arm").replace("mansa_baseline", "mansa_base"),
         "no column 'arm' (did you mean 'Arm'?); no column 'mansa_baseline' (did you mean 'mansa_base'?);",

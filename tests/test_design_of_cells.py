@@ -105,7 +105,7 @@ def test_show_says_that_it_simulates_and_prints_a_power_for_every_icc(tmp_path: 
     by_t = [line.split()[6] for line in lines]
     assert len(set(by_t)) == 3
     assert len({line.split()[4] for line in lines}) == 1  # the plan as written
-    assert "plan: the formula with the numbers of [design] as written" in done.out
+    assert "plan: the formula with [design] as written" in done.out
 
 
 MEASURED = '\n[performance]\nmeasures = ["bias", "coverage"]\n'

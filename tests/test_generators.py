@@ -94,7 +94,7 @@ def test_documented_check(folder, monkeypatch):
 
 
 def test_without_the_plugin_a_scenario_imports_nothing(folder):
-    with pytest.raises(ScenarioError, match=r"unknown generator 'two-sizes'.*one of your own needs --plugin"):
+    with pytest.raises(ScenarioError, match=r"unknown generator 'two-sizes'.*load your own by --plugin"):
         load("two-sizes.toml")
     assert "two_sizes" not in sys.modules
 

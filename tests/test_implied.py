@@ -289,8 +289,8 @@ def test_show_in_every_form(tmp_path: Path) -> None:
     text = UNITS + f'\n[vary.cross]\n"{MANSA}.icc" = [0.0, 0.05, 0.2]\n'
     file = written(tmp_path, text)
     table = simtrial("show", file)
-    assert "What it implies: scores" in table.out
-    assert "What each cell implies" in table.out
+    assert "Implied scores" in table.out
+    assert "Implied by each cell" in table.out
     assert "icc=0.2" in table.out
     frame = pl.read_csv(simtrial("show", file, "--format", "csv").out.encode())
     assert set(frame["factors"]) == {"icc=0.0", "icc=0.05", "icc=0.2"}

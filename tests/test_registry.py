@@ -76,7 +76,7 @@ def load(*names):
 ])  # fmt: skip
 def test_a_built_in_name_is_refused_with_both_places(folder, text, kind, home):
     (folder / "mine.py").write_text(text.format(kind=kind, name="Mine"))
-    said = rf"--plugin mine.py: .*'{kind}' is entered twice, at .*{home}:\d+ \(built in\) and at .*mine.py:\d+"
+    said = rf"--plugin mine.py: .*'{kind}' is registered twice, at .*{home}:\d+ \(built in\) and at .*mine.py:\d+"
     with pytest.raises(SimtrialError, match=said):
         load("mine.py")
     with pytest.raises(SimtrialError, match=said):  # and again: a plugin that failed is not taken for one that loaded
@@ -91,7 +91,7 @@ def test_a_built_in_name_is_refused_whatever_is_loaded_first(folder):
     clean = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=clean)
     assert done.returncode == 1
-    assert "kind of method 'lmm' is entered twice" in done.stderr
+    assert "kind of method 'lmm' is registered twice" in done.stderr
 
 
 @pytest.mark.parametrize("text", [METHOD, BATCHED, GENERATOR, ENGINE])
@@ -141,7 +141,7 @@ def test_a_cell_of_a_notebook_runs_again():
     for cell in ("<cell 1>", "<cell 2>"):
         space = {"__name__": "notebook", "registry": registry}
         exec(compile("def mine(): pass\nregistry.enter('own', mine)", cell, "exec"), space)
-    with pytest.raises(SimtrialError, match="entered twice, at <cell 2>:2 and at <cell 3>:2"):
+    with pytest.raises(SimtrialError, match="registered twice, at <cell 2>:2 and at <cell 3>:2"):
         exec(compile("def other(): pass\nregistry.enter('own', other)", "<cell 3>", "exec"), space)
 
 

@@ -1,4 +1,4 @@
-"""Expectations of a scenario held against what was simulated, in Monte Carlo standard errors."""
+"""Compare simulated performance with a scenario's expectations, in Monte Carlo standard errors."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _line(cell: str, wanted: Mapping[str, Any], row: Mapping[str, Any]) -> tuple
 
 
 def _distance(wanted: Mapping[str, Any], value: float | None, mcse: float | None, n: int, share: bool) -> float:
-    """How far beyond what is expected, in standard errors; 0 inside bounds or margin; NaN where nothing can be said."""
+    """Distance from the expectation in standard errors; 0 inside bounds or margin; NaN without a value."""
     if value is None or n == 0:
         return float("nan")
     margin = float(wanted.get("margin", 0.0))
@@ -86,7 +86,7 @@ def _distance(wanted: Mapping[str, Any], value: float | None, mcse: float | None
 
 
 def _exact(share: float, expected: float, n: int) -> float:
-    """Normal deviate of the binomial probability of a share of n at least as far from the one expected."""
+    """Normal deviate of the exact binomial probability of a share at least as far from the expected one."""
     from scipy.special import bdtr, bdtrc, ndtri
 
     seen = round(share * n)

@@ -20,7 +20,7 @@ def fill(
     found: Scenario, cells: list[Cell], output: Path, engine_name: str, workers: int | None, chunk: int,
     plugins: list[dict[str, str]],
 ) -> Outcome:  # fmt: skip
-    """Run what is missing, showing progress; chunks that fail end the program with exit 3."""
+    """Run missing chunks, showing progress; failed chunks end the program with exit 3."""
     from simtrial.report.progress import Progress
 
     granted = workers or cores()
@@ -102,7 +102,7 @@ def known(name: str | None, methods: list[str]) -> str | None:
 def summarise(
     folder: Path, form: str, partial: bool, mcse: str | None = None, reference: str | None = None, common: bool = False
 ) -> None:
-    """Print the performance of a run, and store it where it is what the scenario asks for."""
+    """Print the performance of a run, and store it if it is the scenario's own."""
     from dataclasses import replace
 
     import polars as pl

@@ -1,4 +1,4 @@
-"""Methods of analysis: what every one of them takes, returns and is called by.
+"""Methods of analysis: their common inputs, results and names.
 
 A method is a frozen options model with three members: ``spec()`` says which rows and columns it analyses, ``reads()``
 which columns it needs, and ``fit`` turns observed trials into `Estimates`. One file holds one method; `METHODS` finds
@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimates:
-    """What a method says of every trial; arrays (terms, trials) or (trials,), the target term first.
+    """Results of a method for every trial; arrays (terms, trials) or (trials,), the target term first.
 
     ``failed`` trials carry NaN wherever nothing can be said; ``flags`` are bits of `simtrial.flags`; ``extras`` are
     named arrays (trials,) such as icc or first_stage_f; ``notes`` named texts per trial.
@@ -99,7 +99,7 @@ class Method(BaseModel):
         return moments.failed | lost, moments.flags | np.where(lost, BIT["arm_aliased"], 0)
 
     def tested(self, found: Estimates) -> Estimates:
-        """Say of one product what is said of a joint test: its t statistic, 1 and its df."""
+        """Report one product like a joint test: its t statistic, 1 and its df."""
         if self.interaction is None or "statistic" in found.extras:
             return found
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -127,7 +127,7 @@ class Method(BaseModel):
         return frozenset(needed)
 
     def has_t_interval(self) -> bool:
-        """Whether it says of an effect what t on estimate, standard error and df says, as Rubin's rules need."""
+        """Whether its inference is t on estimate, standard error and df, as Rubin's rules need."""
         return self.t_interval and self.effect
 
     def expressions(self) -> tuple[str, ...]:
@@ -177,7 +177,7 @@ def kinds() -> dict[str, type[Method]]:
 
 
 def method_class(kind: str) -> type[Method]:
-    """Return the method of a kind, or say which one was probably meant."""
+    """Return the method of a kind, or suggest the closest name."""
     return METHODS.get(kind)
 
 
@@ -258,7 +258,7 @@ def rounding_variance(moments: Moments) -> Floats:
 
 
 def failed_estimates(trials: int, term: str, flag: str) -> Estimates:
-    """Estimates of trials in which nothing can be estimated, with the flag that says why."""
+    """Failed estimates of trials, with the flag that gives the reason."""
     blank, zero = np.full((1, trials), np.nan), np.zeros(trials)
     return Estimates(
         terms=(term,), estimate=blank, std_error=blank, df=blank, ci_lower=blank, ci_upper=blank, p_value=blank,
@@ -268,7 +268,7 @@ def failed_estimates(trials: int, term: str, flag: str) -> Estimates:
 
 
 EXPLAINED = 1e-10
-"""Standard error, in SDs of the outcome, up to which nothing is left between practices.
+"""Standard error, in SDs of the outcome, up to which practice means count as equal.
 
 An outcome that covariates leave a share of `PERFECT` of its sum of squares has standard errors above this with up to
 some million people.
@@ -296,7 +296,7 @@ FATAL = sum(
 """Flags that explain by themselves why a fit failed."""
 
 OF_A_FIT = sum(BIT[name] for name in ("boundary", "aliased", "leverage_one", "weak_instrument", "not_converged"))
-"""Flags that say something of a fit, and so nothing where there is none."""
+"""Flags that describe a fit, removed without one."""
 
 
 def terms_of(moments: Moments, target: str, every_term: bool) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Constrained longitudinal data analysis: baseline and follow-up as outcomes, arms alike at baseline."""
+"""Constrained longitudinal data analysis: baseline and follow-up as outcomes, equal arm means at baseline."""
 
 from __future__ import annotations
 

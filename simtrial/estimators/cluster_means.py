@@ -22,7 +22,7 @@ Weights = Literal["equal", "size", "inverse-variance"]
 
 @register("cluster-means")
 class ClusterMeans(Method):
-    """Every analysed practice counts by its mean, so that the practices are the sample.
+    """Analysis of the means of the analysed practices.
 
     ``adjustment`` two-stage (Hayes and Moulton 2017, Cluster Randomised Trials, chapter 11): outcomes are regressed on
     the covariates without arm, person by person, and the practice means of the residuals compared. ancova: practice
@@ -79,7 +79,7 @@ class ClusterMeans(Method):
 
 @dataclass(frozen=True)
 class _Residuals:
-    """Outcomes less what covariates explain: cluster means (clusters,), pooled within sum of squares (trials,)."""
+    """Residual outcomes given the covariates: cluster means (clusters,), pooled within sum of squares (trials,)."""
 
     means: Floats
     within: Floats
@@ -104,7 +104,7 @@ class _Fit:
 
 
 def _with_estimate(result: Estimates, saturated: NDArray[np.bool_], found: _Fit) -> Estimates:
-    """Keep what can be said where no degrees of freedom are left: the estimate, and the error if there is one."""
+    """Without degrees of freedom, keep the estimate, and the standard error if it exists."""
     estimate = np.where(saturated, found.estimate, result.estimate)
     std_error = np.where(saturated, np.sqrt(found.variance), result.std_error)
     return replace(result, estimate=estimate, std_error=std_error)
@@ -135,21 +135,21 @@ def weighed(moments: Moments, weights: Weights) -> tuple[Floats, Floats, Floats]
 
 
 def residual_means(moments: Moments, response: int = 0) -> Floats:
-    """Cluster means of what the covariates, fitted person by person without arm, leave of a response (clusters,)."""
+    """Cluster means of a response's residuals on the covariates, fitted person by person without arm (clusters,)."""
     p = moments.regressors
     beta = _without_arm(moments, response)[:, moments.cluster_trial]
     return np.asarray(moments.means[p + response] - np.einsum("pc,pc->c", moments.means[: p - 1], beta))
 
 
 def _without_arm(moments: Moments, response: int) -> Floats:
-    """Coefficients of the other columns when arm is left out (p - 1, trials); 0 where nothing can be fitted."""
+    """Coefficients of the other columns without arm (p - 1, trials); 0 if not estimable."""
     p = moments.regressors
     chosen = [*range(p - 1), p + response]
     return np.where(moments.failed, 0.0, sweep(moments.gram[np.ix_(chosen, chosen)], p - 1)[1][:, 0])
 
 
 def _residuals(moments: Moments) -> _Residuals:
-    """Leave out arm, regress on the other columns person by person, and keep what is left of the outcome."""
+    """Residuals of the outcome on the columns other than arm, person by person."""
     p, trials = moments.regressors, moments.trials
     pooled = unpack(moments.slot_sums[1], p + 1)
     v = np.concatenate([-_without_arm(moments, 0), np.zeros((1, trials)), np.ones((1, trials))])

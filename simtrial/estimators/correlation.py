@@ -1,4 +1,4 @@
-"""Correlation of baseline and follow-up, both arms together: what a blinded interim look can see."""
+"""Correlation of baseline and follow-up over both arms, for a blinded interim analysis."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Ints = NDArray[np.intp]
 
 @register("correlation")
 class BaselineCorrelation(Method):
-    """Pearson correlation of baseline and follow-up over all people, or the ``first`` so many in a given order.
+    """Pearson correlation of baseline and follow-up over all people, or the ``first`` ones in a given order.
 
     Neither arm nor practice is used, so nothing is unblinded, and the interval is narrower than it should be where
     people of a practice are alike. Interval by Fisher's z, tanh(atanh r +- z/sqrt(n - 3)); standard error

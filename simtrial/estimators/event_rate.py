@@ -50,7 +50,7 @@ class EventRate(Method):
     def fit(
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
     ) -> Estimates:
-        """Compare the two rates in every trial; with no event at all there is nothing to compare."""
+        """Compare the two rates in every trial; trials without events fail."""
         treated, untreated = self._by_cluster(batch, moments)
         trial, trials = moments.cluster_trial, moments.trials
         rates, influence = [], []

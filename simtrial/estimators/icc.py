@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 @register("icc")
 class IntraclusterCorrelation(Method):
-    """Share of the variance that lies between practices, tau2/(tau2 + sigma2), of what arm and covariates leave.
+    """Share of the residual variance between practices, tau2/(tau2 + sigma2), given arm and covariates.
 
     ``estimation`` reml: interval by the delta method on the logit scale, 0 to 1 where the estimate is 0 (as Stata's
     estat icc); P value of tau2 = 0 by the likelihood ratio, half a chi-square with 1 df (Self and Liang 1987,

@@ -165,7 +165,7 @@ def _keep(method: Method) -> tuple[str, ...]:
 
 
 def _words(method: Method) -> str:
-    """Name an analysis by its kind, with the option that decides, and what it is wrapped in."""
+    """Name an analysis by its kind, the decisive option, and its wrapper."""
     inner = _innermost(method)
     option = f" with ci = '{ci}'" if inner.t_interval and (ci := getattr(inner, "ci", "")) else ""
     around = "" if inner is method else f" inside '{method.kind}'"

@@ -29,7 +29,7 @@ def wrapped(value: Any) -> Method:
 
 @register("per-protocol")
 class PerProtocol(Method):
-    """Analyse those of whom ``keep`` is known to hold; biased unless keeping is unrelated to the outcome."""
+    """Analyse people for whom ``keep`` is known to hold; biased unless adherence is unrelated to the outcome."""
 
     kind: Literal["per-protocol"] = "per-protocol"
     interacts = True
@@ -76,7 +76,7 @@ class PerProtocol(Method):
         return replace(found, flags=found.flags | np.where(self._blank(batch), BIT["blank_receipt"], 0))
 
     def _blank(self, batch: ObservedBatch) -> NDArray[np.bool_]:
-        """Trials with somebody who would be analysed if it were known that they kept to the protocol (trials,)."""
+        """Trials with people excluded only because their adherence is unknown (trials,)."""
         inner = self.analysis.spec()
         rows = analysed(batch, inner, outcome(batch, inner))
         unknown = truth(self.keep, batch).unknown[rows.rows]

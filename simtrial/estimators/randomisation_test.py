@@ -1,4 +1,4 @@
-"""Randomisation test: the trial's own allocation, replayed, decides what differences chance can make."""
+"""Randomisation test: re-allocations by the trial's own algorithm give the null distribution."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FEW = 40  # distinct allocations below which a p-value of 0.05 is hardly reached
 
 @register("randomisation-test")
 class RandomisationTest(Method):
-    """Compare arms with what the same allocation algorithm, replayed with fresh coins, would have given.
+    """Compare the arms with re-allocations by the trial's own algorithm.
 
     The statistic is the unweighted difference of cluster means of residuals, from least squares on the covariates
     without arm; or the score of arm in the mixed model without it, the sum over the intervention arm of n_j r_j /
@@ -127,7 +127,7 @@ class _Drawn:
 
 @dataclass(frozen=True)
 class _Found:
-    """What the test says of every trial (trials,), ``ends`` (2, trials)."""
+    """Results of the test for every trial (trials,), ``ends`` (2, trials)."""
 
     estimate: Floats
     std_error: Floats
@@ -137,7 +137,7 @@ class _Found:
 
     @classmethod
     def empty(cls, trials: int) -> _Found:
-        """Nothing said of any trial."""
+        """Empty results."""
         blank = np.full((6, trials), np.nan)
         return cls(blank[0], blank[1], blank[2], blank[3:5], blank[5])
 

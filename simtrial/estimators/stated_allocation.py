@@ -1,4 +1,4 @@
-"""The allocation that is stated, held against a data set: what it needs, and whether it can have given these arms."""
+"""Check a stated allocation against a data set: its columns, and whether it can have produced these arms."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Stated:
     reasons: NDArray[np.str_]
 
     def notes(self) -> dict[str, NDArray[np.str_]]:
-        """Reasons as a method reports them; none where there is nothing to tell."""
+        """Reasons as a method reports them; none if the allocation is possible."""
         return {"reason": self.reasons} if (self.reasons != "").any() else {}
 
 

@@ -1,4 +1,4 @@
-"""Baseline and follow-up of a batch as rows of one model: standard units, sums by practice and pattern, what fails."""
+"""Baseline and follow-up of a batch as rows of one model: standard units, sums by practice and pattern, failures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class VisitData:
-    """Standardised sums and what is known before the fit.
+    """Standardised sums and failures before the fit.
 
     ``scale`` (2, trials) units of baseline and follow-up, ``fitted`` (trials,) coefficient of arm by least squares,
     which the outcomes are less already, ``visits`` (2, trials) rows observed, ``design_scale`` what units add to
@@ -102,7 +102,7 @@ def _standard(values: Floats, seen: Bools, trial: NDArray[np.intp], trials: int)
 
 
 def prepare(batch: ObservedBatch, spec: Spec, baseline: str) -> VisitData:
-    """Reduce the rows to sums by practice and pattern, and judge what can be fitted."""
+    """Reduce the rows to sums by practice and pattern, and mark trials that cannot be fitted."""
     rows, columns = _columns(batch, spec, baseline)
     trials, z = batch.index.trials, len(columns.values) - 3
     first, second = [*range(z), z + 1], [*range(z + 1), z + 2]
@@ -174,7 +174,7 @@ def _less_fitted(rows: AnalysisSet, columns: _Columns, grams: tuple[Floats, Floa
 
 
 def _with_outcomes(gram: Floats, values: Floats, trial: NDArray[np.intp]) -> Floats:
-    """Cross-products with the last two columns, the outcomes, made anew."""
+    """Cross-products with the last two columns, the outcomes, recomputed."""
     k, out = len(gram), gram.copy()
     for j in (k - 2, k - 1):
         for i in range(j + 1):

@@ -28,7 +28,7 @@ SCHEMA = {
 
 @dataclass(frozen=True)
 class Fact:
-    """One published number: ``quantity`` says what of a trial it is, ``decimals`` how many were printed.
+    """One published number: its ``quantity`` of a trial, and the printed ``decimals``.
 
     ``calibrated``: an option of the scenario was set to it, so that agreement shows no more than that this was done
     rightly. The others are predictions.
@@ -47,7 +47,7 @@ class Fact:
         return self.quantity.split(":")[0] in STATISTICS
 
     def reads(self) -> frozenset[str]:
-        """Columns that the fact is told from."""
+        """Columns that determine the fact."""
         if self.described:
             return quantities.reads(quantities.quantity(self.quantity))
         return analyses.reads(analyses.asked(self.quantity))
@@ -104,7 +104,7 @@ def _value(fact: Fact, described: quantities.Described, analysed: analyses.Analy
 
 
 def compared(chosen: Sequence[Fact], values: Mapping[str, Floats]) -> pl.DataFrame:
-    """Lay every fact beside the mean and the central 50% and 95% of its simulated values.
+    """Compare every fact with the mean and the central 50% and 95% of its simulated values.
 
     Inside: some number that would be printed as the published one lies in the range. Trials without a value are left
     out; a fact that no trial has is blank.

@@ -99,7 +99,7 @@ def problem(wanted: Asked, available: Mapping[str, Variable]) -> str:
 
 
 class Analysed:
-    """Observed trials of one block that are analysed when asked, every analysis once.
+    """Observed trials of one block, each analysis computed once on demand.
 
     ``seed``, ``cell`` and ``block`` address the draws of multiple imputation, which are those of a run.
     """
@@ -130,7 +130,7 @@ class Analysed:
 
 
 def crude_icc(fitted: Moments) -> tuple[Floats, Floats, Floats]:
-    """Intracluster correlation by REML and its 95% interval (trials,) each; one person per practice tells nothing."""
+    """Intracluster correlation by REML and its 95% interval (trials,) each; NaN with one person per practice."""
     found = reml(fitted, 0.95)
     alone = fitted.counts == fitted.clusters
     icc, lower, upper = (np.where(alone, np.nan, found[at]) for at in (0, 2, 3))

@@ -1,4 +1,4 @@
-"""Results made elsewhere (R, Stata, a spreadsheet) as rows: rsimsum's, siman's and our own names, long or wide."""
+"""Results from other programs (R, Stata, a spreadsheet) as rows: rsimsum's, siman's and our own names, long or wide."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _stacked(frame: pl.DataFrame, columns: Columns) -> pl.DataFrame:
 
 
 def _once(rows: pl.DataFrame, file: Path) -> None:
-    """Refuse a replicate that a method has twice: cells or methods that were not told apart, or rows copied."""
+    """Reject repeated replicates of a method: undeclared cells or methods, or copied rows."""
     keys = ["cell", "method", "estimand", "replicate"]
     twice = rows.filter(pl.len().over(keys) > 1)
     if twice.height:

@@ -30,7 +30,7 @@ IDS = ("trial_id", "practice")
 
 
 def read_frame(file: Path) -> pl.DataFrame:
-    """Read a CSV, Parquet or Stata file as text columns, blanks as nulls; rows without anything are left out.
+    """Read a CSV, Parquet or Stata file as text columns, blanks as nulls; empty rows are dropped.
 
     Text stays as it is written: a method called 1.0 in the file is called so in a summary.
     """
@@ -113,7 +113,7 @@ def _names(files: Sequence[Path]) -> list[str]:
 
 
 def _one_file(file: Path, name: str, wanted: Sequence[str], renamed: Mapping[str, str]) -> _Part:
-    """Read one file; ``name`` is that of its trial where no column says it."""
+    """Read one file; ``name`` names its trial if no column does."""
     source = open_file(file)
     theirs_of = _matched(source, wanted, renamed)
     content = _renamed(source.read([*dict.fromkeys(theirs_of.values())]), theirs_of)
@@ -130,7 +130,7 @@ def _one_file(file: Path, name: str, wanted: Sequence[str], renamed: Mapping[str
 
 
 def _matched(source: Source, wanted: Sequence[str], renamed: Mapping[str, str]) -> dict[str, str]:
-    """Our names of the columns to read -> the file's; trial_id only where there is one."""
+    """Our names of the columns to read -> the file's; trial_id only if present."""
     moved = {ours: theirs.strip() for ours, theirs in renamed.items()}
     for ours, theirs in moved.items():
         if theirs not in source.columns:
@@ -142,12 +142,12 @@ def _matched(source: Source, wanted: Sequence[str], renamed: Mapping[str, str]) 
     if missing:
         told = "; ".join(f"no column '{name}'{hint(name, source.columns)}" for name in missing)
         listed = ", ".join(map(shown, source.columns[:MANY])) + (", ..." if len(source.columns) > MANY else "")
-        raise DataError(f"{source.file}: {told}; columns there: {listed}; rename with --map name=yours")
+        raise DataError(f"{source.file}: {told}; available columns: {listed}; rename with --map name=yours")
     return {name: known[name] for name in (*wanted, "trial_id") if name in known}
 
 
 def _renamed(content: Content, theirs_of: Mapping[str, str]) -> Content:
-    """Give columns our names; one of theirs may stand for several of ours."""
+    """Rename columns to our names; one column may get several names."""
     frame = content.frame.select(pl.col(theirs).alias(ours) for ours, theirs in theirs_of.items())
     labels = {ours: content.labels[theirs] for ours, theirs in theirs_of.items() if theirs in content.labels}
     orders = {ours: content.orders[theirs] for ours, theirs in theirs_of.items() if theirs in content.orders}

@@ -15,7 +15,7 @@ from simtrial.errors import EnvironmentFailure
 
 
 def write_bytes(file: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all: aside, fsync, rename.
+    """Write a file atomically: temporary file, fsync, rename.
 
     Raises
     ------

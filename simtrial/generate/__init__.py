@@ -23,15 +23,15 @@ STAGES = (
     "identification", "delivery", "outcomes.mansa", "outcomes.tus", "outcomes.wemwbs", "outcomes.qpr15",
     "outcomes.brief_inspire", "outcomes.icecap_a", "outcomes.eq5d5l", "safety", "dropout", "missingness",
 )  # fmt: skip
-"""Tables below [mechanism], in the order of a trial's life; a generator stands for all the others."""
+"""Tables below [mechanism], in order of drawing; a generator replaces all the others."""
 
 REQUIRED = ("practices", "allocation", "outcomes.mansa")
-"""Stages every mechanism has; the first two are drawn whatever is wanted."""
+"""Required stages; the first two are always drawn."""
 
 
 @dataclass(frozen=True)
 class Variable:
-    """What a step promises of a column it adds; ``label`` and ``unit`` go into the codebook."""
+    """Description of an added column; ``label`` and ``unit`` go into the codebook."""
 
     level: Level
     label: str
@@ -42,7 +42,7 @@ class Variable:
 
 
 class Step(BaseModel):
-    """Options of one stage, and the three things it must say: what it reads, what it adds, and how it draws."""
+    """Options of one stage, the columns that it reads and adds, and its draws."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     stage: ClassVar[str]
@@ -52,7 +52,7 @@ class Step(BaseModel):
         return frozenset()
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         raise NotImplementedError(self.stage)  # pragma: no cover - every stage has its own
 
     def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
@@ -75,7 +75,7 @@ class Step(BaseModel):
         return {}
 
     def trimmed(self, wanted: frozenset[str]) -> Step:
-        """Return these options without columns that nobody wants, where leaving them out moves no other draw."""
+        """Return these options without unneeded columns, if this changes no other draw."""
         return self
 
     def drawn_before(self) -> str | None:
@@ -83,7 +83,7 @@ class Step(BaseModel):
         return None
 
     def enrols(self) -> str | None:
-        """Name of an added 0/1 column whose zeros leave the trial there and then, practices or people; None: nobody."""
+        """Name of an added 0/1 column whose zeros (practices or people) leave the trial at this stage, or None."""
         return None
 
 
@@ -96,7 +96,7 @@ class Drawn(NamedTuple):
 
 
 class Asked(Protocol):
-    """What a generator is told of an estimand whose true value it might know: options of [[estimands]]."""
+    """Options of an estimand, passed to a generator that may know its true value."""
 
     @property
     def kind(self) -> str: ...  # noqa: D102
@@ -111,7 +111,7 @@ class Asked(Protocol):
 
 
 class Generator(Step):
-    """Options of a mechanism that draws whole trials by itself, in place of all stages.
+    """Options of a generator that draws whole trials and replaces all stages.
 
     It says in `adds` which columns there are, in the order of a trial's life: those named before ``arm`` are known
     before allocation. Registered by `simtrial.generate.generators.register_generator`.
@@ -125,7 +125,7 @@ class Generator(Step):
         raise NotImplementedError(self.name)  # pragma: no cover - every generator has its own
 
     def known(self, estimand: Asked) -> float | None:
-        """True value in the population, in closed form; None: found from potential outcomes by simulation."""
+        """True value in the population in closed form, or None to estimate it from simulated potential outcomes."""
         return None
 
 
@@ -194,7 +194,7 @@ def practices_per_trial(mechanism: Mechanism) -> int:
 
 
 def variables(mechanism: Mechanism) -> dict[str, Variable]:
-    """Every column the mechanism will have made, in order."""
+    """All columns of the mechanism, in order."""
     return {name: v for stage in STAGES if stage in mechanism for name, v in mechanism[stage].adds().items()}
 
 
@@ -275,7 +275,7 @@ def _open_participants(batch: TrialBatch, recruited: NDArray[Any]) -> TrialBatch
 
 
 def _generated(step: Generator, trials: int, rng: np.random.Generator) -> TrialBatch:
-    """Trials of a generator, held against what it promised."""
+    """Trials of a generator, checked against its declared columns."""
     drawn, promised = step.draw_trials(trials, rng), step.adds()
     practices, people = (np.asarray(number).astype(np.intp) for number in (drawn.practices, drawn.people))
     told = f"generator '{step.name}'"

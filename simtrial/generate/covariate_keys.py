@@ -1,4 +1,4 @@
-"""Keys such as "provider=secondary": what of a covariate a coefficient belongs to."""
+"""Keys such as "provider=secondary": a covariate and its category."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Confidence sets that are not one interval: what their two ends mean, what they hold, and how wide they are."""
+"""Confidence sets that are not one interval: meaning of their two ends, membership, and width."""
 
 from __future__ import annotations
 

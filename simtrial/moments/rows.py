@@ -53,7 +53,7 @@ class Regressor:
 
 @dataclass(frozen=True)
 class AnalysisSet:
-    """Analysed participants and the clusters they make.
+    """Analysed participants and their clusters.
 
     ``rows`` (rows,) are row numbers of participants, ``trial`` and ``cluster_of_row`` their trial and cluster;
     ``cluster`` (clusters,) row numbers of practices with an analysed participant, ``cluster_trial`` their trials,
@@ -75,7 +75,7 @@ class AnalysisSet:
 
     @classmethod
     def of(cls, index: Index, seen: Bools, unknown: Floats | None = None) -> AnalysisSet:
-        """Set of the participants for whom ``seen`` (participants,) holds; ``unknown`` (trials,) is carried along."""
+        """Set of the participants with ``seen`` (participants,); ``unknown`` (trials,) is passed on."""
         rows = np.flatnonzero(seen)
         practice, trial = index.participant_practice[rows], index.participant_trial[rows]
         per_practice = count_by(practice, index.practices)
@@ -209,7 +209,7 @@ def outcome(batch: ObservedBatch, spec: Spec) -> Floats:
 
 
 def analysed(batch: ObservedBatch, spec: Spec, values: Floats) -> AnalysisSet:
-    """Participants with outcome, arm and covariates observed of whom every condition is known to hold.
+    """Participants with observed outcome, arm and covariates for whom every condition is known to hold.
 
     Counted as unknown are those with all of them observed for whom the conditions, taken together, neither hold nor
     fail.

@@ -27,7 +27,7 @@ def _public(module: ModuleType) -> list[Callable[..., Value]]:
 
 
 def _sound(measure: Callable[..., Value]) -> Callable[..., Value]:
-    """Guard a measure: what a double cannot hold is missing, and numpy has nothing to say about it."""
+    """Guard a measure: overflow is a missing value, without numpy warnings."""
     unbounded = measure.__annotations__["return"] == "Width"
 
     @wraps(measure)
@@ -50,7 +50,7 @@ SEEN = ("flag:", "ci_type:")
 """How the names of measures begin that count flags, and confidence sets other than intervals, where there are any."""
 
 SHARES = frozenset(f.__name__ for f in _PLAIN if f.__annotations__["return"] == "Share")
-"""Measures that are shares of replicates, as their return types say."""
+"""Measures that are shares of replicates, by their return types."""
 
 
 def counted(measure: str) -> bool:

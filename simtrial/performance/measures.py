@@ -240,13 +240,13 @@ def mean_absolute_error(sample: Sample, form: Form) -> Value:
 
 
 def coverage(sample: Sample, form: Form) -> Share:
-    """Share of confidence sets that hold the true value, ends included; MCSE sqrt(c(1-c)/n)."""
+    """Share of confidence sets that contain the true value, ends included; MCSE sqrt(c(1-c)/n)."""
     found = share(sample.covered)
     return found if found.n else nothing(int(np.sum(~np.isnan(sample.width))) if sample.own is None else 0)
 
 
 def bias_eliminated_coverage(sample: Sample, form: Form) -> Share:
-    """Share of sets that hold the mean estimate, or the own true value and the bias; MCSE sqrt(c(1-c)/n)."""
+    """Share of sets that contain the mean estimate, or the own true value plus the bias; MCSE sqrt(c(1-c)/n)."""
     (e,), theta = sample.beside_truth(sample.estimate)
     if not len(e):
         return nothing()
@@ -279,7 +279,7 @@ def _misses(sample: Sample, above: bool) -> Share:
 
 
 def rejection_rate(sample: Sample, form: Form) -> Share:
-    """Share of p-values below alpha, or of confidence sets that leave out 0 where there is no p-value."""
+    """Share of p-values below alpha, or without p-values of confidence sets that exclude 0."""
     return share(sample.rejected)
 
 

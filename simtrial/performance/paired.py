@@ -1,4 +1,4 @@
-"""A method against a reference on the same trials: the pairing is what makes small differences visible."""
+"""A method against a reference on the same trials: pairing makes small differences visible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures that a few wild estimates cannot rule: trimmed and winsorised, always beside the plain ones."""
+"""Measures robust to outlying estimates: trimmed and winsorised, always beside the plain ones."""
 
 from __future__ import annotations
 

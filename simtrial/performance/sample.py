@@ -1,4 +1,4 @@
-"""What measures are made from, and what they are: results of one method in one cell, and a value with its error."""
+"""Input and output of measures: results of one method in one cell, and a value with its error."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Sample:
 
     @property
     def rejected(self) -> Floats:
-        """1 where the null hypothesis is rejected, 0 where not, NaN where nothing can be said.
+        """1 where the null hypothesis is rejected, 0 where not, NaN without a p-value or set.
 
         By p-value, or by the confidence set leaving out 0 where there is no p-value.
         """
@@ -142,7 +142,7 @@ class Value:
         return Value(self.value * factor, self.mcse * abs(factor), self.n)
 
     def sound(self, unbounded: bool = False) -> Value:
-        """Turn what no double can hold into a missing value; an infinite value stays where it is ``unbounded``."""
+        """Turn overflow into a missing value; an infinite value stays where it is ``unbounded``."""
         value = NOTHING if np.isinf(self.value) and not unbounded else float(self.value)
         return replace(self, value=value, mcse=float(self.mcse) if np.isfinite(self.mcse) else NOTHING)
 

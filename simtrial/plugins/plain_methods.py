@@ -24,7 +24,7 @@ NUMBERS = ("estimate", "std_error", "df", "ci_lower", "ci_upper", "p_value")
 
 
 class PlainMethod(Method):
-    """A user's function called trial by trial; whatever it does wrong costs the rows of that trial only."""
+    """A user's function called trial by trial; an error fails only the rows of that trial."""
 
     sees_all: ClassVar[bool] = True
     function: ClassVar[Callable[..., Any]]
@@ -78,7 +78,7 @@ class PlainMethod(Method):
 
 
 def checked(found: Any) -> tuple[dict[str, float], str, str]:
-    """Check what a function returned: numbers, flag (empty when it is a result), and what is wrong with it."""
+    """Check a function's result: numbers, flag (empty if valid), and error message."""
     if not isinstance(found, Mapping):
         return {}, "invalid_result", f"returned {type(found).__name__}; a dict with 'estimate' is expected"
     unknown = sorted(set(map(str, found)) - set(NUMBERS))
@@ -138,7 +138,7 @@ def plain_method(
     """
 
     def enter(function: Callable[..., Mapping[str, Any]]) -> Callable[..., Mapping[str, Any]]:
-        """Make a method of the function, with the parameters of its own as options."""
+        """Make a method of the function, with its own parameters as options."""
         parameters = list(inspect.signature(function).parameters.values())[1:]
         own = [p for p in parameters if p.name not in (*COMMON, "rng")]
         missing = [p.name for p in own if p.default is inspect.Parameter.empty]

@@ -1,4 +1,4 @@
-"""Power by formula with what a cell implies, in place of what [design] says."""
+"""Power by formula with the numbers that a cell implies, instead of those of [design]."""
 
 from __future__ import annotations
 

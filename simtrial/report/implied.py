@@ -29,7 +29,7 @@ HEADINGS = {
 
 
 def found_in(scenario: Scenario, cells: Sequence[Cell]) -> Found:
-    """Find what the scenario as written implies, and every cell of a sweep, with progress where they are many."""
+    """Implied quantities of the scenario as written and of every cell, with progress for many cells."""
     base = [] if any(cell.id == "base" for cell in cells) else [Cell("base", "", {}, scenario)]
     begun = time.monotonic()
     found: list[tuple[Cell, Sequence[Quantity]]] = []
@@ -43,7 +43,7 @@ def found_in(scenario: Scenario, cells: Sequence[Cell]) -> Found:
 
 
 MANY = 8
-"""Cells from which on progress is told."""
+"""Number of cells from which on progress is shown."""
 
 
 def implied_frame(found: Found) -> pl.DataFrame:
@@ -55,17 +55,17 @@ def implied_frame(found: Found) -> pl.DataFrame:
 
 
 def print_implied(found: Found) -> None:
-    """Print what the scenario as written implies, then each cell of a sweep in one line."""
+    """Print the implied quantities of the scenario as written, then one line per cell."""
     base = next(rows for cell, rows in found if cell.id == "base")
     _scores(base)
     _people(base)
     _truths(base)
     people = max((q.effort for q in base if q.name != "true_value"), default=0)
     say(
-        f"In parentheses: Monte Carlo standard errors, in {people or 'no'} simulated people; true values rest on "
-        "practices, as in a run. A number without one is exact.\n"
-        "ICC: correlation of two people of a practice, nothing adjusted for. Cut at ends: share of scores beyond the "
-        "ends of the scale. No outcome: dropout and missing scores.\n"
+        f"In parentheses: Monte Carlo standard errors, from {people or 'no'} simulated people; for true values from "
+        "practices, as in a run. Numbers without one are exact.\n"
+        "ICC: unadjusted correlation of two people of a practice. Cut at ends: share of scores beyond the ends of the "
+        "scale. No outcome: dropout and missing scores.\n"
     )
     cells = [(cell, rows) for cell, rows in found if cell.factors]
     if cells:
@@ -94,7 +94,7 @@ def _scores(rows: Sequence[Quantity]) -> None:
             if ("mean", of, arm) in known:
                 values = [text(known.get((name, of, arm)), digits) for name, digits in SCORES]
                 lines.append([of, arm or "baseline", *values])
-    show("What it implies: scores", ["outcome", "arm", *HEADINGS.values()], lines, 2)
+    show("Implied scores", ["outcome", "arm", *HEADINGS.values()], lines, 2)
 
 
 def _people(rows: Sequence[Quantity]) -> None:
@@ -104,7 +104,7 @@ def _people(rows: Sequence[Quantity]) -> None:
         for of in dict.fromkeys(q.of for q in rows if q.name == name):
             arms = [text(known.get((name, of, arm)), 3) for arm in ("control", "intervention")]
             lines.append([words.format(of), *arms])
-    show("What it implies: share of people by arm", ["who", "control", "intervention"], lines, 1)
+    show("Implied shares of people by arm", ["who", "control", "intervention"], lines, 1)
     mean, cv = (text(known.get((name, "", "")), 3) for name in ("cluster_size_mean", "cluster_size_cv"))
     say(f"People per practice: mean {mean}, coefficient of variation {cv}.\n")
 
@@ -112,7 +112,7 @@ def _people(rows: Sequence[Quantity]) -> None:
 def _truths(rows: Sequence[Quantity]) -> None:
     lines = [[q.of, text(q, 4)] for q in rows if q.name == "true_value"]
     if lines:
-        show("What it implies: true values", ["estimand", "true value"], lines, 1)
+        show("Implied true values", ["estimand", "true value"], lines, 1)
 
 
 def _cells(found: Found) -> None:
@@ -131,5 +131,5 @@ def _cells(found: Found) -> None:
         values += [text(known.get(("dropout", "", arm)), 3) for arm in ("control", "intervention")]
         values += [text(known.get(("true_value", name, "")), 4) for name in estimands]
         lines.append([cell.label, *values])
-    title = f"What each cell implies: {first} in control, receipt in intervention, and true values"
+    title = f"Implied by each cell: {first} in control, receipt in intervention, and true values"
     show(title, ["cell", *headings, *estimands], lines, 1)

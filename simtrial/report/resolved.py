@@ -1,4 +1,4 @@
-"""A scenario as resolved: every key with its meaning, its cells, what a run will cost and how precise it will be."""
+"""A resolved scenario: every key with its meaning, its cells, expected cost and precision."""
 
 from __future__ import annotations
 
@@ -90,9 +90,9 @@ def _print_designs(cells: Sequence[Cell], implied: Mapping[str, Sequence[Quantit
                 "simulated (MCSE)", "failed"]  # fmt: skip
     show(f"Power by the formulas of [design], and in {SIMULATED:,} simulated trials", headings, powers, 2)
     say(
-        "plan: the formula with the numbers of [design] as written, whatever the mechanism varies, but for the "
-        "practices. It adjusts for baseline wherever baseline_correlation is not 0.\n"
-        "cell: the formula with what the cell implies (above): true effect; SD, ICC and correlation in control; people "
+        "plan: the formula with [design] as written and the practices of the cell. It adjusts for baseline if "
+        "baseline_correlation is not 0.\n"
+        "cell: the formula with the implied numbers above: true effect; SD, ICC and correlation in control; people "
         "per practice; people without an outcome. It adjusts for baseline if the method does.\n"
     )
 
@@ -106,7 +106,7 @@ def _sizes(name: str, design: Design) -> Iterator[list[str]]:
 
 
 def _powers(cell: Cell, implied: Sequence[Quantity]) -> Iterator[list[str]]:
-    """Power of every method of a cell: as planned, with what the cell implies, and simulated."""
+    """Power of every method of a cell: as planned, with implied numbers, and simulated."""
     from simtrial.run.loop import block_rows
     from simtrial.scenario import rebuild
 

@@ -37,13 +37,13 @@ LEGEND = (
 )
 
 SETS = (
-    "ray, two-rays, whole-line, empty: confidence sets that are no intervals. Coverage is by membership; all but the "
+    "ray, two-rays, whole-line, empty: confidence sets other than intervals. Coverage is by membership; all but the "
     "empty set\nare of infinite width.\n"
 )
 
 OWN = (
-    "*: each trial's own true value, the effect among its own people (mean over these trials). Bias, errors and "
-    "coverage are\nthose against it, trial by trial; the SEs are not about it.\n"
+    "*: each trial's own true value, the effect among its own people (mean over these trials). Bias, MSE and "
+    "coverage are\nrelative to it, trial by trial; the SEs are not.\n"
 )
 
 PAIRED_COLUMNS = (
@@ -275,7 +275,7 @@ def _set(row: Mapping[str, Any]) -> str:
 
 
 def check_table(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:
-    """Print expectations beside what was found, failures first."""
+    """Print expectations beside results, failures first."""
     rows = []
     for row in frame.sort(pl.col("verdict") == "ok", maintain_order=True).iter_rows(named=True):
         value = "-" if row["value"] is None else f"{row['value']:.4g}"
@@ -326,7 +326,7 @@ def emit(frame: pl.DataFrame, form: str) -> None:
 
 
 def options_of(run: Mapping[str, Any], everything: bool = False) -> Options:
-    """What a run's scenario asks to be reported, or every measure there is."""
+    """Measures that a run's scenario reports, or all measures."""
     scenario = run["scenario"]
     said = scenario.get("performance", {})
     alphas = {m["name"]: 1 - m["level"] for m in scenario.get("methods", []) if "level" in m}

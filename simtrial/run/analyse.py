@@ -24,14 +24,14 @@ COLUMNS = ("trial_id", "method", "term", "estimate", "std_error", "df", "statist
 
 
 class Shared:
-    """Moments of one batch, made once for all methods that ask for the same rows and columns."""
+    """Moments of one batch, computed once for all methods with the same rows and columns."""
 
     def __init__(self, batch: ObservedBatch) -> None:
         self.batch = batch
         self._made: dict[Spec, Moments] = {}
 
     def moments(self, spec: Spec) -> Moments:
-        """Return the moments of a specification, made when first asked for."""
+        """Return the moments of a specification, computed on first use."""
         if spec not in self._made:
             if spec.received is None:
                 self._made[spec] = moments(self.batch, spec)
@@ -135,5 +135,5 @@ def _rows(
 
 
 def abs_finite(value: object) -> bool:
-    """Whether a value can stand in JSON."""
+    """Whether JSON can represent a value."""
     return not isinstance(value, float) or bool(np.isfinite(value))

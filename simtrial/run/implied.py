@@ -65,7 +65,7 @@ def implied(cell: Cell) -> list[Quantity]:
 
 
 def _never_blank(scenario: Scenario) -> dict[Of, float]:
-    """Outcomes that nothing hides are blank in nobody."""
+    """Share 0 for outcomes without a mask."""
     masks = [v.hides for v in scenario.variables.values() if v.hides]
     names = [o for o in outcomes(scenario.mechanism) if not any(hidden_by(f"{o}_followup", m) for m in masks)]
     blank = {("no_outcome", name, arm): 0.0 for name in names for arm in ARMS}
@@ -90,18 +90,18 @@ MEANINGS = {
     "cluster_size_cv": "coefficient of variation of people per practice",
     "true_value": "true value of the estimand, as a run finds it",
 }
-"""Names of what is implied."""
+"""Names of implied quantities."""
 
 
 def outcomes(mechanism: Mechanism) -> list[str]:
-    """Names of the outcomes of a mechanism: of what has a potential value and one at follow-up."""
+    """Names of outcomes: columns with potential values and a follow-up."""
     names = {name for step in mechanism.values() for name in step.adds()}
     found = [name.removesuffix("_if_control") for step in mechanism.values() for name in step.adds()]
     return [n for n in found if {f"{n}_if_control", f"{n}_followup"} <= names]
 
 
 def _wanted(scenario: Scenario) -> frozenset[str]:
-    """Columns that what is implied rests on."""
+    """Columns that the implied quantities need."""
     there = set(scenario.variables)
     names = {"arm", "followed_up"}
     for outcome in outcomes(scenario.mechanism):
@@ -133,7 +133,7 @@ def _drawn(mechanism: Mechanism) -> TrialBatch:
 
 
 def _simulated(scenario: Scenario, mechanism: Mechanism) -> list[Quantity]:
-    """What is found from simulated trials."""
+    """Quantities estimated from simulated trials."""
     needed = drawn_for(mechanism, _wanted(scenario))
     batch = _drawn(needed)
     sums = _Sums(batch)
@@ -239,7 +239,7 @@ def _counts(step: object, name: str) -> bool:
 
 
 def _sentence(stage: str, rows: Sequence[tuple[float, str, str]], cells: int) -> str:
-    """Say what share is cut, of which scores, and in which cell most."""
+    """Message about the share of scores cut, and the cell with the largest share."""
     most = {name: max(r for r in rows if r[1] == name) for _, name, _ in rows}
     shares = ", ".join(f"{100 * share:.1f}% of {_words(name)}" for name, (share, _, _) in most.items())
     where = f" (in {len({r[2] for r in rows})} of {cells} cells, most in '{max(rows)[2]}')" if cells > 1 else ""
@@ -247,7 +247,7 @@ def _sentence(stage: str, rows: Sequence[tuple[float, str, str]], cells: int) ->
         f"[mechanism.{stage}] the ends of the scale cut {shares}{where}: mean, SD, ICC and effects differ from those "
         f"written; lowest and highest are the ends, and a continuous score (items = 0) without them has none"
         if not _instrument(stage)
-        else f"[mechanism.{stage}] the ends of the scale cut {shares}{where}, who have less than the effect written"
+        else f"[mechanism.{stage}] the ends of the scale cut {shares}{where}, which reduces the effect"
     )
 
 

@@ -60,7 +60,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: chunks asked for, found already there, made now, and failed with what message."""
+    """Result of a run: chunks requested, already stored, computed now, and failed with their messages."""
 
     chunks: int
     found: int
@@ -122,7 +122,7 @@ def run(
 
 
 def perform(task: Truth | Chunk) -> Any:
-    """Do one piece of a run's work: what worker processes are handed."""
+    """Do one task of a run, in a worker process."""
     return make_chunk(task) if isinstance(task, Chunk) else find_truth(task)
 
 
@@ -204,7 +204,7 @@ def _guarded(
     method: Method, observed: ObservedBatch, shared: Shared, rng: np.random.Generator | None,
     failures: list[dict[str, Any]] | None, cell: str, block: int,
 ) -> Estimates:  # fmt: skip
-    """Fit a method; one that raises costs its own rows of the block and nothing else."""
+    """Fit a method; an exception fails only its own rows of the block."""
     try:
         return method.fit(observed, shared.moments(method.spec()), rng)
     except Exception as error:

@@ -196,7 +196,7 @@ def _read(name: str) -> _Source:
 
 
 def _still_apt(base: Raw, over: Raw) -> Raw:
-    """Drop what the base says of its methods when the file has methods of its own."""
+    """Drop the base's tables about methods if the file has its own methods."""
     spoken = ("published", "expect") if "methods" in over else ()
     return {k: v for k, v in base.items() if k not in spoken or k in over}
 
@@ -223,7 +223,7 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def _told(problems: Sequence[Problem], sources: Sequence[_Source], places: Mapping[Problem, str]) -> str:
-    """Say every problem on a line of its own: file:line: key: what; or, where a setting makes it, --set path=value."""
+    """One line per problem: file:line: key: message; or --set path=value: message if a setting causes it."""
     lines = [find_lines(source.text, [p.path for p in problems]) for source in sources]
     told: list[tuple[int, int, str]] = []
     for problem in problems:
@@ -239,9 +239,9 @@ def _told(problems: Sequence[Problem], sources: Sequence[_Source], places: Mappi
 
 
 def _origin(path: Path, sources: Sequence[_Source]) -> int:
-    """Return the file that what stands at a path was taken from: the last one that has it, or a list in place of it.
+    """Index of the last file that defines this key, or a list that contains it.
 
-    Where no file has it, a key is missing: the last file that holds the table.
+    For a missing key: the last file that contains the table.
     """
     for at, source in reversed(list(enumerate(sources))):
         reached = depth(source.data, path)

@@ -8,7 +8,7 @@ from simtrial.scenario.problems import Problem
 
 
 def declared(table: Any) -> tuple[dict[str, tuple[str, ...]], list[Problem]]:
-    """Read the table: column -> its categories in order, and what is wrong with it."""
+    """Read the table: column -> its categories in order, and its problems."""
     if not isinstance(table, dict):
         return {}, [
             Problem(("categories",), "categories must be a table, e.g. [categories] and region = ['North', 'South']")

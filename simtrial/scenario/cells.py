@@ -1,4 +1,4 @@
-"""Cells of a sweep: every combination of the varied factors, each a scenario of its own."""
+"""Cells of a sweep: every combination of the varied factors, each with its scenario."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from simtrial.scenario.schema import Raw, Scenario, Vary, build
 
 @dataclass(frozen=True)
 class Cell:
-    """One combination of varied factors: its id, what addresses its random streams, its factors and its scenario."""
+    """One combination of varied factors: its id, the address of its random streams, its factors and its scenario."""
 
     id: str
     key: str
@@ -26,12 +26,12 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """What people call it: its factors, or its id where nothing is varied."""
+        """Its name in output: its factors, or its id without a sweep."""
         return label(self.factors) or self.id
 
 
 def label(factors: Mapping[str, Any]) -> str:
-    """Short description of a cell: the end of each varied key that tells it from the others, and its value."""
+    """Short description of a cell: the shortest distinct end of each varied key, and its value."""
     names = short_names(factors)
     return ", ".join(f"{names[name]}={value}" for name, value in factors.items())
 

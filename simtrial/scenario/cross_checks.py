@@ -59,7 +59,7 @@ def _rows(raw: Raw, key: str) -> list[Raw]:
 
 
 def _about_an_estimand(estimand: Estimand, mechanism: Mechanism | None, known: Known, path: Path) -> list[Problem]:
-    """Check that what an estimand is defined by will be there, and says something about potential outcomes."""
+    """Check that the columns of an estimand exist and are defined for potential outcomes."""
     problems: list[Problem] = []
     if estimand.expression is not None:
         problems = known.expression_problems(estimand.expression, (*path, NEEDS[estimand.kind]))
@@ -75,7 +75,7 @@ def _about_an_estimand(estimand: Estimand, mechanism: Mechanism | None, known: K
 
 
 def _about_methods(parts: Mapping[str, Any], methods: set[str]) -> list[Problem]:
-    """Check what names methods: published results, expectations, the reference; and measures asked for."""
+    """Check names of methods in published results, expectations and reference; and names of measures."""
     problems: list[Problem] = []
     for at, row in enumerate(parts["published"]):
         if row is not None and row.method not in methods:

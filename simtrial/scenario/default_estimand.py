@@ -1,4 +1,4 @@
-"""Which estimand of a file a method that names none is judged against: the one that its estimate tends to."""
+"""Default estimand of a method: the first of its outcome that its estimate converges to."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def default_estimand(method: Method, estimands: Sequence[Estimand]) -> str | Non
 
 
 def _fit(method: Method, estimand: Estimand) -> int:
-    """How well an estimand expresses what the method tends to: 2 exactly, 1 nearly, 0 no better than any other."""
+    """How well an estimand matches the limit of the method: 2 exactly, 1 nearly, 0 no better than any other."""
     if method.kind == "iv" and estimand.kind == "cace" and _same(estimand.received, method, "received"):
         return 2 if (estimand.unit, estimand.weights) == _averaged(method) else 1
     if method.kind == "per-protocol" and estimand.kind == "per-protocol" and _same(estimand.keep, method, "keep"):

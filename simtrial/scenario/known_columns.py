@@ -1,4 +1,4 @@
-"""Columns that an analyst will see, as far as can be told from a mechanism that may hold mistakes."""
+"""Observed columns of a mechanism, as far as known if it contains errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Methods of a file: options checked by their kind, columns and expressions by what there will be."""
+"""Methods of a file: options checked by their kind, columns and expressions by the columns of the data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Raw = dict[str, Any]
 
 
 def validated(model: type[BaseModel], data: Any, path: Path) -> tuple[Any, list[Problem]]:
-    """Validate one table; return the record or None, and what is wrong."""
+    """Validate one table; return the record or None, and its problems."""
     try:
         return model.model_validate(data), []
     except ValidationError as error:

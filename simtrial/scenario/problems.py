@@ -1,4 +1,4 @@
-"""What is wrong in a file, told in a statistician's words with file and line; all of it at once."""
+"""All errors of a file at once, in a statistician's terms, with file and line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong: where in the file (keys and list positions), and what."""
+    """One error: its path in the file (keys and list positions), and its message."""
 
     path: Path
     message: str
@@ -105,7 +105,7 @@ def find_lines(text: str, paths: Iterable[Path]) -> dict[Path, int]:
 
 
 def depth(data: Any, path: Path) -> int:
-    """How many keys of a path there are in nested tables and lists."""
+    """Number of leading keys of a path that exist in nested tables and lists."""
     for at, key in enumerate(path):
         if isinstance(data, Mapping) and key in data:
             data = data[key]

@@ -145,7 +145,7 @@ class Scenario:
 
     @property
     def variables(self) -> dict[str, Variable]:
-        """Every column the mechanism makes."""
+        """All columns of the mechanism."""
         return variables(self.mechanism)
 
     def reads(self) -> frozenset[str]:
@@ -236,7 +236,7 @@ def _build_generator(raw: Raw) -> tuple[dict[str, Step], list[Problem]]:
     ]
     if not isinstance(data, dict) or "name" not in data:
         names = ", ".join(generators())
-        return {}, [*problems, Problem(path, f"missing key 'name' (one of {names}, or one of your own by --plugin)")]
+        return {}, [*problems, Problem(path, f"missing key 'name' (one of {names}, or your own by --plugin)")]
     try:
         model = generator_class(str(data["name"]))
     except SimtrialError as error:
@@ -259,7 +259,7 @@ def _stages(raw: Raw) -> list[tuple[str, Any, Path]]:
 
 
 def _unreadable(mechanism: Mechanism) -> list[Problem]:
-    """Tell expressions that do not parse; what others read depends on stages with mistakes."""
+    """Report expressions that do not parse; columns of the others depend on stages with errors."""
     problems = []
     for stage, step in mechanism.items():
         try:
@@ -306,7 +306,7 @@ def finite_targets(scenario: Scenario) -> list[Estimand]:
 
 
 def targets(method: Method, scenario: Scenario) -> list[str]:
-    """Estimands a method is judged against; left out: see `default_estimand`, or none for what is no effect."""
+    """Estimands of a method; by default those of `default_estimand`, or none if it estimates no effect."""
     if method.estimand is None and (method.spec().interaction is not None or not method.effect):
         return []
     if method.estimand is None:

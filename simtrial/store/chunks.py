@@ -46,7 +46,7 @@ def read_chunk(file: Path, columns: Sequence[str] | None = None) -> pl.DataFrame
 
 
 def read_record(file: Path) -> dict[str, Any] | None:
-    """Return the record of a chunk, None when there is none that can be read."""
+    """Return the record of a chunk, None if unreadable."""
     try:
         found = json.loads(record_of(file).read_text())
     except (OSError, ValueError):

@@ -26,7 +26,7 @@ def versions() -> dict[str, str]:
 
 
 READING = ("title", "aims", "design", "performance", "published", "expect")
-"""Tables that say how rows are read, not what is in them: they may change in a directory that has rows."""
+"""Tables that affect how rows are summarised, not their content: they may change in an existing directory."""
 
 
 def digest(raw: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Reduced forms of practice means: what the arms differ by in outcome and receipt, practices weighted or not."""
+"""Reduced forms of practice means: differences of the arms in outcome and receipt, practices weighted or not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class ReducedForms:
-    """Effects of arm on outcome and receipt (trials,), their joint variance (2, 2, trials), its df, and what is odd.
+    """Effects of arm on outcome and receipt (trials,), their joint variance (2, 2, trials), its df, and flags.
 
     ``singular``: one practice alone has determined an arm's mean.
     """

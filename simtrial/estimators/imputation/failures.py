@@ -72,7 +72,7 @@ class BlankArms:
 
 
 def labels(batch: ObservedBatch, imputer: Imputer, auxiliary: Sequence[str]) -> dict[str, str]:
-    """What every column of the imputation model is to it; covariates are left out."""
+    """Role of every column of the imputation model, except covariates."""
     model = imputer.model
     found = {name: "auxiliary" for name in auxiliary} | {model.spec.outcome: "outcome"}
     if model.baseline is not None:
@@ -83,7 +83,7 @@ def labels(batch: ObservedBatch, imputer: Imputer, auxiliary: Sequence[str]) -> 
 def messages(
     imputer: Imputer, blank: BlankArms, auxiliary: Sequence[str], failed: Bools, flags: NDArray[np.int64]
 ) -> NDArray[np.str_]:
-    """Say for each failed trial what could not be imputed or analysed; empty for the others (trials,).
+    """Reason why a trial could not be imputed or analysed; empty for the others (trials,).
 
     ``flags`` (trials,) are those of the analyses of completed data.
     """

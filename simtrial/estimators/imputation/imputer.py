@@ -25,7 +25,7 @@ Ints = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class ImputationModel:
-    """Columns and rows of the model of the outcome: whatever the analysis uses, and auxiliary columns.
+    """Columns and rows of the imputation model: those of the analysis, and auxiliary columns.
 
     Attributes
     ----------
@@ -182,7 +182,7 @@ class Imputer:
 
     @classmethod
     def of(cls, method: Imputes, batch: ObservedBatch, fitted: Moments) -> Imputer:
-        """Find what is missing and fit the models that fill it; ``fitted`` are the moments of the method's spec."""
+        """Find missing values and fit the imputation models; ``fitted`` are the moments of the method's spec."""
         model = method.imputation_model()
         spec, baseline = model.spec, model.baseline
         derived = model.derived(batch)
@@ -220,7 +220,7 @@ class Imputer:
 
     @property
     def failed(self) -> Bools:
-        """Trials in which somebody needs a value from a model that cannot be fitted (trials,)."""
+        """Trials with a missing value whose model cannot be fitted (trials,)."""
         return np.asarray(np.any([gap.failed for gap in self.gaps], axis=0))
 
     @property

@@ -1,4 +1,4 @@
-"""Which mark parts the decimals of a file, and what looks like a number but says two things."""
+"""The decimal mark of a file, and rejection of ambiguous numbers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def with_points(frame: pl.DataFrame, places: pl.Series, file: Path) -> pl.DataFr
 
 
 def _refuse_point_thousands(frame: pl.DataFrame, points: pl.DataFrame, columns: list[str], file: Path) -> None:
-    """Refuse points that may part thousands: no other point in the file, and whole numbers beside them in a column."""
+    """Reject points that may separate thousands: no other point in the file, and whole numbers in the column."""
     if not points.height or not points["cell"].str.contains(THOUSANDS).all():
         return
     for name in columns:

@@ -1,4 +1,4 @@
-"""From the bytes of a text file to its text, whatever program wrote it."""
+"""Decode a text file of any program."""
 
 from __future__ import annotations
 

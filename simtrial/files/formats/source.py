@@ -1,4 +1,4 @@
-"""What a data file offers: the names of its columns, and the cells of those that are asked for."""
+"""A data file: the names of its columns, and the cells of requested ones."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def blanked(text: pl.Expr) -> pl.Expr:
 
 @contextmanager
 def reading(file: Path, kind: str) -> Iterator[None]:
-    """Turn whatever a reader of other people's making raises into one message about the file.
+    """Turn any exception of a third-party reader into one message about the file.
 
     A reader written in another language may panic, which is an exception beside `Exception` and writes to stderr.
     """
@@ -121,7 +121,7 @@ def reading(file: Path, kind: str) -> Iterator[None]:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Keep what native code writes to stderr away from the user; the exception says it."""
+    """Hide stderr output of native code from the user; the exception has the message."""
     saved = None
     with suppress(OSError):
         saved = os.dup(2)

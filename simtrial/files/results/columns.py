@@ -1,4 +1,4 @@
-"""Which column of a file of results is what: by what the user says, then by name."""
+"""Meaning of the columns of a file of results: by the user's options, then by name."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def plain(name: str) -> str:
 
 
 def columns_of(frame: pl.DataFrame, file: Path, reading: Reading) -> Columns:
-    """Decide what every column is; what the user says comes first, and what it names has no other meaning."""
+    """Meaning of every column; the user's options come first, and columns they name have no other meaning."""
     roles = _mapped(frame, file, reading)
     factors = _factors(frame, file, reading, roles)
     if reading.true_number is not None and "true_value" in roles:
@@ -116,7 +116,7 @@ def _mapped(frame: pl.DataFrame, file: Path, reading: Reading) -> dict[str, str]
 
 
 def _factors(frame: pl.DataFrame, file: Path, reading: Reading, roles: Mapping[str, str]) -> list[str]:
-    """Columns that the user says are factors."""
+    """Columns named as factors by the user."""
     for name in reading.by:
         if name not in frame.columns:
             raise DataError(f"{file}: --by {name}: no such column{hint(name, frame.columns)}")
@@ -128,7 +128,7 @@ def _factors(frame: pl.DataFrame, file: Path, reading: Reading, roles: Mapping[s
 def _true_column(
     frame: pl.DataFrame, file: Path, reading: Reading, roles: Mapping[str, str], factors: Sequence[str]
 ) -> str:
-    """The column that --true names; it is nothing else."""
+    """The column that --true names; it has no other meaning."""
     name = str(reading.true_column)
     if name not in frame.columns:
         raise DataError(f"{file}: --true {name}: neither a number nor a column{hint(name, frame.columns)}")
@@ -166,7 +166,7 @@ def _recognised(
 
 
 def _one(named: Sequence[str], ours: str, file: Path) -> str:
-    """The column that bears our very name, where several could be meant; else the file is refused."""
+    """Among several candidates, the column with exactly our name; otherwise the file is rejected."""
     exact = [c for c in named if c.lower() == ours] or [c for c in named if plain(c) == plain(ours)]
     if len(exact) != 1:
         listed = " and ".join(f"'{c}'" for c in named)
@@ -198,7 +198,7 @@ def _estimand(
 
 
 def _refuse_mixed(file: Path, roles: Mapping[str, str], stems: Sequence[Stem]) -> None:
-    """Refuse a wide file with columns that would be those of every method alike."""
+    """Reject a wide file with columns that would apply to every method."""
     pairs = ", ".join(f"'{stem.roles['estimate']}'" for stem in stems)
     if "method" in roles:
         raise DataError(

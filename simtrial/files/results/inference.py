@@ -23,7 +23,7 @@ NARROW = 0.9  # of the width that the normal distribution gives: no t interval o
 
 
 def completed(rows: pl.DataFrame, file: Path, reading: Reading) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Add what can be made from estimate and standard error, method by method; also returns what was odd.
+    """Add intervals and p-values from estimate and standard error, method by method; also returns notes.
 
     A method with intervals gets no p-values: those of another test could contradict them, and a test by the interval
     rejects exactly where it leaves out 0. A method with p-values gets intervals only where the p-values are those of
@@ -65,7 +65,7 @@ def completed(rows: pl.DataFrame, file: Path, reading: Reading) -> tuple[pl.Data
 
 
 def _no_interval(rows: pl.DataFrame) -> Bools:
-    """Rows whose confidence set is said not to be an interval."""
+    """Rows whose ci_type is not interval."""
     if "ci_type" not in rows.columns:
         return np.zeros(rows.height, dtype=bool)
     return rows["ci_type"].is_in(KINDS[1:]).fill_null(False).to_numpy()

@@ -1,4 +1,4 @@
-"""How a file of results is to be read: what the user says about it."""
+"""The user's options for reading a file of results."""
 
 from __future__ import annotations
 

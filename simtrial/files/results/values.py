@@ -1,4 +1,4 @@
-"""Numbers and states of imported results: what cannot be what its column says is refused with line and value."""
+"""Numbers and states of imported results: impossible values are rejected with line and value."""
 
 from __future__ import annotations
 

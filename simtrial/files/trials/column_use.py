@@ -15,7 +15,7 @@ IDS = frozenset({"arm", "practice", "trial_id"})
 
 @dataclass(frozen=True)
 class Use:
-    """How columns are taken where the data alone do not say it.
+    """Columns to read as numbers or categories, where the data alone do not decide.
 
     Attributes
     ----------
@@ -38,11 +38,11 @@ class Use:
     closed: frozenset[str] = frozenset()
 
     def category(self, name: str) -> bool:
-        """Whether a column is to be categories whatever its cells look like."""
+        """Whether a column is categorical by request, whatever its cells."""
         return name != "arm" and (name in self.factors or name in self.closed)
 
     def number(self, name: str) -> bool:
-        """Whether a column can only be numbers: arms, outcomes, and what the user says."""
+        """Whether a column must be numeric: arms, outcomes, and columns named by the user."""
         return not self.category(name) and (
             name == "arm" or name.endswith(("_baseline", "_followup")) or name in self.numbers
         )
@@ -55,7 +55,7 @@ def use_of(
     declared: Mapping[str, Sequence[str]] | None = None,
     known: Mapping[str, Sequence[str]] | None = None,
 ) -> Use:
-    """Work out what methods want of the columns they read.
+    """Derive from the methods how to read each column.
 
     Parameters
     ----------

@@ -21,14 +21,14 @@ from simtrial.files.trials.column_use import Use
 
 @dataclass(frozen=True)
 class Place:
-    """A file, and where in it each row stands."""
+    """A file, and the line of each row."""
 
     file: Path
     unit: str
     numbers: pl.Series
 
     def at(self, row: int) -> str:
-        """Say where a row stands."""
+        """Name the line of a row."""
         return f"{self.file}{self.unit}{self.numbers[row]}"
 
 
@@ -58,7 +58,7 @@ class Pieces:
 
     @cached_property
     def numbers(self) -> list[pl.Series]:
-        """Numbers by file, null where there is none."""
+        """Numbers by file, null if missing."""
         return [as_numbers(cells) for cells in self.cells]
 
     @cached_property
@@ -131,7 +131,7 @@ def _refuse_twice(pieces: Pieces) -> None:
 
 
 def _numbers_are_wanted(pieces: Pieces, use: Use) -> bool:
-    """Whether a labelled column is to be its codes."""
+    """Whether to read a labelled column as its codes."""
     name = pieces.name
     if name in use.compared_with_text or not (name in use.compared_with_number or name in use.averaged):
         return False
@@ -148,7 +148,7 @@ def _numbers_are_wanted(pieces: Pieces, use: Use) -> bool:
 
 
 def numbers_of(pieces: Pieces) -> NDArray[np.float64]:
-    """Values of a column of numbers (rows,), NaN where blank; a cell that is no number is refused."""
+    """Values of a numeric column (rows,), NaN where blank; other cells are rejected."""
     wrong = [cells.is_not_null() & found.is_null() for cells, found in zip(pieces.cells, pieces.numbers, strict=True)]
     first = pieces.first(wrong)
     if first is not None:

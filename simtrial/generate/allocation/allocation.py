@@ -105,7 +105,7 @@ class Allocation(Step):
         return found
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         return {"arm": Variable("practice", "Arm: 0 control, 1 intervention")}
 
     def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:

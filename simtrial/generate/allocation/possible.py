@@ -111,7 +111,7 @@ def _blocks(options: Allocation, columns: Columns, arm: Any, practice_trial: Row
 
 
 def _minimisation(options: Allocation, columns: Columns, arm: Any, practice_trial: Rows, describe: Describe) -> Reasons:
-    """In an order that nobody knows every set of arms can occur: then there is nothing to tell.
+    """With an unknown order every set of arms is possible: no reasons.
 
     Each step with a preferred arm departs from it with probability at most p, whatever went before. The number of such
     steps m is random, hence Bonferroni over its values: CHANCE is divided by the practices.

@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 Shift = Annotated[float, Field(ge=-5, le=5)]
 
 CONTACT = ("contact", "goals_assessed", "first_contact_months", "session_minutes")
-"""What is told of contacts beside how many there were."""
+"""Options for contacts besides their number."""
 
 OFFERED = {
     "sessions": ("Sessions", "sessions"),
@@ -34,7 +34,7 @@ OFFERED = {
 
 
 class Delivery(Step):
-    """Who would receive how much if offered, and what is received in the arm allocated.
+    """Receipt if offered, and receipt in the allocated arm.
 
     Every practice has a care-partner availability (Beta), every person an engagement (standard normal). Sessions are
     the quantile, in a hurdle zero-truncated negative binomial, of c z_availability + sqrt(1 - c^2) engagement with c =
@@ -109,7 +109,7 @@ class Delivery(Step):
         return frozenset({"arm"} | baseline | {split(key)[0] for key in self.engagement_effects})
 
     def problems(self, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
-        """Refuse effects of what has no such category or no known scale."""
+        """Reject effects of unknown categories or of columns without a known scale."""
         return effect_problems(self.engagement_effects, self.engagement_scale, available)
 
     def trimmed(self, wanted: frozenset[str]) -> Delivery:
@@ -122,7 +122,7 @@ class Delivery(Step):
         return made
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         offered = {
             f"{name}_offered": Variable("participant", f"{label} if offered", unit, latent=True)
             for name, (label, unit) in OFFERED.items()
@@ -149,7 +149,7 @@ class Delivery(Step):
         return {n: v for n, v in every.items() if self._contacts or n.removesuffix("_offered") not in CONTACT}
 
     def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
-        """Draw what people would receive if offered and in control, and what they do receive."""
+        """Draw receipt if offered, receipt in control, and actual receipt."""
         index = batch.index
         # streams of their own, so that no option moves the draws that another uses
         posts, practice, contact, minutes, open_to = rng.spawn(5)

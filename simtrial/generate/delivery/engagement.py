@@ -1,4 +1,4 @@
-"""Engagement of people with what is offered: shared in practices, related to baseline, shifted by covariates."""
+"""Engagement with the intervention: shared in practices, related to baseline, shifted by covariates."""
 
 from __future__ import annotations
 

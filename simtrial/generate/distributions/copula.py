@@ -18,7 +18,7 @@ SMALLEST = 1e-8
 
 
 def refused(names: Sequence[str], entries: Sequence[Entry]) -> str | None:
-    """Say what is wrong with the entries one by one: unknown names, a name with itself, a pair stated twice."""
+    """Errors of single entries: unknown names, a name with itself, a pair stated twice."""
     seen: set[frozenset[str]] = set()
     for first, second, r in entries:
         for name in (first, second):

@@ -38,7 +38,7 @@ def generators() -> dict[str, type[Generator]]:
 
 
 def generator_class(name: str) -> type[Generator]:
-    """Return the generator of a name, or say which one was probably meant."""
+    """Return a generator by name, or suggest the closest name."""
     return GENERATORS.get(name)
 
 

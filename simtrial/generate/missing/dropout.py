@@ -30,7 +30,7 @@ from simtrial.generate.worlds import either_way
 Slope = Annotated[float, Field(ge=-5, le=5)]
 
 AT_FOLLOWUP = ("*_followup", "followup_months", "in_window")
-"""What nobody sees of a person who is not followed up."""
+"""Columns missing for a person who is not followed up."""
 
 
 class Dropout(Step):
@@ -127,7 +127,7 @@ class Dropout(Step):
         return frozenset(needed) | reads(self.terms())
 
     def problems(self, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
-        """Refuse slopes on what is latent, seen only at follow-up, or not the category of a factor."""
+        """Reject slopes on latent columns, on columns observed only at follow-up, and on unknown categories."""
         found = []
         for table in ("slopes", "slopes_intervention"):
             for key in getattr(self, table):
@@ -138,7 +138,7 @@ class Dropout(Step):
         return found
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         made = {
             "followed_up": Variable("participant", "Followed up: 0 no, 1 yes", hides=AT_FOLLOWUP),
             "died": Variable("participant", "Died before follow-up: 0 no, 1 yes"),

@@ -1,4 +1,4 @@
-"""Who drops out in relation to what: the linear predictor of a probit model, and its intercept found once."""
+"""Dropout by covariates: the linear predictor of a probit model, with an intercept computed once."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from simtrial.generate.covariate_keys import in_category, split
 Floats = NDArray[np.float64]
 
 SEEN = 1e-6
-"""Least probability with which somebody is seen: with fewer than one in a million nobody would be, in any trial."""
+"""Least probability of being observed: below one in a million, trials would have no observations."""
 
 PRACTICES = 20_000
 """Practices of the population that intercepts are found in: 100,000 people, a rate within about 0.0005."""
 
 
 def some_seen(lost: float) -> float:
-    """Refuse a probability of being lost that leaves nobody to be seen (a threshold beyond everybody's score)."""
+    """Reject a dropout probability that leaves no observations (a threshold beyond every score)."""
     if lost > 1.0 - SEEN:
         raise ValueError(
             f"{lost!r} leaves fewer than one person in a million under observation; it must lie in [0, {1.0 - SEEN:g}]"
@@ -40,7 +40,7 @@ Lost = Annotated[float, Field(ge=0, lt=1), AfterValidator(some_seen)]
 
 @dataclass(frozen=True)
 class Term:
-    """One term of the linear predictor: what it is of, and its slope in control and in the intervention arm."""
+    """One term of the linear predictor: its variable, and its slope in control and in intervention."""
 
     name: str
     control: float

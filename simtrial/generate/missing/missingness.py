@@ -89,7 +89,7 @@ class Missingness(Step):
         return self if wanted & (scores | masks) else self.model_copy(update={"instruments": {}})
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         masks = {"baseline_complete": "mansa_baseline", "followup_complete": "mansa_followup"}
         masks |= {f"{n}_{wave}_complete": f"{n}_{wave}" for n in self.instruments for wave in ("baseline", "followup")}
         return {mask: Variable("participant", _label(score), hides=(score,)) for mask, score in masks.items()}

@@ -39,7 +39,7 @@ class Baseline(Shapes, Ratings, Level, Step):
         return self
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         effect = Variable("practice", "Practice effect on MANSA at baseline", "points", latent=True)
         score = Variable("practice", "Practice effect on MANSA at baseline", "SDs", latent=True)
         return {

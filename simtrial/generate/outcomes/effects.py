@@ -30,7 +30,7 @@ def subgroup(key: str) -> str:
 
 
 class Sizes(BaseModel):
-    """Options: what depends on how many people a practice recruits, or has on its register.
+    """Options: dependence on the number of people recruited or on the register.
 
     Informative cluster size (Kahan et al. 2023, doi:10.1093/ije/dyac131): the outcome goes with size (same shift in
     both arms, effects unmoved), or the effect does, and then the average over people exceeds that over practices by
@@ -65,7 +65,7 @@ class Sizes(BaseModel):
         return frozenset(({"recruited"} if any(size) else set()) | ({"register_size"} if any(register) else set()))
 
     def by_size(self, batch: TrialBatch, per_recruited: float, per_register: float) -> Floats:
-        """Sum of what goes with log recruited and with log register size, points (practices,)."""
+        """Sum of the terms of log recruited and log register size, points (practices,)."""
         shift = np.zeros(batch.index.practices)
         if per_recruited:
             shift += per_recruited * self._standardised(batch, "recruited", "size")
@@ -96,7 +96,7 @@ class Sizes(BaseModel):
 
 
 class Effects(Sizes):
-    """Options: what the intervention adds for someone in ``effect_among``; nothing for others.
+    """Options: the effect for people in ``effect_among``; 0 for others.
 
     effect + subgroup effects + w_j + size_effect z(log recruited) + register_effect z(log register size) +
     pandemic_interaction during the pandemic; w_j ~ N(0, effect_sd^2) with corr(w, u) = effect_practice_correlation.
@@ -132,7 +132,7 @@ class Effects(Sizes):
         return frozenset(needed) | self.size_reads()
 
     def effect_problems(self, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
-        """Refuse subgroups there are not, and expressions over what nobody observes."""
+        """Reject unknown subgroups, and expressions over latent columns."""
         found = expression_problems("effect_among", self.effect_among, available)
         for key in self.subgroup_effects:
             found += expression_problems(f"subgroup_effects.{key}", subgroup(key), available)
@@ -150,7 +150,7 @@ class Effects(Sizes):
         return self.unit_effects(batch, deviations, if_control(batch))
 
     def unit_effects(self, batch: TrialBatch, deviations: Floats | None, world: ObservedBatch | None = None) -> Floats:
-        """Effect on every participant in a world, left out: that in which all are offered, points (participants,)."""
+        """Effect on every participant in a world, by default the one with everybody offered, points (participants,)."""
         effect: Floats = np.full(batch.index.participants, self.effect)
         if deviations is not None:
             effect += deviations[batch.index.participant_practice]

@@ -70,7 +70,7 @@ class Instrument(Step):
     @model_validator(mode="before")
     @classmethod
     def _without_items(cls, data: Any) -> Any:
-        """Say why an instrument that is not a sum of ratings knows nothing of items."""
+        """Error for item options of an instrument that is not a sum of ratings."""
         for key in ("item_missing", "items_needed"):
             if isinstance(data, Mapping) and key in data and key not in cls.model_fields:
                 raise ValueError(
@@ -110,7 +110,7 @@ class Instrument(Step):
         return frozenset({"arm"} | tied)
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         return self._columns(self.instrument, self.label, self.unit)
 
     def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
@@ -242,7 +242,7 @@ class Tus(Instrument):
         return with_zeros(self.zero_share, self.shape, mean, sd, self.highest, self.grid)
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         added = super().adds() | {"tus_outlier": Variable("participant", "Time use implausible: 0 no, 1 yes")}
         if not self.keep_outliers:
             hidden = ("tus_baseline", "tus_followup")

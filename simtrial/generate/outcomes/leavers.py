@@ -41,7 +41,7 @@ class Leavers(BaseModel):
         return frozenset(LEAVES if self.shifts() else ())
 
     def leavers_problems(self, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
-        """Refuse a shift where nobody has drawn yet who would leave."""
+        """Reject a shift if dropout is not drawn first."""
         keys = [key for key in ("leavers_shift_control", "leavers_shift_intervention") if getattr(self, key)]
         if not keys or set(LEAVES) <= set(available):
             return []

@@ -115,7 +115,7 @@ class Mansa(Timing, Effects, Leavers, Residuals, Ratings, Expected, Step):
         return self.with_scales(mechanism["practices"])
 
     def problems(self, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
-        """Refuse unknown regions, expressions over what nobody observes, and correlation with what does not vary."""
+        """Refuse unknown regions, expressions over latent columns, and correlation with a constant."""
         regions = available["region"].categories if "region" in available else tuple(self.region_effects)
         found = [
             (f"region_effects.{r}", unknown("region", r, regions)) for r in self.region_effects if r not in regions
@@ -127,7 +127,7 @@ class Mansa(Timing, Effects, Leavers, Residuals, Ratings, Expected, Step):
         return found + self.effect_problems(available) + self.leavers_problems(available)
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         deviation = Variable("practice", "Practice's deviation from the mean effect", "points", latent=True)
         stretched = Variable("participant", "Difference of the arms' residuals, of mean 0", "points", latent=True)
         return {
@@ -144,7 +144,7 @@ class Mansa(Timing, Effects, Leavers, Residuals, Ratings, Expected, Step):
         }
 
     def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
-        """Draw both potential outcomes, and record the one that happens."""
+        """Draw both potential outcomes, and record that of the allocated arm."""
         scores, added = self._scores(batch, rng)
         return {**added, **self._recorded(batch, scores, rng)}
 

@@ -80,7 +80,7 @@ class Residuals(Shapes):
         return self
 
     def check_shared(self, noise: float) -> None:
-        """Refuse an intervention arm whose SDs are smaller than what both arms share with baseline or engagement."""
+        """Reject SDs of the intervention arm below the part that both arms share with baseline or engagement."""
         own = "residual_sd_intervention and icc_intervention leave the intervention arm an SD"
         names = ("cluster_autocorrelation", "between practices"), ("engagement_correlation", "within practices")
         arms = zip(names, self.spread(False, noise), self.spread(True, noise), strict=True)

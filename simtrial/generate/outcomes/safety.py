@@ -54,7 +54,7 @@ class Safety(Step):
         return frozenset({"arm", "first_contact_months"} if self.treated_from == "first-contact" else {"arm"})
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         return {
             "serious_events": Variable("participant", "Serious adverse events", "events"),
             "psychiatric_events": Variable("participant", "Serious adverse events, psychiatric", "events"),

@@ -1,4 +1,4 @@
-"""Instruments that are sums of item ratings, and what becomes of their scores where items are not answered."""
+"""Instruments that are sums of item ratings, and their scores with unanswered items."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Answers(NamedTuple):
 
 
 def answer(score: Floats, scale: ItemScale, missing: float, rng: np.random.Generator) -> Answers:
-    """Leave out items completely at random, and say what those answered hold, given the score of all of them.
+    """Remove items completely at random; points of the answered ones, given the complete score.
 
     The N points of a score above the lowest are dealt among k items of capacity c by the multivariate hypergeometric
     distribution: of the k c places for a point N are taken, all choices alike. Any m items then hold S points,
@@ -108,7 +108,7 @@ class SumOfItems(Instrument):
         return self
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         return super().adds() | self._item_columns(self.instrument, self.label)
 
     def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:

@@ -51,7 +51,7 @@ class Wemwbs(SumOfItems):
     short_items_needed: int = Field(7, ge=1, le=7, description="of the 7 items, those needed for a short score")
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         label = "Short wellbeing scale (SWEMWBS)"
         return super().adds() | self._columns("swemwbs", label, self.unit) | self._item_columns("swemwbs", label)
 

@@ -21,7 +21,7 @@ UPPER_QUARTILE = 0.6744897501960817
 
 
 class Quantity(BaseModel):
-    """An amount that some of those asked do not tell."""
+    """An amount that some people do not report."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 

@@ -176,7 +176,7 @@ class Characteristics(Step):
         return frozenset({"age"} if self.age_at_diagnosis.up_to_age else ())
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         found = {n: Variable("participant", label, categories=tuple(getattr(self, n))) for n, label in FACTORS.items()}
         for name, (_, label) in self._binary().items():
             blank = "; blank in non-smokers" if name in OF_SMOKERS else ""

@@ -14,7 +14,7 @@ from simtrial.generate import Step, Variable
 
 
 class Identification(Step):
-    """People who are asked after their practice is allocated, and enrol with a probability by arm and baseline.
+    """Recruitment after allocation: people enrol with a probability by arm and baseline.
 
     P(enrolled) = Phi(a + s z), z = (mansa_baseline - ``baseline_mean``) / ``baseline_sd`` and s the slope of the arm;
     a = Phi^-1(share) sqrt(1 + s^2) makes the share of the arm what is asked for when z is standard normal. The mean of
@@ -42,7 +42,7 @@ class Identification(Step):
         return frozenset({"arm", "mansa_baseline"} if self._slopes().any() else {"arm"})
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         return {"enrolled": Variable("participant", "Enrolled after allocation: 0 no, 1 yes", latent=True)}
 
     def enrols(self) -> str:

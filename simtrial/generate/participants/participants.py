@@ -33,7 +33,7 @@ class Participants(Step):
     provider_icc: float = Field(0.15, ge=0, lt=1, description="latent-scale ICC of care provider by practice")
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         return {
             "age": Variable("participant", "Age", "years"),
             "sex": Variable("participant", "Sex", categories=("female", "male")),

@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked of the sizes of one trial.
+    """Requested properties of the sizes of one trial.
 
     ``number`` practices with ``mean`` people and coefficient of variation ``cv``; ``total`` people in all where that is
     fixed; ``listed`` sizes where they are given, in their order unless ``shuffled``.
@@ -254,7 +254,7 @@ def expected(family: str, asked: Asked) -> float:
 
 
 def check(family: str, asked: Asked) -> None:
-    """Refuse sizes that the family does not have, with what is reachable (ScenarioError)."""
+    """Reject moments that the family cannot have, with the possible range (ScenarioError)."""
     if not (family in ANY_MEAN and _check_equal(family, asked)):
         CHECKS[family](asked)
 

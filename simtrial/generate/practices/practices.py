@@ -168,7 +168,7 @@ class Practices(Step):
         return made
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         opened = {"opened": Variable("practice", "Opened before recruitment ended: 0 no, 1 yes", latent=True)}
         return {
             "practice": Variable("practice", "Practice, numbered in order of recruitment"),

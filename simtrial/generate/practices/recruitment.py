@@ -58,7 +58,7 @@ class Recruitment(Step):
         return self
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         since = "months since recruitment began"
         periods = ("pre", "during")
         return {

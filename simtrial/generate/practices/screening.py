@@ -37,7 +37,7 @@ APPROACHED = {
 
 
 class Screening(Step):
-    """Counts before randomisation, drawn backwards from the practices and people there are.
+    """Counts before randomisation, drawn backwards from the randomised practices and people.
 
     A step that keeps each unit with probability p and ends with n of them began with n plus a negative binomial number
     of failures (n, p), n/p on average. Practices: approached, recruited, screened (also consented and assessed),
@@ -109,7 +109,7 @@ class Screening(Step):
         }
 
     def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
+        """Columns that the stage adds."""
         labels = {
             "approached": "Practices approached",
             "practices_recruited": "Practices recruited",

@@ -28,7 +28,7 @@ def register_engine(name: str) -> Callable[[E], E]:
 
 
 def engine(name: str) -> Engine:
-    """Return an engine by name, or say which one was probably meant."""
+    """Return an engine by name, or suggest the closest name."""
     return ENGINES.get(name)
 
 

@@ -54,7 +54,7 @@ def start() -> None:
 
 
 def _context() -> Any:
-    """A server that forks before any thread runs; where there is none, fresh interpreters."""
+    """A fork server started before any thread; on platforms without one, new interpreters."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
