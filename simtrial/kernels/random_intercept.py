@@ -13,9 +13,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.criterion import Evaluation, SizeSums, evaluate, less_least_squares
+from simtrial.kernels.criterion import Evaluation, SizeSums, less_least_squares
 from simtrial.kernels.ratio_search import lowest
 from simtrial.kernels.symmetric import Floats, apply, multiply, quadratic, trace_product, unpack
+from simtrial.kernels.within_basis import Turned, turned
 
 Bools = NDArray[np.bool_]
 
@@ -64,23 +65,25 @@ def fit(sums: SizeSums, reml: bool = True) -> Fit:
     gamma, converged = np.zeros(len(nu)), np.ones(len(nu), dtype=bool)
     endless = np.zeros(len(nu), dtype=bool)
     several = np.flatnonzero(sums.counts.sum(axis=0) < sums.rows)  # else f is flat, and the model is OLS
+    moved = turned(sums)
     if len(several):
-        own = sums if len(several) == len(nu) else sums.take(several)
+        own = moved.sums if len(several) == len(nu) else moved.sums.take(several)
         found = lowest(own, nu[several], reml)
         gamma[several], converged[several], endless[several] = found.gamma, found.converged, found.endless
-    return fit_at(sums, gamma, nu, reml, converged, endless).moved(beta)
+    return fit_at(sums, moved, gamma, nu, reml, converged, endless).moved(beta)
 
 
-def fit_at(sums: SizeSums, gamma: Floats, nu: Floats, reml: bool, converged: Bools, limit: Bools | None = None) -> Fit:
-    """Fit of every trial at a given gamma.
+def fit_at(
+    sums: SizeSums, moved: Turned, gamma: Floats, nu: Floats, reml: bool, converged: Bools, limit: Bools
+) -> Fit:  # fmt: skip
+    """Fit of every trial at a given gamma, computed from turned columns.
 
     In the ``limit`` gamma -> infinity all of q is between clusters. sigma2 is then what makes the slope 0 at this
     gamma, -q' / (sum_j n_j / (1 + n_j gamma) + tr C^-1 C'), as a little variation within clusters would: tau2 comes to
     the residual variance of the cluster means, with its own degrees of freedom, and the likelihood is without bound.
     """
-    at = evaluate(sums, gamma, nu, reml)
+    at = moved.evaluate(sums, gamma, nu, reml)
     deviance = 2.0 * at.value + nu * (1.0 + np.log(2.0 * np.pi / nu))
-    limit = np.zeros(len(nu), dtype=bool) if limit is None else limit
     if limit.any():
         own = 2.0 * at.slope - nu * at.rss1 / at.rss
         at = replace(at, rss=np.where(limit, -nu * at.rss1 / own, at.rss))
@@ -109,7 +112,10 @@ class Information:
 
 
 def expected_information(fit: Fit) -> Information:
-    """Expected REML (or ML) information of tau2 and sigma2, from sums over cluster sizes."""
+    """Expected REML (or ML) information of tau2 and sigma2, from sums over cluster sizes.
+
+    In the limit sigma2 is 0 and taken as known.
+    """
     sums, p = fit.sums, fit.sums.regressors
     b = 1.0 / (1.0 + sums.sizes * fit.gamma)
     b = np.broadcast_to(b, sums.counts.shape)
@@ -134,6 +140,9 @@ def expected_information(fit: Fit) -> Information:
     with np.errstate(divide="ignore", invalid="ignore"):
         determinant = i_tt * i_ss - i_ts**2
         inverse = (i_ss / determinant, -i_ts / determinant, i_tt / determinant)
+    if fit.limit.any():
+        known = (1.0 / i_tt, np.zeros_like(i_tt), np.zeros_like(i_tt))
+        inverse = tuple(np.where(fit.limit, one, other) for one, other in zip(known, inverse, strict=True))
     return Information(inverse, (p_tau, p_sigma), (q_tt, q_ts, q_ss))
 
 
@@ -158,8 +167,8 @@ def observed_df(fit: Fit, contrast: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     Returns
     -------
     df, definite
-        (trials,), and where the observed information was positive definite; elsewhere df is that of
-        ``expected_df``.
+        (trials,), and where the observed information was positive definite; elsewhere, and in the limit, df is that
+        of ``expected_df``.
     """
     at, nu = fit.at, fit.nu
     g = apply(at.inverse, contrast)
@@ -172,7 +181,7 @@ def observed_df(fit: Fit, contrast: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     determinant = h11 * h22 - h12**2
     spread = h22 * value**2 - 2.0 * h12 * value * by_gamma + h11 * by_gamma**2
     boundary = fit.gamma == 0.0
-    definite = (determinant > 0.0) | boundary
+    definite = ((determinant > 0.0) & ~fit.limit) | boundary
     with np.errstate(divide="ignore", invalid="ignore"):  # nothing is known of a dropped column
         df = value**2 * determinant / spread
     if not definite.all():
