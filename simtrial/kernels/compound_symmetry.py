@@ -33,19 +33,19 @@ def fit(sums: SizeSums, reml: bool = True) -> random_intercept.Fit:
     first = random_intercept.fit(sums, reml)
     nu, bound = first.nu, 1.0 / largest_size(sums)
     gamma, converged = first.gamma.copy(), first.converged.copy()
-    several, moved = np.flatnonzero(sums.counts.sum(axis=0) < sums.rows), turned(sums)
+    several, columns = np.flatnonzero(sums.counts.sum(axis=0) < sums.rows), turned(sums)
     best = np.where(gamma > 0.0, 2.0 * first.at.value, np.inf)
     endless = first.limit & ~(used_up(sums) & reml)  # where covariates use all up REML comes to rest
     best = np.where(endless, -np.inf, best)
     for low, high in ((np.log(NEAREST), 0.0), (0.0, np.log(ENOUGH))):  # above 0 where only lower minima were looked for
-        pieces = isolate(moved.sums, nu, reml, bound, _pieces(bound, several, low, high))
-        found, done, value = choose(moved.sums, nu, reml, bound, pieces, best)
+        pieces = isolate(columns.sums, nu, reml, bound, _pieces(bound, several, low, high))
+        found, done, value = choose(columns.sums, nu, reml, bound, pieces, best)
         lower = value < best
         gamma, converged, best = np.where(lower, found, gamma), np.where(lower, done, converged), value
         several = several[best[several] == np.inf]
     gamma[several], converged[several] = (NEAREST - 1.0) * bound[several], False
     limit = first.limit & (gamma == first.gamma)
-    return random_intercept.fit_at(sums, moved, gamma, nu, reml, converged, limit).moved(beta)
+    return random_intercept.fit_at(columns, gamma, nu, reml, converged, limit).moved(beta)
 
 
 def _pieces(bound: Floats, trials: NDArray[np.intp], low: float, high: float) -> Pieces:

@@ -31,19 +31,28 @@ class Turned:
     trials: Ints
     turn: Floats
 
-    def evaluate(self, plain: SizeSums, gamma: Floats, nu: Floats, reml: bool) -> Evaluation:
-        """Evaluate the criterion, with coefficients and matrices in terms of the ``plain`` columns."""
+    def evaluate(self, gamma: Floats, nu: Floats, reml: bool) -> tuple[Evaluation, Floats]:
+        """Evaluate the criterion; coefficients and C^-1 of the plain columns, and C^-1 (p, p, trials) of the turned."""
         at = evaluate(self.sums, gamma, nu, reml)
         if not len(self.trials):
-            return at
-        p, some = plain.regressors, self.trials
-        columns, response = self.turn[:p, :p], self.turn[:p, p]
-        inverse, coefficients, first = at.inverse.copy(), at.coefficients.copy(), at.first.copy()
-        inverse[:, :, some] = multiply(multiply(columns, inverse[:, :, some]), columns.transpose(1, 0, 2))
-        coefficients[:, some] = np.einsum("ijr,jr->ir", columns, coefficients[:, some]) - response
-        own = plain.take(some)
-        first[:, :, some] = -own.weighted((own.sizes / (1.0 + own.sizes * gamma[some])) ** 2)[:p, :p]
-        return replace(at, inverse=inverse, coefficients=coefficients, first=first)
+            return at, at.inverse
+        p, some = self.sums.regressors, self.trials
+        inverse, coefficients = at.inverse.copy(), at.coefficients.copy()
+        inverse[:, :, some] = multiply(multiply(self._columns, at.inverse[:, :, some]), self._columns.swapaxes(0, 1))
+        coefficients[:, some] = np.einsum("ijr,jr->ir", self._columns, coefficients[:, some]) - self.turn[:p, p]
+        return replace(at, inverse=inverse, coefficients=coefficients), at.inverse
+
+    def contrast(self, plain: Floats) -> Floats:
+        """Contrasts (p, ..., trials) of the plain columns' coefficients as contrasts of those of the turned."""
+        if not len(self.trials):
+            return plain
+        out = plain.copy()
+        out[..., self.trials] = np.einsum("jir,j...r->i...r", self._columns, plain[..., self.trials])
+        return out
+
+    @property
+    def _columns(self) -> Floats:
+        return self.turn[: self.sums.regressors, : self.sums.regressors]
 
 
 def turned(sums: SizeSums) -> Turned:
