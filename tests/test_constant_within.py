@@ -92,14 +92,11 @@ def test_what_people_tell_exactly_is_taken_out_of_the_practice_means(df):
 @pytest.mark.parametrize("within", [0.0, 1e-6, 1.0])
 @pytest.mark.parametrize("share", [1.0, 1e-3])
 def test_covariates_that_differ_between_practices_alone_may_be_written_either_way(share, within):
-    # collinear within practices: what they differ by shrinks beside its rounding as tau2/sigma2 grows
+    # collinear within practices: what they differ by shrinks as tau2/sigma2 grows, beside what they have in common
     data = {**BASE, "mansa_followup": 43.0 + EFFECT[PRACTICE] + within * NOISE, "sum": INNER + share * OUTER}
     one, other = (
         fit(batch(data), method("lmm", adjust=["inner", name], df="satterthwaite")) for name in ("outer", "sum")
     )
-    if share < 1.0 and within < 1.0:
-        assert said(other) == ("failed", "not_converged")  # too little of the difference is left at the limit
-        return
     for name in ("estimate", "std_error", "df"):
         assert getattr(other, name)[0, 0] == pytest.approx(getattr(one, name)[0, 0], rel=1e-5)
 

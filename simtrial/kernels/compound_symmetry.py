@@ -18,6 +18,7 @@ from simtrial.kernels.random_intercept_criterion import SizeSums, less_least_squ
 from simtrial.kernels.ratio_search import Pieces, choose, isolate
 from simtrial.kernels.ratio_survey import ENOUGH, largest_size
 from simtrial.kernels.small_matrices import Floats
+from simtrial.kernels.within_basis import turned, used_up
 
 NEAREST = 1e-5
 """How close gamma comes to its bound, as a share of it: beyond, rounding over 1 + gamma max n_j makes minima."""
@@ -32,16 +33,19 @@ def fit(sums: SizeSums, reml: bool = True) -> random_intercept_fit.Fit:
     first = random_intercept_fit.fit(sums, reml)
     nu, bound = first.nu, 1.0 / largest_size(sums)
     gamma, converged = first.gamma.copy(), first.converged.copy()
-    several = np.flatnonzero(sums.counts.sum(axis=0) < sums.rows)
-    best = np.where(first.limit, -np.inf, np.where(gamma > 0.0, 2.0 * first.at.value, np.inf))
+    several, columns = np.flatnonzero(sums.counts.sum(axis=0) < sums.rows), turned(sums)
+    best = np.where(gamma > 0.0, 2.0 * first.at.value, np.inf)
+    endless = first.limit & ~(used_up(sums) & reml)  # where covariates use all up REML comes to rest
+    best = np.where(endless, -np.inf, best)
     for low, high in ((np.log(NEAREST), 0.0), (0.0, np.log(ENOUGH))):  # above 0 where only lower minima were looked for
-        pieces = isolate(sums, nu, reml, bound, _pieces(bound, several, low, high))
-        found, done, value = choose(sums, nu, reml, bound, pieces, best)
+        pieces = isolate(columns.sums, nu, reml, bound, _pieces(bound, several, low, high))
+        found, done, value = choose(columns.sums, nu, reml, bound, pieces, best)
         lower = value < best
         gamma, converged, best = np.where(lower, found, gamma), np.where(lower, done, converged), value
         several = several[best[several] == np.inf]
     gamma[several], converged[several] = (NEAREST - 1.0) * bound[several], False
-    return random_intercept_fit.fit_at(sums, gamma, nu, reml, converged, first.limit).moved(beta)
+    limit = first.limit & (gamma == first.gamma)
+    return random_intercept_fit.fit_at(columns, gamma, nu, reml, converged, limit).moved(beta)
 
 
 def _pieces(bound: Floats, trials: NDArray[np.intp], low: float, high: float) -> Pieces:

@@ -112,16 +112,21 @@ def fai_cornelius(covariance: Floats, kept: Bools, df_of: Callable[[Floats], Flo
 
 def kenward_roger_covariance(fit: Fit, at: list[int]) -> Floats:
     """Adjusted covariance Phi + 2 Phi Lambda Phi of some coefficients (terms, terms, trials)."""
-    info, phi = fit.information, fit.at.inverse
-    g = phi[:, at]  # (p, terms, trials)
+    info, g = fit.information, _weights(fit, at)
     moved = [np.einsum("ijr,jtr->itr", matrix, g) for matrix in info.first]
     total = np.zeros((len(at), len(at), len(fit.gamma)))
     for weight, second, i, j in zip(info.inverse, info.second, (0, 0, 1), (0, 1, 1), strict=True):
         part = np.einsum("isr,ijr,jtr->str", g, second, g, optimize=True)
-        part -= np.einsum("isr,ijr,jtr->str", moved[i], phi, moved[j], optimize=True)
+        part -= np.einsum("isr,ijr,jtr->str", moved[i], fit.inner, moved[j], optimize=True)
         with np.errstate(invalid="ignore"):  # variances that are not identified
             total += weight * (part + part.transpose(1, 0, 2) if i != j else part)
-    return np.asarray(fit.sigma2 * (phi[np.ix_(at, at)] + 2.0 * total))
+    return np.asarray(fit.sigma2 * (fit.at.inverse[np.ix_(at, at)] + 2.0 * total))
+
+
+def _weights(fit: Fit, at: list[int]) -> Floats:
+    """C^-1 c of the contrasts that are single coefficients (p, terms, trials)."""
+    ones = np.eye(len(fit.inner))[:, at, None]
+    return fit.weights(np.broadcast_to(ones, (*ones.shape[:2], len(fit.gamma))))
 
 
 def kenward_roger(fit: Fit, at: list[int], kept: Bools) -> tuple[Floats, Floats]:
@@ -130,7 +135,7 @@ def kenward_roger(fit: Fit, at: list[int], kept: Bools) -> tuple[Floats, Floats]
     Their page 987: A1 and A2 from tr(Theta Phi P_i Phi), Theta = L'(L Phi L')^-1 L; lambda F ~ F(q, m).
     """
     q = np.maximum(kept.sum(axis=0), 1).astype(np.float64)
-    g = fit.at.inverse[:, at]
+    g = _weights(fit, at)
     both = kept[:, None] & kept
     middle = np.where(both, fit.at.inverse[np.ix_(at, at)], np.eye(len(at))[:, :, None])
     inverse = np.linalg.inv(middle.transpose(2, 0, 1)).transpose(1, 2, 0)

@@ -13,9 +13,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.random_intercept_criterion import Evaluation, SizeSums, evaluate, less_least_squares
+from simtrial.kernels.random_intercept_criterion import Evaluation, SizeSums, less_least_squares
 from simtrial.kernels.ratio_search import lowest
 from simtrial.kernels.small_matrices import Floats, apply, multiply, quadratic, trace_product, unpack
+from simtrial.kernels.within_basis import Turned, turned
 
 Bools = NDArray[np.bool_]
 
@@ -27,14 +28,17 @@ class Fit:
     ``gamma`` tau2/sigma2 (exactly 0 on the boundary), ``sigma2``, ``tau2``, ``deviance`` -2 log-likelihood (REML in the
     convention of lme4), ``converged`` (trials,); ``at`` the evaluation at the optimum; ``reml`` which criterion;
     ``limit`` where nothing varies within clusters but what X explains, so that gamma is as good as infinite.
+    Derivatives, and what is made of them, are of turned columns (`simtrial.kernels.within_basis`), ``inner`` their C^-1
+    (p, p, trials).
     """
 
-    sums: SizeSums
+    turned: Turned
     gamma: Floats
     sigma2: Floats
     deviance: Floats
     converged: NDArray[np.bool_]
     at: Evaluation
+    inner: Floats
     nu: Floats
     reml: bool
     limit: Bools
@@ -47,6 +51,15 @@ class Fit:
     def tau2(self) -> Floats:
         """Between-cluster variance (trials,)."""
         return self.gamma * self.sigma2
+
+    @property
+    def sums(self) -> SizeSums:
+        """Cross-products of the turned columns."""
+        return self.turned.sums
+
+    def weights(self, contrast: Floats) -> Floats:
+        """C^-1 c of contrasts (p, ..., trials), in terms of the turned columns."""
+        return np.asarray(np.einsum("ijr,j...r->i...r", self.inner, self.turned.contrast(contrast)))
 
     @cached_property
     def information(self) -> Information:
@@ -64,33 +77,33 @@ def fit(sums: SizeSums, reml: bool = True) -> Fit:
     gamma, converged = np.zeros(len(nu)), np.ones(len(nu), dtype=bool)
     endless = np.zeros(len(nu), dtype=bool)
     several = np.flatnonzero(sums.counts.sum(axis=0) < sums.rows)  # else f is flat, and the model is OLS
+    columns = turned(sums)
     if len(several):
-        own = sums if len(several) == len(nu) else sums.take(several)
+        own = columns.sums if len(several) == len(nu) else columns.sums.take(several)
         found = lowest(own, nu[several], reml)
         gamma[several], converged[several], endless[several] = found.gamma, found.converged, found.endless
-    return fit_at(sums, gamma, nu, reml, converged, endless).moved(beta)
+    return fit_at(columns, gamma, nu, reml, converged, endless).moved(beta)
 
 
-def fit_at(sums: SizeSums, gamma: Floats, nu: Floats, reml: bool, converged: Bools, limit: Bools | None = None) -> Fit:
+def fit_at(columns: Turned, gamma: Floats, nu: Floats, reml: bool, converged: Bools, limit: Bools) -> Fit:
     """Fit of every trial at a given gamma.
 
     In the ``limit`` gamma -> infinity all of q is between clusters. sigma2 is then what makes the slope 0 at this
     gamma, -q' / (sum_j n_j / (1 + n_j gamma) + tr C^-1 C'), as a little variation within clusters would: tau2 comes to
     the residual variance of the cluster means, with its own degrees of freedom, and the likelihood is without bound.
     """
-    at = evaluate(sums, gamma, nu, reml)
+    at, inner = columns.evaluate(gamma, nu, reml)
     deviance = 2.0 * at.value + nu * (1.0 + np.log(2.0 * np.pi / nu))
-    limit = np.zeros(len(nu), dtype=bool) if limit is None else limit
     if limit.any():
         own = 2.0 * at.slope - nu * at.rss1 / at.rss
         at = replace(at, rss=np.where(limit, -nu * at.rss1 / own, at.rss))
         deviance = np.where(limit, np.nan, deviance)
-    return Fit(sums, gamma, at.rss / nu, deviance, converged, at, nu, reml, limit)
+    return Fit(columns, gamma, at.rss / nu, deviance, converged, at, inner, nu, reml, limit)
 
 
 def between_share(fit: Fit, contrast: Floats) -> Floats:
     """Share of a contrast's variance that is in proportion to tau2 (trials,): 0 where all is known within clusters."""
-    g = apply(fit.at.inverse, contrast)
+    g = fit.weights(contrast)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(-fit.gamma * quadratic(g, fit.at.first) / quadratic(contrast, fit.at.inverse))
 
@@ -109,7 +122,10 @@ class Information:
 
 
 def expected_information(fit: Fit) -> Information:
-    """Expected REML (or ML) information of tau2 and sigma2, from sums over cluster sizes."""
+    """Expected REML (or ML) information of tau2 and sigma2, from sums over cluster sizes.
+
+    In the limit sigma2 is 0 and taken as known.
+    """
     sums, p = fit.sums, fit.sums.regressors
     b = 1.0 / (1.0 + sums.sizes * fit.gamma)
     b = np.broadcast_to(b, sums.counts.shape)
@@ -125,7 +141,7 @@ def expected_information(fit: Fit) -> Information:
     t_tt, t_ts = (sums.counts * a * a).sum(axis=0), (sums.counts * a * b).sum(axis=0)
     t_ss = (sums.counts * (sums.sizes - 1.0 + b * b)).sum(axis=0)
     if fit.reml:
-        phi = fit.at.inverse
+        phi = fit.inner
         h_tau, h_sigma = multiply(phi, p_tau), multiply(phi, p_sigma)
         t_tt = t_tt - 2.0 * trace_product(phi, q_tt) + trace_product(h_tau, h_tau)
         t_ts = t_ts - 2.0 * trace_product(phi, q_ts) + trace_product(h_tau, h_sigma)
@@ -134,6 +150,9 @@ def expected_information(fit: Fit) -> Information:
     with np.errstate(divide="ignore", invalid="ignore"):
         determinant = i_tt * i_ss - i_ts**2
         inverse = (i_ss / determinant, -i_ts / determinant, i_tt / determinant)
+    if fit.limit.any():
+        known = (1.0 / i_tt, np.zeros_like(i_tt), np.zeros_like(i_tt))
+        inverse = tuple(np.where(fit.limit, one, other) for one, other in zip(known, inverse, strict=True))
     return Information(inverse, (p_tau, p_sigma), (q_tt, q_ts, q_ss))
 
 
@@ -145,7 +164,7 @@ def variance(fit: Fit, contrast: Floats) -> Floats:
 def expected_df(fit: Fit, contrast: Floats) -> Floats:
     """Satterthwaite df of a contrast with expected information; equals Kenward and Roger's df for one contrast."""
     w_tt, w_ts, w_ss = fit.information.inverse
-    g = apply(fit.at.inverse, contrast)
+    g = fit.weights(contrast)
     u_tau, u_sigma = (quadratic(g, matrix) for matrix in fit.information.first)
     with np.errstate(divide="ignore", invalid="ignore"):  # a dropped column, or variances that are not identified
         spread = w_tt * u_tau**2 + 2.0 * w_ts * u_tau * u_sigma + w_ss * u_sigma**2
@@ -158,11 +177,11 @@ def observed_df(fit: Fit, contrast: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     Returns
     -------
     df, definite
-        (trials,), and where the observed information was positive definite; elsewhere df is that of
-        ``expected_df``.
+        (trials,), and where the observed information was positive definite; elsewhere, and in the limit, df is that
+        of ``expected_df``.
     """
     at, nu = fit.at, fit.nu
-    g = apply(at.inverse, contrast)
+    g = fit.weights(contrast)
     value = fit.sigma2 * quadratic(contrast, at.inverse)
     by_gamma = -fit.sigma2 * quadratic(g, at.first)
     h11, h12 = nu, -at.rss1 / fit.sigma2
@@ -172,7 +191,7 @@ def observed_df(fit: Fit, contrast: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     determinant = h11 * h22 - h12**2
     spread = h22 * value**2 - 2.0 * h12 * value * by_gamma + h11 * by_gamma**2
     boundary = fit.gamma == 0.0
-    definite = (determinant > 0.0) | boundary
+    definite = ((determinant > 0.0) & ~fit.limit) | boundary
     with np.errstate(divide="ignore", invalid="ignore"):  # nothing is known of a dropped column
         df = value**2 * determinant / spread
     if not definite.all():
@@ -182,12 +201,11 @@ def observed_df(fit: Fit, contrast: Floats) -> tuple[Floats, NDArray[np.bool_]]:
 
 def kenward_roger_variance(fit: Fit, contrast: Floats) -> Floats:
     """Kenward and Roger's adjusted variance of a contrast (trials,), c'(Phi + 2 Phi Lambda Phi)c."""
-    info, phi = fit.information, fit.at.inverse
-    g = apply(phi, contrast)
+    info, g = fit.information, fit.weights(contrast)
     moved = [apply(matrix, g) for matrix in info.first]
     total = np.zeros(len(fit.gamma))
     for weight, second, i, j in zip(info.inverse, info.second, (0, 0, 1), (0, 1, 1), strict=True):
-        part = quadratic(g, second) - np.einsum("ir,ijr,jr->r", moved[i], phi, moved[j])
+        part = quadratic(g, second) - np.einsum("ir,ijr,jr->r", moved[i], fit.inner, moved[j])
         with np.errstate(invalid="ignore"):  # variances that are not identified
             total += (2.0 if i != j else 1.0) * weight * part
-    return np.asarray(fit.sigma2 * (quadratic(contrast, phi) + 2.0 * total))
+    return np.asarray(fit.sigma2 * (quadratic(contrast, fit.at.inverse) + 2.0 * total))

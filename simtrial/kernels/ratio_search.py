@@ -14,17 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.kernels.random_intercept_criterion import SizeSums, evaluate, slope_at_zero
-from simtrial.kernels.ratio_survey import (
-    CAP,
-    ENOUGH,
-    STEP,
-    Survey,
-    largest_gamma,
-    largest_size,
-    of_logarithm,
-    survey,
-)
-from simtrial.kernels.small_matrices import Floats, independent, unpack
+from simtrial.kernels.ratio_survey import CAP, STEP, Survey, of_logarithm, survey
+from simtrial.kernels.small_matrices import Floats
+from simtrial.kernels.within_basis import left_within, used_up
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
@@ -81,28 +73,13 @@ class Optimum:
 
 
 def lowest(sums: SizeSums, nu: Floats, reml: bool) -> Optimum:
-    """Find the global minimum of f over gamma >= 0 for every trial; those in which gamma has other limits apart."""
-    cap = largest_gamma(sums)
-    low = cap < CAP
-    if not low.any():
-        return _lowest(sums, nu, reml, CAP)
-    gamma, converged, endless = np.zeros(len(nu)), np.ones(len(nu), dtype=bool), np.zeros(len(nu), dtype=bool)
-    for some in (np.flatnonzero(low), np.flatnonzero(~low)):
-        if len(some):
-            own = sums.take(some)
-            found = _lowest(own, nu[some], reml, float(cap[some].min()))
-            gamma[some], endless[some] = found.gamma, found.endless
-            converged[some] = found.converged & ~(found.endless & (found.gamma * largest_size(own) < ENOUGH))
-    return Optimum(gamma, converged, endless & converged)
+    """Find the global minimum of f over gamma >= 0 for every trial; ``sums`` as `simtrial.kernels.within_basis` has.
 
-
-def _lowest(sums: SizeSums, nu: Floats, reml: bool, cap: float) -> Optimum:
-    """Find the global minimum of f over gamma >= 0 for every trial.
-
-    gamma = 0 is a minimum exactly when f'(0) >= 0. Where f still falls at the largest gamma, ``cap``, it falls without
-    end as far as numbers can tell.
+    gamma = 0 is a minimum exactly when f'(0) >= 0. Where f still falls at the largest gamma it falls without end as far
+    as numbers can tell. It does under ML, however far out, where covariates use up what varies within clusters: of
+    (N log q + sum log(1 + n gamma)) / 2 is left J - N < 0 times log(gamma) / 2.
     """
-    seen = survey(sums, nu, reml, cap)
+    seen = survey(sums, nu, reml)
     shift = np.full(len(nu), seen.shift)
     certain = seen.one_stretch
     rises = np.ones(len(nu), dtype=bool)
@@ -121,20 +98,12 @@ def _lowest(sums: SizeSums, nu: Floats, reml: bool, cap: float) -> Optimum:
         far = np.flatnonzero(seen.beyond)
         if len(far):
             own = sums.take(far)
-            at = evaluate(own, np.full(len(far), cap), nu[far], reml)
-            endless[far] = _endless(cap * at.slope, 2.0 * at.value, _left_within(own), value[far])
+            at = evaluate(own, np.full(len(far), CAP), nu[far], reml)
+            endless[far] = _endless(CAP * at.slope, 2.0 * at.value, left_within(own), value[far])
+    endless |= used_up(sums) & (not reml)
     lost = ~np.isfinite(value)
     gamma[lost] = np.exp(seen.nodes[1 + seen.values[1:, lost].argmin(axis=0)]) - seen.shift
-    return Optimum(np.where(endless, cap, np.maximum(gamma, 0.0)), (converged & ~lost) | endless, endless)
-
-
-def _left_within(sums: SizeSums) -> Floats:
-    """Degrees of freedom that X leaves within clusters (trials,)."""
-    at = np.arange(sums.regressors)
-    inside = unpack(sums.within, sums.regressors + 1)[:-1, :-1]
-    inside[at, at] -= sums.dropped
-    kept = independent(inside, inside[at, at])
-    return np.asarray(sums.rows - sums.counts.sum(axis=0) - kept.sum(axis=0))
+    return Optimum(np.where(endless, CAP, np.maximum(gamma, 0.0)), (converged & ~lost) | endless, endless)
 
 
 def _endless(slope: Floats, value: Floats, left: Floats, best: Floats) -> Bools:
@@ -178,7 +147,7 @@ def _left_open(seen: Survey, trials: Ints) -> Pieces:
     cell, at = np.nonzero(seen.open[:, trials])
     parts = [Pieces.between(trials[at], seen.nodes[cell], seen.nodes[cell + 1])]
     far = trials[seen.beyond[trials]]
-    top = np.log(seen.cap)
+    top = np.log(CAP)
     ends = np.linspace(seen.last, top, max(1, int(np.ceil((top - seen.last) / _WIDE))) + 1)
     trial = np.repeat(far, len(ends) - 1)
     parts.append(Pieces.between(trial, np.tile(ends[:-1], len(far)), np.tile(ends[1:], len(far))))

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.kernels.random_intercept_criterion import SizeSums, grid_parts
-from simtrial.kernels.small_matrices import Floats, eliminate, independent, unpack
+from simtrial.kernels.small_matrices import Floats
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
@@ -34,8 +34,6 @@ CAP = 1e14
 ENOUGH = 1e7
 """Of gamma times the largest cluster, from where on weights are equal to seven digits."""
 STEP = 0.27
-_VARIES = 1e-10  # within-cluster share of the squares of a covariate above which it varies there
-_COLLINEAR = 1e-6  # what others leave of the within-cluster squares of a covariate, as a share, where it is collinear
 _CACHED = 32_000  # numbers that are worked on at a time: smaller blocks stay in the cache
 _REACH = 16.0  # the grid ends at gamma = this over the mean cluster size
 
@@ -58,8 +56,6 @@ class Survey:
         (nodes - 1, trials); cells in which F'' > 0 for certain.
     beyond
         (trials,); whether there may be a minimum after the last cell but one.
-    cap
-        The largest gamma looked at.
     """
 
     shift: float
@@ -68,7 +64,6 @@ class Survey:
     open: Bools
     convex: Bools
     beyond: Bools
-    cap: float
 
     @property
     def one_stretch(self) -> Bools:
@@ -87,34 +82,12 @@ def largest_size(sums: SizeSums) -> Floats:
     return np.asarray(np.where(sums.counts > 0, sums.sizes, 1.0).max(axis=0))
 
 
-def largest_gamma(sums: SizeSums) -> Floats:
-    """Largest gamma at which C can be computed (trials,): `CAP` unless covariates are collinear within clusters.
-
-    What such covariates differ by between clusters, a share of their squares, shrinks as 1 / (1 + n gamma) beside the
-    rounding of what they have in common; four digits are to be left of it.
-    """
-    p = sums.regressors
-    at = np.arange(p)
-    inner = sums.within[at * (at + 3) // 2] - sums.dropped  # the diagonal of the packed triangle
-    if (inner > 0.0).any(axis=1).sum() < 2:  # one covariate of people has nothing to be collinear with
-        return np.full(len(sums.rows), CAP)
-    whole, within = sums.products(np.zeros(len(sums.rows)))[:p, :p], unpack(sums.within, p + 1)[:p, :p]
-    squares, inside = (np.einsum("iir->ir", m) for m in (whole, within))
-    lost = (inside > _VARIES * squares) & ~independent(within, inside, _COLLINEAR)
-    cap = np.full(len(sums.rows), CAP)
-    some = np.flatnonzero(lost.any(axis=0))
-    if len(some):
-        left = (eliminate(whole[:, :, some], p)[0] / squares[:, some]).min(axis=0)
-        cap[some] = np.clip(left * 1e12 / largest_size(sums)[some], 1.0, 1e8)
-    return cap
-
-
-def survey(sums: SizeSums, nu: Floats, reml: bool, cap: float = CAP) -> Survey:
+def survey(sums: SizeSums, nu: Floats, reml: bool) -> Survey:
     """Evaluate the criterion on a grid that follows from the sizes, and clear the cells that hold no minimum."""
     largest = float(largest_size(sums).max())
     mean = sums.rows.sum() / sums.counts.sum()
-    steps = int(np.ceil(np.log1p(min(_REACH / mean, 0.2 * cap) * largest) / STEP)) + 1
-    gamma = np.append(np.expm1(STEP * np.arange(-1, steps + 1)) / largest, cap)
+    steps = int(np.ceil(np.log1p(_REACH / mean * largest) / STEP)) + 1
+    gamma = np.append(np.expm1(STEP * np.arange(-1, steps + 1)) / largest, CAP)
     size = max(1, _CACHED // ((sums.regressors + 1) ** 2 * len(nu)))
     parts = [grid_parts(sums, gamma[at : at + size]) for at in range(0, len(gamma), size)]
     rss, logs, log_determinant = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -123,7 +96,7 @@ def survey(sums: SizeSums, nu: Floats, reml: bool, cap: float = CAP) -> Survey:
     far = nu * np.log(rss[-1]) + d[-3]  # q falls and D rises: F is at least this from the last node but one on
     cells = _cleared(f[:-1], rss[:-1], d[:-1], nu)
     nodes = STEP * np.arange(-1, steps + 1) - np.log(largest)
-    return Survey(1.0 / largest, nodes, f[:-1], *cells, ~(far > f[1:-1].min(axis=0)), cap)
+    return Survey(1.0 / largest, nodes, f[:-1], *cells, ~(far > f[1:-1].min(axis=0)))
 
 
 def _cleared(f: Floats, rss: Floats, d: Floats, nu: Floats) -> tuple[Bools, Bools]:
