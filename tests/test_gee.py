@@ -8,6 +8,8 @@ import slow_twin
 from reference import FILES, GEE, Key, Tolerance, disagreements, method, ours, read, reference
 from scipy.linalg import sqrtm
 from trials import batch, fit, ragged
+from twins.equations import gee as dense
+from twins.frame import EPS, frame
 
 from simtrial.files.read_trials import read_trials
 from simtrial.flags import text
@@ -92,6 +94,30 @@ def test_a_correlation_at_its_bound_is_refused_where_the_packages_stop_or_give_u
     assert set(refused) == {(k.trial, k.model) for k in bound}
     cause = {key: "tau2_not_identified" if key == ("D27", "full") else "not_converged" for key in refused}
     assert refused == {key: frozenset({flag}) for key, flag in cause.items()}
+
+
+@pytest.mark.parametrize("signal", [0.0, 1.0, 1e2, 1e4])
+@pytest.mark.parametrize("apart", [1.0, 1e-2, 1e-3, 1e-4, 3e-5])
+def test_a_correlation_that_settles_to_within_rounding_is_reported(apart, signal):
+    """Nearly collinear covariates, or an outcome nearly explained: alpha moves by up to eps / apart^2 for ever.
+
+    The twin computes on an orthonormal basis made in extended precision. The product has cross-products, which lose the
+    squared condition; and what rounding the outcome itself, of size signal, leaves of its residuals.
+    """
+    for seed in range(3):
+        data, rng = ragged(seed, practices=12, most=12, icc=0.3), np.random.default_rng(seed)
+        data["age"] = data["mansa_baseline"] + apart * rng.normal(size=len(data["arm"]))
+        data["mansa_followup"] = data["mansa_followup"] + signal * data["age"]
+        adjust = ["mansa_baseline", "age"]
+        found = fit(batch(data), method("gee", adjust=adjust))
+        assert text(int(found.flags[0])) == ""
+        made = frame(data, "mansa_followup", adjust)
+        made.grey = ""  # of columns near the tolerance of the rank
+        expected = dense(made, hint=found.extras["alpha"][0])
+        lost = 16 * EPS * (made.condition**2 + float((made.outcome @ made.outcome) / (made.residual @ made.residual)))
+        assert found.extras["alpha"][0] == pytest.approx(expected.extras["alpha"], abs=lost)
+        assert found.estimate[0, 0] == pytest.approx(expected.estimate, abs=lost * expected.std_error)
+        assert found.std_error[0, 0] == pytest.approx(expected.std_error, rel=lost)
 
 
 def inverse_root(matrix):

@@ -7,7 +7,7 @@ solution (Liang and Zeger 1986, doi:10.1093/biomet/73.1.13, section 3.3)
 
     phi = e'e / (N - p),   alpha = sum_j sum_{i<k} e_ij e_kj / ((P - p) phi),   P = sum_j n_j (n_j - 1) / 2,
 
-or both without p; repeated until alpha stands still.
+or both without p; repeated until alpha stands still, to within what rounding makes of it (`_still`).
 
 H_j^(-1/2) divides the direction of the cluster mean by sqrt(1 + n_j gamma) and leaves the rest of the cluster alone:
 the first row of U_j'X_j is rescaled, and Kauermann and Carroll's and Mancl and DeRouen's sandwiches are CR2 and CR3
@@ -22,13 +22,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.random_intercept_criterion import SizeSums
+from simtrial.kernels.random_intercept_criterion import SizeSums, less_least_squares
+from simtrial.kernels.rounding import ROUNDING
 from simtrial.kernels.small_matrices import Floats, quadratic, sweep
 
 Bools = NDArray[np.bool_]
 
 ITERATIONS = 100
-STILL = 1e-13  # a change of alpha below this is rounding
+STILL = 1e-13  # a change of alpha below this is rounding, whatever the columns
 INSIDE = 1e-6  # alpha is kept this share of the distance to 0 above its lower bound, and below 1
 BOUND = 0.75  # of Fay and Graubard's diagonal leverage
 
@@ -63,6 +64,7 @@ def fit(sums: SizeSums, exchangeable: bool, corrected: bool) -> Fit:
     corrected
         Take p from the divisors of phi and of alpha.
     """
+    sums, fitted = less_least_squares(sums)
     sizes = np.broadcast_to(sums.sizes, sums.counts.shape)
     every, squared = sums.products(np.zeros(len(sums.rows))), sums.weighted(sizes**2)
     lost = sums.rank if corrected else np.zeros(len(sums.rows))
@@ -71,17 +73,25 @@ def fit(sums: SizeSums, exchangeable: bool, corrected: bool) -> Fit:
     divisor = np.where(identified, pairs - lost, 1.0)
     largest = np.where(sums.counts > 0, sizes, 0.0).max(axis=0)
     low = (INSIDE - 1.0) / np.maximum(largest - 1.0, 1.0)
+    # what an error of a share of e'e does to alpha: sum_j (sum_i e_ij)^2 is up to n_max e'e
+    reach = 1.0 + 0.5 * (largest + 1.0) * (sums.rows - lost) / divisor
     alpha, moving = np.zeros(len(pairs)), identified & exchangeable
     before = step = np.full(len(pairs), np.nan)
     for _ in range(ITERATIONS):
-        inverse, beta, phi, together = _solve(sums, alpha, every, squared, lost)
+        inverse, beta, phi, together, condition = _solve(sums, alpha, every, squared, lost)
         last, step = step, np.clip(together / (divisor * phi), low, 1.0 - INSIDE) - alpha
-        moving = moving & (np.abs(step) > STILL)
+        moving = moving & ~_still(np.abs(step), np.abs(last), ROUNDING * condition * reach)
         if not moving.any():
             break
         before, alpha = alpha, np.where(moving, np.clip(_ahead(alpha, step, before, last), low, 1.0 - INSIDE), alpha)
     inner = (alpha > low) & (alpha < 1.0 - INSIDE)
-    return Fit(alpha, alpha / (1.0 - alpha), phi, inverse, beta, ~moving & inner, identified | (not exchangeable))
+    known = identified | (not exchangeable)
+    return Fit(alpha, alpha / (1.0 - alpha), phi, inverse, beta + fitted, ~moving & inner, known)
+
+
+def _still(step: Floats, last: Floats, rounding: Floats) -> Bools:
+    """Whether a step is none: below `STILL`, or within what rounding explains and no shorter than the one before."""
+    return (step <= STILL) | ((step <= rounding) & (step >= last))
 
 
 def _ahead(alpha: Floats, step: Floats, before: Floats, last: Floats) -> Floats:
@@ -93,15 +103,23 @@ def _ahead(alpha: Floats, step: Floats, before: Floats, last: Floats) -> Floats:
 
 def _solve(
     sums: SizeSums, alpha: Floats, every: Floats, squared: Floats, lost: Floats
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Coefficients at alpha, with what their residuals make: inverse, coefficients, phi, sum of products of pairs."""
+) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Coefficients at alpha, with what their residuals make: inverse, coefficients, phi, sum of products of pairs.
+
+    And the squared condition of [X y] to within a factor of its columns: sum_k M_kk (M^-1)_kk over regressors and
+    response, M their cross-products. An error of a share eps in M is up to eps times this, as a share of e'e, in the
+    sums of products of residuals.
+    """
     p = sums.regressors
-    inverse, coefficients, *_ = sweep(sums.products(alpha / (1.0 - alpha)), p)
+    products = sums.products(alpha / (1.0 - alpha))
+    inverse, coefficients, rest, _ = sweep(products, p)
+    squares = np.einsum("iir->ir", products)
+    condition = (squares[:p] * np.einsum("iir->ir", inverse)).sum(axis=0) + squares[p] / rest[0, 0]
     beta = coefficients[:, 0]
     v = np.concatenate([-beta, np.ones((1, beta.shape[1]))])
     # a dropped column has a 1 on the diagonal and a coefficient of 0, so it adds nothing
     total = quadratic(v, every)
-    return inverse, beta, total / (sums.rows - lost), 0.5 * (quadratic(v, squared) - total)
+    return inverse, beta, total / (sums.rows - lost), 0.5 * (quadratic(v, squared) - total), condition
 
 
 def whitened(rows: Floats, sizes: Floats, gamma: Floats) -> Floats:

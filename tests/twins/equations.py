@@ -6,7 +6,6 @@ from scipy.optimize import brentq
 from twins.frame import EPS, Frame, Said, blocks, refused
 from twins.linear import LONELY, power, said
 
-NOISY = 1e-11  # rounding of cross-products that moves the correlation by more than a stopping rule may allow
 INSIDE = 1e-6  # the correlation stays this share inside its bounds
 
 
@@ -77,8 +76,6 @@ def gee(made: Frame, working="exchangeable", se="kauermann-carroll", df="cluster
     out.tolerance = out.tolerance * origin + 100 * error + EPS * origin
     out.grey = out.grey or grey or ("correlation at its bound" if edge < 1e-3 or alpha > 0.9999 else "")
     out.df_tolerance = 1e-12
-    if working == "exchangeable" and made.noise > NOISY:
-        out.either = "correlation stands still only to rounding"
     return out
 
 
