@@ -20,7 +20,7 @@ from simtrial.kernels.posterior import InverseGamma
 from simtrial.kernels.rubin import pool
 from simtrial.moments.build import moments
 from simtrial.moments.moments import Moments
-from simtrial.moments.rows import Spec
+from simtrial.moments.rows import AnalysisSet, Spec
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -101,7 +101,10 @@ class MultipleImputation(Method):
             raise ValueError("multiple imputation draws and needs a generator")
         imputer = Imputer.of(self, batch, moments)
         blank = BlankArms.of(imputer)
-        results = [self._analyse(imputer.complete(rng), every_term) for _ in range(self.m)]
+        results: list[tuple[Moments, Estimates]] = []
+        for _ in range(self.m):
+            before = results[-1][0].analysed if results else None
+            results.append(self._analyse(imputer.complete(rng), every_term, before))
         found = self._pooled(results, imputer.failed | blank.failed, imputer.flags)
         if "n_unknown" in found.extras:
             found = replace(found, extras={**found.extras, "n_unknown": found.extras["n_unknown"] + imputer.unknown})
@@ -110,8 +113,11 @@ class MultipleImputation(Method):
         said = messages(imputer, blank, self.auxiliary, found.failed, results[0][1].flags)
         return replace(found, notes={"message": said})
 
-    def _analyse(self, completed: ObservedBatch, every_term: bool) -> tuple[Moments, Estimates]:
-        made = moments(completed, self.analysis.spec())
+    def _analyse(
+        self, completed: ObservedBatch, every_term: bool, before: AnalysisSet | None
+    ) -> tuple[Moments, Estimates]:
+        """Analyse completed trials, most often the same people as ``before``."""
+        made = moments(completed, self.analysis.spec(), before)
         return made, self.analysis.fit(completed, made, None, every_term)
 
     def _pooled(

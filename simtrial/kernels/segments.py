@@ -42,9 +42,9 @@ def largest_by(values: Floats, group: Ints, groups: int, first: Ints | None = No
     return out
 
 
-def first_by(values: Floats, group: Ints, groups: int) -> Floats:
-    """First value of groups that stand together (groups,); 0 where there is none."""
+def first_by(values: Floats, group: Ints, groups: int, first: Ints | None = None) -> Floats:
+    """First value of groups that stand together (groups,); 0 where there is none. ``first`` as of `largest_by`."""
     out = np.zeros(groups)
-    first = starts(group)
+    first = starts(group) if first is None else first
     out[group[first]] = values[first]
     return out

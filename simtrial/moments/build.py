@@ -28,14 +28,15 @@ from simtrial.moments.rows import (
 )
 
 
-def moments(batch: ObservedBatch, spec: Spec) -> Moments:
+def moments(batch: ObservedBatch, spec: Spec, like: AnalysisSet | None = None) -> Moments:
     """Reduce the analysed rows of every trial to means and cross-products by cluster.
 
     Analysed are participants with the outcome, arm and every covariate observed for whom all conditions hold.
-    Measurements are centred at their trial mean first; means and deviations take two passes.
+    Measurements are centred at their trial mean first; means and deviations take two passes. ``like`` is an analysis
+    set that may be the one here.
     """
     values = outcome(batch, spec)
-    rows = analysed(batch, spec, values)
+    rows = analysed(batch, spec, values, like)
     found = x_moments(batch, spec, rows).with_response(values[rows.rows])
     return found if spec.received is None else with_received(found, batch, spec)
 

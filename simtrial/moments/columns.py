@@ -37,13 +37,14 @@ def centred(rows: AnalysisSet, values: Floats, measured: bool, level: str) -> Co
     exactly, so that whatever is constant in a cluster or a trial has no sum of squares there.
     """
     individual, trials = level == "participant", rows.index.trials
-    trial, first = (rows.trial, rows.trial_start) if individual else (rows.cluster_trial, None)
+    trial, first = (rows.trial, rows.first_row) if individual else (rows.cluster_trial, rows.first_cluster)
     values, size, beyond = in_range(values, trial, trials, first)
     means, shift, inner = _by_cluster(rows, values, size) if individual else (values, None, ())
     center = np.zeros(trials)
     if measured:
-        size = largest_by(means, rows.cluster_trial, trials) if individual else size
-        means, center = less_mean(means, rows.cluster_trial, size, rows.counts, rows.sizes, shift)
+        trial, first = rows.cluster_trial, rows.first_cluster
+        size = largest_by(means, trial, trials, first) if individual else size
+        means, center = less_mean(means, trial, size, rows.counts, rows.sizes, shift, first)
     elif shift is not None:
         means = means + shift
     return Column(means, inner, center, beyond)
@@ -66,17 +67,18 @@ def _by_cluster(rows: AnalysisSet, values: Floats, size: Floats) -> tuple[Floats
 
     ``size`` (trials,) are the largest absolute values.
     """
-    cluster, anchor = rows.cluster_of_row, values[rows.cluster_start]
-    deviation = values - anchor[cluster]
-    few = np.flatnonzero(np.abs(deviation) <= ROUNDING * size.max(initial=0.0))  # no other can be rounding in its trial
-    deviation[few] = without_rounding(deviation[few], size[rows.trial[few]])
-    shift = sum_by(deviation, cluster, len(anchor)) / rows.sizes
-    return anchor, shift, (deviation - shift[cluster],)
+    anchor = values[rows.cluster_start]
+    deviation = values - rows.spread(anchor)
+    doubtful = np.flatnonzero((np.abs(deviation) <= ROUNDING * size.max(initial=0.0)) & (deviation != 0.0))
+    deviation[doubtful] = without_rounding(deviation[doubtful], size[rows.trial[doubtful]])
+    shift = sum_by(deviation, rows.cluster_of_row, len(anchor)) / rows.sizes
+    deviation -= rows.spread(shift)
+    return anchor, shift, (deviation,)
 
 
 def less_mean(
     values: Floats, trial: Ints, size: Floats, counts: Floats, weight: Floats | None = None,
-    shift: Floats | None = None,
+    shift: Floats | None = None, first: Ints | None = None,
 ) -> tuple[Floats, Floats]:  # fmt: skip
     """Values less the mean of their trial, rounding taken for 0, and the means (trials,).
 
@@ -88,8 +90,10 @@ def less_mean(
         Largest absolute value, and number of rows or sum of ``weight`` (trials,).
     shift
         To be added to the values (rows,), small beside them: apart, so that it keeps its digits.
+    first
+        First row of every trial that has one, if it is known already.
     """
-    anchor = first_by(values, trial, len(counts))  # the mean is taken about it: exact where all values are equal
+    anchor = first_by(values, trial, len(counts), first)  # the mean is taken about it: exact where all values are equal
     deviation = values - anchor[trial]
     if shift is not None:
         deviation = deviation + shift

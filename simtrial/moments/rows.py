@@ -74,21 +74,26 @@ class AnalysisSet:
     unknown: Floats | None = None
 
     @classmethod
-    def of(cls, index: Index, seen: Bools, unknown: Floats | None = None) -> AnalysisSet:
-        """Set of the participants with ``seen`` (participants,); ``unknown`` (trials,) is passed on."""
+    def of(
+        cls, index: Index, seen: Bools, unknown: Floats | None = None, like: AnalysisSet | None = None
+    ) -> AnalysisSet:
+        """Set of the participants for whom ``seen`` (participants,) holds; ``unknown`` (trials,) is carried along.
+
+        It is ``like`` itself, a set of the same index, if that has the same rows.
+        """
         rows = np.flatnonzero(seen)
-        practice, trial = index.participant_practice[rows], index.participant_trial[rows]
-        per_practice = count_by(practice, index.practices)
-        cluster = np.flatnonzero(per_practice)
-        place = np.zeros(index.practices, dtype=np.intp)
-        place[cluster] = np.arange(len(cluster))
-        cluster_trial, sizes = index.practice_trial[cluster], per_practice[cluster]
+        if like is not None and np.array_equal(rows, like.rows) and unknown is like.unknown is None:
+            return like
+        members = np.bincount(index.participant_practice[rows], minlength=index.practices)
+        cluster = np.flatnonzero(members)
+        cluster_trial, members = index.practice_trial[cluster], members[cluster]
+        cluster_of_row, sizes = np.repeat(np.arange(len(cluster)), members), members.astype(np.float64)
         clusters = count_by(cluster_trial, index.trials)
         first = np.concatenate([[0], np.cumsum(clusters)[:-1]]).astype(np.intp)
         position = np.arange(len(cluster)) - first[cluster_trial]
         return cls(
-            index, rows, trial, place[practice], cluster, cluster_trial, sizes, count_by(trial, index.trials), clusters,
-            position, unknown,
+            index, rows, np.repeat(cluster_trial, members), cluster_of_row, cluster, cluster_trial, sizes,
+            sum_by(sizes, cluster_trial, index.trials), clusters, position, unknown,
         )  # fmt: skip
 
     def without(self, blank: Bools) -> AnalysisSet:
@@ -109,9 +114,22 @@ class AnalysisSet:
         return np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.intp)[: len(self.sizes)]
 
     @cached_property
-    def trial_start(self) -> Ints:
+    def first_cluster(self) -> Ints:
+        """First cluster of every trial that has one."""
+        return starts(self.cluster_trial)
+
+    @cached_property
+    def first_row(self) -> Ints:
         """First row of every trial that has one."""
-        return self.cluster_start[starts(self.cluster_trial)]
+        return self.cluster_start[self.first_cluster]
+
+    @cached_property
+    def _members(self) -> Ints:
+        return self.sizes.astype(np.intp)
+
+    def spread(self, values: Floats) -> Floats:
+        """Give every row the value of its cluster: (clusters,) -> (rows,)."""
+        return np.repeat(values, self._members)
 
     @cached_property
     def slots(self) -> tuple[Ints, Floats]:
@@ -158,25 +176,24 @@ def _contrasts(batch: ObservedBatch, name: str, rows: AnalysisSet | None) -> lis
     So what a trial is compared with never depends on the categories that other trials have.
     """
     column = batch.column(name)
-    values = [(column.values == code).astype(np.float64) for code in range(len(column.categories))]
+    values = {code: (column.values == code).astype(np.float64) for code in range(1, len(column.categories))}
     first = np.zeros(batch.index.trials, dtype=np.intp) if rows is None else first_category(batch, name, rows)
     if first.any():
         trial = batch.index.practice_trial if column.level == "practice" else batch.index.participant_trial
-        values = [indicator * (first[trial] != code) for code, indicator in enumerate(values)]
-    labels = enumerate(column.categories)
-    return [Regressor(f"{name}={label}", values[code], column.level, False, name) for code, label in labels if code]
+        values = {code: indicator * (first[trial] != code) for code, indicator in values.items()}
+    labels = column.categories
+    return [Regressor(f"{name}={labels[code]}", own, column.level, False, name) for code, own in values.items()]
 
 
 def first_category(batch: ObservedBatch, name: str, rows: AnalysisSet) -> Ints:
     """Code of the first category that the analysed rows of each trial have, 0 without any (trials,)."""
     column = batch.column(name)
     practice = column.level == "practice"
-    places, trial = (rows.cluster, rows.cluster_trial) if practice else (rows.rows, rows.trial)
+    places, first = (rows.cluster, rows.first_cluster) if practice else (rows.rows, rows.first_row)
     codes = column.values[places]
     out = np.zeros(batch.index.trials, dtype=np.intp)
     if len(codes):
-        start = starts(trial)
-        out[trial[start]] = np.minimum.reduceat(codes, start)
+        out[rows.cluster_trial[rows.first_cluster]] = np.minimum.reduceat(codes, first)
     return out
 
 
@@ -208,11 +225,11 @@ def outcome(batch: ObservedBatch, spec: Spec) -> Floats:
     return values if spec.minus is None else values - batch.at(spec.minus)
 
 
-def analysed(batch: ObservedBatch, spec: Spec, values: Floats) -> AnalysisSet:
+def analysed(batch: ObservedBatch, spec: Spec, values: Floats, like: AnalysisSet | None = None) -> AnalysisSet:
     """Participants with observed outcome, arm and covariates for whom every condition is known to hold.
 
     Counted as unknown are those with all of them observed for whom the conditions, taken together, neither hold nor
-    fail.
+    fail. ``like`` is a set of the same trials: where it has the same rows it is not made again.
     """
     seen = ~np.isnan(values)
     for name in ("arm", *spec.adjust):
@@ -221,7 +238,7 @@ def analysed(batch: ObservedBatch, spec: Spec, values: Floats) -> AnalysisSet:
         rows = batch.index.rows(column.level, "participant")
         seen &= there if rows is None else there[rows]
     if not spec.where:
-        return AnalysisSet.of(batch.index, seen)
+        return AnalysisSet.of(batch.index, seen, like=like)
     met = reduce(operator.and_, (truth(condition, batch) for condition in spec.where))
     unknown = sum_by(seen & met.unknown, batch.index.participant_trial, batch.index.trials)
     return AnalysisSet.of(batch.index, seen & met.holds, unknown)
