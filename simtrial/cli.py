@@ -306,9 +306,7 @@ def run(
 
 @cli.command()
 @click.argument("what", metavar="RUN|SCENARIO")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="SCENARIO: run directory; default: temporary."
-)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="SCENARIO: run directory; default: temporary.")
 @click.option("--replicates", type=click.IntRange(min=1), help="SCENARIO: replicates per cell.")
 @click.option("--workers", type=click.IntRange(min=1), help="SCENARIO: worker processes.")
 @PLUGINS
