@@ -231,9 +231,7 @@ def _build_generator(raw: Raw) -> tuple[dict[str, Step], list[Problem]]:
     path: Path = ("mechanism", "generator")
     data = raw["generator"]
     beside = [key for key in raw if key != "generator"]
-    problems = [
-        Problem(("mechanism", key), "a generator draws the whole trial: omit this table") for key in beside
-    ]
+    problems = [Problem(("mechanism", key), "a generator draws the whole trial: omit this table") for key in beside]
     if not isinstance(data, dict) or "name" not in data:
         names = ", ".join(generators())
         return {}, [*problems, Problem(path, f"missing key 'name' (one of {names}, or your own by --plugin)")]
