@@ -1,6 +1,7 @@
 """The shape of the program: imports point one way, and nothing in the repository leads elsewhere."""
 
 import ast
+import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -13,12 +14,23 @@ from simtrial.scenario import builtin_names, load
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "simtrial").rglob("*.py"))
-ORDER = (
-    "errors", "flags", "registry", "seeding", "kernels", "sample_size", "batch", "expressions", "moments", "generate",
-    "limits", "estimands", "estimators", "plugins", "performance", "scenario", "files", "store", "run", "check",
-    "fidelity", "testing", "report", "commands", "cli",
-)  # fmt: skip
-"""Rooms of the house from the ground up: each may import those before it."""
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def mapped() -> list[str]:
+    """Paths below simtrial/ in the map of CONTRIBUTING.md, in its order: folders end in /."""
+    (text,) = re.findall(r"^```map\n(.*?)^```", CONTRIBUTING, flags=re.M | re.S)
+    paths, folder = [], ""
+    for line in text.splitlines():
+        name = line.split()[0]
+        inside = line.startswith(" ")
+        folder = folder if inside else name
+        paths.append(folder + name if inside else name)
+    return paths
+
+
+ORDER = [path.removesuffix("/").removesuffix(".py") for path in mapped() if "/" not in path[:-1]]
+"""Top-level modules and folders in the order of the map: each may import those before it."""
 
 
 def name_of(file: Path) -> str:
@@ -48,14 +60,24 @@ def test_imports_point_one_way(file: Path) -> None:
     here = room(name_of(file))
     if not here:  # simtrial/__init__.py names what plugins use, and imports it when asked for
         return
-    assert here in ORDER, f"say in ORDER where {here} belongs"
+    assert here in ORDER, f"the map in CONTRIBUTING.md lacks {here}"
     for module in imports(file):
         there = room(module)
         assert there in ("", here) or ORDER.index(there) < ORDER.index(here), f"{here} imports {module}"
 
 
-def test_every_room_exists() -> None:
-    assert set(ORDER) == {room(name_of(f)) for f in MODULES} - {""}
+def test_the_map_shows_every_folder_and_every_loose_module() -> None:
+    package = ROOT / "simtrial"
+    folders = {f"{f.parent.relative_to(package).as_posix()}/" for f in package.rglob("__init__.py")} - {"./"}
+    loose = {f.name for f in package.glob("*.py")} - {"__init__.py", "__main__.py"}
+    assert sorted(mapped()) == sorted(folders | loose)
+
+
+def test_recipes_name_files_that_exist() -> None:
+    paths = re.findall(r"`((?:simtrial|tests|docs|bench|scenarios)/[\w/.-]+)`", CONTRIBUTING)
+    assert len(paths) > 40
+    real = [path for path in paths if "NAME" not in path]
+    assert [path for path in real if not (ROOT / path).exists()] == []
 
 
 def test_the_check_finds_an_import_that_points_up(tmp_path: Path) -> None:
