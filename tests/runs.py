@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from tomls import SMALL, written
 
-from simtrial import estimands
+from simtrial.estimands import values
 from simtrial.run.loop import Outcome, run
 from simtrial.scenario import load
 from simtrial.store.reading import read_rows
@@ -16,7 +16,7 @@ from simtrial.store.reading import read_rows
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """True values from 2,000 practices: quick, and the same in every run that is compared."""
-    monkeypatch.setattr(estimands, "PRACTICES", 2000)
+    monkeypatch.setattr(values, "PRACTICES", 2000)
 
 
 def go(

@@ -14,7 +14,7 @@ from simulated import CONTINUOUS, Z, assert_pair_mean, assert_person_mean, draw,
 
 from simtrial import estimands
 from simtrial.batch import TrialBatch
-from simtrial.estimands import Estimand, in_simulated_practices, sample_values, true_values
+from simtrial.estimands import Estimand, in_simulated_practices, sample_values, true_values, values
 from simtrial.generate import Mechanism, drawn_for, simulate
 from simtrial.generate.worlds import MEAN_ZERO, without_chance
 
@@ -51,7 +51,7 @@ def world(options: dict[str, Any], **more: Any) -> Mechanism:
 
 @pytest.fixture(autouse=True)
 def _less_effort(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimands, "PRACTICES", 20_000)
+    monkeypatch.setattr(values, "PRACTICES", 20_000)
 
 
 @pytest.mark.parametrize("options", ODD.values(), ids=ODD)
@@ -175,7 +175,7 @@ def test_what_few_practices_say_is_not_taken_as_exact() -> None:
 )
 def test_when_an_effect_counts_as_the_same_in_all(mcse: float, concerned: int, expected: float) -> None:
     """Outcomes up to 7 round at 1.6e-15; a spread of 1e-11 between practices is real."""
-    assert estimands._exact(0.45, mcse, concerned, 7.0) == pytest.approx((0.45, expected), nan_ok=True, rel=1e-15)
+    assert values._exact(0.45, mcse, concerned, 7.0) == pytest.approx((0.45, expected), nan_ok=True, rel=1e-15)
 
 
 @pytest.mark.parametrize("unit", [1e-13, 1e-6, 1.0, 1e6, 1e12])

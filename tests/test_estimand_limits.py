@@ -13,9 +13,9 @@ from trials import batch, fit
 
 from simtrial.batch import TrialBatch
 from simtrial.estimands import Estimand, contributions, ratio, true_values
+from simtrial.estimands.limits import coefficient
 from simtrial.generate import simulate
 from simtrial.generate.worlds import if_control, if_offered
-from simtrial.limits import coefficient
 from simtrial.scenario import load
 from simtrial.scenario.schema import targets
 
@@ -136,7 +136,7 @@ def test_adjusting_moves_the_limit_where_baselines_differ() -> None:
 
 
 def test_the_error_of_an_adjusted_limit_is_its_spread_over_repeated_efforts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simtrial.estimands.PRACTICES", 400)
+    monkeypatch.setattr("simtrial.estimands.values.PRACTICES", 400)
     wanted = [
         estimand(kind="per-protocol", keep="arm == 0 or availability >= 0.7", adjust=["mansa_baseline"]),
         estimand(kind="cace", received="sessions >= 6", unit="cluster", weights="complier-share"),

@@ -7,9 +7,8 @@ import pytest
 from scipy import stats
 from simulated import CONTINUOUS, Z, partners, published
 
-from simtrial import estimands
 from simtrial.batch import Column, Index, TrialBatch
-from simtrial.estimands import Estimand, TrueValue, contributions, ratio, true_values
+from simtrial.estimands import Estimand, TrueValue, contributions, ratio, true_values, values
 from simtrial.generate import Mechanism, practices_per_trial, simulate
 from simtrial.generate.missing.dropout_model import _population
 from simtrial.generate.practices.practices import Practices
@@ -104,7 +103,7 @@ def test_a_constant_effect_is_the_true_value_without_error() -> None:
     for found in true_values([ITT, CLUSTER, CACE], exact(effect=0.45, effect_among=""), 1, ""):
         assert found.value == pytest.approx(0.45, abs=1e-12)
         assert found.mcse < 1e-12
-        assert found.practices >= estimands.PRACTICES
+        assert found.practices >= values.PRACTICES
 
 
 def test_no_effect_is_exactly_zero_even_when_recorded() -> None:
@@ -129,15 +128,15 @@ def test_the_error_of_a_true_value_is_its_spread_over_repeated_efforts(monkeypat
 
     That of the wider CACE, a ratio of two random quantities, is the test of the delta method.
     """
-    monkeypatch.setattr(estimands, "PRACTICES", 1000)
+    monkeypatch.setattr(values, "PRACTICES", 1000)
     mechanism = exact(effect=0.45, effect_among="sessions >= 6")
     wider = Estimand(name="wider", kind="cace", received="sessions >= 1")
     wanted = [ITT, wider, CLUSTER]
     found = [true_values(wanted, mechanism, seed, "") for seed in range(400)]
     for place, estimand in enumerate(wanted):
-        values = np.array([f[place].value for f in found])
+        drawn = np.array([f[place].value for f in found])
         errors = np.array([f[place].mcse for f in found])
-        assert values.std(ddof=1) == pytest.approx(np.sqrt((errors**2).mean()), rel=Z / np.sqrt(800)), estimand.name
+        assert drawn.std(ddof=1) == pytest.approx(np.sqrt((errors**2).mean()), rel=Z / np.sqrt(800)), estimand.name
 
 
 def test_a_large_effort_lies_where_its_error_says() -> None:
@@ -168,7 +167,7 @@ def test_replicates_and_other_estimands_do_not_matter() -> None:
 
 def test_true_values_do_not_share_draws_with_the_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many practices as ten replicates have: their own mean effect is another number."""
-    monkeypatch.setattr(estimands, "PRACTICES", 390)
+    monkeypatch.setattr(values, "PRACTICES", 390)
     (found,) = true_values([ITT], partners(), 1, "")
     assert found.practices == 390
     ten = simulate(partners(), 10, 1, "", 0)
@@ -192,7 +191,7 @@ def test_the_partners_scenario_has_the_printed_effect() -> None:
 @pytest.mark.parametrize("until", [60, 150, 399])
 def test_the_effort_of_true_values_is_practices_that_opened(until: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """At least so many, and at most one block of 250 trials more; the mean by Wald: E people = 5.08 E opened."""
-    monkeypatch.setattr(estimands, "PRACTICES", 20_000)
+    monkeypatch.setattr(values, "PRACTICES", 20_000)
     whole = partners({"practices": {"number": 80, "until_participants": until}})
     (found,) = true_values([ITT], whole, 1, "")
     each = practices_per_trial(whole)
@@ -208,7 +207,7 @@ def test_the_effort_of_true_values_is_practices_that_opened(until: int, monkeypa
 
 @pytest.mark.parametrize("number", [2, 12, 39, 120, 999])
 def test_where_all_practices_open_the_effort_is_what_it_was(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimands, "PRACTICES", 2000)
+    monkeypatch.setattr(values, "PRACTICES", 2000)
     whole = partners({"practices": {"number": number}})
     assert practices_per_trial(whole) == number
     blocks = -(-2000 // (number * 250))

@@ -9,8 +9,9 @@ from simulated import CONTINUOUS, Z, partners
 from test_estimands import at_least, by_hand, exact
 
 from simtrial.batch import Column, TrialBatch
-from simtrial.estimands import Estimand, contributions, if_control, ratio, sample_values, true_values
+from simtrial.estimands import Estimand, contributions, ratio, sample_values, true_values
 from simtrial.generate import simulate
+from simtrial.generate.worlds import if_control
 
 OUTCOME_SD = 0.9
 """SD of MANSA at follow-up, points: errors of true values are to stay below 0.002 of it."""
@@ -132,7 +133,7 @@ def test_limits_of_per_protocol_and_as_treated_have_their_closed_forms() -> None
 
 
 def test_the_error_of_a_limit_is_its_spread_over_repeated_efforts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simtrial.estimands.PRACTICES", 400)
+    monkeypatch.setattr("simtrial.estimands.values.PRACTICES", 400)
     wanted = [
         estimand(kind="per-protocol", keep="arm == 0 or availability >= 0.7"),
         estimand(kind="as-treated", received="sessions >= 6", unit="cluster"),
