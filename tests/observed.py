@@ -12,7 +12,8 @@ PRACTICE = {"region", "practice_size", "rurality", "deprivation", "availability"
 TRIAL = {"approached", "practices_recruited", "practices_screened", "practices_consented", "practices_assessed",
          "practices_excluded", "people_excluded"}  # fmt: skip
 KNOWN = {"period": ("pre", "during")}
-WHOLE = {"arm", "in_window", "followed_up", "died", "contact", "goals_assessed"}
+WHOLE = {"arm", "in_window", "followed_up", "died", "contact", "goals_assessed", "baseline_complete",
+         "followup_complete"}  # fmt: skip
 
 
 def needed() -> dict[str, tuple[str, ...]]:

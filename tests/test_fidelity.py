@@ -14,6 +14,7 @@ from simtrial.expressions import evaluate
 from simtrial.fidelity import Fact, compared, facts, simulated, summary, without_columns
 from simtrial.fidelity.analyses import Analysed, asked
 from simtrial.fidelity.quantities import SUBSETS, Described, quantity
+from simtrial.generate import simulate
 from simtrial.scenario import load
 
 
@@ -184,6 +185,24 @@ def test_trials_are_those_of_a_run_and_blocks_are_joined() -> None:
     rows = block_rows(cells[0], 1)
     expected = rows.filter(rows["method"] == "primary, partial")["estimate"].to_numpy()[:3]
     np.testing.assert_array_equal(values["t2_mansa_primary_mitt_effect_partial_estimate"][5:], expected)
+
+
+def test_every_published_count_occurs_in_trials() -> None:
+    """No fact is 0 or blank in all of 50 trials unless published as 0: its column or its people would be lost."""
+    cell = load("partners", ["run.block=50"])[1][0]
+    chosen = [f for f in facts() if f.described and f.value != 0]
+    values = simulated(chosen, cell, 50)
+    assert not {f.id: f.value for f in chosen if not np.nan_to_num(values[f.id]).any()}
+
+
+def test_people_without_a_score_are_those_with_a_blank() -> None:
+    batch = simulate(load("partners")[1][0].scenario.mechanism, 40, 1, "", 0).observed()
+    seen = batch.at("followed_up") == 1
+    baseline, followup = (np.isnan(batch.at(f"mansa_{wave}")) for wave in ("baseline", "followup"))
+    described = Described(batch)
+    np.testing.assert_array_equal(described.members("incomplete"), seen & (baseline | followup))
+    np.testing.assert_array_equal(described.members("incomplete_followup"), seen & followup)
+    np.testing.assert_array_equal(described.members("analysed"), ~(baseline | followup))
 
 
 def test_the_command() -> None:

@@ -28,6 +28,11 @@ def test_every_section_is_there(trials: tuple) -> None:
     assert frame["mean"].null_count() == 0
 
 
+def test_no_fact_is_always_zero_unless_published_as_zero(trials: tuple) -> None:
+    frame = trials[2]
+    assert frame.filter((pl.col("lower95") == 0) & (pl.col("upper95") == 0) & (pl.col("published") != 0)).is_empty()
+
+
 def test_predictions_are_neither_too_wide_nor_too_narrow(trials: tuple) -> None:
     """At least 92% of the facts that no option was set to inside 95%, and 35 to 65% inside 50%."""
     predictions = trials[2].filter(~pl.col("calibrated"))

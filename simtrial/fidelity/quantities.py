@@ -20,7 +20,6 @@ from simtrial.kernels.segments import Floats, Ints, count_by
 Bools = NDArray[np.bool_]
 
 ARMS: dict[str, int | None] = {"all": None, "int": 1, "ctl": 0}
-_COMPLETE = "mansa_baseline > -1e9 and mansa_followup > -1e9"
 SUBSETS = {
     "window": "in_window == 1",
     "available": "arm == 0 or availability >= 0.7",
@@ -30,11 +29,12 @@ SUBSETS = {
     "lost": "followed_up == 0",
     "died": "followed_up == 0 and died == 1",
     "withdrew": "followed_up == 0 and died == 0",
-    "analysed": _COMPLETE,
-    "incomplete": f"followed_up == 1 and not ({_COMPLETE})",
-    "incomplete_followup": "followed_up == 1 and not (mansa_followup > -1e9)",
+    "analysed": "mansa_baseline > -1e9 and mansa_followup > -1e9",
+    "incomplete": "followed_up == 1 and (baseline_complete == 0 or followup_complete == 0)",
+    "incomplete_followup": "followed_up == 1 and followup_complete == 0",
 }
-"""People that a quantity is restricted to."""
+"""People that a quantity is restricted to. A comparison with a blank is unknown, and so is its negation: who lacks a
+score is read from the columns that say so, never from ``not`` and the score."""
 
 _SUBJECT = re.compile(r"(?P<name>\w+)(?:(?P<op>=|>=|-)(?P<other>[\w.]+))?")
 
