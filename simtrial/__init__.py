@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
-    "Drawn", "Estimates", "Generator", "Method", "ObservedBatch", "Variable", "plain_method", "register",
-    "register_generator",
+    "Drawn", "Estimates", "Generator", "ImputationEngine", "Method", "ObservedBatch", "Variable", "plain_method",
+    "register", "register_generator", "register_imputation",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from simtrial.batch import ObservedBatch
     from simtrial.estimators import Estimates, Method, register
+    from simtrial.estimators.imputation.engine import ImputationEngine, register_imputation
     from simtrial.generate.generators import Drawn, Generator, Variable, register_generator
     from simtrial.plugins.plain_methods import plain_method
 
@@ -21,6 +22,8 @@ _HOMES = {
     "Generator": "simtrial.generate.generators",
     "Variable": "simtrial.generate.generators",
     "register_generator": "simtrial.generate.generators",
+    "ImputationEngine": "simtrial.estimators.imputation.engine",
+    "register_imputation": "simtrial.estimators.imputation.engine",
     "Estimates": "simtrial.estimators",
     "Method": "simtrial.estimators",
     "ObservedBatch": "simtrial.batch",

@@ -16,6 +16,7 @@ _DOORS = frozenset(
     {
         __name__,
         "simtrial.estimators",
+        "simtrial.estimators.imputation.engine",
         "simtrial.generate.generators",
         "simtrial.run.engines",
         "simtrial.plugins.plain_methods",

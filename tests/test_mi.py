@@ -11,7 +11,6 @@ from scipy import stats
 from trials import batch, fit, ragged
 
 from simtrial.estimators import wald
-from simtrial.estimators.mi import Imputer
 from simtrial.flags import text
 from simtrial.kernels.rubin import pool
 from simtrial.moments.build import moments
@@ -168,7 +167,7 @@ def test_the_method_imputes_analyses_and_pools(analysis, rule):
     mi = method("mi", analysis=analysis, m=7, df=rule, adjust=["mansa_baseline", "size"], auxiliary=["age"])
     whole = fit(observed, mi, seed=5)
     rng = np.random.default_rng(5)
-    imputer = Imputer.of(mi, observed, moments(observed, mi.spec()))
+    imputer = mi.engine().fit(mi.incomplete(observed, moments(observed, mi.spec())))
     fits = [fit(imputer.complete(rng), mi.analysis) for _ in range(7)]
     complete = np.mean([f.df[0] for f in fits], axis=0)
     estimates, std_errors = (np.stack([getattr(f, name)[0] for f in fits]) for name in ("estimate", "std_error"))
@@ -186,7 +185,7 @@ def test_an_imputation_fills_every_gap_and_touches_nothing_else():
     data = incomplete()
     observed = batch(data)
     mi = method("mi", analysis={"kind": "lmm"}, adjust=["mansa_baseline", "size"])
-    filled = Imputer.of(mi, observed, moments(observed, mi.spec())).complete(np.random.default_rng(1))
+    filled = mi.engine().fit(mi.incomplete(observed, moments(observed, mi.spec()))).complete(np.random.default_rng(1))
     for name in ("mansa_baseline", "mansa_followup"):
         before, after = observed.at(name), filled.at(name)
         assert np.isnan(before).any()
@@ -202,7 +201,7 @@ def test_a_missing_baseline_is_drawn_given_the_follow_up():
     lacking = rng.random(people) < 0.3
     observed = batch({**data, "mansa_baseline": np.where(lacking, np.nan, data["mansa_baseline"])})
     mi = method("mi", analysis={"kind": "lmm"}, adjust=["mansa_baseline"])
-    filled = Imputer.of(mi, observed, moments(observed, mi.spec())).complete(np.random.default_rng(1))
+    filled = mi.engine().fit(mi.incomplete(observed, moments(observed, mi.spec()))).complete(np.random.default_rng(1))
     error = filled.at("mansa_baseline")[lacking] - data["mansa_baseline"][lacking]
     # truth and draw each lie 0.1/2 from the follow-up's half; without the follow-up the spread would be 0.9
     assert error.std() < 0.15
@@ -235,7 +234,7 @@ def test_people_who_lack_another_covariate_are_neither_imputed_nor_analysed():
     data["age"] = np.where(np.arange(len(data["age"])) % 9 == 0, np.nan, data["age"])
     observed = batch(data)
     mi = method("mi", analysis={"kind": "lmm"}, adjust=["mansa_baseline", "age"])
-    filled = Imputer.of(mi, observed, moments(observed, mi.spec())).complete(np.random.default_rng(1))
+    filled = mi.engine().fit(mi.incomplete(observed, moments(observed, mi.spec()))).complete(np.random.default_rng(1))
     lacking = np.isnan(data["age"]) & np.isnan(data["mansa_followup"])
     assert lacking.any()
     assert np.isnan(filled.at("mansa_followup"))[lacking].all()

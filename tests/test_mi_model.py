@@ -11,7 +11,6 @@ from reference import ORACLE, method
 from trials import batch, fit, ragged
 
 from simtrial.estimators import Method, kinds, register
-from simtrial.estimators.mi import Imputer
 from simtrial.flags import text
 from simtrial.moments.build import moments
 from simtrial.run.analyse import analyse
@@ -30,7 +29,7 @@ def lacking(seed=8, share=0.25, **changed):
 
 def imputer(observed, **options):
     mi = method("mi", **{**ADJUST, "m": 3, **options})
-    return Imputer.of(mi, observed, moments(observed, mi.spec()))
+    return mi.engine().fit(mi.incomplete(observed, moments(observed, mi.spec())))
 
 
 def said(found):
@@ -134,7 +133,7 @@ def test_receipt_that_arm_or_a_covariate_determines_is_dropped_without_failing(k
     observed = batch({**data, "received": received, "region": region})
     found = imputer(observed, analysis=IV, adjust=["mansa_baseline", "region"])
     assert not found.failed[0]
-    assert found.gaps[-1].fitted.kept[-1, 0]  # arm stays
+    assert found.missing[-1].fitted.kept[-1, 0]  # arm stays
     assert np.isfinite(found.complete(np.random.default_rng(1)).at("mansa_followup")).all()
     pooled = fit(observed, method("mi", m=3, analysis=IV, adjust=["mansa_baseline"]))
     assert pooled.failed[0] == (kind == "nobody")
@@ -233,7 +232,7 @@ def test_products_with_arm_are_in_the_model_of_an_analysis_that_has_them():
 
 def test_an_ordinary_analysis_adds_nothing_to_the_model():
     found = imputer(batch(lacking()), analysis={"kind": "lmm"}, auxiliary=["age"])
-    assert found.gaps[-1].spec.adjust == ("mansa_baseline", "age")
+    assert found.missing[-1].spec.adjust == ("mansa_baseline", "age")
 
 
 # --- what cannot be imputed ---
@@ -337,7 +336,7 @@ def test_one_observed_person_in_every_practice_leaves_the_icc_to_its_prior():
     seen = np.isin(np.arange(len(data["arm"])), first)
     observed = batch({**data, "mansa_followup": np.where(seen, data["mansa_followup"], np.nan)})
     mi = method("mi", m=5, analysis={"kind": "lmm"}, **ADJUST)
-    table = Imputer.of(mi, observed, moments(observed, mi.spec())).gaps[-1].table
+    table = mi.engine().fit(mi.incomplete(observed, moments(observed, mi.spec()))).missing[-1].table
     # H = (1 + gamma) I: nothing in the likelihood depends on rho, and 200 equal cells hold 1/200 each
     assert table.mass[:, 0] == pytest.approx(np.full(200, 1 / 200), rel=1e-9)
     found = fit(observed, mi)

@@ -9,7 +9,6 @@ from reference import ORACLE, method, number, read
 from trials import batch, fit, published_fixture, ragged
 
 from simtrial.batch import Column, Index, ObservedBatch
-from simtrial.estimators.mi import Imputer
 from simtrial.files.read_trials import read_trials
 from simtrial.kernels.posterior import InverseGamma, Posterior, draw, posterior, practice_effects
 from simtrial.kernels.random_intercept_fit import evaluate
@@ -148,7 +147,7 @@ def imputation(trial, scale):
 def long_run(trial, scale):
     """Mean, its Monte Carlo standard error, and total standard error of every quantity over 2000 imputations."""
     mi, one, copies = imputation(trial, scale)
-    imputer = Imputer.of(mi, copies, moments(copies, mi.spec()))
+    imputer = mi.engine().fit(mi.incomplete(copies, moments(copies, mi.spec())))
     completed = imputer.complete(np.random.default_rng(int(1000 * scale) + TRIALS.index(trial)))
     found = {}
     for name, analysis in {
@@ -195,6 +194,6 @@ def test_imputations_agree_with_two_markov_chains(trial, scale, analysis):
 def test_exact_posterior_means_agree_with_those_of_a_markov_chain(row):
     scale = scale_of(row["prior"])
     mi, one, _ = imputation(row["trial_id"], scale)
-    means, _ = tabulated(posterior(moments(one, mi.spec()).size_sums(), mi.inverse_gamma()))
+    means, _ = tabulated(posterior(moments(one, mi.spec()).size_sums(), mi.engine().inverse_gamma()))
     name = {"posterior:beta_arm": "beta"}.get(row["analysis"], row["analysis"].removeprefix("posterior:"))
     assert abs(means[name] - number(row["qbar"])) < Z * number(row["qbar_mcse"])

@@ -14,6 +14,7 @@ import simtrial
 from simtrial.cli import cli
 from simtrial.errors import SimtrialError
 from simtrial.estimators import Estimates, Method, kinds, register
+from simtrial.estimators.imputation.engine import IMPUTATION_ENGINES
 from simtrial.plugins.load import load_plugins
 from simtrial.plugins.plain_methods import checked
 from simtrial.store.reading import read_rows
@@ -21,7 +22,7 @@ from simtrial.testing import ContractError, check_method
 
 DOC = Path(__file__).parents[1] / "docs" / "own-estimator.md"
 BLOCKS = re.findall(r"```(python|toml)\n(.*?)```", DOC.read_text(), re.S)
-PLAIN, SCENARIO, STATSMODELS, RSCRIPT, BATCHED, _ = (text for _, text in BLOCKS)
+PLAIN, SCENARIO, STATSMODELS, RSCRIPT, BATCHED, ENGINE, _ = (text for _, text in BLOCKS)
 
 
 def run(*arguments):
@@ -53,6 +54,15 @@ def test_the_documented_function_stands_in_the_table_beside_the_built_in_methods
     assert "Difference from the reference" in done.stdout
     rows = read_rows(folder / "out")[0]
     assert rows.filter((pl.col("method") == "mean difference") & (pl.col("status") == "ok")).height == 40
+
+
+def test_the_documented_imputation_engine_keeps_the_contract(folder):
+    (folder / "engine.py").write_text(ENGINE)
+    load_plugins(["engine.py"])
+    try:
+        check_method({"kind": "mi", "imputation": "mean", "spread": 0.8, "m": 3, "analysis": {"kind": "lmm"}})
+    finally:
+        del IMPUTATION_ENGINES.found["mean"]
 
 
 def test_plugins_work_in_worker_processes_and_give_the_same_rows(folder):

@@ -35,6 +35,13 @@ from simtrial import Generator, register_generator
 class {name}(Generator):
     '''Nothing.'''
 """
+IMPUTATION = """
+from simtrial import ImputationEngine, register_imputation
+
+@register_imputation("{kind}")
+class {name}(ImputationEngine):
+    '''Nothing.'''
+"""
 ENGINE = """
 from simtrial.run.engines import register_engine
 
@@ -48,10 +55,11 @@ def {name}(function, tasks, workers):
 def folder(tmp_path, monkeypatch):
     """A user's folder; what its plugins enter is forgotten afterwards."""
     from simtrial.estimators import METHODS
+    from simtrial.estimators.imputation.engine import IMPUTATION_ENGINES
     from simtrial.generate.generators import GENERATORS
     from simtrial.run.engines import ENGINES
 
-    registries = (METHODS, GENERATORS, ENGINES)
+    registries = (METHODS, GENERATORS, IMPUTATION_ENGINES, ENGINES)
     before = [(dict(r.all()), set(sys.modules)) for r in registries]
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -72,7 +80,8 @@ def load(*names):
 
 @pytest.mark.parametrize(("text", "kind", "home"), [
     (METHOD, "lmm", "lmm.py"), (METHOD, "mi", "mi.py"), (BATCHED, "iv", "iv.py"), (BATCHED, "icc", "icc.py"),
-    (GENERATOR, "wang-2024", "wang_2024.py"), (ENGINE, "serial", "serial.py"), (ENGINE, "processes", "processes.py"),
+    (GENERATOR, "wang-2024", "wang_2024.py"), (ENGINE, "serial", "serial.py"),
+    (IMPUTATION, "random-intercept", "random_intercept.py"), (ENGINE, "processes", "processes.py"),
 ])  # fmt: skip
 def test_a_built_in_name_is_refused_with_both_places(folder, text, kind, home):
     (folder / "mine.py").write_text(text.format(kind=kind, name="Mine"))
@@ -94,7 +103,7 @@ def test_a_built_in_name_is_refused_whatever_is_loaded_first(folder):
     assert "kind of method 'lmm' is registered twice" in done.stderr
 
 
-@pytest.mark.parametrize("text", [METHOD, BATCHED, GENERATOR, ENGINE])
+@pytest.mark.parametrize("text", [METHOD, BATCHED, GENERATOR, IMPUTATION, ENGINE])
 @pytest.mark.parametrize("second", ["mine", "theirs"])
 def test_two_plugins_cannot_take_one_name(folder, text, second):
     """Nor can two files of one name in two folders."""
@@ -106,7 +115,7 @@ def test_two_plugins_cannot_take_one_name(folder, text, second):
         load(f"two/{second}.py")
 
 
-@pytest.mark.parametrize("text", [METHOD, BATCHED, GENERATOR, ENGINE])
+@pytest.mark.parametrize("text", [METHOD, BATCHED, GENERATOR, IMPUTATION, ENGINE])
 @pytest.mark.parametrize("name", ["Mine", "Other"])
 def test_one_plugin_cannot_take_a_name_twice(folder, text, name):
     (folder / "mine.py").write_text(text.format(kind="own", name="Mine") + text.format(kind="own", name=name))
@@ -114,7 +123,7 @@ def test_one_plugin_cannot_take_a_name_twice(folder, text, name):
         load("mine.py")
 
 
-@pytest.mark.parametrize("text", [METHOD, BATCHED, GENERATOR, ENGINE])
+@pytest.mark.parametrize("text", [METHOD, BATCHED, GENERATOR, IMPUTATION, ENGINE])
 def test_the_same_plugin_loads_again(folder, text):
     """By the same name, by another, by a link, by hand, and after an edit that moved its lines."""
     (folder / "mine.py").write_text(text.format(kind="own", name="Mine"))

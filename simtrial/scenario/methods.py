@@ -74,9 +74,9 @@ def build_method(row: Raw, path: Path) -> tuple[Method | None, list[Problem]]:
     if "kind" not in row:
         return None, [Problem(path, f"missing key 'kind' (one of {', '.join(kinds())})")]
     try:
-        model = method_class(str(row["kind"]))
+        model = method_class(str(row["kind"])).variant(row)
     except SimtrialError as error:
-        return None, [Problem((*path, "kind"), str(error))]
+        return None, [Problem((*path, getattr(error, "key", "kind")), str(error))]
     row = inherit(row)
     if "analysis" in model.model_fields and isinstance(row.get("analysis"), dict):
         inner, found = build_method(row["analysis"], (*path, "analysis"))

@@ -8,22 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.batch import ObservedBatch
-from simtrial.estimators.imputation.imputer import Gap, Imputer, present
+from simtrial.estimators.imputation.engine import FittedEngine
+from simtrial.estimators.imputation.incomplete import Incomplete, present
 from simtrial.expressions import truth
-from simtrial.flags import BIT, text
+from simtrial.flags import text
 from simtrial.moments.rows import PRODUCT
 
 Bools = NDArray[np.bool_]
 
 ARMS = ("control", "intervention")
-REASONS = {
-    "no_data": "no more people with everything observed than coefficients",
-    "arm_aliased": "arm is collinear with the covariates among the people with everything observed",
-    "out_of_range": "its values are too large or too small to be computed with",
-    "constant_outcome": "it is constant given the covariates",
-}
-IMPROPER = "it does not vary within practices, so the intracluster correlation has no posterior"
 
 
 @dataclass(frozen=True)
@@ -38,10 +31,10 @@ class BlankArms:
     failed: Bools
 
     @classmethod
-    def of(cls, imputer: Imputer) -> BlankArms:
+    def of(cls, incomplete: Incomplete) -> BlankArms:
         """Look at every column of the imputation model among those who meet the conditions of the analysis."""
-        batch, outcome_model = imputer.batch, imputer.gaps[-1]
-        spec, trials = outcome_model.spec, batch.index.trials
+        batch, spec = incomplete.batch, incomplete.spec
+        trials = batch.index.trials
         arm = batch.at("arm")
         people = ~np.isnan(arm)
         for condition in spec.where:
@@ -71,31 +64,25 @@ class BlankArms:
         return said
 
 
-def labels(batch: ObservedBatch, imputer: Imputer, auxiliary: Sequence[str]) -> dict[str, str]:
+def labels(incomplete: Incomplete, auxiliary: Sequence[str]) -> dict[str, str]:
     """Role of every column of the imputation model, except covariates."""
-    model = imputer.model
+    model = incomplete.model
     found = {name: "auxiliary" for name in auxiliary} | {model.spec.outcome: "outcome"}
     if model.baseline is not None:
         found[model.baseline] = "baseline"
-    return found | {name: "receipt" for name in model.derived(batch)[:1] if model.received is not None}
+    return found | {name: "receipt" for name in model.derived(incomplete.batch)[:1] if model.received is not None}
 
 
 def messages(
-    imputer: Imputer, blank: BlankArms, auxiliary: Sequence[str], failed: Bools, flags: NDArray[np.int64]
+    fitted: FittedEngine, blank: BlankArms, named: Mapping[str, str], failed: Bools, flags: NDArray[np.int64]
 ) -> NDArray[np.str_]:
     """Reason why a trial could not be imputed or analysed; empty for the others (trials,).
 
-    ``flags`` (trials,) are those of the analyses of completed data.
+    ``named`` as by `labels`; ``flags`` (trials,) are those of the analyses of completed data.
     """
-    named = labels(imputer.batch, imputer, auxiliary)
     said = [""] * len(failed)
+    unfit = fitted.failed
     for trial in np.flatnonzero(failed).tolist():
-        parts = blank.words(trial, named) or [_of_model(gap, trial) for gap in imputer.gaps if gap.failed[trial]][:1]
+        parts = blank.words(trial, named) or ([fitted.reason(trial)] if unfit[trial] else [])
         said[trial] = "; ".join(parts) or f"the analysis of completed data failed ({text(int(flags[trial]))})"
     return np.array(said)
-
-
-def _of_model(gap: Gap, trial: int) -> str:
-    flags = int(gap.fitted.flags[trial])
-    reason = next((words for flag, words in REASONS.items() if flags & BIT[flag]), IMPROPER)
-    return f"the imputation model of '{gap.column}' cannot be fitted: {reason}"

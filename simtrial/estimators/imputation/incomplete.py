@@ -1,0 +1,181 @@
+"""What `mi` fills in a batch, whatever the engine: the columns its model needs, and the people who lack one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simtrial.batch import Column, Level, ObservedBatch
+from simtrial.expressions import truth
+from simtrial.flags import BIT
+from simtrial.kernels.segments import count_by
+from simtrial.moments.build import moments
+from simtrial.moments.moments import Moments
+from simtrial.moments.rows import PRODUCT, Spec
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImputationModel:
+    """Columns and rows of the model of the outcome: whatever the analysis uses, and auxiliary columns.
+
+    Attributes
+    ----------
+    spec
+        Outcome, covariates and conditions. Conditions of the analysis (``keep``, ``subset``) hold here too: those who
+        are not analysed neither inform the model nor are imputed, so slopes, variances and the effect of arm are those
+        of the people analysed.
+    baseline
+        Column of the baseline where the analysis reads it, else None; its gaps are filled first.
+    received
+        Expression of receipt; what it says of people is a covariate, blank where it is unknown.
+    by_arm
+        Covariates whose products with arm are covariates as well.
+    keep
+        Those of the conditions that say who kept to the protocol.
+    """
+
+    spec: Spec
+    baseline: str | None = None
+    received: str | None = None
+    keep: tuple[str, ...] = ()
+    by_arm: tuple[str, ...] = ()
+
+    def with_derived(self, batch: ObservedBatch) -> ObservedBatch:
+        """Add receipt and products with arm as columns; made anew when a column they are made of was filled."""
+        made: dict[str, Column] = {}
+        if self.received is not None:
+            receipt = truth(self.received, batch)
+            values = np.where(receipt.unknown, np.nan, receipt.holds)
+            made[f"{PRODUCT}{self.received}"] = Column(values, "participant")
+        for name in self.by_arm:
+            made |= _products(batch, name)
+        return batch.with_columns(made) if made else batch
+
+    def derived(self, batch: ObservedBatch) -> tuple[str, ...]:
+        """Names of these columns.
+
+        They begin as products with arm do, so that they give way to arm where they cannot be told from it, as
+        receipt cannot where everybody takes up the intervention.
+        """
+        receipt = () if self.received is None else (f"{PRODUCT}{self.received}",)
+        return (*receipt, *(label for name in self.by_arm for label in _products(batch, name)))
+
+
+def _products(batch: ObservedBatch, name: str) -> dict[str, Column]:
+    """Products of arm with a number, or with every category but the first; blank where the covariate is."""
+    column = batch.column(name)
+    level: Level = "participant" if "participant" in (column.level, batch.column("arm").level) else "practice"
+    arm, values = batch.at("arm", level), batch.at(name, level)
+    if not column.categories:
+        return {f"{PRODUCT}{name}": Column(arm * values, level)}
+    blank = np.where(values < 0, np.nan, 0.0)
+    return {
+        f"{PRODUCT}{name}={label}": Column(arm * (values == code) + blank, level)
+        for code, label in enumerate(column.categories)
+        if code
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incomplete:
+    """A batch before it is imputed: what an engine is given.
+
+    Attributes
+    ----------
+    model
+        What is imputed, and from what.
+    batch
+        The trials, receipt and products with arm among their columns.
+    spec
+        Outcome, covariates and conditions of the model, these columns included.
+    moments
+        Those of ``spec``: of the people with everything observed.
+    covariates
+        All columns but the baseline and its product with arm. Nobody who lacks one of them is imputed.
+    imputable
+        Participants (participants,) who meet the conditions and have arm and all covariates.
+    unknown
+        People without an outcome who are not imputed because receipt or a condition is unknown for them (trials,).
+    blank_receipt
+        Whether receipt or keeping to the protocol is among what is unknown (trials,).
+    """
+
+    model: ImputationModel
+    batch: ObservedBatch
+    spec: Spec
+    moments: Moments
+    covariates: tuple[str, ...]
+    imputable: Bools
+    unknown: Floats
+    blank_receipt: Bools
+
+    @classmethod
+    def of(cls, model: ImputationModel, batch: ObservedBatch, fitted: Moments) -> Incomplete:
+        """Find what is missing; ``fitted`` are the moments of the model's own spec."""
+        spec, baseline = model.spec, model.baseline
+        derived = model.derived(batch)
+        if derived:
+            batch = model.with_derived(batch)
+            spec = replace(spec, adjust=(*spec.adjust, *derived))
+            fitted = moments(batch, spec)
+        covariates = tuple(name for name in spec.adjust if name not in (baseline, f"{PRODUCT}{baseline}"))
+        imputable = _complete(batch, ("arm", *covariates))
+        for condition in spec.where:
+            imputable &= truth(condition, batch).holds
+        unknown, blank = _unknown(batch, model)
+        return cls(
+            model=model, batch=batch, spec=spec, moments=fitted, covariates=covariates, imputable=imputable,
+            unknown=unknown, blank_receipt=blank,
+        )  # fmt: skip
+
+    @property
+    def flags(self) -> NDArray[np.int64]:
+        """What is odd about the people who are not imputed (trials,)."""
+        return np.where(self.blank_receipt, BIT["blank_receipt"], 0)
+
+    def lacks(self, name: str) -> Bools:
+        """Participants whose value of the outcome or the baseline is to be imputed (participants,)."""
+        return np.isnan(self.batch.at(name)) & self.imputable
+
+    def filled(self, batch: ObservedBatch, name: str, values: Floats) -> ObservedBatch:
+        """Put imputed values (participants,) in place, and make anew what is derived from the baseline."""
+        batch = batch.with_columns({name: Column(values, "participant")})
+        return self.model.with_derived(batch) if name == self.model.baseline else batch
+
+
+def _unknown(batch: ObservedBatch, model: ImputationModel) -> tuple[Floats, Bools]:
+    """People without an outcome for whom an expression is unknown, and whether receipt or keeping is (trials,)."""
+    trial, trials = batch.index.participant_trial, batch.index.trials
+    texts = (*model.spec.where, *(() if model.received is None else (model.received,)))
+    if not texts:
+        return np.zeros(trials), np.zeros(trials, dtype=bool)
+    names = [name for name in model.spec.adjust if name != model.baseline]
+    wanted = np.isnan(batch.at(model.spec.outcome)) & _complete(batch, ("arm", *names))
+    unknown = np.zeros_like(wanted)
+    for condition in model.spec.where:
+        wanted &= ~truth(condition, batch).fails
+    for text in texts:
+        unknown |= truth(text, batch).unknown
+    receipt = [truth(text, batch).unknown for text in texts if text == model.received or text in model.keep]
+    blank = np.any(receipt, axis=0) if receipt else np.zeros_like(wanted)
+    return count_by(trial[wanted & unknown], trials), count_by(trial[wanted & blank], trials) > 0
+
+
+def _complete(batch: ObservedBatch, names: Sequence[str]) -> Bools:
+    """Participants for whom all columns are observed."""
+    seen = np.ones(batch.index.participants, dtype=bool)
+    for name in names:
+        seen &= present(batch, name)
+    return seen
+
+
+def present(batch: ObservedBatch, name: str) -> Bools:
+    """Participants for whom a column is observed (participants,)."""
+    values = batch.at(name)
+    return np.asarray(values >= 0 if batch.column(name).categories else ~np.isnan(values))
