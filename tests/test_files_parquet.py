@@ -7,7 +7,11 @@ from pathlib import Path
 import own_data
 import polars as pl
 import pytest
+from commands import program
 from own_data import CASES, analysed, refused
+from tomls import written
+
+from simtrial.files.parquet_file import parquet_source
 
 
 def parquet(folder: Path, frame: pl.DataFrame) -> Path:
@@ -162,3 +166,40 @@ def test_an_interruption_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(pl, "read_parquet", interrupted)
     with pytest.raises(KeyboardInterrupt):
         read_trials([file], {"y_followup"}, {})
+
+
+def with_endless_page(folder: Path) -> Path:
+    """A file with a page of 160 values that claims to hold -161: in 64 bits without a sign, 2^64 - 161."""
+    blank = [None if row % 2 else 0.5 for row in range(160)]
+    file = folder / "endless.parquet"
+    columns = {"method": ["A"] * 160, "est": [0.1] * 160, "practice": [*range(8)] * 20, "arm": [0, 1] * 80, "se": blank}
+    pl.DataFrame(columns).write_parquet(file, compression="uncompressed", statistics=False)
+    data = file.read_bytes()
+    levels = bytes([20 << 1 | 1]) + b"\x55" * 20  # a run of 20 groups of 8 bits
+    assert data.count(levels) == 1
+    at = data[: data.index(levels)].rindex(b"\x15\xc0\x02")  # the number of values, as a zigzag integer
+    file.write_bytes(data[: at + 1] + b"\xc1" + data[at + 2 :])
+    return file
+
+
+@pytest.mark.parametrize("command", ["summarise", "analyse"])
+def test_a_page_that_ends_the_reader_is_refused_in_one_message(tmp_path: Path, command: str) -> None:
+    file = with_endless_page(tmp_path)
+    methods = written(tmp_path, '[[methods]]\nname = "a"\nkind = "ols"\nresponse = "y"\nadjust = []\n', "methods.toml")
+    chosen = ["--methods", methods, "--map", "y_followup=se"] if command == "analyse" else []
+    found = program(command, file, *chosen)
+    assert found.code == 2
+    assert found.err == f"error: {file}: cannot be read as Parquet (a damaged page ends the reader)\n"
+    assert not found.out
+
+
+def test_a_file_whose_columns_are_sound_needs_no_other(tmp_path: Path) -> None:
+    """The damaged column is not read."""
+    content = parquet_source(with_endless_page(tmp_path)).read(["method", "est"])
+    assert content.frame.height == 160
+
+
+def test_a_file_is_read_where_no_other_process_can_be_started(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "none"))
+    file = parquet(tmp_path, own_data.frame())
+    assert parquet_source(file).read(["arm"]).frame.height == own_data.frame().height
