@@ -1,5 +1,6 @@
 """Parquet files: unused columns of any type, used ones of every type that can be a number or a word."""
 
+import io
 import os
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +13,7 @@ from own_data import CASES, analysed, refused
 from tomls import written
 
 from simtrial.files.parquet_file import parquet_source
+from simtrial.files.parquet_pages import sound
 
 
 def parquet(folder: Path, frame: pl.DataFrame) -> Path:
@@ -199,7 +201,25 @@ def test_a_file_whose_columns_are_sound_needs_no_other(tmp_path: Path) -> None:
     assert content.frame.height == 160
 
 
+@pytest.mark.parametrize("compression", ["zstd", "snappy", "uncompressed", "lz4", "gzip", "brotli"])
+@pytest.mark.parametrize("page", [None, 64])
+@pytest.mark.parametrize("group", [None, 7])
+def test_pages_of_sound_files_are_what_the_footer_says(compression: str, page: int | None, group: int | None) -> None:
+    every = own_data.frame().with_columns(column(kind).alias(kind) for kind in KINDS)
+    buffer = io.BytesIO()
+    every.write_parquet(buffer, compression=compression, data_page_size=page, row_group_size=group)
+    assert sound(buffer.getvalue())
+
+
+def test_no_bytes_are_taken_for_sound_pages_or_read_for_ever(tmp_path: Path) -> None:
+    whole = parquet(tmp_path, own_data.frame()).read_bytes()
+    assert not any(sound(whole[:end]) for end in range(0, len(whole), 7))
+    assert not sound(b"")
+    footer = b"\x09\xf7" + b"\xff" * 8 + b"\x7f"  # a list of 2^63 numbers of 8 bytes
+    assert not sound(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+
+
 def test_a_file_is_read_where_no_other_process_can_be_started(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("sys.executable", str(tmp_path / "none"))
-    file = parquet(tmp_path, own_data.frame())
-    assert parquet_source(file).read(["arm"]).frame.height == own_data.frame().height
+    content = parquet_source(with_endless_page(tmp_path)).read(["method", "est"])
+    assert content.frame.height == 160

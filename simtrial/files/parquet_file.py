@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from simtrial.errors import DataError
+from simtrial.files.parquet_pages import sound
 from simtrial.files.source import Content, Source, blanked, reading, silent, stripped
 
 TRIAL = """\
@@ -35,7 +36,8 @@ def parquet_source(file: Path) -> Source:
                 f"{file}: column '{name.strip()}' holds values of type {str(schema[name]).lower()}; numbers or words "
                 "are needed"
             )
-        _tried(file, positions)
+        if not sound(data):
+            _tried(file, positions)
         with reading(file, "Parquet"), silent():
             frame = pl.read_parquet(BytesIO(data), columns=chosen, hive_partitioning=False).select(chosen)
             frame = frame.select(_plain(frame[name]).alias(name.strip()) for name in chosen)
@@ -54,7 +56,8 @@ def _tried(file: Path, positions: Sequence[int]) -> None:
     """Read the columns in a process of its own first, which a damaged page may end.
 
     The library believes a page that claims any number of values (below 0: some 2^64), and an allocation that fails is
-    no exception. Every other outcome is left to the reading in this process.
+    no exception: pages that are not what the footer says are tried where they do no harm. Every other outcome is left
+    to the reading in this process.
 
     Raises
     ------

@@ -91,8 +91,7 @@ def _once(rows: pl.DataFrame) -> None:
         where = f"cell '{row['cell']}', method '{row['method']}', replicate {row['replicate_']}"
         where += f", estimand '{row['estimand']}'" if row["estimand"] else ""
         raise DataError(
-            f"{row[PLACE]}: {where} has more than one row; name the method with --map method=..., factors "
-            "with --by"
+            f"{row[PLACE]}: {where} has more than one row; name the method with --map method=..., factors with --by"
         )
 
 
