@@ -1,16 +1,18 @@
 """Files of data as they might arrive: mutations of a sound frame, written as CSV, Parquet or Stata.
 
-Used for `analyse` and for `summarise`: `mutants` takes any frame.
+Used for `analyse` and for `summarise`: `mutants` takes any frame, and `tally` holds every command to the same contract.
 """
 
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import polars as pl
+from commands import Result, simtrial
 
 CELLS = (
     "", " ", "NA", ".", ".a", "NULL", "NaN", "inf", "-inf", "1e308", "-1e308", "1e-320", "1e400", "0", "-0", "7.0",
@@ -216,3 +218,40 @@ def mutants(frame: pl.DataFrame, number: int, seed: int, endings: tuple[str, ...
             change = BYTES[rng.integers(len(BYTES))]
             label, data = f"{label}, {change.__name__}", change(data, rng)
         yield Mutant(f"{at}: {ending}: {label}", ending, data)
+
+
+LONGEST = 2000
+"""Characters of a message that can still be read."""
+
+
+def ends_well(found: Result) -> bool:
+    """Whether a command made its table, or said in one message of one line what is wrong and nothing more."""
+    message = found.err.strip()
+    if any(word in message for word in ("fault of simtrial", "Traceback", "Warning", "panick")):
+        return False
+    clear = message.startswith("error: ") and len(message.splitlines()) == 1 and len(message) < LONGEST
+    return bool(found.out) if found.code == 0 else found.code == 2 and clear and not found.out
+
+
+def tally(
+    files: Iterable[Mutant], folder: Path, command: str, options: Callable[[int], Sequence[object]], first: int = 0
+) -> tuple[list[str], dict[int, int]]:
+    """Give mutants from number ``first`` on to a command; those that end otherwise than they may, and how many how."""
+    wrong, counts = [], {0: 0, 2: 0}
+    for at, mutant in enumerate(files):
+        if at < first:
+            continue
+        file = folder / f"data{mutant.ending}"
+        file.write_bytes(mutant.data)
+        found = simtrial(command, file, *options(at))
+        if not ends_well(found):
+            wrong.append(f"{mutant.label}, {options(at)}: exit {found.code}: {found.err.strip()[:300]}")
+        counts[found.code] = counts.get(found.code, 0) + 1
+    return wrong, counts
+
+
+def agrees(wrong: list[str], counts: dict[int, int], seed: int, least: int) -> None:
+    """All ended well, and at least so many each way."""
+    print(f"seed {seed}: {counts}")
+    assert wrong == [], f"seed {seed}"
+    assert min(counts[0], counts[2]) > least

@@ -160,8 +160,8 @@ REFUSED = {
     "blank arm": (GOOD + "p3,,3,2\n", ":5: arm must be 0 (control) or 1 (intervention); a blank given"),
     "blank practice": (GOOD + ",0,3,2\n", ":5: practice is blank"),
     "blank trial": ("trial_id," + HEAD + "A,p1,1,4,5\n,p2,0,3,2\n", ":3: trial_id is blank"),
-    "empty file": ("", ": the file is empty; expected a header line and one row per participant"),
-    "header only": (HEAD, ": no rows; expected one row per participant"),
+    "empty file": ("", ": the file is empty; expected a header line, and rows below it"),
+    "header only": (HEAD, ": no rows"),
     "a row too long": (GOOD + "p2,0,3,2,9\n", ": cannot be read as CSV"),
     "blanks between cells": (GOOD.replace(",", " "), "no column 'practice'; no column 'arm'"),
 }

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from commands import simtrial
-from mutations import mutants
+from mutations import agrees, mutants, tally
 from tomls import written
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of estimators on numbers such as 1e308
@@ -49,34 +48,16 @@ def base() -> pl.DataFrame:
 
 
 def judged(folder: Path, first: int, last: int) -> tuple[list[str], dict[int, int]]:
-    """Mutants that ended otherwise than they may, and how many ended how."""
+    """`analyse` with mutants from one number to another."""
     methods = written(folder, METHODS, "methods.toml")
-    wrong, counts = [], {0: 0, 2: 0}
-    for at, mutant in enumerate(mutants(base(), last, SEED)):
-        if at < first:
-            continue
-        file = folder / f"data{mutant.ending}"
-        file.write_bytes(mutant.data)
-        found = simtrial("analyse", file, "--methods", methods, "--format", "csv")
-        said = found.err.strip()
-        clear = said.startswith("error: ") and len(said.splitlines()) == 1 and len(said) < 2000
-        ends_well = found.code == 0 or (found.code == 2 and clear and not found.out)
-        if not ends_well or "fault of simtrial" in said or "Traceback" in said or "panick" in said:
-            wrong.append(f"seed {SEED}, {mutant.label}: exit {found.code}: {said[:300]}")
-        counts[found.code] = counts.get(found.code, 0) + 1
-    return wrong, counts
+    chosen = ("--methods", methods, "--format", "csv")
+    return tally(mutants(base(), last, SEED), folder, "analyse", lambda at: chosen, first)
 
 
 def test_mutated_files_are_read_or_refused_in_one_message(tmp_path: Path) -> None:
-    wrong, counts = judged(tmp_path, 0, 300)
-    print(f"seed {SEED}: {counts}")
-    assert wrong == []
-    assert min(counts[0], counts[2]) > 60
+    agrees(*judged(tmp_path, 0, 300), SEED, 60)
 
 
 @pytest.mark.verify
 def test_two_thousand_mutated_files_are_read_or_refused_in_one_message(tmp_path: Path) -> None:
-    wrong, counts = judged(tmp_path, 300, 2300)
-    print(f"seed {SEED}: {counts}")
-    assert wrong == []
-    assert min(counts[0], counts[2]) > 400
+    agrees(*judged(tmp_path, 300, 2300), SEED, 400)

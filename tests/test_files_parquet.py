@@ -1,5 +1,6 @@
 """Parquet files: unused columns of any type, used ones of every type that can be a number or a word."""
 
+import io
 import os
 from decimal import Decimal
 from pathlib import Path
@@ -7,7 +8,12 @@ from pathlib import Path
 import own_data
 import polars as pl
 import pytest
+from commands import program
 from own_data import CASES, analysed, refused
+from tomls import written
+
+from simtrial.files.formats.parquet_file import parquet_source
+from simtrial.files.formats.parquet_pages import sound
 
 
 def parquet(folder: Path, frame: pl.DataFrame) -> Path:
@@ -162,3 +168,58 @@ def test_an_interruption_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(pl, "read_parquet", interrupted)
     with pytest.raises(KeyboardInterrupt):
         read_trials([file], {"y_followup"}, {})
+
+
+def with_endless_page(folder: Path) -> Path:
+    """A file with a page of 160 values that claims to hold -161: in 64 bits without a sign, 2^64 - 161."""
+    blank = [None if row % 2 else 0.5 for row in range(160)]
+    file = folder / "endless.parquet"
+    columns = {"method": ["A"] * 160, "est": [0.1] * 160, "practice": [*range(8)] * 20, "arm": [0, 1] * 80, "se": blank}
+    pl.DataFrame(columns).write_parquet(file, compression="uncompressed", statistics=False)
+    data = file.read_bytes()
+    levels = bytes([20 << 1 | 1]) + b"\x55" * 20  # a run of 20 groups of 8 bits
+    assert data.count(levels) == 1
+    at = data[: data.index(levels)].rindex(b"\x15\xc0\x02")  # the number of values, as a zigzag integer
+    file.write_bytes(data[: at + 1] + b"\xc1" + data[at + 2 :])
+    return file
+
+
+@pytest.mark.parametrize("command", ["summarise", "analyse"])
+def test_a_page_that_ends_the_reader_is_refused_in_one_message(tmp_path: Path, command: str) -> None:
+    file = with_endless_page(tmp_path)
+    methods = written(tmp_path, '[[methods]]\nname = "a"\nkind = "ols"\nresponse = "y"\nadjust = []\n', "methods.toml")
+    chosen = ["--methods", methods, "--map", "y_followup=se"] if command == "analyse" else []
+    found = program(command, file, *chosen)
+    assert found.code == 2
+    assert found.err == f"error: {file}: cannot be read as Parquet (a damaged page ends the reader)\n"
+    assert not found.out
+
+
+def test_a_file_whose_columns_are_sound_needs_no_other(tmp_path: Path) -> None:
+    """The damaged column is not read."""
+    content = parquet_source(with_endless_page(tmp_path)).read(["method", "est"])
+    assert content.frame.height == 160
+
+
+@pytest.mark.parametrize("compression", ["zstd", "snappy", "uncompressed", "lz4", "gzip", "brotli"])
+@pytest.mark.parametrize("page", [None, 64])
+@pytest.mark.parametrize("group", [None, 7])
+def test_pages_of_sound_files_are_what_the_footer_says(compression: str, page: int | None, group: int | None) -> None:
+    every = own_data.frame().with_columns(column(kind).alias(kind) for kind in KINDS)
+    buffer = io.BytesIO()
+    every.write_parquet(buffer, compression=compression, data_page_size=page, row_group_size=group)
+    assert sound(buffer.getvalue())
+
+
+def test_no_bytes_are_taken_for_sound_pages_or_read_for_ever(tmp_path: Path) -> None:
+    whole = parquet(tmp_path, own_data.frame()).read_bytes()
+    assert not any(sound(whole[:end]) for end in range(0, len(whole), 7))
+    assert not sound(b"")
+    footer = b"\x09\xf7" + b"\xff" * 8 + b"\x7f"  # a list of 2^63 numbers of 8 bytes
+    assert not sound(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+
+
+def test_a_file_is_read_where_no_other_process_can_be_started(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "none"))
+    content = parquet_source(with_endless_page(tmp_path)).read(["method", "est"])
+    assert content.frame.height == 160

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -82,6 +83,33 @@ def test_what_cannot_be_read_is_refused_with_the_reason(tmp_path, text, reading,
     (tmp_path / "r.csv").write_text(text)
     with pytest.raises(DataError, match=message.replace("(", "\\(")):
         read_results(tmp_path / "r.csv", reading)
+
+
+@pytest.mark.parametrize("gap", ["", " ", ",,", '"",""', "NA,.,,"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(("row", "message"), [
+    ("1,A,x,1", "'estimate' must hold numbers; 'x' given"),
+    ("1,,1,1", "method is blank"),
+    ("1,A,1,-1", "a standard error is negative; -1 given"),
+])  # fmt: skip
+def test_lines_are_those_of_the_file_whatever_blank_lines_there_are(tmp_path, row, message, end, gap):
+    lines = ["", "rep,method,est,se", gap, gap, "1,B,1,1", gap, row, gap]
+    (tmp_path / "r.csv").write_bytes(end.join(lines).encode())
+    with pytest.raises(DataError, match=re.escape(f"r.csv:7: {message}")):
+        read_results(tmp_path / "r.csv", Reading())
+
+
+def test_a_row_after_a_cell_of_two_lines_has_the_line_it_begins_on(tmp_path):
+    (tmp_path / "r.csv").write_text('est,se,note\n1,1,"a\nb"\n\nx,1,\n')
+    with pytest.raises(DataError, match=re.escape("r.csv:5: 'estimate' must hold numbers")):
+        read_results(tmp_path / "r.csv", Reading())
+
+
+def test_a_row_of_a_parquet_file_is_no_line(tmp_path):
+    frame = pl.DataFrame({"est": [1.0, None, 2.0], "se": [1.0, None, -1.0]})
+    frame.write_parquet(tmp_path / "r.parquet")
+    with pytest.raises(DataError, match=re.escape("r.parquet: row 3: a standard error is negative")):
+        read_results(tmp_path / "r.parquet", Reading())
 
 
 def test_two_true_values_are_no_trouble_in_two_cells(tmp_path):

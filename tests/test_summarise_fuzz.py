@@ -1,12 +1,13 @@
 """Any file whatever: `summarise` scores it or says in one message what is wrong, never more than that."""
 
+import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from commands import simtrial
-from mutations import Mutant, mutants
+from mutations import Mutant, agrees, flipped, mutants, overwritten, tally
 
 SEED = 20261129
 OPTIONS = (
@@ -35,47 +36,41 @@ def bases() -> list[pl.DataFrame]:
     return [full, full.select("rep", "dgm", "method", b="est", se_b="se"), full.select("method", "dgm", "est"), wide]
 
 
-def readable(mutant: Mutant) -> bool:
-    """Whether the library that reads Parquet survives: at one damaged page in hundreds it ends the whole process.
-
-    (It believes a page that claims exabytes, and an allocation that fails cannot be caught.)
-    """
-    damage = mutant.label.rsplit(", ", 1)[-1]
-    return mutant.ending != ".parquet" or damage not in ("flipped", "overwritten", "cut_out")
-
-
-def judged(folder: Path, first: int, last: int) -> tuple[list[str], dict[int, int]]:
-    """Mutants that ended otherwise than they may, and how many ended how."""
-    wrong, counts = [], {0: 0, 2: 0}
+def drawn(last: int) -> Iterator[Mutant]:
+    """Mutants of all kinds of results in turn."""
     kinds = bases()
-    streams = [filter(readable, mutants(frame, 2 * last, SEED + at)) for at, frame in enumerate(kinds)]
-    for at in range(last):
-        mutant = next(streams[at % len(streams)])
-        if at < first:
-            continue
-        file = folder / f"results{mutant.ending}"
-        file.write_bytes(mutant.data)
-        chosen = OPTIONS[at % len(OPTIONS)]
-        found = simtrial("summarise", file, *chosen, "--format", FORMS[at % len(FORMS)])
-        message = found.err.strip()
-        refused = found.code == 2 and message.startswith("error: ") and len(message.splitlines()) == 1
-        ends_well = (found.code == 0 and found.out) or (refused and len(message) < 2000 and not found.out)
-        if not ends_well or "fault of simtrial" in message or "Traceback" in message or "Warning" in message:
-            wrong.append(f"seed {SEED}, {mutant.label}, {chosen}: exit {found.code}: {message[:300]}")
-        counts[found.code] = counts.get(found.code, 0) + 1
-    return wrong, counts
+    streams = [mutants(frame, last, SEED + at) for at, frame in enumerate(kinds)]
+    return (next(streams[at % len(streams)]) for at in range(last))
+
+
+def options(at: int) -> tuple[str, ...]:
+    """Options for one of them."""
+    return (*OPTIONS[at % len(OPTIONS)], "--format", FORMS[at % len(FORMS)])
 
 
 def test_mutated_results_are_scored_or_refused_in_one_message(tmp_path: Path) -> None:
-    wrong, counts = judged(tmp_path, 0, 300)
-    print(f"seed {SEED}: {counts}")
-    assert wrong == []
-    assert min(counts[0], counts[2]) > 60
+    agrees(*tally(drawn(300), tmp_path, "summarise", options), SEED, 60)
 
 
 @pytest.mark.verify
 def test_two_thousand_mutated_results_are_scored_or_refused_in_one_message(tmp_path: Path) -> None:
-    wrong, counts = judged(tmp_path, 300, 2300)
-    print(f"seed {SEED}: {counts}")
-    assert wrong == []
-    assert min(counts[0], counts[2]) > 400
+    agrees(*tally(drawn(2300), tmp_path, "summarise", options, first=300), SEED, 400)
+
+
+def damaged(number: int) -> Iterator[Mutant]:
+    """Parquet files of results whose pages are damaged, the rest of the file being sound."""
+    for at in range(number):
+        rng = np.random.default_rng([SEED, 1, at])
+        compression = ("zstd", "snappy", "uncompressed", "lz4", "gzip")[at % 5]
+        buffer = io.BytesIO()
+        bases()[at % 4].write_parquet(buffer, compression=compression, statistics=bool(at % 2))  # type: ignore[arg-type]
+        data = buffer.getvalue()
+        end = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+        pages = (flipped, overwritten)[at % 2](data[4:end], rng)[: end - 4].ljust(end - 4, b"\0")
+        yield Mutant(f"{at}: damaged pages, {compression}", ".parquet", data[:4] + pages + data[end:])
+
+
+@pytest.mark.verify
+@pytest.mark.slow
+def test_two_thousand_files_with_damaged_pages_are_scored_or_refused_in_one_message(tmp_path: Path) -> None:
+    agrees(*tally(damaged(2000), tmp_path, "summarise", lambda at: ("--format", "csv")), SEED, 400)

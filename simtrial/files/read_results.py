@@ -9,7 +9,7 @@ import polars as pl
 
 from simtrial.errors import DataError
 from simtrial.files.read_trials import read_frame
-from simtrial.files.results.columns import Columns, columns_of
+from simtrial.files.results.columns import PLACE, Columns, columns_of
 from simtrial.files.results.inference import completed
 from simtrial.files.results.labels import cells_of, labelled
 from simtrial.files.results.reading import Reading
@@ -57,12 +57,12 @@ def results(file: Path, reading: Reading) -> Results:
         estimand has two true values in one cell.
     """
     reading.check()
-    frame = read_frame(file)
+    frame, where = read_frame(file)
     columns = columns_of(frame, file, reading)
-    long = _stacked(frame, columns)
-    long = set_types(statuses(numbered(long, file, columns, reading), file), file)
-    long = labelled(long, file, columns)
-    _once(long, file)
+    long = _stacked(frame.with_columns(where.every().alias(PLACE)), columns)
+    long = set_types(statuses(numbered(long, file, columns, reading)), file)
+    long = labelled(long, columns)
+    _once(long)
     rows, notes = completed(long, file, reading)
     rows = rows.select(*ROWS, *(["ci_type"] if "ci_type" in rows.columns else []))
     in_order = "replicate" not in columns.roles
@@ -71,9 +71,8 @@ def results(file: Path, reading: Reading) -> Results:
 
 def _stacked(frame: pl.DataFrame, columns: Columns) -> pl.DataFrame:
     """Columns under our names, factors under theirs after ``by:``; the methods of a wide file below one another."""
-    line = pl.int_range(2, pl.len() + 2).alias("line")
     factors = [pl.col(name).alias(f"by:{name}") for name in columns.factors]
-    common = [line, *factors, *(pl.col(theirs).alias(ours) for ours, theirs in columns.roles.items())]
+    common = [pl.col(PLACE), *factors, *(pl.col(theirs).alias(ours) for ours, theirs in columns.roles.items())]
     if not columns.stems:
         return frame.select(common)
     parts = []
@@ -83,7 +82,7 @@ def _stacked(frame: pl.DataFrame, columns: Columns) -> pl.DataFrame:
     return pl.concat(parts, how="diagonal")
 
 
-def _once(rows: pl.DataFrame, file: Path) -> None:
+def _once(rows: pl.DataFrame) -> None:
     """Reject repeated replicates of a method: undeclared cells or methods, or copied rows."""
     keys = ["cell", "method", "estimand", "replicate"]
     twice = rows.filter(pl.len().over(keys) > 1)
@@ -92,8 +91,7 @@ def _once(rows: pl.DataFrame, file: Path) -> None:
         where = f"cell '{row['cell']}', method '{row['method']}', replicate {row['replicate_']}"
         where += f", estimand '{row['estimand']}'" if row["estimand"] else ""
         raise DataError(
-            f"{file}:{row['line']}: {where} has more than one row; name the method with --map method=..., factors "
-            "with --by"
+            f"{row[PLACE]}: {where} has more than one row; name the method with --map method=..., factors with --by"
         )
 
 

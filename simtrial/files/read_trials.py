@@ -29,10 +29,11 @@ from simtrial.files.trials.column_values import (
 IDS = ("trial_id", "practice")
 
 
-def read_frame(file: Path) -> pl.DataFrame:
+def read_frame(file: Path) -> tuple[pl.DataFrame, Place]:
     """Read a CSV, Parquet or Stata file as text columns, blanks as nulls; empty rows are dropped.
 
-    Text stays as it is written: a method called 1.0 in the file is called so in a summary.
+    Text stays as it is written: a method called 1.0 in the file is called so in a summary. With the frame comes where
+    its rows stand in the file.
     """
     source = open_file(file)
     content = source.read([name for name in source.columns if name not in source.other])
@@ -40,7 +41,7 @@ def read_frame(file: Path) -> pl.DataFrame:
     text = content.frame.select(c if c.dtype == pl.String else as_text(c).alias(c.name) for c in columns)
     for name, labels in content.labels.items():
         text = text.with_columns(pl.col(name).replace(words_of(labels)))
-    return text
+    return text, Place(file, source.unit, content.places)
 
 
 def read_trials(

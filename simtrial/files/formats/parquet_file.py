@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
 import polars as pl
 
 from simtrial.errors import DataError
+from simtrial.files.formats.parquet_pages import sound
 from simtrial.files.formats.source import Content, Source, blanked, reading, silent, stripped
+
+TRIAL = """\
+import sys, polars
+polars.read_parquet(sys.argv[1], columns=[int(place) for place in sys.argv[2:]], hive_partitioning=False)
+"""
+"""What a process of its own does with a file, and columns by their places."""
 
 
 def parquet_source(file: Path) -> Source:
@@ -26,6 +36,8 @@ def parquet_source(file: Path) -> Source:
                 f"{file}: column '{name.strip()}' holds values of type {str(schema[name]).lower()}; numbers or words "
                 "are needed"
             )
+        if not sound(data):
+            _tried(file, positions)
         with reading(file, "Parquet"), silent():
             frame = pl.read_parquet(BytesIO(data), columns=chosen, hive_partitioning=False).select(chosen)
             frame = frame.select(_plain(frame[name]).alias(name.strip()) for name in chosen)
@@ -38,6 +50,26 @@ def parquet_source(file: Path) -> Source:
 
     other = frozenset(name.strip() for name, kind in schema.items() if not _fits(kind))
     return Source(file, stripped(there), cells, other=other)
+
+
+def _tried(file: Path, positions: Sequence[int]) -> None:
+    """Read the columns in a process of its own first, which a damaged page may end.
+
+    The library believes a page that claims any number of values (below 0: some 2^64), and an allocation that fails is
+    no exception: pages that are not what the footer says are tried where they do no harm. Every other outcome is left
+    to the reading in this process.
+
+    Raises
+    ------
+    DataError
+        When that process neither ends well nor with an exception.
+    """
+    command = [sys.executable, "-P", "-c", TRIAL, str(file.resolve()), *map(str, positions)]
+    with suppress(OSError, ValueError):  # no such process can be started
+        nowhere = subprocess.DEVNULL
+        done = subprocess.run(command, stdin=nowhere, stdout=nowhere, stderr=nowhere, check=False)
+        if done.returncode not in (0, 1):
+            raise DataError(f"{file}: cannot be read as Parquet (a damaged page ends the reader)")
 
 
 def _fits(kind: pl.DataType) -> bool:

@@ -82,7 +82,7 @@ class Source:
             raise DataError(f"{self.file}: two columns are named '{twice[0]}'; rename or delete one of them")
         content = self.cells([self.names.index(name) for name in wanted])
         if not content.frame.height:
-            raise DataError(f"{self.file}: no rows; expected one row per participant")
+            raise DataError(f"{self.file}: no rows")
         return content
 
 

@@ -43,7 +43,7 @@ def text_source(file: Path) -> Source:
         raise DataError(f"{file}: cannot be read ({error.strerror})") from None
     lines = _lines(text)
     if lines is None:
-        raise DataError(f"{file}: the file is empty; expected a header line and one row per participant")
+        raise DataError(f"{file}: the file is empty; expected a header line, and rows below it")
     with reading(file, "CSV"):
         header, rows, numbers = _quoted(lines, file) if '"' in lines.text else _plain(lines, file)
     names = stripped(header)

@@ -14,6 +14,9 @@ from simtrial.files.read_trials import hint
 from simtrial.files.results.reading import Reading
 from simtrial.files.results.wide import Stem, stems_of
 
+PLACE = ":place"
+"""Column of where rows stand in the file, in the words of a message."""
+
 NAMES: dict[str, tuple[str, ...]] = {
     "estimate": ("estimate", "est", "b", "thetahat", "theta", "betahat", "beta", "coef", "coefficient"),
     "std_error": ("stderror", "se", "stderr", "standarderror"),

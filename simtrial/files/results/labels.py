@@ -8,12 +8,12 @@ from pathlib import Path
 import polars as pl
 
 from simtrial.errors import DataError
-from simtrial.files.results.columns import Columns
+from simtrial.files.results.columns import PLACE, Columns
 
 LONGEST = 2**53  # whole numbers up to here are exact
 
 
-def labelled(rows: pl.DataFrame, file: Path, columns: Columns) -> pl.DataFrame:
+def labelled(rows: pl.DataFrame, columns: Columns) -> pl.DataFrame:
     """Give every row a cell, a method, an estimand and a replicate.
 
     ``factors`` are those of the cell as JSON; ``replicate_`` is the replicate's own name in the file.
@@ -21,7 +21,7 @@ def labelled(rows: pl.DataFrame, file: Path, columns: Columns) -> pl.DataFrame:
     for name in ("method", "replicate"):
         if name in rows.columns and rows[name].null_count():
             at = int(rows[name].is_null().arg_true()[0])
-            raise DataError(f"{file}:{rows['line'][at]}: {name} is blank")
+            raise DataError(f"{rows[PLACE][at]}: {name} is blank")
     names = [n for n in ("method", "estimand", "replicate", *(f"by:{f}" for f in columns.factors)) if n in rows.columns]
     rows = rows.with_columns(one_spelling(rows[name]) for name in names)
     blank = {"method": "method", "estimand": "", "flags": ""}

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from simtrial.errors import DataError, unknown
-from simtrial.files.results.columns import NUMBERS, Columns
+from simtrial.files.results.columns import NUMBERS, PLACE, Columns
 from simtrial.files.results.reading import Reading
 from simtrial.kernels.interval_sets import KINDS
 
@@ -24,7 +24,7 @@ def numbered(rows: pl.DataFrame, file: Path, columns: Columns, reading: Reading)
             continue
         values = rows[name].cast(pl.Float64, strict=False)
         wrong = rows[name].is_not_null() & values.is_null()
-        _refuse(rows, wrong, file, f"'{name}' must hold numbers", name)
+        _refuse(rows, wrong, f"'{name}' must hold numbers", name)
         rows = rows.with_columns(values.fill_nan(None).alias(name))
     theirs = "" if "p_value" in reading.renamed else columns.roles.get("p_value", "")
     if theirs.lower() == "p" and _like_a_factor(rows["p_value"]):
@@ -41,7 +41,7 @@ def _like_a_factor(p: pl.Series) -> bool:
     return inside and len(values) >= MANY and values.n_unique() <= FEW
 
 
-def statuses(rows: pl.DataFrame, file: Path) -> pl.DataFrame:
+def statuses(rows: pl.DataFrame) -> pl.DataFrame:
     """Read words of success and failure; where there is none, or no number at all, the numbers decide.
 
     Numbers of failed fits are not looked at; those of the others must be possible.
@@ -51,12 +51,12 @@ def statuses(rows: pl.DataFrame, file: Path) -> pl.DataFrame:
     if "status" not in rows.columns:
         rows = rows.with_columns(pl.lit(None, pl.String).alias("status"))
     word = rows["status"].str.to_lowercase()
-    _refuse(rows, word.is_not_null() & ~word.is_in([*OK, *FAILED]), file,
+    _refuse(rows, word.is_not_null() & ~word.is_in([*OK, *FAILED]),
             "'status' must be ok, failed or blank (a factor of that name: --by)", "status")  # fmt: skip
     bad = word.is_in(FAILED).fill_null(False)
     failed = pl.when(pl.lit(bad) | empty).then(pl.lit("failed"))
     rows = rows.with_columns(failed.otherwise(pl.lit("ok")).alias("status"))
-    _possible(rows, file)
+    _possible(rows)
     return rows
 
 
@@ -69,36 +69,36 @@ def set_types(rows: pl.DataFrame, file: Path) -> pl.DataFrame:
     return rows
 
 
-def _possible(rows: pl.DataFrame, file: Path) -> None:
+def _possible(rows: pl.DataFrame) -> None:
     """Refuse numbers that are none of their kind: negative SEs, crossed limits, p beyond 0 and 1, infinite values."""
     numbers = pl.DataFrame({n: rows[n] if n in rows.columns else pl.Series(n, [None] * rows.height, dtype=pl.Float64)
                             for n in (*NUMBERS, "true_value", "own_true_value")})  # fmt: skip
     fitted = rows["status"] == "ok"
     e, s, df, low, high, p, *truths = numbers.get_columns()
     hint = "blank it or give the row the status failed"
-    _refuse(rows, fitted & (s < 0), file, "a standard error is negative", "std_error")
+    _refuse(rows, fitted & (s < 0), "a standard error is negative", "std_error")
     for name, values in (("estimate", e), ("std_error", s)):
-        _refuse(rows, fitted & values.is_infinite(), file, f"the {name} is not finite ({hint})", name)
+        _refuse(rows, fitted & values.is_infinite(), f"the {name} is not finite ({hint})", name)
     for values in truths:
-        _refuse(rows, values.is_infinite(), file, "a true value is not finite", values.name)
-    _refuse(rows, fitted & (df <= 0), file, "degrees of freedom (df) must be above 0 (a factor: --by)", "df")
+        _refuse(rows, values.is_infinite(), "a true value is not finite", values.name)
+    _refuse(rows, fitted & (df <= 0), "degrees of freedom (df) must be above 0 (a factor: --by)", "df")
     advice = "a p-value lies between 0 and 1 (a factor of that name: --by)"
-    _refuse(rows, fitted & ((p < 0) | (p > 1 + ROUNDING)), file, advice, "p_value")
-    _refuse(rows, fitted & (low == float("inf")), file, "a lower limit cannot be plus infinity", "ci_lower")
-    _refuse(rows, fitted & (high == float("-inf")), file, "an upper limit cannot be minus infinity", "ci_upper")
+    _refuse(rows, fitted & ((p < 0) | (p > 1 + ROUNDING)), advice, "p_value")
+    _refuse(rows, fitted & (low == float("inf")), "a lower limit cannot be plus infinity", "ci_lower")
+    _refuse(rows, fitted & (high == float("-inf")), "an upper limit cannot be minus infinity", "ci_upper")
     crossed = fitted & (low - high > ROUNDING * (low.abs() + high.abs()))
     if crossed.fill_null(False).any():
         row = rows.row(int(crossed.fill_null(False).arg_true()[0]), named=True)
         raise DataError(
-            f"{file}:{row['line']}: the lower limit is above the upper; {row['ci_lower']:g} and {row['ci_upper']:g} "
+            f"{row[PLACE]}: the lower limit is above the upper; {row['ci_lower']:g} and {row['ci_upper']:g} "
             "given (--map ci_lower=... and ci_upper=... name them)"
         )
 
 
-def _refuse(rows: pl.DataFrame, wrong: pl.Series, file: Path, message: str, name: str) -> None:
+def _refuse(rows: pl.DataFrame, wrong: pl.Series, message: str, name: str) -> None:
     """Refuse the first row of those that are wrong."""
     places = wrong.fill_null(False).arg_true()
     if len(places):
         row = rows.row(int(places[0]), named=True)
         shown = f"{row[name]:g}" if isinstance(row[name], float) else f"'{row[name]}'"
-        raise DataError(f"{file}:{row['line']}: {message}; {shown} given")
+        raise DataError(f"{row[PLACE]}: {message}; {shown} given")

@@ -31,6 +31,11 @@ class Place:
         """Name the line of a row."""
         return f"{self.file}{self.unit}{self.numbers[row]}"
 
+    def every(self) -> pl.Series:
+        """Say it of every row."""
+        numbers = self.numbers.alias("n").to_frame()
+        return numbers.select(pl.lit(f"{self.file}{self.unit}") + pl.col("n").cast(pl.String)).to_series()
+
 
 @dataclass(frozen=True)
 class Pieces:
