@@ -46,8 +46,7 @@ class Instrument(Step):
     the standard normal ones. If offered, ``effect`` is added before recording.
     """
 
-    # never drawn itself: no table of the mechanism has this name
-    stage: ClassVar[str] = "outcomes"
+    # never drawn itself: each instrument names its own stage
     instrument: ClassVar[str] = ""
     label: ClassVar[str] = ""
     unit: ClassVar[str] = "points"
