@@ -16,7 +16,8 @@ from simtrial import estimands
 from simtrial.batch import TrialBatch
 from simtrial.estimands import Estimand, in_simulated_practices, sample_values, true_values, values
 from simtrial.generate import Mechanism, drawn_for, simulate
-from simtrial.generate.worlds import MEAN_ZERO, without_chance
+from simtrial.generate.column_names import MANSA
+from simtrial.generate.worlds import without_chance
 
 ITT = Estimand(name="itt", kind="itt")
 CLUSTERS = Estimand(name="clusters", kind="itt", unit="cluster")
@@ -63,7 +64,7 @@ def test_nobody_is_moved_by_allocation_alone(options: dict[str, Any]) -> None:
     index = batch.index
     for who, effect in ((reached, 0.298), (~reached, 0.0)):
         assert_person_mean((difference - effect) * who / who.mean(), index, 0.0, sharp=0.05)
-    chance = batch.at(MEAN_ZERO)
+    chance = batch.at(MANSA.residual_difference)
     assert np.allclose(difference - chance, 0.298 * reached, rtol=0, atol=1e-12)
     for part in (batch.at("engagement"), batch.at("mansa_baseline") - 4.31, batch.at("baseline_practice_score")):
         assert_person_mean(chance * part, index, 0.0, sharp=0.06)
@@ -194,6 +195,6 @@ def test_same_is_judged_on_the_scale_of_the_outcome(unit: float) -> None:
 
 def test_arms_that_do_not_differ_draw_as_before() -> None:
     batch = draw({"outcomes.mansa": {"engagement_correlation": 0.3}}, trials=5)
-    assert MEAN_ZERO not in batch.columns
+    assert MANSA.residual_difference not in batch.columns
     assert without_chance(batch) is batch
     assert isinstance(batch, TrialBatch)

@@ -136,7 +136,7 @@ def test_moments_follow_sizes_that_are_varied_in_a_file(tmp_path: Any) -> None:
         assert isinstance(step, Practices)
         centres.append(step.log_recruited()[0])
         settled = whole["outcomes.mansa"].settled(whole)
-        assert settled._scales["size"] == step.log_recruited()  # type: ignore[attr-defined]
+        assert (settled.size_log_mean, settled.size_log_sd) == step.log_recruited()  # type: ignore[attr-defined]
     assert centres[1] - centres[0] > 1.0
 
 

@@ -95,8 +95,8 @@ def test_ends_are_those_stated_or_of_the_ratings(
     options: dict[str, Any], ends: tuple[float, float], stage: str
 ) -> None:
     step = known_step(stage, options)
-    assert step.ends == ends
-    assert known_step(stage, step.model_dump()).ends == ends  # as a run directory or a cache reads it back
+    assert step.ratings.ends == ends
+    assert known_step(stage, step.model_dump()).ratings.ends == ends  # as a run directory or a cache reads it back
 
 
 def known_step(stage: str, options: dict[str, Any]) -> Any:

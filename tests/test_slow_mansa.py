@@ -216,7 +216,7 @@ def test_ratings_item_by_item(missing) -> None:
     answered = rng.random((people, o.items)) >= missing if missing else np.ones((people, o.items), dtype=bool)
     sd = o.residual_sd * math.sqrt(1 + (o.baseline_slope * 0.93 / 0.701) ** 2)
     spread = spread_of_ratings(1.34, 1.0, 7.0, o.mean, math.sqrt(sd**2 - 1.34**2 / 11))
-    assert math.isclose(o.spread_of_ratings(o.mean, sd), spread, abs_tol=2e-4)
+    assert math.isclose(o.ratings.spread_of_ratings(o.mean, sd), spread, abs_tol=2e-4)
     compared = 0
     for i, p in enumerate(rows(batch)):
         (r0, close0), (r1, close1) = (rated(score, z[i], spread, o) for score in both[i])

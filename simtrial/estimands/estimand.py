@@ -13,6 +13,7 @@ from simtrial.generate import (
     Variable,
     before_allocation,
 )
+from simtrial.generate.column_names import IF_CONTROL, IF_OFFERED, in_either_world
 
 NEEDS = {"cace": "received", "as-treated": "received", "per-protocol": "keep", "subgroup": "among"}
 """The expression each kind is defined by."""
@@ -91,7 +92,7 @@ class Estimand(BaseModel):
 
     def reads(self) -> frozenset[str]:
         """Columns that define its true value."""
-        needed = {f"{self.response}_if_control", f"{self.response}_if_intervention"}
+        needed = set(in_either_world(self.response))
         if self.weights not in (None, COMPLIER_SHARE):
             needed.add(str(self.weights))
         return frozenset(
@@ -124,7 +125,7 @@ def problems(estimand: Estimand, mechanism: Mechanism, variables: Mapping[str, V
         before = name in earlier
         if estimand.kind == "subgroup" and not before:
             found.append((str(option), f"'{name}' comes after allocation; define a subgroup by columns from before it"))
-        elif not (before or name in KNOWN_EITHER_WAY or f"{name}_offered" in variables):
+        elif not (before or name in KNOWN_EITHER_WAY or name + IF_OFFERED in variables):
             found.append(
                 (str(option), f"'{name}' would differ under the other allocation, in a way that is not simulated")
             )
@@ -138,7 +139,7 @@ def problems(estimand: Estimand, mechanism: Mechanism, variables: Mapping[str, V
         elif estimand.weights not in earlier:
             found.append(("weights", f"'{estimand.weights}' comes after allocation and cannot weight practices"))
     if estimand.kind == "full-availability":
-        step = mechanism.get(home.get(f"{estimand.response}_if_control", ""))
+        step = mechanism.get(home.get(estimand.response + IF_CONTROL, ""))
         if step is not None and "effect_among" not in type(step).model_fields:
             found.append(("kind", f"the effect on '{estimand.response}' reaches everyone already: use kind 'itt'"))
     return found

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -146,15 +145,9 @@ Mechanism = Mapping[str, Step]
 @cache
 def steps() -> dict[str, type[Step]]:
     """Options model of every stage, in the order of a trial's life."""
-    found: dict[str, type[Step]] = {}
-    for module in pkgutil.walk_packages(__path__, f"{__name__}."):
-        if module.name.startswith(f"{__name__}.generators"):  # whole trials, entered in a registry of their own
-            continue
-        imported = importlib.import_module(module.name)
-        for value in vars(imported).values():
-            if isinstance(value, type) and issubclass(value, Step) and value is not Step:
-                found[value.stage] = value
-    return {stage: found[stage] for stage in STAGES if stage in found}
+    from simtrial.generate.stages import by_stage, classes_in
+
+    return by_stage(classes_in(sys.modules[__name__]))
 
 
 def drawing_order(mechanism: Mechanism) -> list[str]:

@@ -39,7 +39,7 @@ def known(mechanism: Mapping[str, Step]) -> Exact:
     baseline: Any = mechanism.get("baseline")
     followup: Any = mechanism["outcomes.mansa"]
     for step, arms in ((baseline, ("",)), (followup, ("control", "intervention"))):
-        if step is not None and step.ends == (-inf, inf):
+        if step is not None and step.ratings.ends == (-inf, inf):
             found |= {("cut", "mansa", arm): 0.0 for arm in arms}
     if "identification" in mechanism:
         return {of: value for of, value in found.items() if of[0] in ("cut", "dropout")}
@@ -76,9 +76,9 @@ def _loss(dropout: Dropout, plain: bool) -> Exact:
 
 def _as_it_is(step: Baseline | Mansa, mean: float, sd: float) -> bool:
     """Whether scores of this mean and SD are normal and recorded as they are."""
-    normal = step.residuals == "normal" and step.practice_effects == "normal"
-    lowest, highest = step.ends
-    return normal and not step.items and lowest < mean - FAR * sd and mean + FAR * sd < highest
+    normal = step.shapes.residuals == "normal" and step.shapes.practice_effects == "normal"
+    lowest, highest = step.ratings.ends
+    return normal and not step.ratings.items and lowest < mean - FAR * sd and mean + FAR * sd < highest
 
 
 def _before(baseline: Baseline | None) -> dict[str, float]:
@@ -93,8 +93,8 @@ def _after(mechanism: Mapping[str, Step], before: Mapping[str, float]) -> Exact:
     step: Any = mechanism["outcomes.mansa"]
     tied = step.baseline_slope or step.cluster_autocorrelation
     shifted = (
-        step.region_effects, step.small_practice_effect, step.size_reads(), step.pandemic_effect, step.shifts(),
-        step.engagement_correlation and not _plain_engagement(mechanism), tied and not before,
+        step.region_effects, step.small_practice_effect, step.pandemic_effect, step.sizes.reads(),
+        step.leavers.shifts(), step.engagement_correlation and not _plain_engagement(mechanism), tied and not before,
     )  # fmt: skip
     if any(shifted):
         return {}
@@ -110,10 +110,11 @@ def _after(mechanism: Mapping[str, Step], before: Mapping[str, float]) -> Exact:
 
 
 def _of_arm(step: Mansa, before: Mapping[str, float], offered: bool) -> Implied:
-    sd = step.residual_sd_intervention if offered and step.residual_sd_intervention else step.residual_sd
-    icc = step.icc_intervention if offered and step.icc_intervention >= 0 else step.icc
-    r = step.correlations(offered)[0]
-    return implied(step.baseline_slope, before.get("sd", 1.0), before.get("icc", 0.0), sd, icc, r)
+    residual, slope = step.residual, step.expected.baseline_slope
+    sd = residual.residual_sd_intervention if offered and residual.residual_sd_intervention else residual.residual_sd
+    icc = residual.icc_intervention if offered and residual.icc_intervention >= 0 else residual.icc
+    r = residual.correlations(offered)[0]
+    return implied(slope, before.get("sd", 1.0), before.get("icc", 0.0), sd, icc, r)
 
 
 def _named(arm: str, mean: float, of: Implied, correlates: bool) -> Exact:
@@ -124,7 +125,8 @@ def _named(arm: str, mean: float, of: Implied, correlates: bool) -> Exact:
 
 def _same_for_all(step: Mansa) -> bool:
     """Whether the effect is the same for everybody."""
-    varies = step.effect_among, step.subgroup_effects, step.effect_sd, step.size_reads(), step.pandemic_interaction
+    of = step.effects
+    varies = of.effect_among, of.subgroup_effects, of.effect_sd, step.sizes.reads(), of.pandemic_interaction
     return not any(varies)
 
 

@@ -8,12 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.batch import ObservedBatch, TrialBatch
-
-MEAN_ZERO = "mansa_residual_difference"
-"""Latent column: how far chance alone sets a person's potential outcomes of MANSA apart, where arms differ in spread.
-
-Its mean is 0 given everything that says whom an estimand is about, so that a true value may be found without it.
-"""
+from simtrial.generate.column_names import IF_INTERVENTION, IF_OFFERED, RESIDUAL_DIFFERENCE
 
 
 def if_offered(batch: TrialBatch) -> ObservedBatch:
@@ -22,8 +17,8 @@ def if_offered(batch: TrialBatch) -> ObservedBatch:
     arm = columns["arm"]
     columns["arm"] = replace(arm, values=np.ones_like(arm.values))
     for name in batch.columns:
-        if name.endswith("_offered"):
-            received = name.removesuffix("_offered")
+        if name.endswith(IF_OFFERED):
+            received = name.removesuffix(IF_OFFERED)
             columns[received] = replace(columns[received], values=batch.columns[name].values)
     return ObservedBatch(batch.index, columns)
 
@@ -43,9 +38,9 @@ def if_control(batch: TrialBatch) -> ObservedBatch:
     columns["arm"] = replace(arm, values=np.zeros_like(arm.values))
     has = access(batch)
     for name in batch.columns:
-        if not name.endswith("_offered"):
+        if not name.endswith(IF_OFFERED):
             continue
-        received = name.removesuffix("_offered")
+        received = name.removesuffix(IF_OFFERED)
         column = columns[received]
         without = batch.at("arm", column.level) == 0
         reached = has if column.level == "participant" else None
@@ -68,13 +63,14 @@ def either_way(batch: TrialBatch) -> tuple[TrialBatch, TrialBatch]:
 
 
 def without_chance(batch: TrialBatch) -> TrialBatch:
-    """Trials with potential outcomes if offered less the column `MEAN_ZERO`, where there is one.
+    """Trials with potential outcomes if offered less what chance alone adds to them, where a column says what.
 
     For means of potential outcomes only: it leaves every mean as it is, and takes off most of its Monte Carlo error.
     """
-    chance = batch.columns.get(MEAN_ZERO)
-    if chance is None:
-        return batch
-    offered = batch.columns["mansa_if_intervention"]
-    less = replace(offered, values=offered.values - chance.values)
-    return replace(batch, columns={**batch.columns, "mansa_if_intervention": less})
+    less = {}
+    for name, chance in batch.columns.items():
+        potential = name.removesuffix(RESIDUAL_DIFFERENCE) + IF_INTERVENTION
+        if chance.latent and name.endswith(RESIDUAL_DIFFERENCE) and potential in batch.columns:
+            offered = batch.columns[potential]
+            less[potential] = replace(offered, values=offered.values - chance.values)
+    return replace(batch, columns={**batch.columns, **less}) if less else batch

@@ -7,9 +7,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from simtrial.generate.distributions.tables import SCORES, gamma_quantiles
+from simtrial.generate.parts import Part
 
 Floats = NDArray[np.float64]
 Shape = Literal["normal", "t", "skewed"]
@@ -49,7 +50,7 @@ def shaped(normal: Floats, shape: Shape, df: float, skewness: float) -> Floats:
     return np.interp(normal, *table)
 
 
-class Shapes(BaseModel):
+class Shapes(Part):
     """Options: the shapes of individual residuals and of practice effects; neither changes a mean, an SD or an ICC."""
 
     residuals: Shape = Field("normal", description="shape of individual residuals")
@@ -70,10 +71,10 @@ class Shapes(BaseModel):
                 )
         return self
 
-    def shaped_residuals(self, normal: Floats) -> Floats:
+    def of_residuals(self, normal: Floats) -> Floats:
         """Individual residuals with mean 0 and variance 1, from standard normals (participants,)."""
         return shaped(normal, self.residuals, self.residual_df, self.residual_skewness)
 
-    def shaped_practices(self, normal: Floats) -> Floats:
+    def of_practices(self, normal: Floats) -> Floats:
         """Practice effects with mean 0 and variance 1, from standard normals (practices,)."""
         return shaped(normal, self.practice_effects, self.practice_df, self.practice_skewness)

@@ -49,7 +49,7 @@ class Dropout(Step):
     stage: ClassVar[str] = "dropout"
 
     rate: Lost = Field(0.121, description="probability that a person is not followed up")
-    rate_intervention: Lost | None = Field(None, description="probability in the intervention arm; left out: the same")
+    rate_intervention: Lost | None = Field(None, description="probability in the intervention arm; default: the same")
     practice_rate: Lost = Field(0.0, description="probability that a whole practice is not followed up")
     engagement_correlation: float = Field(0.0, ge=-1, le=1, description="correlation of engagement with dropping out")
     slopes: dict[str, Slope] = Field(
@@ -61,7 +61,7 @@ class Dropout(Step):
     sessions_slope: float = Field(0.0, ge=-5, le=5, description="slope on sessions, intervention arm, per SD")
     outcome_slope: float = Field(0.0, ge=-5, le=5, description="slope on the follow-up outcome, per SD")
     outcome_slope_intervention: float | None = Field(
-        None, ge=-5, le=5, description="that slope in the intervention arm; left out: the same"
+        None, ge=-5, le=5, description="that slope in the intervention arm; default: the same"
     )
     change_slope: float = Field(0.0, ge=-5, le=5, description="slope on the change from baseline, per SD")
     practice_effect_slope: float = Field(

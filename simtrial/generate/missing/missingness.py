@@ -33,7 +33,7 @@ class Incomplete(BaseModel):
     baseline: Lost = Field(0.0, description="probability that the baseline score is incomplete")
     followup: Lost = Field(0.0, description="probability that a follow-up score is incomplete")
     followup_intervention: Lost | None = Field(
-        None, description="that probability in the intervention arm; left out: the same"
+        None, description="that probability in the intervention arm; default: the same"
     )
     missing_with: str = Field(
         "",

@@ -6,18 +6,20 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from simtrial.batch import TrialBatch
 from simtrial.generate import Variable
+from simtrial.generate.column_names import in_either_world
+from simtrial.generate.parts import Part
 
 Floats = NDArray[np.float64]
 
-LEAVES = ("leaves_if_control", "leaves_if_intervention")
+LEAVES = in_either_world("leaves")
 """Who would leave under either allocation, known before the outcome where dropout is drawn first."""
 
 
-class Leavers(BaseModel):
+class Leavers(Part):
     """Options: shift delta_a of the outcome of people who would leave in arm a.
 
     Y(a) + delta_a for those who leave in arm a: outcomes are a mixture over the patterns of leaving, and E[Y(1) - Y(0)]
@@ -36,12 +38,12 @@ class Leavers(BaseModel):
         """Whether leaving moves the outcome in either arm."""
         return bool(self.leavers_shift_control or self.leavers_shift_intervention)
 
-    def leavers_reads(self) -> frozenset[str]:
+    def reads(self) -> frozenset[str]:
         """Columns that say who would leave."""
         return frozenset(LEAVES if self.shifts() else ())
 
-    def leavers_problems(self, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
-        """Reject a shift if dropout is not drawn first."""
+    def problems(self, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
+        """Refuse a shift where nobody has drawn yet who would leave."""
         keys = [key for key in ("leavers_shift_control", "leavers_shift_intervention") if getattr(self, key)]
         if not keys or set(LEAVES) <= set(available):
             return []
@@ -50,10 +52,12 @@ class Leavers(BaseModel):
             (keys[0], said + "drawn_first = true in [mechanism.dropout] with slopes on columns from before the outcome")
         ]
 
-    def leavers_columns(self) -> dict[str, Variable]:
+    def columns(self) -> dict[str, Variable]:
         """Columns added where leaving moves the outcome."""
-        label = "MANSA at follow-up in control were nobody's outcome shifted by leaving"
-        return {"mansa_before_shift": Variable("participant", label, "points", latent=True)} if self.shifts() else {}
+        if not self.shifts():
+            return {}
+        label = f"{self.outcome.title} at follow-up in control were nobody's outcome shifted by leaving"
+        return {self.outcome.before_shift: Variable("participant", label, "points", latent=True)}
 
     def shifted(self, batch: TrialBatch, untreated: Floats, treated: Floats) -> tuple[Floats, Floats]:
         """Both potential outcomes with the shifts of those who would leave, points, each (participants,)."""

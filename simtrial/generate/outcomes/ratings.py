@@ -8,12 +8,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from simtrial.errors import ScenarioError
 from simtrial.generate import Variable
 from simtrial.generate.distributions.tables import record
 from simtrial.generate.missing.dropout_model import SEEN
+from simtrial.generate.parts import Part
 
 Floats = NDArray[np.float64]
 
@@ -114,7 +115,7 @@ def prorate(ratings: Floats, answered: NDArray[np.bool_], needed: int) -> tuple[
     return np.where(scored, some, ratings.mean(axis=1)), scored
 
 
-class Ratings(BaseModel):
+class Ratings(Part):
     """Options: how a score is recorded.
 
     direct rounds the score to what a mean of ``items`` ratings can be. items makes the ratings: each is the score plus
@@ -124,10 +125,10 @@ class Ratings(BaseModel):
 
     items: int = Field(11, ge=0, le=100, description="items averaged; 0 keeps the score continuous")
     lowest: float | None = Field(
-        None, description="lowest possible score; left out: 1, or none where the score is continuous (items = 0)"
+        None, description="lowest possible score; default: 1, or none where the score is continuous (items = 0)"
     )
     highest: float | None = Field(
-        None, description="highest possible score; left out: 7, or none where the score is continuous (items = 0)"
+        None, description="highest possible score; default: 7, or none where the score is continuous (items = 0)"
     )
     form: Literal["direct", "items"] = Field("direct", description="rounded score, or from item ratings")
     item_deviation_sd: float = Field(
@@ -220,24 +221,26 @@ class Ratings(BaseModel):
         """Ratings of the item form (people, items); scores are about N(mean, sd^2)."""
         return rate(score, deviations, self.spread_of_ratings(mean, sd), *self.ends)
 
-    def rating_columns(self, when: str) -> dict[str, Variable]:
+    def columns(self, when: str) -> dict[str, Variable]:
         """Columns that say how many items were answered, where some may not be."""
         if not self.item_missing:
             return {}
+        name, title = self.outcome.name, self.outcome.title
         return {
-            f"mansa_items_{when}": Variable("participant", f"MANSA items answered at {when}", "items"),
-            f"mansa_scored_{when}": Variable(
-                "participant", f"Enough MANSA items answered at {when}: 0 no, 1 yes", hides=(f"mansa_{when}",)
+            f"{name}_items_{when}": Variable("participant", f"{title} items answered at {when}", "items"),
+            f"{name}_scored_{when}": Variable(
+                "participant", f"Enough {title} items answered at {when}: 0 no, 1 yes", hides=(f"{name}_{when}",)
             ),
         }
 
     def prorated(self, ratings: Floats, when: str, rng: np.random.Generator) -> dict[str, Floats | NDArray[np.int64]]:
         """Score over the items answered completely at random, with the columns that say how many."""
+        name = self.outcome.name
         if not self.item_missing:
-            return {f"mansa_{when}": ratings.mean(axis=1)}
+            return {f"{name}_{when}": ratings.mean(axis=1)}
         answered = rng.random(ratings.shape) >= self.item_missing
         score, scored = prorate(ratings, answered, self.items_needed)
         number = answered.sum(axis=1).astype(np.float64)
         return {
-            f"mansa_{when}": score, f"mansa_items_{when}": number, f"mansa_scored_{when}": scored.astype(np.int64),
+            f"{name}_{when}": score, f"{name}_items_{when}": number, f"{name}_scored_{when}": scored.astype(np.int64),
         }  # fmt: skip

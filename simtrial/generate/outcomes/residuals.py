@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,9 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from simtrial.batch import TrialBatch
+from simtrial.generate import Variable
 from simtrial.generate.distributions.shapes import Shapes
+from simtrial.generate.parts import Part
 
 Floats = NDArray[np.float64]
 
@@ -42,7 +45,7 @@ def implied(
     return Implied(float(np.sqrt(total)), float(between / total), float(of_practices), float(of_people))
 
 
-class Residuals(Shapes):
+class Residuals(Part):
     """Options: u_j + v_ij with var(u) = icc residual_sd^2 and var(v) = (1 - icc) residual_sd^2, in either arm.
 
     u = sd(u) (r score + sqrt(1 - r^2) z_j), r the cluster autocorrelation and score the standardised practice effect
@@ -92,10 +95,21 @@ class Residuals(Shapes):
                     f"{shared:.4g}, so it must be at least that"
                 )
 
-    def residual_reads(self) -> frozenset[str]:
+    def reads(self) -> frozenset[str]:
         """Columns of earlier stages that residuals are correlated with."""
-        pairs = ((self.engagement_correlation, "engagement"), (self.cluster_autocorrelation, "baseline_practice_score"))
+        pairs = ((self.engagement_correlation, "engagement"), (self.cluster_autocorrelation, self._practice_score))
         return frozenset(name for value, name in pairs if value)
+
+    def problems(self, available: Mapping[str, Variable]) -> list[tuple[str, str]]:
+        """Refuse correlation with practice effects that do not vary."""
+        if not self.cluster_autocorrelation or self._practice_score in available:
+            return []
+        return [("cluster_autocorrelation", "needs practice effects at baseline: [mechanism.baseline], icc > 0")]
+
+    @property
+    def _practice_score(self) -> str:
+        """Column of practice effects at baseline, in SDs."""
+        return self.outcome.latent("baseline_practice_score")
 
     def spread(self, intervention: bool, noise: float = 0.0) -> tuple[float, float]:
         """SD between practices and SD within them in one arm, points; ``noise`` is variance within made elsewhere."""
@@ -122,14 +136,20 @@ class Residuals(Shapes):
         r, c = (min(max(a * one / other, -1.0), 1.0) if a else 0.0 for a, one, other in ratios)
         return r, c
 
-    def standard_residuals(
-        self, batch: TrialBatch, practices: Floats, people: Floats, intervention: bool = False, noise: float = 0.0
+    def standard(
+        self,
+        batch: TrialBatch,
+        shapes: Shapes,
+        practices: Floats,
+        people: Floats,
+        intervention: bool = False,
+        noise: float = 0.0,
     ) -> tuple[Floats, Floats]:
         """Practice effects (practices,) and individual residuals (participants,), variance 1, from standard normals."""
-        of_practices, own = self.shaped_practices(practices), self.shaped_residuals(people)
+        of_practices, own = shapes.of_practices(practices), shapes.of_residuals(people)
         r, c = self.correlations(intervention, noise)
         if r:
-            before = batch.at("baseline_practice_score", "practice")
+            before = batch.at(self._practice_score, "practice")
             of_practices = r * before + np.sqrt(1.0 - r * r) * of_practices
         if c:
             own = c * batch.at("engagement") + np.sqrt(1.0 - c * c) * own
