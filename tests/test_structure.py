@@ -14,9 +14,9 @@ from simtrial.scenario import builtin_names, load
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "simtrial").rglob("*.py"))
 ORDER = (
-    "errors", "flags", "registry", "seeding", "kernels", "sample_size", "batch", "expressions", "moments", "generate",
-    "limits", "estimands", "estimators", "plugins", "performance", "scenario", "store", "files", "run", "check",
-    "fidelity", "testing", "report", "commands", "cli",
+    "errors", "flags", "registry", "seeding", "kernels", "sample_size", "batch", "trial_frame", "expressions",
+    "moments", "generate", "limits", "estimands", "estimators", "plugins", "performance", "scenario", "store", "files",
+    "run", "check", "fidelity", "testing", "report", "commands", "cli",
 )  # fmt: skip
 """Rooms of the house from the ground up: each may import those before it."""
 
