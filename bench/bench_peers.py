@@ -18,7 +18,7 @@ from simtrial.estimators import kinds
 from simtrial.files.write_trials import trial_frames
 from simtrial.generate import simulate
 from simtrial.moments.build import moments
-from simtrial.run.analyse import Shared
+from simtrial.moments.shared import SharedMoments
 from simtrial.scenario import load
 
 PEERS = Path(__file__).with_name("peers.R")
@@ -93,7 +93,7 @@ def block(name, cell, observed):
     chosen = methods(*OURS[name])
 
     def analyse():
-        shared = Shared(observed)
+        shared = SharedMoments(observed)
         return [m.fit(observed, shared.moments(m.spec()), None) for m in chosen]
 
     return analyse

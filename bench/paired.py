@@ -30,12 +30,12 @@ def timed(parts: dict[str, float], name: str, work: Callable[[], Any]) -> Any:
 
 def times(scenario: str) -> dict[str, float]:
     """Microseconds per trial of a whole block, and of its parts."""
-    from simtrial.analyse import Shared
     from simtrial.generate import simulate
-    from simtrial.results import rows
-    from simtrial.run import block_rows
+    from simtrial.moments.shared import SharedMoments
+    from simtrial.run.loop import block_rows
     from simtrial.scenario import load
     from simtrial.seeding import stream
+    from simtrial.store.chunks import rows
 
     cell = load(scenario)[1][0]
     size, seed = cell.scenario.run.block, cell.scenario.run.seed
@@ -43,7 +43,7 @@ def times(scenario: str) -> dict[str, float]:
     timed(parts, "whole block", lambda: block_rows(cell, 0))
     drawn = timed(parts, "drawn", lambda: simulate(cell.scenario.needed, size, seed, cell.key, 0))
     observed = timed(parts, "observed", drawn.observed)
-    shared = Shared(observed)
+    shared = SharedMoments(observed)
     for method in cell.scenario.methods:
         name, rng = method.name, stream(seed, cell.key, 0, f"method:{method.name}") if method.draws else None
         moments = timed(parts, f"moments: {name}", lambda m=method: shared.moments(m.spec()))

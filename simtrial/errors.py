@@ -64,6 +64,11 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def in_words(error: BaseException) -> str:
+    """An exception in a line: what kind, and what it says."""
+    return f"{type(error).__name__}: {error}"
+
+
 MANY = 60
 """Maximum number of names listed in full; of more, only the nearest."""
 

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from simtrial.batch import Column, ObservedBatch, TrialBatch
-from simtrial.errors import SimtrialError
+from simtrial.errors import SimtrialError, in_words
 from simtrial.estimands import Estimand, in_simulated_practices, known_values
 from simtrial.estimators import Estimates, Method, method_class
+from simtrial.estimators.fitting import fit
 from simtrial.flags import text
 from simtrial.generate import Generator, before_allocation, simulate
 from simtrial.generate.column_names import at_followup, in_either_world, outcomes_in
 from simtrial.generate.generators import generator_class, promise_problems
-from simtrial.moments.build import moments
+from simtrial.moments.shared import SharedMoments
 from simtrial.scenario import load
 
 ARRAYS = ("estimate", "std_error", "df", "ci_lower", "ci_upper", "p_value")
@@ -76,9 +77,9 @@ def _rng() -> np.random.Generator:
 def _fit(method: Method, batch: ObservedBatch) -> Estimates:
     before = {name: c.values.copy() for name, c in batch.columns.items()}
     try:
-        found = method.fit(batch, moments(batch, method.spec()), _rng() if method.draws else None)
+        found = fit(method, SharedMoments(batch), _rng() if method.draws else None)
     except Exception as error:
-        raise ContractError(f"fit raised {type(error).__name__}: {error}; a fit that fails is a status") from error
+        raise ContractError(f"fit raised {in_words(error)}; a fit that fails is a status") from error
     for name, values in before.items():
         if not np.array_equal(values, batch.columns[name].values, equal_nan=True):
             raise ContractError(f"the input was changed: column '{name}'")
@@ -205,7 +206,7 @@ def _drawn(generator: Generator, trials: int, block: int) -> TrialBatch:
     except SimtrialError as error:
         raise ContractError(str(error)) from error
     except Exception as error:
-        raise ContractError(f"draw_trials raised {type(error).__name__}: {error}") from error
+        raise ContractError(f"draw_trials raised {in_words(error)}") from error
 
 
 def _codes(batch: TrialBatch) -> None:

@@ -14,15 +14,16 @@ from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, create_mo
 from simtrial.batch import ObservedBatch
 from simtrial.errors import OptionError, SimtrialError
 from simtrial.estimators import Estimates, Method, inherit, kinds, register, report, wald
+from simtrial.estimators.fitting import fit
 from simtrial.estimators.imputation.engine import ImputationEngine, imputation_engine
 from simtrial.estimators.imputation.failures import BlankArms, labels, messages
 from simtrial.estimators.imputation.incomplete import ImputationModel, Incomplete
 from simtrial.estimators.per_protocol import wrapped
 from simtrial.flags import BIT
 from simtrial.kernels.rubin import pool
-from simtrial.moments.build import moments
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import AnalysisSet, Spec
+from simtrial.moments.shared import SharedMoments
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -151,8 +152,8 @@ class MultipleImputation(Method):
         self, completed: ObservedBatch, every_term: bool, before: AnalysisSet | None
     ) -> tuple[Moments, Estimates]:
         """Analyse completed trials, most often the same people as ``before``."""
-        made = moments(completed, self.analysis.spec(), before)
-        return made, self.analysis.fit(completed, made, None, every_term)
+        shared = SharedMoments(completed, before)
+        return shared.moments(self.analysis.spec()), fit(self.analysis, shared, None, every_term)
 
     def _pooled(
         self, results: Sequence[tuple[Moments, Estimates]], unfit: Bools, flags: NDArray[np.int64]

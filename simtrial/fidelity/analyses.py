@@ -11,6 +11,7 @@ import numpy as np
 from simtrial.batch import ObservedBatch
 from simtrial.errors import SimtrialError
 from simtrial.estimators import Estimates, Method, method_class
+from simtrial.estimators.fitting import fit
 from simtrial.estimators.icc import reml
 from simtrial.estimators.lmm import between_within
 from simtrial.fidelity.quantities import SUBSETS
@@ -20,7 +21,7 @@ from simtrial.kernels.segments import Floats
 from simtrial.moments.build import moments
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
-from simtrial.run.analyse import Shared
+from simtrial.moments.shared import SharedMoments
 from simtrial.seeding import stream
 
 ESTIMATED = {"estimate": "estimate", "ci_lower": "ci_lower", "ci_upper": "ci_upper", "p": "p_value"}
@@ -107,14 +108,14 @@ class Analysed:
     def __init__(self, batch: ObservedBatch, seed: int, cell: str, block: int) -> None:
         self.batch = batch
         self.address = (seed, cell, block)
-        self.shared = Shared(batch)
+        self.shared = SharedMoments(batch)
         self._fits: dict[tuple[str, str, str], Estimates] = {}
 
     def value(self, wanted: Asked) -> Floats:
         """Result in every trial (trials,), NaN where the fit failed."""
         if wanted.statistic in ESTIMATED:
-            fit = self._fit(wanted.response, wanted.adjustment, wanted.variant)
-            return np.asarray(getattr(fit, ESTIMATED[wanted.statistic])[0])
+            found = self._fit(wanted.response, wanted.adjustment, wanted.variant)
+            return np.asarray(getattr(found, ESTIMATED[wanted.statistic])[0])
         if wanted.statistic == "wald":
             return wald_p(self.batch, wanted.response, ADJUSTED[wanted.adjustment], wanted.variant)
         spec = Spec(f"{wanted.response}_followup", f"{wanted.response}_baseline")
@@ -125,7 +126,7 @@ class Analysed:
         if key not in self._fits:
             chosen = method(*key)
             rng = stream(*self.address, f"method:{chosen.name}") if chosen.draws else None
-            self._fits[key] = chosen.fit(self.batch, self.shared.moments(chosen.spec()), rng)
+            self._fits[key] = fit(chosen, self.shared, rng)
         return self._fits[key]
 
 
@@ -146,7 +147,7 @@ def wald_p(batch: ObservedBatch, response: str, adjustment: tuple[str, ...], tes
     if tested != factor:
         said = {"kind": "lmm", "name": tested, "response": response, "outcome": "change", "interaction": factor}
         lmm = method_class("lmm").model_validate({**said, "adjust": adjust})
-        return np.asarray(lmm.fit(batch, moments(batch, lmm.spec()), None).p_value[0])
+        return np.asarray(fit(lmm, SharedMoments(batch)).p_value[0])
     terms = [f"{factor}={label}" for label in batch.column(factor).categories[1:]]
     covariates = tuple(dict.fromkeys((*adjust, factor)))
     fitted = moments(batch, Spec(f"{response}_followup", f"{response}_baseline", covariates))

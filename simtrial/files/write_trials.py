@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
-from simtrial.batch import Column, Index, ObservedBatch
+from simtrial.batch import ObservedBatch
 from simtrial.errors import EnvironmentFailure, RunError
 from simtrial.files.whole import write_bytes
 from simtrial.generate import Mechanism, simulate
+from simtrial.plugins.trial_frame import trial_frame
 from simtrial.scenario import Cell
 
 FORMATS = ("csv", "parquet", "dta")
@@ -54,30 +54,17 @@ def trial_frames(
 
 
 def _frame(trial: ObservedBatch, name: str) -> pl.DataFrame:
-    index = trial.index
-    people = index.participants
-    data: dict[str, object] = {
-        "trial_id": [name] * people,
-        "practice": [f"P{k + 1:02d}" for k in index.participant_practice],
-        "arm": trial.at("arm"),
-    }
-    for key, column in trial.columns.items():
-        if key not in ("practice", "arm", "recruited"):
-            data[key] = _values(column, index)
-    data["participant"] = [f"S{k + 1:04d}" for k in range(people)]
-    order = ["trial_id", "practice", "arm", "participant"]
-    frame = pl.DataFrame(data).select(*order, pl.exclude(order))
-    frame = frame.with_columns(pl.col(pl.Float64).fill_nan(None))
+    """A trial as it is written: everybody and every practice labelled, whole numbers without a point."""
+    frame = trial_frame(trial).with_row_index("person", offset=1)
+    trial_id = pl.lit(name).alias("trial_id")
+    practice, participant = _labels("P", "practice", 2), _labels("S", "person", 4).alias("participant")
+    rest = pl.exclude("practice", "arm", "person", "recruited")
+    frame = frame.select(trial_id, practice, "arm", participant, rest)
     return frame.with_columns(pl.col(c).cast(pl.Int64) for c in frame.columns if _whole(frame[c]))
 
 
-def _values(column: Column, index: Index) -> pl.Series:
-    rows = index.rows(column.level, "participant")
-    values = column.values if rows is None else column.values[rows]
-    if column.categories:
-        labels = np.array([*column.categories, None], dtype=object)[values]
-        return pl.Series(labels.tolist(), dtype=pl.Enum(column.categories))  # keeps the order, the reference first
-    return pl.Series(values.astype(np.float64))
+def _labels(letter: str, number: str, digits: int) -> pl.Expr:
+    return (pl.lit(letter) + pl.col(number).cast(pl.String).str.zfill(digits)).alias(number)
 
 
 def _whole(values: pl.Series) -> bool:

@@ -11,7 +11,7 @@ import types
 from collections.abc import Sequence
 from pathlib import Path
 
-from simtrial.errors import SimtrialError
+from simtrial.errors import SimtrialError, in_words
 
 
 def load_plugins(names: Sequence[str]) -> list[dict[str, str]]:
@@ -32,7 +32,7 @@ def load_plugins(names: Sequence[str]) -> list[dict[str, str]]:
         except SimtrialError as error:
             raise SimtrialError(f"--plugin {name}: {str(error).removeprefix(f'--plugin {name}: ')}") from error
         except Exception as error:
-            raise SimtrialError(f"--plugin {name}: import failed: {type(error).__name__}: {error}") from error
+            raise SimtrialError(f"--plugin {name}: import failed: {in_words(error)}") from error
         file = Path(str(module.__file__)).resolve()
         records.append({"name": name, "file": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()})
     return records

@@ -13,9 +13,11 @@ import polars as pl
 from pydantic import Field, create_model
 
 from simtrial.batch import ObservedBatch
+from simtrial.errors import in_words
 from simtrial.estimators import Estimates, Method, register, wald
 from simtrial.flags import BIT
 from simtrial.moments.moments import Moments
+from simtrial.plugins.trial_frame import trial_frame
 
 COMMON = ("adjust", "response", "outcome", "level", "subset")
 """Common options handed to a function that has a parameter of that name."""
@@ -73,7 +75,7 @@ class PlainMethod(Method):
             with contextlib.redirect_stdout(sys.stderr):
                 found = type(self).function(frame_of(trial), **extra)
         except Exception as error:
-            return {}, "error", f"{type(error).__name__}: {error}"
+            return {}, "error", in_words(error)
         return checked(found)
 
 
@@ -103,20 +105,8 @@ def checked(found: Any) -> tuple[dict[str, float], str, str]:
 
 
 def frame_of(trial: ObservedBatch) -> pl.DataFrame:
-    """One trial as its analyst would have it: a row per participant, a null where something is missing."""
-    index = trial.index
-    data: dict[str, pl.Series] = {"practice": pl.Series(index.participant_practice + 1, dtype=pl.Int64)}
-    for name, column in trial.columns.items():
-        if name == "practice":
-            continue
-        values = trial.at(name)
-        if column.categories:
-            labels = [column.categories[code] if code >= 0 else None for code in values.tolist()]
-            data[name] = pl.Series(labels, dtype=pl.String)
-        else:
-            data[name] = pl.Series(values.astype(np.float64)).fill_nan(None)
-    frame = pl.DataFrame(data)
-    return frame.with_columns(pl.col("arm").cast(pl.Int64))
+    """One trial as its analyst would have it: factors as text."""
+    return trial_frame(trial).with_columns(pl.col(pl.Enum).cast(pl.String))
 
 
 def plain_method(

@@ -11,34 +11,17 @@ import polars as pl
 
 from simtrial.batch import ObservedBatch
 from simtrial.errors import SimtrialError
-from simtrial.estimators import Estimates, Method, failed_estimates
-from simtrial.moments.build import moments, with_received
-from simtrial.moments.moments import Moments
+from simtrial.estimators import Estimates, Method
+from simtrial.estimators.fitting import attempt
 from simtrial.moments.references import references
-from simtrial.moments.rows import Spec
+from simtrial.moments.shared import SharedMoments
 from simtrial.seeding import stream
 from simtrial.store.estimate_rows import rows
 
 COLUMNS = ("trial_id", "method", "term", "estimate", "std_error", "df", "statistic", "p_value", "ci_lower", "ci_upper",
            "status", "flags", "n_used", "clusters_used", "extra")  # fmt: skip
 
-
-class Shared:
-    """Moments of one batch, computed once for all methods with the same rows and columns."""
-
-    def __init__(self, batch: ObservedBatch) -> None:
-        self.batch = batch
-        self._made: dict[Spec, Moments] = {}
-
-    def moments(self, spec: Spec) -> Moments:
-        """Return the moments of a specification, computed on first use."""
-        if spec not in self._made:
-            if spec.received is None:
-                self._made[spec] = moments(self.batch, spec)
-            else:
-                plain = self.moments(replace(spec, received=None))
-                self._made[spec] = with_received(plain, self.batch, spec)
-        return self._made[spec]
+REQUEST = (SimtrialError,)  # what is wrong with the request, a category that is not there for example
 
 
 def analyse(
@@ -53,7 +36,7 @@ def analyse(
     frame
         Columns `COLUMNS`; trials in the order given, methods within trials.
     """
-    shared = Shared(batch)
+    shared = SharedMoments(batch)
     order = {name: at for at, name in enumerate(trial_ids)}
     frames = []
     for place, method in enumerate(methods):
@@ -67,31 +50,18 @@ def analyse(
 
 
 def _fits(
-    method: Method, trial_ids: Sequence[str], shared: Shared, seed: int, every_term: bool
+    method: Method, trial_ids: Sequence[str], shared: SharedMoments, seed: int, every_term: bool
 ) -> Iterator[tuple[Estimates, Sequence[str]]]:
     """Estimates of all trials together; one by one for a method that draws, or that raises for some of them."""
     if not method.draws:
-        try:
-            yield method.fit(shared.batch, shared.moments(method.spec()), None, every_term), trial_ids
+        together = attempt(method, shared, None, every_term, refuse=REQUEST)
+        if together.error is None:
+            yield together.estimates, trial_ids
             return
-        except SimtrialError:  # of the request, a category that is not there for example
-            raise
-        except Exception:  # the trial that is to blame is found below
-            pass
-    for at, name in enumerate(trial_ids):
-        yield _alone(shared.batch.only(at), name, method, seed, every_term), [name]
-
-
-def _alone(trial: ObservedBatch, name: str, method: Method, seed: int, every_term: bool) -> Estimates:
-    """Estimates of one trial: a failed row with the message where the method raises."""
-    rng = stream(seed, name, 0, f"method:{method.name}") if method.draws else None
-    try:
-        return method.fit(trial, moments(trial, method.spec()), rng, every_term)
-    except SimtrialError:
-        raise
-    except Exception as error:
-        message = np.array([f"{type(error).__name__}: {error}"])
-        return replace(failed_estimates(1, method.target, "error"), notes={"message": message})
+    for at, name in enumerate(trial_ids):  # of one that raised, the trial that is to blame is found here
+        rng = stream(seed, name, 0, f"method:{method.name}") if method.draws else None
+        alone = SharedMoments(shared.batch.only(at))
+        yield attempt(method, alone, rng, every_term, refuse=REQUEST).with_message, [name]
 
 
 def _references(method: Method, batch: ObservedBatch) -> list[dict[str, str]]:

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from simtrial.batch import ObservedBatch
+from simtrial.errors import in_words
 from simtrial.estimands import TrueValue, own_values, true_values
-from simtrial.estimators import Estimates, Method, failed_estimates
+from simtrial.estimators.fitting import attempt
 from simtrial.generate import simulate
+from simtrial.moments.shared import SharedMoments
 from simtrial.plugins.load import load_plugins
-from simtrial.run.analyse import Shared
 from simtrial.run.engines import engine
 from simtrial.scenario import Cell, Scenario, rebuild
 from simtrial.scenario.schema import finite_targets, targets
@@ -115,7 +115,7 @@ def run(
             continue
         done += 1
         if isinstance(result, BaseException):
-            failed.append((task, f"{type(result).__name__}: {result}"))
+            failed.append((task, in_words(result)))
         if progress is not None:
             progress(done, len(chunks), time.monotonic() - begun)
     return Outcome(len(chunks), held, len(chunks) - len(failed), tuple(failed))
@@ -184,13 +184,14 @@ def block_rows(cell: Cell, block: int, failures: list[dict[str, Any]] | None = N
     size, seed = scenario.run.block, scenario.run.seed
     drawn = simulate(scenario.needed, size, seed, cell.key, block)
     own = own_values(finite_targets(scenario), scenario.mechanism, drawn, seed, cell.key, block)
-    observed = drawn.observed()
-    shared = Shared(observed)
+    shared = SharedMoments(drawn.observed())
     replicate = np.arange(block * size + 1, (block + 1) * size + 1)
     frames = []
     for method in scenario.methods:
         rng = stream(seed, cell.key, block, f"method:{method.name}") if method.draws else None
-        estimates = _guarded(method, observed, shared, rng, failures, cell.id, block)
+        estimates, error = attempt(method, shared, rng)
+        if error is not None and failures is not None:
+            failures.append(_raised(error, cell.id, block, method.name))
         labels = {"cell": cell.id, "replicate": replicate, "method": method.name}
         names = targets(method, scenario) or [""]
         truths = [{"own_true_value": own[name]} if name in own else {} for name in names]
@@ -200,18 +201,9 @@ def block_rows(cell: Cell, block: int, failures: list[dict[str, Any]] | None = N
     return bind(frames)
 
 
-def _guarded(
-    method: Method, observed: ObservedBatch, shared: Shared, rng: np.random.Generator | None,
-    failures: list[dict[str, Any]] | None, cell: str, block: int,
-) -> Estimates:  # fmt: skip
-    """Fit a method; an exception fails only its own rows of the block."""
-    try:
-        return method.fit(observed, shared.moments(method.spec()), rng)
-    except Exception as error:
-        if failures is not None:
-            told = {"cell": cell, "block": block, "method": method.name, "error": f"{type(error).__name__}: {error}"}
-            failures.append({**told, "traceback": traceback.format_exc()})
-        return failed_estimates(observed.index.trials, method.target, "error")
+def _raised(error: Exception, cell: str, block: int, method: str) -> dict[str, Any]:
+    told = {"cell": cell, "block": block, "method": method, "error": in_words(error)}
+    return {**told, "traceback": "".join(traceback.format_exception(error))}
 
 
 def _failed_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:

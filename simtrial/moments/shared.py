@@ -1,0 +1,28 @@
+"""Moments of one batch, computed once for all methods with the same rows and columns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from simtrial.batch import ObservedBatch
+from simtrial.moments.build import moments, with_received
+from simtrial.moments.moments import Moments
+from simtrial.moments.rows import AnalysisSet, Spec
+
+
+class SharedMoments:
+    """A batch and its moments; ``like`` is an analysis set that theirs may be, as that of other completed trials is."""
+
+    def __init__(self, batch: ObservedBatch, like: AnalysisSet | None = None) -> None:
+        self.batch, self._like = batch, like
+        self._made: dict[Spec, Moments] = {}
+
+    def moments(self, spec: Spec) -> Moments:
+        """Return the moments of a specification, computed on first use."""
+        if spec not in self._made:
+            if spec.received is None:
+                self._made[spec] = moments(self.batch, spec, self._like)
+            else:
+                plain = self.moments(replace(spec, received=None))
+                self._made[spec] = with_received(plain, self.batch, spec)
+        return self._made[spec]
