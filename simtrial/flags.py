@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 CAUSES: dict[str, str] = {
     "boundary": "The between-practice variance is estimated as 0; valid and frequent with few practices.",
     "aliased": "A covariate is a combination of others in the analysed rows and was dropped; adjust for fewer.",
@@ -28,8 +31,17 @@ CAUSES: dict[str, str] = {
     "out_of_range": "Values are above 1e45, below 1e-45 or infinite and are not used; change the units.",
     "impossible_allocation": "The stated allocation cannot have produced these arms; state the true one.",
     "constant_within": "Covariates explain all variation within practices: the analysis uses practice means alone.",
+    "one_arm": "All analysed practices are in one arm: no effect can be estimated; check arm, subset and blanks.",
 }
 BIT: dict[str, int] = {name: 1 << place for place, name in enumerate(CAUSES)}
+
+ONE_ARM_SAYS = ("too_few_clusters", "arm_aliased", "no_data")
+"""Flags that follow from `one_arm`: beside it they would send the user after causes that are none."""
+
+
+def first_causes(flags: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Flags of failed fits without those that follow from a cause that is there (trials,)."""
+    return np.where(flags & BIT["one_arm"], flags & ~bits(ONE_ARM_SAYS), flags)
 
 
 def bits(names: Iterable[str]) -> int:

@@ -55,6 +55,31 @@ def test_an_arm_of_none_is_a_failed_fit_and_not_an_error(tmp_path: Path, methods
     assert {row["status"] for row in json.loads(found.out)["rows"]} == {"failed"}
 
 
+@pytest.mark.parametrize("arm", [0, 1])
+def test_a_trial_in_one_arm_fails_for_that_reason_alone_and_the_others_stand(tmp_path: Path, arm: int) -> None:
+    """Flags that follow from it, and their advice to adjust for fewer, are not printed beside it."""
+    options = 'adjust = ["mansa_baseline"]\n'
+    kinds = "".join(f'[[methods]]\nname = "{kind}"\nkind = "{kind}"\n{options}' for kind in EFFECTS)
+    wrapped = f'[[methods]]\nname = "mi"\nkind = "mi"\n{options}analysis = {{ kind = "lmm" }}\n'
+    methods = written(tmp_path, kinds + wrapped, "methods.toml")
+    trial([arm] * 6).write_csv(tmp_path / "one.csv")
+    trial([0, 1] * 6).write_csv(tmp_path / "two.csv")
+    files = (tmp_path / "one.csv", tmp_path / "two.csv")
+    found = simtrial("analyse", *files, "--methods", methods, "--format", "json")
+    assert found.code == 0
+    rows = json.loads(found.out)["rows"]
+    one = {r["method"]: (r["status"], r["flags"]) for r in rows if r["trial_id"] == "one"}
+    assert one.pop("mi") == ("failed", "imputation_failed;one_arm")
+    assert one == dict.fromkeys(EFFECTS, ("failed", "one_arm"))
+    assert {r["status"] for r in rows if r["trial_id"] == "two"} == {"ok"}
+    table = simtrial("analyse", *files, "--methods", methods).out
+    assert "adjust for fewer" not in table
+    assert "one_arm: All analysed practices are in one arm" in table
+
+
+EFFECTS = ("lmm", "ols", "gee", "clda", "g-computation", "cluster-means", "wild-bootstrap")
+
+
 def test_columns_of_the_table(tmp_path: Path, methods: str) -> None:
     trial([0, 1] * 6).write_csv(tmp_path / "trial.csv")
     found = simtrial("analyse", tmp_path / "trial.csv", "--methods", methods, "--format", "csv")

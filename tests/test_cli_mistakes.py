@@ -160,6 +160,8 @@ def test_a_wrong_methods_file(text: str, told: str, tmp_path: Path) -> None:
 def test_a_wrong_map(tmp_path: Path, methods: str) -> None:
     (tmp_path / "trial.csv").write_text(GOOD)
     assert "no column 'gp'" in one_line("analyse", tmp_path / "trial.csv", "--methods", methods, "--map", "practice=gp")
+    turned = one_line("analyse", tmp_path / "trial.csv", "--methods", methods, "--map", "practise=practice")
+    assert "--map name=yours: unknown name 'practise'; did you mean 'practice'?" in turned
     assert "--map takes name=yours" in one_line("analyse", tmp_path / "trial.csv", "--methods", methods, "--map", "gp")
 
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simtrial.batch import ObservedBatch, averaged
 from simtrial.expressions import columns, parse
-from simtrial.flags import BIT
+from simtrial.flags import BIT, first_causes
 from simtrial.kernels.joint_test import JointTest
 from simtrial.kernels.students_t import critical, two_sided
 from simtrial.moments.moments import Moments
@@ -251,6 +251,7 @@ def report(
     if moments.analysed.unknown is not None:
         extras["n_unknown"] = moments.analysed.unknown
     flags = flags | np.where(failed & (flags & FATAL == 0), BIT["invalid_result"], 0)
+    flags = np.where(failed, first_causes(flags), flags)
     return Estimates(
         terms, estimate, std_error, df, lower, upper, p_value, failed, flags, moments.counts, moments.clusters, extras
     )
@@ -283,6 +284,7 @@ FATAL = sum(
     BIT[name]
     for name in (
         "no_data",
+        "one_arm",
         "arm_aliased",
         "constant_outcome",
         "constant_within",

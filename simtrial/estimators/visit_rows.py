@@ -126,7 +126,7 @@ def prepare(batch: ObservedBatch, spec: Spec, baseline: str) -> VisitData:
     exact = (rest0 <= PERFECT * early[-1, -1]) | (rest1 <= PERFECT * late[-1, -1])
     exact |= rest_both <= PERFECT * joined[-1, -1]
     flags |= np.where(exact & (flags == 0), BIT["constant_outcome"], 0)
-    df, few = _cluster_df(rows, columns, kept1)
+    df, fewest = _cluster_df(rows, columns, kept1)
     saturated = (flags == 0) & (df <= 0)
     unclustered = rows.counts == rows.clusters
     flags |= np.where(saturated | (unclustered & (flags == 0)), BIT["tau2_not_identified"], 0)
@@ -135,7 +135,8 @@ def prepare(batch: ObservedBatch, spec: Spec, baseline: str) -> VisitData:
     failed |= saturated
     needed = coefficients_needed(batch, spec)
     aliased = (kept0.sum(axis=0) - 1 < needed) | (kept1.sum(axis=0) - 2 < needed)
-    flags |= np.where(few, BIT["too_few_clusters"], 0) | np.where(aliased, BIT["aliased"], 0)
+    flags |= np.where(fewest < 2, BIT["too_few_clusters"], 0) | np.where(aliased, BIT["aliased"], 0)
+    flags |= np.where((fewest == 0) & (visits[1] > 0), BIT["one_arm"], 0)
     units = columns.units
     design_scale = 2.0 * (
         (kept0 * (np.log(units[:z]) - np.log(units[z + 1]))).sum(axis=0)
@@ -229,8 +230,8 @@ def _dropped(sums: VisitSums, kept: Bools) -> VisitSums:
     return VisitSums(sums.counts, sums.sums * here[:, None, None, :], products, (~kept).T.astype(np.float64))
 
 
-def _cluster_df(rows: AnalysisSet, columns: _Columns, kept: Bools) -> tuple[Floats, Bools]:
-    """Practices with a follow-up less its practice-level coefficients, and where an arm has fewer than two of them."""
+def _cluster_df(rows: AnalysisSet, columns: _Columns, kept: Bools) -> tuple[Floats, Floats]:
+    """Practices with a follow-up less its practice-level coefficients, and how many are in the arm with fewer."""
     trials, seen = rows.index.trials, columns.seen[1]
     group, trial = rows.cluster_of_row[seen], rows.trial[seen]
     sizes = count_by(group, len(rows.cluster))
@@ -248,4 +249,4 @@ def _cluster_df(rows: AnalysisSet, columns: _Columns, kept: Bools) -> tuple[Floa
     arm = np.zeros(len(sizes))
     arm[rows.cluster_of_row] = columns.values[-3]
     treated = sum_by(there & (arm > 0.5), rows.cluster_trial, trials)
-    return clusters - spent, np.minimum(treated, clusters - treated) < 2
+    return clusters - spent, np.minimum(treated, clusters - treated)

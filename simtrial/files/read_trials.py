@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from simtrial.batch import Column, Index, ObservedBatch
-from simtrial.errors import MANY, DataError, nearest
+from simtrial.errors import MANY, DataError, nearest, unknown
 from simtrial.files.formats import Content, Source, open_file
 from simtrial.files.formats.cells import alike, as_text, rounded
 from simtrial.files.formats.source import shown
@@ -73,6 +73,9 @@ def read_trials(
     """
     use = use or Use(factors=frozenset(factors))
     wanted = [*dict.fromkeys(["practice", "arm", *sorted(needed)])]
+    for ours in renamed:
+        if ours not in (*wanted, *IDS):
+            raise DataError(f"--map name=yours: {unknown('name', ours, {*wanted, *IDS})}; methods read no other")
     read = [_one_file(file, name, wanted, renamed) for file, name in zip(files, _names(files), strict=True)]
     rows = pl.concat([part.rows for part in read]).with_row_index("order")
     _refuse_spellings(rows)

@@ -166,8 +166,9 @@ def _flags(batch: ObservedBatch, spec: Spec, rows: AnalysisSet, arm: Column, kep
     flags = np.where(rows.counts <= rank, BIT["no_data"], 0).astype(np.int64)
     flags |= np.where(~kept[-1] & (rows.counts > 0), BIT["arm_aliased"], 0)
     treated = sum_by(arm.means > 0.5, rows.cluster_trial, trials)
-    thin = np.minimum(treated, rows.clusters - treated) < 2
-    flags |= np.where(thin, BIT["too_few_clusters"], 0)
+    fewest = np.minimum(treated, rows.clusters - treated)
+    flags |= np.where(fewest < 2, BIT["too_few_clusters"], 0)
+    flags |= np.where((fewest == 0) & (rows.clusters > 0), BIT["one_arm"], 0)
     if kept.all():
         return flags
     return flags | np.where(rank - 2 < coefficients_needed(batch, spec), BIT["aliased"], 0)

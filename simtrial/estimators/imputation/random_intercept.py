@@ -23,6 +23,7 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 
 REASONS = {
+    "one_arm": "all people with everything observed are in one arm",
     "no_data": "no more people with everything observed than coefficients",
     "arm_aliased": "arm is collinear with the covariates among the people with everything observed",
     "out_of_range": "its values are too large or too small to be computed with",
