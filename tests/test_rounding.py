@@ -213,6 +213,21 @@ def test_an_outcome_with_the_same_mean_in_every_practice_leaves_no_error_to_judg
     assert text(int(found.flags[0])) in ("constant_outcome", "not_converged")  # gee: alpha is at its bound
 
 
+@pytest.mark.parametrize(("apart", "flag"), [(3e-5, ""), (3e-6, "aliased"), (1e-9, "aliased"), (0.0, "aliased")])
+@pytest.mark.parametrize("near", [1.0, 1e-2])
+def test_a_covariate_of_which_others_leave_less_than_1e_5_is_dropped(near, apart, flag):
+    """R's 1e-7 is 1e-14 of the squares: rounding leaves more where those before it are 1e-2 apart."""
+    for seed in range(5):
+        data, rng = ragged(seed, 20, 20), np.random.default_rng(seed)
+        n = len(data["arm"])
+        draws = np.linalg.qr(np.column_stack([np.ones(n), data["arm"], rng.normal(size=(n, 3))]))[0]
+        first, second, third = draws.T[2:]
+        data["x"], data["w"] = first, first + near * second
+        data["z"] = first + second + apart * np.sqrt(2.0) * third
+        found = fit(batch(data), method("ols", adjust=["x", "w", "z"]))
+        assert text(int(found.flags[0])) == flag
+
+
 def labelled(seed):
     """Return two trials, the first without the first category of its factor."""
     one, other = ragged(seed, 16), ragged(seed + 50, 16)
