@@ -46,13 +46,15 @@ class _Columns:
     """Standardised columns of the analysed rows: covariates from the intercept on, arm, baseline, follow-up (k, rows).
 
     A missing outcome is 0. ``units`` (k, trials); ``seen`` (2, rows) which visits were observed; ``practice`` (k,)
-    whether a column is constant in practices by its nature; ``out_of_range`` trials that cannot be computed with.
+    whether a column is constant in practices by its nature, ``covariates`` (k,) whose it is; ``out_of_range`` trials
+    that cannot be computed with.
     """
 
     values: Floats
     units: Floats
     seen: Bools
     practice: tuple[bool, ...]
+    covariates: tuple[str, ...]
     out_of_range: Bools
 
 
@@ -61,7 +63,7 @@ def _columns(batch: ObservedBatch, spec: Spec, baseline: str) -> tuple[AnalysisS
     outcomes = np.stack([batch.at(baseline), batch.at(spec.outcome)])
     either = np.where(np.isnan(outcomes[1]), outcomes[0], outcomes[1])
     rows = analysed(batch, spec, either)
-    values, units, practice = [], [], []
+    values, units, practice, covariates = [], [], [], []
     trials = batch.index.trials
     beyond = np.zeros(trials, dtype=bool)
     for column in regressors(batch, spec):
@@ -73,13 +75,14 @@ def _columns(batch: ObservedBatch, spec: Spec, baseline: str) -> tuple[AnalysisS
         values.append(moved)
         units.append(unit)
         practice.append(column.level == "practice")
+        covariates.append(column.covariate)
     seen = ~np.isnan(outcomes[:, rows.rows])
     for visit in (0, 1):
         moved, unit, outside = _standard(outcomes[visit, rows.rows], seen[visit], rows.trial, trials)
         beyond |= outside
         values.append(moved)
         units.append(unit)
-    return rows, _Columns(np.stack(values), np.stack(units), seen, tuple(practice), beyond)
+    return rows, _Columns(np.stack(values), np.stack(units), seen, tuple(practice), tuple(covariates), beyond)
 
 
 def _standard(values: Floats, seen: Bools, trial: NDArray[np.intp], trials: int) -> tuple[Floats, Floats, Bools]:
@@ -126,7 +129,7 @@ def prepare(batch: ObservedBatch, spec: Spec, baseline: str) -> VisitData:
     exact = (rest0 <= PERFECT * early[-1, -1]) | (rest1 <= PERFECT * late[-1, -1])
     exact |= rest_both <= PERFECT * joined[-1, -1]
     flags |= np.where(exact & (flags == 0), BIT["constant_outcome"], 0)
-    df, fewest = _cluster_df(rows, columns, kept1)
+    df, fewest = _cluster_df(rows, columns, late[:-1, :-1])
     saturated = (flags == 0) & (df <= 0)
     unclustered = rows.counts == rows.clusters
     flags |= np.where(saturated | (unclustered & (flags == 0)), BIT["tau2_not_identified"], 0)
@@ -230,21 +233,25 @@ def _dropped(sums: VisitSums, kept: Bools) -> VisitSums:
     return VisitSums(sums.counts, sums.sums * here[:, None, None, :], products, (~kept).T.astype(np.float64))
 
 
-def _cluster_df(rows: AnalysisSet, columns: _Columns, kept: Bools) -> tuple[Floats, Floats]:
-    """Practices with a follow-up less its practice-level coefficients, and how many are in the arm with fewer."""
+def _cluster_df(rows: AnalysisSet, columns: _Columns, gram: Floats) -> tuple[Floats, Floats]:
+    """Practices with a follow-up less its practice-level coefficients, and how many are in the arm with fewer.
+
+    ``gram`` (p, p, trials) of the regressors in rows with a follow-up: these coefficients count by the rank of their
+    columns, those of a factor together.
+    """
     trials, seen = rows.index.trials, columns.seen[1]
     group, trial = rows.cluster_of_row[seen], rows.trial[seen]
     sizes = count_by(group, len(rows.cluster))
     there = sizes > 0
-    spent = np.zeros(trials)
+    level, squares = np.ones((len(gram), trials), dtype=bool), np.einsum("iir->ir", gram)
     for k, own in enumerate(columns.practice):
-        level = np.ones(trials, dtype=bool)
         if not own:
             values = columns.values[k, seen]
             means = sum_by(values, group, len(sizes)) / np.maximum(sizes, 1.0)
             inside = sum_by((values - means[group]) ** 2, trial, trials)
-            level = inside <= CONSTANT * sum_by(values**2, trial, trials)
-        spent += kept[k] & level
+            alike = [other == columns.covariates[k] for other in columns.covariates]
+            level[alike] &= inside <= CONSTANT * squares[k]
+    spent = independent(gram * level * level[:, None], squares).sum(axis=0)
     clusters = sum_by(there, rows.cluster_trial, trials)
     arm = np.zeros(len(sizes))
     arm[rows.cluster_of_row] = columns.values[-3]

@@ -38,7 +38,7 @@ TIED = {
 }
 """Which parameter (columns; residual variances first) each of (s_0, s_1, t_0, t_1) is."""
 RESIDUALS = {"residual": 2, "cluster": 1, "both": 2}
-_FEW = 12  # practices below which starts lie closer together
+_FEW = 12  # practices more than coefficients, below which starts lie closer together
 VANISHED = 1e-9  # residual variance of an arm, as a share of the whole, below which the arm is fitted perfectly
 UNKNOWN = 1e-8  # least eigenvalue of the information, scaled to what known coefficients would give
 _STEPS = 80
@@ -118,11 +118,11 @@ def fit(sums: ArmSums, by: By, reml: bool) -> Fit:
     held = _held(sums, by)
     scale, beta = _least_squares(sums)
     sums = less_least_squares(sums, beta)
-    few = np.flatnonzero(sums.clusters.sum(axis=0) < _FEW)
+    few = np.flatnonzero(sums.clusters.sum(axis=0) - sums.rank < _FEW)
     parts = [_starts(sums, by, reml, scale, held, COARSE)]
     if len(few):
         starts, place = _starts(sums.take(few), by, reml, scale[few], held[:, few], FINE)
-        parts.append((starts, few[place]))
+        parts += [(starts, few[place]), _corners(by, held[:, few], few)]
     starts, who = np.concatenate([s for s, _ in parts], axis=1), np.concatenate([w for _, w in parts])
     x, ended, done = _newton(sums.take(who), by, reml, starts, scale[who], held[:, who])
     order = np.argsort(-ended, kind="stable")  # the lowest value is written last
@@ -135,17 +135,20 @@ def fit(sums: ArmSums, by: By, reml: bool) -> Fit:
     perfect = theta[:2].min(axis=0) <= VANISHED * scale
     return Fit(
         theta, by, at, at.value + nu * np.log(2.0 * np.pi), converged | perfect, held, perfect,
-        _identified(at, tied, ~held) & ~(_unbounded(sums, by) & (not reml)),
+        _identified(at, tied, ~held) & ~(_unbounded(sums, by, scale) & (not reml)),
     )  # fmt: skip
 
 
-def _unbounded(sums: ArmSums, by: By) -> Bools:
+def _unbounded(sums: ArmSums, by: By, scale: Floats) -> Bools:
     """Trials in which the likelihood of ML grows without end: coefficients fit an arm exactly within its practices.
 
-    Its residual variance may then go to 0 at no cost. REML takes the fitted directions from the determinant.
+    Its residual variance may then go to 0 at no cost. So may, where all its practices have one person, its variance as
+    a whole if its rows are fitted exactly. REML takes the fitted directions from the determinant.
     """
     p, exact = sums.regressors, []
-    parts = [sums.within.sum(axis=0)] if by == "cluster" else list(sums.within)
+    alone = (sums.people == sums.clusters)[:, :, None]
+    rows = sums.within + np.where(alone, sums.between.sum(axis=-1), 0.0)
+    parts = [sums.within.sum(axis=0)] if by == "cluster" else list(rows)
     for packed in parts:
         inside = unpack(packed.T, p + 1)
         at = np.arange(p)
@@ -153,10 +156,8 @@ def _unbounded(sums: ArmSums, by: By) -> Bools:
         inside[:p] *= kept[:, None]
         inside[:, :p] *= kept
         inside[at, at] += ~kept
-        exact.append(sweep(inside, p)[2][0, 0] <= VANISHED * inside[p, p])
-    inner = sums.people - sums.clusters
-    spread = (inner.sum(axis=0)[None] if by == "cluster" else inner) > 0.0
-    return np.asarray((np.stack(exact) & spread).any(axis=0))
+        exact.append(sweep(inside, p)[2][0, 0] <= VANISHED * scale)
+    return np.asarray(np.stack(exact).any(axis=0) & ~((by == "cluster") & alone.all(axis=(0, 2))))
 
 
 def _held(sums: ArmSums, by: By) -> Bools:
@@ -182,8 +183,8 @@ def _same(sums: ArmSums, s: float, t: float) -> Floats:
 def _grid(sums: ArmSums, grid: Grid) -> Floats:
     """Ratios t_a / s_a to start from (points, arms, trials): 0, and from half of 1 / max n_j on."""
     largest = np.where(sums.counts > 0, sums.sizes, 1.0).max(axis=-1)
-    points = int(np.ceil(np.log(2.0 * grid.most * largest.max()) / np.log(grid.apart))) + 1
-    steps = np.linspace(0.0, 1.0, points)[:, None, None]
+    points = np.ceil(np.log(2.0 * grid.most * largest) / np.log(grid.apart))  # steps of an arm; then the last again
+    steps = np.minimum(np.arange(points.max() + 1.0)[:, None, None] / points, 1.0)
     ratios = 0.5 / largest * (2.0 * grid.most * largest) ** steps
     return np.concatenate([np.zeros_like(ratios[:1]), ratios])
 
@@ -213,6 +214,16 @@ def _starts(sums: ArmSums, by: By, reml: bool, scale: Floats, held: Bools, grid:
     shape = (len(grid.unlike), len(ratios), len(ratios), len(scale))
     rows, who = np.nonzero(_lowest(np.stack(values).reshape(shape)).reshape(-1, len(scale)))
     return np.stack(starts, axis=1)[:, rows, who], who
+
+
+def _corners(by: By, held: Bools, trials: Ints) -> tuple[Floats, Ints]:
+    """Starts (k, starts) with every variance either most or little of the whole, and their trials."""
+    count, starts = RESIDUALS[by], []
+    for shares in product((0.03, 0.5), repeat=count):
+        for between in product((0.0, 0.7), repeat=len(held) - count):
+            chosen = np.array([*np.log(shares), *between])[:, None]
+            starts.append(np.where(held, 0.0, chosen))
+    return np.concatenate(starts, axis=1), np.tile(trials, len(starts))
 
 
 def _lowest(values: Floats) -> Bools:

@@ -1,5 +1,7 @@
 """The mixed model with variances by arm: criterion and slopes from V_j inverted, optimum verified and searched anew."""
 
+from itertools import product
+
 import numpy as np
 from scipy.optimize import minimize
 
@@ -87,6 +89,8 @@ def by_arm(made: Frame, heteroscedastic, estimation="reml", df="between-within",
     tied, count = TIED[heteroscedastic], RESIDUALS[heteroscedastic]
     scale = float((made.residual**2).sum()) / (made.people - made.rank)
     held = _held(made, heteroscedastic)
+    if estimation == "ml" and _without_bound(made, heteroscedastic, scale):
+        return Said(refusal="the likelihood has no upper bound")
     best, where = _searched(criterion, tied, count, scale, held)
     if found.failed[trial]:
         return _whether_refused(criterion, tied, where, scale)
@@ -133,6 +137,27 @@ def _decrement(tied, theta, slope, plain, held):
     return float(g[free] @ np.linalg.lstsq(2 * of, g[free], rcond=1e-10)[0])
 
 
+def _without_bound(made, heteroscedastic, scale):
+    """Whether some coefficients leave nothing of the deviations from practice means in an arm, or in both.
+
+    With e_a of these, N_a - J_a in number, -2 log L holds (N_a - J_a) log s_a + e_a'e_a / s_a and falls without end as
+    s_a -> 0 if they can be 0, the practice variance staying above 0. In an arm of practices of one person s_a + t is
+    the variance of its rows, which falls to 0 with both at no cost if its rows are fitted exactly.
+    """
+    q, e = made.q.astype(float), made.residual.astype(float)
+    sides = ((0, 1),) if heteroscedastic == "cluster" else ((0,), (1,))
+    for side in sides:
+        groups = [g for g in made.groups if made.arm[g[0]] in side]
+        alone = all(len(g) == 1 for g in groups)
+        x = np.concatenate([q[g] - (0.0 if alone else q[g].mean(axis=0)) for g in groups])
+        y = np.concatenate([e[g] - (0.0 if alone else e[g].mean()) for g in groups])
+        u, s, _ = np.linalg.svd(x, full_matrices=False)
+        u = u[:, s > 1e-5]
+        if ((y - u @ (u.T @ y)) ** 2).sum() <= 1e-9 * scale:
+            return True
+    return False
+
+
 def _held(made, heteroscedastic):
     """Practice variances that nothing tells from residual ones, all practices concerned having one person: 0."""
     alone = [bool((made.sizes[made.arm_of_practice == arm] == 1).all()) for arm in (0, 1)]
@@ -140,10 +165,11 @@ def _held(made, heteroscedastic):
 
 
 def _searched(criterion, tied, count, scale, held):
-    """Lowest criterion over several starts, and where."""
+    """Lowest criterion over several starts, and where; in some an arm hardly varies, where REML may come to rest."""
     best, where = np.inf, None
-    for start in STARTS:
-        begin = np.concatenate([np.zeros(count), np.where(held, 0.0, start[: tied.shape[1] - count])])
+    little = [np.zeros(count), *np.where(np.eye(count) > 0, np.log(1e-7), 0.0)]
+    for start, residual in product(STARTS, little):
+        begin = np.concatenate([residual, np.where(held, 0.0, start[: tied.shape[1] - count])])
 
         def value(x):
             phi = np.concatenate([np.exp(x[:count]), x[count:]]) * scale

@@ -25,8 +25,6 @@ ANOTHER_OPTIMUM = "1b another optimum"
 CONSTANT_WITHIN = "1c constant within practices"
 NOTHING_WITHIN = "no degrees of freedom within practices"
 BY_ARM = "another optimum of variances by arm"
-OPEN = (NOTHING_WITHIN, BY_ARM)
-"""Causes that are known and not mended yet; differences with these marks are counted and not failures."""
 EVENTS = ("acute_episodes", "acute_treated", "first_contact_months", "recruitment_month")
 
 

@@ -7,6 +7,7 @@ from twins.linear import said
 from twins.spectrum import optimum, spectrum
 
 DOUBTFUL = 1e-4  # a relative error of gamma at which nothing can be compared
+HARDLY = 3e-5  # of a direction's length: 1e-9 of its square, next to what counts as no variation within practices
 STOP = 1e-10  # relative error of gamma at which an optimiser may stop
 
 
@@ -53,6 +54,9 @@ def limit(made: Frame, df, term, why, reml):
     Coefficients of directions that vary within practices come from deviations from practice means; those of the others
     from least squares of the practice means less that part.
     """
+    sizes = np.linalg.svd(_deviations(made.q.astype(float), made.groups), compute_uv=False)
+    if ((sizes > 1e-12) & (sizes < HARDLY)).any():
+        return Said(grey="a combination of covariates hardly varies within practices")
     beta, rest, left = limit_fit(made.q.astype(float), made.residual.astype(float), made.groups)
     contrast = made.contrasts[term].astype(float)
     out = Said(either=why, tolerance=1e-6, df_tolerance=np.inf)
@@ -70,7 +74,7 @@ def limit(made: Frame, df, term, why, reml):
 
 def limit_fit(q, e, groups):
     """Coefficients in the limit, directions (p, k) that do not vary within practices, and residuals of practices."""
-    within = np.concatenate([q[g] - q[g].mean(axis=0) for g in groups])
+    within = _deviations(q, groups)
     inner = np.concatenate([e[g] - e[g].mean() for g in groups])
     u, s, vt = np.linalg.svd(within, full_matrices=False)
     there = s > 1e-7
@@ -82,19 +86,27 @@ def limit_fit(q, e, groups):
     return own + rest @ other, rest, y - x @ rest @ other
 
 
+def _deviations(x, groups):
+    """Deviations from the means of practices, stacked by practice."""
+    return np.concatenate([x[g] - x[g].mean(axis=0) for g in groups])
+
+
 def _inferred(made, parts, gamma, reml, df, term, alone, between):
     """Coefficients, variance and degrees of freedom at gamma, from V inverted as a whole."""
     q, e, _ = parts.stacked
     shared = parts.shared
     h = parts.inverse(gamma)
-    bread = np.linalg.inv(q.T @ h @ q)
+    turn = np.linalg.svd(_deviations(made.q.astype(float), made.groups))[2].T  # what people tell apart from the rest:
+    q = q @ turn  # as gamma grows the one is beyond all measure better known than the other
+    size = np.sqrt(np.einsum("ni,nm,mi->i", q, h, q))
+    bread = np.linalg.inv((q.T @ h @ q) / np.outer(size, size)) / np.outer(size, size)
     change = bread @ (q.T @ h @ e)
     left = e - q @ change
     nu = made.people - (made.rank if reml else 0)
     sigma2 = left @ h @ left / nu
-    contrast = made.contrasts[term]
+    contrast, change = made.contrasts[term], turn @ change
     scale = float(np.sqrt((contrast**2).sum()))
-    unit = (contrast / scale).astype(float)
+    unit = turn.T @ (contrast / scale).astype(float)
     variance = sigma2 * (unit @ bread @ unit)
     residual = made.people - made.rank
     used = {"normal": np.inf, "residual": residual, "between-within": between}.get(df)

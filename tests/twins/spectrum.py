@@ -92,6 +92,8 @@ def optimum(made: Frame, s: Spectrum, unconstrained=False) -> Optimum:
     some_flat = s.nu - len(s.eigenvalues) > (0 if s.reml else made.rank)
     if (some_flat or not s.reml) and s.flat <= 1e-26 * total:  # under ML the criterion falls without bound then
         return Optimum(np.inf, 0.0, either="outcome constant within practices", unbounded=True)
+    if s.reml and not some_flat and np.ptp(s.eigenvalues) <= 1e-9 * s.eigenvalues.max(initial=0.0):
+        return Optimum(np.nan, 0.0, grey="flat: one eigenvalue, and no degree of freedom within practices")
     top = max(1e9, 1e3 * total / s.flat) if s.flat > 0 else 1e14
     grid = np.concatenate([[0.0], np.geomspace(1e-4 / largest, top, 600)])
     grey = ""
