@@ -22,6 +22,7 @@ from simtrial.generate import (
     practices_per_trial,
     simulate,
 )
+from simtrial.generate.column_names import IF_CONTROL, IF_OFFERED, in_either_world
 from simtrial.generate.worlds import access, if_control, if_offered, without_chance
 from simtrial.kernels.segments import sum_by
 from simtrial.limits import World, coefficient, cross_products
@@ -110,7 +111,7 @@ class Estimand(BaseModel):
 
     def reads(self) -> frozenset[str]:
         """Columns its true value is found from."""
-        needed = {f"{self.response}_if_control", f"{self.response}_if_intervention"}
+        needed = set(in_either_world(self.response))
         if self.weights not in (None, COMPLIER_SHARE):
             needed.add(str(self.weights))
         return frozenset(
@@ -387,7 +388,7 @@ def problems(estimand: Estimand, mechanism: Mechanism, variables: Mapping[str, V
         before = name in earlier
         if estimand.kind == "subgroup" and not before:
             found.append((str(option), f"'{name}' comes after allocation; define a subgroup by columns from before it"))
-        elif not (before or name in KNOWN_EITHER_WAY or f"{name}_offered" in variables):
+        elif not (before or name in KNOWN_EITHER_WAY or name + IF_OFFERED in variables):
             found.append(
                 (str(option), f"'{name}' would differ under the other allocation, in a way that is not simulated")
             )
@@ -401,7 +402,7 @@ def problems(estimand: Estimand, mechanism: Mechanism, variables: Mapping[str, V
         elif estimand.weights not in earlier:
             found.append(("weights", f"'{estimand.weights}' comes after allocation and cannot weight practices"))
     if estimand.kind == "full-availability":
-        step = mechanism.get(home.get(f"{estimand.response}_if_control", ""))
+        step = mechanism.get(home.get(estimand.response + IF_CONTROL, ""))
         if step is not None and "effect_among" not in type(step).model_fields:
             found.append(("kind", f"the effect on '{estimand.response}' reaches everyone already: use kind 'itt'"))
     return found

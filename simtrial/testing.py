@@ -14,6 +14,7 @@ from simtrial.estimands import Estimand, in_simulated_practices, known_values
 from simtrial.estimators import Estimates, Method, method_class
 from simtrial.flags import text
 from simtrial.generate import Generator, before_allocation, simulate
+from simtrial.generate.column_names import at_followup, in_either_world, outcomes_in
 from simtrial.generate.generators import generator_class, promise_problems
 from simtrial.moments.build import moments
 from simtrial.scenario import load
@@ -193,9 +194,8 @@ def check_generator(generator: Generator | str | Mapping[str, Any], *, trials: i
             raise ContractError(f"column '{name}' differs between two draws from the same stream (is rng used?)")
     if all(np.array_equal(c.values, other.columns[n].values) for n, c in first.columns.items()):
         raise ContractError("another block has the same trials: nothing is drawn from rng")
-    for name in first.columns:
-        if name.endswith("_if_control"):
-            _happens(first, name.removesuffix("_if_control"))
+    for outcome in outcomes_in(first.columns):
+        _happens(first, outcome)
     _knows(generator)
 
 
@@ -223,7 +223,7 @@ def _codes(batch: TrialBatch) -> None:
 
 def _happens(batch: TrialBatch, outcome: str) -> None:
     """The outcome recorded is the potential outcome of the arm."""
-    control, treated, followup = (batch.at(f"{outcome}_{n}") for n in ("if_control", "if_intervention", "followup"))
+    control, treated, followup = (batch.at(name) for name in (*in_either_world(outcome), at_followup(outcome)))
     if not np.array_equal(followup, np.where(batch.at("arm") == 1, treated, control)):
         raise ContractError(f"'{outcome}_followup' is not the potential outcome of the arm allocated")
 
@@ -235,7 +235,7 @@ def _knows(generator: Generator) -> None:
     weights = [n for n, v in promised.items() if n in earlier and v.level == "practice" and not v.categories]
     kinds: list[dict[str, Any]] = [{"unit": "participant"}, {"unit": "cluster"}]
     kinds += [{"unit": "cluster", "weights": name} for name in weights if not promised[name].latent]
-    outcomes = [name.removesuffix("_if_control") for name in promised if name.endswith("_if_control")]
+    outcomes = outcomes_in(promised)
     asked = [Estimand(name=f"{y} {k}", kind="itt", response=y, **k) for y in outcomes for k in kinds]
     known = known_values(asked, mechanism)
     chosen = [e for e in asked if e.name in known]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 BASELINE, FOLLOWUP = "_baseline", "_followup"
@@ -10,7 +11,7 @@ BASELINE, FOLLOWUP = "_baseline", "_followup"
 IF_CONTROL, IF_INTERVENTION = "_if_control", "_if_intervention"
 """Endings of potential outcomes, and of whatever else is known in both worlds."""
 
-OFFERED = "_offered"
+IF_OFFERED = "_offered"
 """Ending of what a practice or a person would receive if offered the intervention."""
 
 RESIDUAL_DIFFERENCE = "_residual_difference"
@@ -33,6 +34,11 @@ def at_followup(outcome: str) -> str:
 def in_either_world(name: str) -> tuple[str, str]:
     """Names of the columns in the world where all are in control, and in that where all are offered."""
     return name + IF_CONTROL, name + IF_INTERVENTION
+
+
+def outcomes_in(names: Iterable[str]) -> list[str]:
+    """Names of the outcomes among columns, in their order: of what has a value in control."""
+    return [name.removesuffix(IF_CONTROL) for name in names if name.endswith(IF_CONTROL)]
 
 
 @dataclass(frozen=True)

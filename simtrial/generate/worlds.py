@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.batch import ObservedBatch, TrialBatch
-from simtrial.generate.column_names import IF_INTERVENTION, OFFERED, RESIDUAL_DIFFERENCE
+from simtrial.generate.column_names import IF_INTERVENTION, IF_OFFERED, RESIDUAL_DIFFERENCE
 
 
 def if_offered(batch: TrialBatch) -> ObservedBatch:
@@ -17,8 +17,8 @@ def if_offered(batch: TrialBatch) -> ObservedBatch:
     arm = columns["arm"]
     columns["arm"] = replace(arm, values=np.ones_like(arm.values))
     for name in batch.columns:
-        if name.endswith(OFFERED):
-            received = name.removesuffix(OFFERED)
+        if name.endswith(IF_OFFERED):
+            received = name.removesuffix(IF_OFFERED)
             columns[received] = replace(columns[received], values=batch.columns[name].values)
     return ObservedBatch(batch.index, columns)
 
@@ -38,9 +38,9 @@ def if_control(batch: TrialBatch) -> ObservedBatch:
     columns["arm"] = replace(arm, values=np.zeros_like(arm.values))
     has = access(batch)
     for name in batch.columns:
-        if not name.endswith(OFFERED):
+        if not name.endswith(IF_OFFERED):
             continue
-        received = name.removesuffix(OFFERED)
+        received = name.removesuffix(IF_OFFERED)
         column = columns[received]
         without = batch.at("arm", column.level) == 0
         reached = has if column.level == "participant" else None

@@ -15,6 +15,7 @@ from simtrial.estimators import Method
 from simtrial.expressions import columns, evaluate, parse
 from simtrial.generate import Mechanism, drawn_for, simulate
 from simtrial.generate.closed_form import known
+from simtrial.generate.column_names import BASELINE, IF_CONTROL, IF_INTERVENTION, at_baseline, at_followup, outcomes_in
 from simtrial.generate.outcomes.instrument import Instrument
 from simtrial.kernels.segments import sum_by
 from simtrial.scenario import Cell, Scenario
@@ -67,7 +68,7 @@ def implied(cell: Cell) -> list[Quantity]:
 def _never_blank(scenario: Scenario) -> dict[Of, float]:
     """Outcomes that nothing hides are blank in nobody."""
     masks = [v.hides for v in scenario.variables.values() if v.hides]
-    names = [o for o in outcomes(scenario.mechanism) if not any(hidden_by(f"{o}_followup", m) for m in masks)]
+    names = [o for o in outcomes(scenario.mechanism) if not any(hidden_by(at_followup(o), m) for m in masks)]
     blank = {("no_outcome", name, arm): 0.0 for name in names for arm in ARMS}
     return blank | ({} if "followed_up" in scenario.variables else {("dropout", "", arm): 0.0 for arm in ARMS})
 
@@ -96,8 +97,8 @@ MEANINGS = {
 def outcomes(mechanism: Mechanism) -> list[str]:
     """Names of the outcomes of a mechanism: of what has a potential value and one at follow-up."""
     names = {name for step in mechanism.values() for name in step.adds()}
-    found = [name.removesuffix("_if_control") for step in mechanism.values() for name in step.adds()]
-    return [n for n in found if {f"{n}_if_control", f"{n}_followup"} <= names]
+    found = outcomes_in(name for step in mechanism.values() for name in step.adds())
+    return [n for n in found if at_followup(n) in names]
 
 
 def _wanted(scenario: Scenario) -> frozenset[str]:
@@ -105,7 +106,7 @@ def _wanted(scenario: Scenario) -> frozenset[str]:
     there = set(scenario.variables)
     names = {"arm", "followed_up"}
     for outcome in outcomes(scenario.mechanism):
-        names |= {f"{outcome}_baseline", f"{outcome}_followup"}
+        names |= {at_baseline(outcome), at_followup(outcome)}
     for text in receipts(scenario):
         names |= columns(parse(text))
     return frozenset(names & there)
@@ -143,7 +144,7 @@ def _simulated(scenario: Scenario, mechanism: Mechanism) -> list[Quantity]:
     found: list[Quantity] = []
     for outcome in outcomes(mechanism):
         found += _scores(outcome, batch, sums, groups)
-        blank = np.isnan(seen.at(f"{outcome}_followup"))
+        blank = np.isnan(seen.at(at_followup(outcome)))
         found += [sums.share("no_outcome", outcome, a, blank, who) for a, who in groups.items()]
     found += [
         sums.share(name, of, a, values, groups[a] if grouped else None)
@@ -172,11 +173,11 @@ def _scores(
     outcome: str, batch: TrialBatch, sums: _Sums, groups: Mapping[str, NDArray[np.bool_]]
 ) -> Iterable[Quantity]:
     """Mean, SD and ICC at baseline and in either arm at follow-up, and the correlation of the two."""
-    before = batch.at(f"{outcome}_baseline") if f"{outcome}_baseline" in batch.columns else None
+    before = batch.at(at_baseline(outcome)) if at_baseline(outcome) in batch.columns else None
     if before is not None:
         yield from sums.moments(outcome, "", before, None)
     for arm, who in groups.items():
-        after = batch.at(f"{outcome}_followup")
+        after = batch.at(at_followup(outcome))
         yield from sums.moments(outcome, arm, after, who)
         if before is not None:
             yield sums.correlation(outcome, arm, before, after, who)
@@ -184,10 +185,10 @@ def _scores(
 
 def _of_column(name: str) -> tuple[str, str]:
     """Outcome and arm of a recorded column; baseline has no arm."""
-    for ending, arm in (("_if_control", "control"), ("_if_intervention", "intervention")):
+    for ending, arm in ((IF_CONTROL, "control"), (IF_INTERVENTION, "intervention")):
         if name.endswith(ending):
             return name.removesuffix(ending), arm
-    return name.removesuffix("_baseline"), ""
+    return name.removesuffix(BASELINE), ""
 
 
 def cuts(mechanism: Mechanism, batch: TrialBatch) -> dict[str, NDArray[np.bool_]]:
@@ -225,7 +226,7 @@ def _is_score(name: str, stage: str) -> bool:
     return stage == "baseline" or (stage.startswith("outcomes.") and name.endswith(ENDINGS))
 
 
-ENDINGS = ("_baseline", "_if_control", "_if_intervention")
+ENDINGS = (BASELINE, IF_CONTROL, IF_INTERVENTION)
 
 
 def _may_cut(step: object) -> bool:
@@ -235,7 +236,7 @@ def _may_cut(step: object) -> bool:
 
 
 def _counts(step: object, name: str) -> bool:
-    return not isinstance(step, Instrument) or (step.effect != 0 and not name.endswith("_baseline"))
+    return not isinstance(step, Instrument) or (step.effect != 0 and not name.endswith(BASELINE))
 
 
 def _sentence(stage: str, rows: Sequence[tuple[float, str, str]], cells: int) -> str:

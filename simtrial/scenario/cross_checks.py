@@ -9,6 +9,7 @@ from simtrial.errors import unknown
 from simtrial.estimands import NEEDS, Estimand
 from simtrial.estimands import problems as estimand_problems
 from simtrial.generate import Mechanism, variables
+from simtrial.generate.column_names import IF_CONTROL
 from simtrial.scenario.known_columns import Known
 from simtrial.scenario.problems import Path, Problem
 
@@ -66,7 +67,7 @@ def _about_an_estimand(estimand: Estimand, mechanism: Mechanism | None, known: K
     if mechanism is None:
         return problems
     there = variables(mechanism)
-    if f"{estimand.response}_if_control" not in there:
+    if estimand.response + IF_CONTROL not in there:
         said = f"no outcome '{estimand.response}' in [mechanism.outcomes]"
         problems.append(Problem((*path, "response"), said))
     if not problems:

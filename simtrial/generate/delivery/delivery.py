@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from simtrial.batch import TrialBatch
 from simtrial.generate import Step, Variable
+from simtrial.generate.column_names import IF_OFFERED
 from simtrial.generate.covariate_keys import split
 from simtrial.generate.delivery.contact import in_post, mean_length
 from simtrial.generate.delivery.engagement import effect_problems, related, score, shifts
@@ -114,7 +115,7 @@ class Delivery(Step):
 
     def trimmed(self, wanted: frozenset[str]) -> Delivery:
         """Return these options without contacts and minutes nobody asks for; they have streams of their own."""
-        names = set(CONTACT) | {f"{name}_offered" for name in CONTACT}
+        names = set(CONTACT) | {name + IF_OFFERED for name in CONTACT}
         if wanted & names:
             return self
         made = self.model_copy()
@@ -124,7 +125,7 @@ class Delivery(Step):
     def adds(self) -> dict[str, Variable]:
         """Columns that will be there afterwards."""
         offered = {
-            f"{name}_offered": Variable("participant", f"{label} if offered", unit, latent=True)
+            name + IF_OFFERED: Variable("participant", f"{label} if offered", unit, latent=True)
             for name, (label, unit) in OFFERED.items()
         }
         every = {
@@ -146,7 +147,7 @@ class Delivery(Step):
             ),
             "session_minutes": Variable("participant", "Mean length of sessions; blank without", "minutes"),
         }
-        return {n: v for n, v in every.items() if self._contacts or n.removesuffix("_offered") not in CONTACT}
+        return {n: v for n, v in every.items() if self._contacts or n.removesuffix(IF_OFFERED) not in CONTACT}
 
     def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
         """Draw what people would receive if offered and in control, and what they do receive."""
@@ -172,7 +173,7 @@ class Delivery(Step):
         return {
             "availability_offered": availability,
             "engagement": engagement,
-            **{f"{name}_offered": values for name, values in offered.items()},
+            **{name + IF_OFFERED: values for name, values in offered.items()},
             "access_if_control": access,
             "sessions_if_control": sessions * access,
             "goal_sessions_if_control": goals * access,

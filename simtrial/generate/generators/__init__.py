@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from simtrial.generate import Asked, Drawn, Generator, Variable
+from simtrial.generate.column_names import FOLLOWUP, IF_CONTROL, IF_INTERVENTION, outcomes_in
 from simtrial.registry import Registry
 
 __all__ = [
@@ -51,11 +52,11 @@ def promise_problems(generator: Generator) -> Iterator[str]:
     taken = sorted({"trial_id", "practice", "participant"} & set(promised))
     if taken:
         yield f"adds '{taken[0]}', which every data set has already"
-    outcomes = {name.removesuffix("_if_control") for name in promised if name.endswith("_if_control")}
+    outcomes = outcomes_in(promised)
     if not outcomes:
         yield "needs an outcome y with columns 'y_if_control', 'y_if_intervention' and 'y_followup'"
     for outcome in sorted(outcomes):
-        for ending, latent in (("_if_control", True), ("_if_intervention", True), ("_followup", False)):
+        for ending, latent in ((IF_CONTROL, True), (IF_INTERVENTION, True), (FOLLOWUP, False)):
             variable = promised.get(outcome + ending)
             if variable is None or variable.level != "participant" or variable.latent != latent:
                 seen = "latent" if latent else "not latent"

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field
 from simtrial.batch import TrialBatch
 from simtrial.errors import ScenarioError
 from simtrial.generate import Mechanism, drawn_for, practices_per_trial, simulate, steps
+from simtrial.generate.column_names import MANSA
 from simtrial.generate.covariate_keys import in_category, split
 
 Floats = NDArray[np.float64]
@@ -58,18 +59,19 @@ class Calibration:
 
 def reads(terms: tuple[Term, ...]) -> frozenset[str]:
     """Columns that the terms are found from."""
-    outcomes = frozenset({"mansa_if_control", "mansa_if_intervention"})
+    outcomes = frozenset(MANSA.potential)
     needed: set[str] = {"arm"} if terms else set()
     for term in terms:
-        needed |= {"outcome": outcomes, "change": outcomes | {"mansa_baseline"}}.get(term.name, {split(term.name)[0]})
+        needed |= {"outcome": outcomes, "change": outcomes | {MANSA.baseline}}.get(term.name, {split(term.name)[0]})
     return frozenset(needed)
 
 
 def raw_values(term: Term, batch: TrialBatch) -> Floats:
     """Values of a term before it is standardised (participants,); a category is 0 or 1, a blank is NaN."""
     if term.name in ("outcome", "change"):
-        realised = np.where(batch.at("arm") == 1, batch.at("mansa_if_intervention"), batch.at("mansa_if_control"))
-        return np.asarray(realised - batch.at("mansa_baseline") if term.name == "change" else realised)
+        control, intervention = (batch.at(name) for name in MANSA.potential)
+        realised = np.where(batch.at("arm") == 1, intervention, control)
+        return np.asarray(realised - batch.at(MANSA.baseline) if term.name == "change" else realised)
     column, category = split(term.name)
     if category:
         return in_category(column, category, batch).astype(np.float64)

@@ -13,12 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from simtrial.batch import TrialBatch
 from simtrial.errors import ScenarioError
 from simtrial.generate import Step, Variable
-from simtrial.generate.distributions.margins import Recorded, Shape, correlation_before, margin, with_zeros
+from simtrial.generate.column_names import MANSA, at_baseline, at_followup, in_either_world
+from simtrial.generate.distributions.margins import Recorded, Shape, correlation_before, margin
 
 Floats = NDArray[np.float64]
 
 
-class Mansa(BaseModel):
+class MansaScale(BaseModel):
     """How MANSA is distributed, to put it on a standard scale: as in its own tables unless those were changed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -59,7 +60,7 @@ class Instrument(Step):
     icc_baseline: float = Field(0.08, ge=0, lt=1, description="share of the baseline variance between practices")
     icc: float = Field(0.05, ge=0, lt=1, description="share of the follow-up variance given baseline between practices")
     loading: float = Field(0.0, ge=-1, le=1, description="correlation with MANSA at baseline, and of later residuals")
-    mansa: Mansa = Field(default_factory=Mansa, description="mean, SD and ICC by which MANSA is standardised")
+    mansa: MansaScale = Field(default_factory=MansaScale, description="mean, SD and ICC by which MANSA is standardised")
     effect: float = Field(0.0, ge=-1e6, le=1e6, description="effect of the intervention, in units of the score")
     shape: Shape = Field("normal", description="distribution before recording: normal, or gamma above the lowest score")
     lowest: float = Field(ge=-1e9, le=1e9, description="lowest possible score")
@@ -105,7 +106,7 @@ class Instrument(Step):
 
     def reads(self) -> frozenset[str]:
         """Columns of earlier stages that are needed with these options."""
-        tied = {"mansa_baseline", "mansa_if_control", "practice_effect"} if self.loading else set()
+        tied = {MANSA.baseline, MANSA.potential[0], MANSA.latent("practice_effect")} if self.loading else set()
         return frozenset({"arm"} | tied)
 
     def adds(self) -> dict[str, Variable]:
@@ -123,9 +124,9 @@ class Instrument(Step):
         """Whose scores the ends of the scale cut (participants,), at baseline and under either allocation."""
         before, after = self._scores(batch, rng)
         first, second, _ = self._margins()
-        arms = (("control", after), ("intervention", after + self.effect))
-        found = {f"{self.instrument}_if_{arm}": second.beyond(score) for arm, score in arms}
-        return {f"{self.instrument}_baseline": first.beyond(before), **found}
+        arms = zip(in_either_world(self.instrument), (after, after + self.effect), strict=True)
+        found = {name: second.beyond(score) for name, score in arms}
+        return {at_baseline(self.instrument): first.beyond(before), **found}
 
     def _scores(self, batch: TrialBatch, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Scores before recording, at baseline and at follow-up in control (participants,)."""
@@ -136,11 +137,12 @@ class Instrument(Step):
     @staticmethod
     def _columns(name: str, label: str, unit: str) -> dict[str, Variable]:
         """Columns of one score: baseline, both potential outcomes, and follow-up."""
+        control, intervention = in_either_world(name)
         return {
-            f"{name}_baseline": Variable("participant", f"{label} at baseline", unit),
-            f"{name}_if_control": Variable("participant", f"{label} at follow-up in control", unit, latent=True),
-            f"{name}_if_intervention": Variable("participant", f"{label} at follow-up if offered", unit, latent=True),
-            f"{name}_followup": Variable("participant", f"{label} at follow-up", unit),
+            at_baseline(name): Variable("participant", f"{label} at baseline", unit),
+            control: Variable("participant", f"{label} at follow-up in control", unit, latent=True),
+            intervention: Variable("participant", f"{label} at follow-up if offered", unit, latent=True),
+            at_followup(name): Variable("participant", f"{label} at follow-up", unit),
         }
 
     @staticmethod
@@ -149,10 +151,9 @@ class Instrument(Step):
     ) -> dict[str, NDArray[Any]]:
         """Values of those columns (participants,); the follow-up is that of the arm allocated."""
         return {
-            f"{name}_baseline": baseline,
-            f"{name}_if_control": control,
-            f"{name}_if_intervention": treated,
-            f"{name}_followup": np.where(batch.at("arm") == 1, treated, control),
+            at_baseline(name): baseline,
+            **dict(zip(in_either_world(name), (control, treated), strict=True)),
+            at_followup(name): np.where(batch.at("arm") == 1, treated, control),
         }
 
     def _standard(self, batch: TrialBatch, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -177,83 +178,7 @@ class Instrument(Step):
         is before people who would leave have theirs shifted: the shift is of MANSA alone.
         """
         m = self.mansa
-        followup = "mansa_before_shift" if "mansa_before_shift" in batch.columns else "mansa_if_control"
-        above = batch.at("mansa_baseline") - m.mean
-        residual = batch.at(followup) - m.followup - m.slope * above - batch.at("practice_effect")
+        followup = MANSA.before_shift if MANSA.before_shift in batch.columns else MANSA.potential[0]
+        above = batch.at(MANSA.baseline) - m.mean
+        residual = batch.at(followup) - m.followup - m.slope * above - batch.at(MANSA.latent("practice_effect"))
         return above / m.sd, residual / (m.residual_sd * sqrt(1.0 - m.residual_icc))
-
-
-class IcecapA(Instrument):
-    """Capability: ICECAP-A, 0 no capability, 1 full capability."""
-
-    stage: ClassVar[str] = "outcomes.icecap_a"
-    instrument: ClassVar[str] = "icecap_a"
-    label: ClassVar[str] = "Capability (ICECAP-A)"
-    unit: ClassVar[str] = ""
-
-
-class Eq5d5l(Instrument):
-    """Health state utility: EQ-5D-5L, crosswalk to the UK values of EQ-5D-3L."""
-
-    stage: ClassVar[str] = "outcomes.eq5d5l"
-    instrument: ClassVar[str] = "eq5d5l"
-    label: ClassVar[str] = "Health state utility (EQ-5D-5L)"
-    unit: ClassVar[str] = ""
-
-
-class Tus(Instrument):
-    """Time use: hours per week of structured activity, skewed, with a few implausible values at baseline.
-
-    Mean, SD and correlation are those of plausible values. An outlier replaces the baseline of a person, uniform
-    between ``outlier_lowest`` and ``outlier_highest``, and is flagged. Without ``keep_outliers`` both values of flagged
-    people are blank, as in the published table.
-
-    A ``zero_share`` has no hours at all: those lowest on the standard normal score of either time. Mean, SD and ``rho``
-    are of everybody, zeros included. The effect reaches those with hours: on average (1 - zero_share) times ``effect``.
-    """
-
-    stage: ClassVar[str] = "outcomes.tus"
-    instrument: ClassVar[str] = "tus"
-    label: ClassVar[str] = "Time use"
-    unit: ClassVar[str] = "hours per week"
-
-    shape: Shape = Field("gamma", description="distribution before recording: normal, or gamma above the lowest score")
-    zero_share: float = Field(0.0, ge=0, lt=1, description="share of people with 0 hours at either time")
-    outlier_probability: float = Field(0.0, ge=0, le=1, description="probability of a grossly implausible baseline")
-    outlier_lowest: float = Field(150.0, ge=0, le=1e6, description="lowest of the implausible values, hours per week")
-    outlier_highest: float = Field(250.0, ge=0, le=1e6, description="highest of the implausible values, hours per week")
-    keep_outliers: bool = Field(True, description="leave implausible values in the data; false: blank")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Tus:
-        if self.outlier_lowest > self.outlier_highest:
-            raise ValueError("outlier_lowest must not exceed outlier_highest")
-        return self
-
-    def _margin(self, mean: float, sd: float) -> Recorded:
-        """Distribution of hours of this mean and SD, with zeros below it where there are any."""
-        if not self.zero_share:
-            return super()._margin(mean, sd)
-        if self.lowest != 0.0:
-            raise ScenarioError(
-                f"zero_share is of people with 0 hours, the lowest of the scale; lowest = {self.lowest:g}"
-            )
-        return with_zeros(self.zero_share, self.shape, mean, sd, self.highest, self.grid)
-
-    def adds(self) -> dict[str, Variable]:
-        """Columns that will be there afterwards."""
-        added = super().adds() | {"tus_outlier": Variable("participant", "Time use implausible: 0 no, 1 yes")}
-        if not self.keep_outliers:
-            hidden = ("tus_baseline", "tus_followup")
-            added["tus_plausible"] = Variable("participant", "Time use plausible: 0 no, 1 yes", hides=hidden)
-        return added
-
-    def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
-        """Draw hours per week, then who reports something implausible."""
-        values = dict(super().draw(batch, rng))
-        people = batch.index.participants
-        outlier = rng.random(people) < self.outlier_probability
-        gross = self.outlier_lowest + (self.outlier_highest - self.outlier_lowest) * rng.random(people)
-        values["tus_baseline"] = np.where(outlier, np.round(gross, 1), values["tus_baseline"])
-        values["tus_outlier"] = outlier.astype(np.int64)
-        return values if self.keep_outliers else values | {"tus_plausible": (~outlier).astype(np.int64)}

@@ -149,21 +149,3 @@ def item_values(
         f"{name}_items_{when}": number.astype(np.float64),
         f"{name}_scored_{when}": scored.astype(np.int64),
     }
-
-
-class Qpr15(SumOfItems):
-    """Recovery: Questionnaire about the Process of Recovery, 15 items rated 0 to 4, summed."""
-
-    stage: ClassVar[str] = "outcomes.qpr15"
-    instrument: ClassVar[str] = "qpr15"
-    label: ClassVar[str] = "Recovery (QPR-15)"
-    scale: ClassVar[ItemScale] = ItemScale(15, 0, 4)
-
-
-class BriefInspire(SumOfItems):
-    """Support for recovery by the worker: Brief INSPIRE, 5 items rated 0 to 4, as a percentage."""
-
-    stage: ClassVar[str] = "outcomes.brief_inspire"
-    instrument: ClassVar[str] = "brief_inspire"
-    label: ClassVar[str] = "Support for recovery (Brief INSPIRE)"
-    scale: ClassVar[ItemScale] = ItemScale(5, 0, 4, 5.0)
