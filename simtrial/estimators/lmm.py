@@ -10,22 +10,14 @@ from pydantic import Field, model_validator
 
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report, terms_of
+from simtrial.estimators.mixed_fits import BY_ARM, COMMON, MixedFit, OneVariance, VariancesByArm, wald
 from simtrial.flags import BIT
-from simtrial.kernels import by_arm_fit as by_arm
-from simtrial.kernels import compound_symmetry
-from simtrial.kernels import joint_test as joint_test
-from simtrial.kernels import random_intercept_fit as kernel
+from simtrial.kernels import by_arm_fit, compound_symmetry
 from simtrial.kernels.joint_test import JointTest
 from simtrial.moments.moments import Moments
 
 Floats = NDArray[np.float64]
 Df = Literal["between-within", "satterthwaite", "satterthwaite-observed", "kenward-roger", "residual", "normal"]
-
-Fit = kernel.Fit | by_arm.Fit
-BY_ARM = tuple(f"{name}_{arm}" for name in ("sigma2", "tau2", "icc") for arm in ("control", "intervention"))
-
-COMMON = {"none": ("icc", "tau2", "sigma2"), "residual": ("tau2",), "cluster": ("sigma2",), "both": ()}
-"""What both arms share."""
 
 
 @register("lmm")
@@ -83,21 +75,20 @@ class LinearMixedModel(Method):
         extras = {name: np.full(trials, np.nan) for name in self._extras()}
         if len(usable):
             fit = self._fitted(moments)
-            alone = (moments.counts == moments.clusters)[usable]
-            flags[usable] |= _flags(fit, alone)
+            flags[usable] |= fit.flags
             failed[usable] |= self._not_told(moments, fit, target)
             if joint is not None:
-                joint = self._joint(moments, fit, alone).spread(usable, trials)
+                joint = self._joint(moments, fit).spread(usable, trials)
             for at, term in enumerate(terms):
                 if term not in moments.terms:
                     continue
                 contrast = moments.contrast(term)[:, usable]
                 shift = moments.center[moments.regressors, usable] if term == "intercept" else 0.0
-                value = (contrast * fit.at.coefficients).sum(axis=0) + shift
+                value = (contrast * fit.coefficients).sum(axis=0) + shift
                 estimate[at, usable] = np.where(fit.converged, value, np.nan)  # refused: no optimum, or only a bound
-                variance[at, usable], df[at, usable] = self._inference(moments, fit, contrast, term, alone)
+                variance[at, usable], df[at, usable] = self._inference(moments, fit, contrast, term)
                 variance[at, usable] = np.where(fit.converged, variance[at, usable], np.nan)
-            for name, values in _variances(fit, alone).items():
+            for name, values in fit.variances.items():
                 extras[name][usable] = values
             extras["loglik"][usable] = -0.5 * fit.deviance
         saturated = ~failed & (moments.clusters - moments.cluster_rank <= 0)
@@ -108,84 +99,50 @@ class LinearMixedModel(Method):
         )  # fmt: skip
         return self.tested(said)
 
-    def _not_told(self, moments: Moments, fit: Fit, target: str) -> NDArray[np.bool_]:
+    def _not_told(self, moments: Moments, fit: MixedFit, target: str) -> NDArray[np.bool_]:
         """Usable trials in which the data do not tell the variance of the target, or leave none."""
-        if isinstance(fit, by_arm.Fit):
-            return fit.perfect | ~fit.identified
-        if not fit.limit.any():
-            return fit.limit
-        tested = [target] if target in moments.terms else moments.products
-        kept = moments.kept[[moments.terms.index(term) for term in tested]][:, moments.usable]
-        known = np.stack([_known(fit, moments.contrast(term)[:, moments.usable]) for term in tested])
-        return np.asarray((kept & known).any(axis=0))
+        tested, usable = [target] if target in moments.terms else moments.products, moments.usable
+        kept = moments.kept[[moments.terms.index(term) for term in tested]][:, usable]
+        return fit.not_told([moments.contrast(term)[:, usable] for term in tested], kept)
 
     def _extras(self) -> tuple[str, ...]:
         by_arm = () if self.heteroscedastic == "none" else BY_ARM
         return (*COMMON[self.heteroscedastic], "loglik", *by_arm)
 
-    def _joint(self, moments: Moments, fit: Fit, alone: NDArray[np.bool_]) -> JointTest:
+    def _joint(self, moments: Moments, fit: MixedFit) -> JointTest:
         """Wald F test of all products with arm, usable trials only."""
-        usable, at = moments.usable, [moments.terms.index(term) for term in moments.products]
-        kept, inverse = moments.kept[at][:, usable], fit.at.inverse[np.ix_(at, at)]
-        covariance = inverse if isinstance(fit, by_arm.Fit) else fit.sigma2 * inverse
-        residual = moments.counts[usable] - moments.rank[usable]
-        if self.df == "kenward-roger" and isinstance(fit, kernel.Fit):
-            adjusted = np.where(alone, covariance, joint_test.kenward_roger_covariance(fit, at))
-            test = joint_test.wald(fit.at.coefficients[at], adjusted, kept)
-            scale, df = joint_test.kenward_roger(fit, at, kept)
-            return test.scaled(np.where(alone, 1.0, scale), np.where(alone, residual, df))
-        test = joint_test.wald(fit.at.coefficients[at], covariance, kept)
-        if self.df == "normal":
-            return test.scaled(1.0, np.full(len(usable), np.inf))
-        if self.df == "residual":
-            return test.scaled(1.0, residual)
+        at, usable = [moments.terms.index(term) for term in moments.products], moments.usable
+        kept = moments.kept[at][:, usable]
         if self.df == "between-within":
             each = np.stack([between_within(moments, term)[usable] for term in moments.products])
-            return test.scaled(1.0, np.where(kept, each, np.inf).min(axis=0))
-        observed = self.df == "satterthwaite-observed"
+            return wald(fit, at, kept).scaled(1.0, np.where(kept, each, np.inf).min(axis=0))
+        if self.df == "normal" or self.df == "residual":
+            return wald(fit, at, kept).scaled(1.0, self._plain_df(moments))
+        return fit.joint(at, kept, self.df)
 
-        def of_one(contrast: Floats) -> Floats:
-            chosen = np.zeros((moments.regressors, len(usable)))
-            chosen[at] = contrast
-            if isinstance(fit, by_arm.Fit):
-                return fit.df(chosen)
-            return kernel.observed_df(fit, chosen)[0] if observed else kernel.expected_df(fit, chosen)
+    def _plain_df(self, moments: Moments) -> Floats:
+        """Df that is the same for every contrast, usable trials only."""
+        residual = (moments.counts - moments.rank)[moments.usable]
+        return np.full(len(residual), np.inf) if self.df == "normal" else residual
 
-        df = joint_test.fai_cornelius(covariance, kept, of_one)
-        return test.scaled(1.0, np.where(alone & (self.heteroscedastic == "none"), residual, df))
-
-    def _fitted(self, moments: Moments) -> Fit:
+    def _fitted(self, moments: Moments) -> MixedFit:
+        reml, usable = self.estimation == "reml", moments.usable
         if self.heteroscedastic != "none":
-            return by_arm.fit(moments.by_arm, self.heteroscedastic, reml=self.estimation == "reml")
+            return VariancesByArm(by_arm_fit.fit(moments.by_arm, self.heteroscedastic, reml=reml))
         if self.tau2 == "unconstrained":
-            return compound_symmetry.fit(moments.size_sums(), reml=self.estimation == "reml")
-        return moments.reml if self.estimation == "reml" else moments.ml
-
-    def _inference(
-        self, moments: Moments, fit: Fit, contrast: Floats, term: str, alone: NDArray[np.bool_]
-    ) -> tuple[Floats, Floats]:
-        """Variance and df of a contrast; with one row in every cluster the model is OLS and df is N - p."""
-        usable = moments.usable
-        variance = fit.variance(contrast) if isinstance(fit, by_arm.Fit) else kernel.variance(fit, contrast)
-        if isinstance(fit, kernel.Fit) and fit.limit.any():
-            variance = np.where(_known(fit, contrast), np.nan, variance)
-        residual = moments.counts[usable] - moments.rank[usable]
-        if self.df == "normal":
-            return variance, np.full(len(usable), np.inf)
-        if self.df == "residual":
-            return variance, residual
-        if self.df == "between-within":
-            return variance, between_within(moments, term)[usable]
-        if isinstance(fit, by_arm.Fit):
-            return variance, fit.df(contrast)
-        if self.df == "satterthwaite-observed":
-            df, _ = kernel.observed_df(fit, contrast)
+            fit = compound_symmetry.fit(moments.size_sums(), reml=reml)
         else:
-            df = kernel.expected_df(fit, contrast)
-        if self.df == "kenward-roger":
-            adjusted = kernel.kenward_roger_variance(fit, contrast)
-            variance = np.where(alone | np.isnan(variance), variance, adjusted)
-        return variance, np.where(alone, residual, df)
+            fit = moments.reml if reml else moments.ml
+        alone = (moments.counts == moments.clusters)[usable]
+        return OneVariance(fit, alone, (moments.counts - moments.rank)[usable])
+
+    def _inference(self, moments: Moments, fit: MixedFit, contrast: Floats, term: str) -> tuple[Floats, Floats]:
+        """Variance and df of a contrast."""
+        if self.df == "between-within":
+            return fit.variance(contrast), between_within(moments, term)[moments.usable]
+        if self.df == "normal" or self.df == "residual":
+            return fit.variance(contrast), self._plain_df(moments)
+        return fit.small_sample(contrast, self.df)
 
 
 def between_within(moments: Moments, term: str) -> Floats:
@@ -194,31 +151,3 @@ def between_within(moments: Moments, term: str) -> Floats:
     inside = moments.counts - moments.rank - between
     at = 0 if term == "intercept" else moments.terms.index(term)
     return np.asarray(np.where(moments.cluster_level[at], between, inside))
-
-
-def _known(fit: kernel.Fit, contrast: Floats) -> NDArray[np.bool_]:
-    """Where nothing varies within practices, and so a contrast that people tell has no variance (trials,)."""
-    return np.asarray(fit.limit & ~(kernel.between_share(fit, contrast) > 0.5))
-
-
-def _flags(fit: Fit, alone: NDArray[np.bool_]) -> NDArray[np.int64]:
-    if isinstance(fit, by_arm.Fit):
-        flags = np.where(fit.boundary, BIT["boundary"], 0).astype(np.int64)
-        flags |= np.where(fit.perfect, BIT["constant_outcome"], 0)
-        alone = fit.held.any(axis=0) | ~(fit.identified | fit.perfect)
-    else:
-        flags = np.where((fit.gamma == 0.0) & ~alone, BIT["boundary"], 0).astype(np.int64)
-        flags |= np.where(fit.limit, BIT["constant_within"], 0)
-    flags |= np.where(~fit.converged, BIT["not_converged"], 0)
-    return flags | np.where(alone, BIT["tau2_not_identified"], 0)
-
-
-def _variances(fit: Fit, alone: NDArray[np.bool_]) -> dict[str, Floats]:
-    """Variances and intracluster correlation (trials,), by arm as well where they may differ; NaN where not told."""
-    if isinstance(fit, kernel.Fit):
-        icc, sigma2 = fit.gamma / (1 + fit.gamma), np.where(fit.limit, 0.0, fit.sigma2)
-        found = {"icc": np.where(fit.limit, 1.0, icc), "tau2": fit.tau2, "sigma2": sigma2}
-        return {name: np.where(alone & (name != "sigma2"), np.nan, values) for name, values in found.items()}
-    tau2 = np.where(fit.held_by_arm, np.nan, fit.tau2)
-    every = dict(zip(BY_ARM, (*fit.sigma2, *tau2, *(tau2 / (tau2 + fit.sigma2))), strict=True))
-    return every | {common: every[f"{common}_control"] for common in COMMON[fit.by]}
