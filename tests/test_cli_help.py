@@ -39,7 +39,7 @@ def test_every_option_is_explained(name: str) -> None:
 
 @pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)], ids=["", *COMMANDS])
 def test_help_loads_nothing_that_computes(arguments: list[str]) -> None:
-    """Asked in a process of its own: which modules are there once the help was printed."""
+    """Run in a process of its own: which modules are there once the help was printed."""
     script = (
         f"import sys; sys.argv = ['simtrial', *{arguments!r}, '--help']\n"
         "from simtrial.cli import main\n"

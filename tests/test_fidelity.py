@@ -12,7 +12,7 @@ from simtrial.batch import ObservedBatch
 from simtrial.errors import SimtrialError
 from simtrial.expressions import evaluate
 from simtrial.fidelity import Fact, compared, facts, simulated, summary, without_columns
-from simtrial.fidelity.analyses import Analysed, asked
+from simtrial.fidelity.analyses import Analysed, read_request
 from simtrial.fidelity.quantities import SUBSETS, Described, quantity
 from simtrial.generate import simulate
 from simtrial.scenario import load
@@ -38,7 +38,8 @@ def test_trials_with_every_column_show_every_fact() -> None:
     assert without_columns(every, variables()) == {}
     described, analysed = Described(batch), Analysed(batch, 1, "", 0)
     for fact in every:
-        value = described.value(quantity(fact.quantity)) if fact.described else analysed.value(asked(fact.quantity))
+        text = fact.quantity
+        value = described.value(quantity(text)) if fact.described else analysed.value(read_request(text))
         assert value.shape == (batch.index.trials,), fact.id
         assert not np.isnan(value).all(), fact.id
 
@@ -149,7 +150,7 @@ def test_names_that_are_none(text: str) -> None:
 )
 def test_analyses_that_are_none(text: str) -> None:
     with pytest.raises(SimtrialError, match="names no result"):
-        asked(text)
+        read_request(text)
 
 
 def test_facts_without_their_columns_say_which() -> None:

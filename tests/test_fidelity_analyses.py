@@ -7,7 +7,7 @@ from scipy.stats import f as f_distribution
 
 from simtrial.batch import Column, Index, ObservedBatch
 from simtrial.estimators import method_class
-from simtrial.fidelity.analyses import Analysed, asked, crude_icc, wald_p
+from simtrial.fidelity.analyses import Analysed, crude_icc, read_request, wald_p
 from simtrial.moments.build import moments
 from simtrial.moments.rows import Spec
 
@@ -124,9 +124,9 @@ def test_interaction_p_values_are_uniform_where_there_is_none() -> None:
 
 def test_every_analysis_is_made_once() -> None:
     analysed = Analysed(trials(3), 1, "", 0)
-    first = analysed.value(asked("estimate:mansa:partial:mi"))
-    again = analysed.value(asked("estimate:mansa:partial:mi"))
+    first = analysed.value(read_request("estimate:mansa:partial:mi"))
+    again = analysed.value(read_request("estimate:mansa:partial:mi"))
     np.testing.assert_array_equal(first, again)
-    lower, upper = (analysed.value(asked(f"{s}:mansa:partial:mi")) for s in ("ci_lower", "ci_upper"))
+    lower, upper = (analysed.value(read_request(f"{s}:mansa:partial:mi")) for s in ("ci_lower", "ci_upper"))
     assert (lower < first).all()
     assert (first < upper).all()

@@ -13,7 +13,7 @@ from simulated import assert_mean, drawn_by, mechanism, practices_only
 from simtrial.errors import ScenarioError
 from simtrial.generate import simulate
 from simtrial.generate.practices.cluster_sizes import (
-    Asked,
+    SizeRequest,
     check,
     dirichlet_concentration,
     lognormal_parameters,
@@ -79,8 +79,8 @@ def test_the_lognormal_is_solved_after_rounding(mean: float, cv: float) -> None:
 def test_dirichlet_multinomial_with_the_least_cv_is_multinomial() -> None:
     """Without extra variation: Var = (T - K) (1/K)(1 - 1/K)."""
     least = math.sqrt(160 / 40 * (1 - 1 / 40)) / 5
-    assert math.isinf(dirichlet_concentration(Asked(40, 5.0, least, 200)))
-    assert dirichlet_concentration(Asked(40, 5.0, least * 1.1, 200)) < 1000
+    assert math.isinf(dirichlet_concentration(SizeRequest(40, 5.0, least, 200)))
+    assert dirichlet_concentration(SizeRequest(40, 5.0, least * 1.1, 200)) < 1000
     drawn = sizes({"sizes": "dirichlet-multinomial", "total": 200, "cluster_size_cv": least}, 4000, 40)["recruited"]
     assert_mean(((drawn - 5) ** 2).mean(axis=1), 160 / 40 * (1 - 1 / 40), sharp=0.08)
 
@@ -104,7 +104,7 @@ def test_what_a_family_cannot_have_is_refused_with_what_it_can(
     family: str, mean: float, cv: float, total: int, told: str
 ) -> None:
     with pytest.raises(ScenarioError, match=told):
-        check(family, Asked(40, mean, cv, total))
+        check(family, SizeRequest(40, mean, cv, total))
     table = {"number": 40, "cluster_size_mean": mean, "cluster_size_cv": cv, "sizes": family, "total": total}
     with pytest.raises(ValidationError, match=told):
         mechanism({"practices": table})
@@ -141,7 +141,7 @@ def test_a_mean_that_is_used_must_exceed_one(mean: float, family: str, cv: float
 def test_the_range_that_a_refusal_names_can_be_had_to_its_ends(family: str, mean: float) -> None:
     """Both ends are accepted, and a thousandth beyond either is refused (10 is the largest CV there is)."""
     with pytest.raises(ScenarioError) as caught:
-        check(family, Asked(40, mean, 200.0))
+        check(family, SizeRequest(40, mean, 200.0))
     assert caught.value.key == "cluster_size_cv"  # type: ignore[attr-defined]
     found = re.search(
         r"of mean (\S+) have a CV between (\S+) and (\S+) in the family '(.+)'; 200 given", str(caught.value)
@@ -151,10 +151,10 @@ def test_the_range_that_a_refusal_names_can_be_had_to_its_ends(family: str, mean
     assert found[4] == family
     low, high = float(found[2]), float(found[3])
     for cv in (low, high):
-        check(family, Asked(40, mean, cv))
+        check(family, SizeRequest(40, mean, cv))
     for cv in (*([0.999 * low] if low else []), *([1.001 * high] if high < 10 else [])):
         with pytest.raises(ScenarioError, match="CV between"):
-            check(family, Asked(40, mean, cv))
+            check(family, SizeRequest(40, mean, cv))
 
 
 def test_listed_sizes_are_cycled_in_order_or_in_random_order() -> None:

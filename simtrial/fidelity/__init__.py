@@ -50,13 +50,13 @@ class Fact:
         """Columns that determine the fact."""
         if self.described:
             return quantities.reads(quantities.quantity(self.quantity))
-        return analyses.reads(analyses.asked(self.quantity))
+        return analyses.reads(analyses.read_request(self.quantity))
 
     def problem(self, available: Mapping[str, Variable]) -> str:
         """Why trials with these variables do not show the fact; empty: they do."""
         if self.described:
             return quantities.problem(quantities.quantity(self.quantity), available)
-        return analyses.problem(analyses.asked(self.quantity), available)
+        return analyses.problem(analyses.read_request(self.quantity), available)
 
 
 def facts() -> list[Fact]:
@@ -100,7 +100,7 @@ def simulated(
 def _value(fact: Fact, described: quantities.Described, analysed: analyses.Analysed) -> Floats:
     if fact.described:
         return described.value(quantities.quantity(fact.quantity))
-    return analysed.value(analyses.asked(fact.quantity))
+    return analysed.value(analyses.read_request(fact.quantity))
 
 
 def compared(chosen: Sequence[Fact], values: Mapping[str, Floats]) -> pl.DataFrame:

@@ -32,7 +32,7 @@ SUBSET_ROWS = ("window", "available", "pre", "during")
 
 
 @dataclass(frozen=True)
-class Asked:
+class AnalysisRequest:
     """A result of an analysis: ``p:mansa:full:window``, ``icc:mansa`` or ``wald:mansa:full:arm*region``."""
 
     statistic: str
@@ -42,9 +42,9 @@ class Asked:
 
 
 @cache
-def asked(text: str) -> Asked:
+def read_request(text: str) -> AnalysisRequest:
     """Read a name of a result, ``statistic:response[:adjustment[:variant]]``."""
-    found = Asked(*text.split(":"))
+    found = AnalysisRequest(*text.split(":"))
     known = ["", "mi", *SUBSET_ROWS, *RECEIVED]
     fits = {
         **dict.fromkeys(ESTIMATED, found.adjustment in ADJUSTED and found.variant in known),
@@ -78,7 +78,7 @@ def method(response: str, adjustment: str, variant: str) -> Method:
     return method_class(str(own["kind"])).model_validate({**common, **own})
 
 
-def reads(wanted: Asked) -> frozenset[str]:
+def reads(wanted: AnalysisRequest) -> frozenset[str]:
     """Columns that a result needs."""
     if wanted.statistic in ESTIMATED:
         return method(wanted.response, wanted.adjustment, wanted.variant).reads()
@@ -88,7 +88,7 @@ def reads(wanted: Asked) -> frozenset[str]:
     return frozenset(needed)
 
 
-def problem(wanted: Asked, available: Mapping[str, Variable]) -> str:
+def problem(wanted: AnalysisRequest, available: Mapping[str, Variable]) -> str:
     """Why trials with these variables do not allow an analysis; empty: they do."""
     absent = sorted(n for n in reads(wanted) if n not in available or available[n].latent)
     if absent:
@@ -111,7 +111,7 @@ class Analysed:
         self.shared = SharedMoments(batch)
         self._fits: dict[tuple[str, str, str], Estimates] = {}
 
-    def value(self, wanted: Asked) -> Floats:
+    def value(self, wanted: AnalysisRequest) -> Floats:
         """Result in every trial (trials,), NaN where the fit failed."""
         if wanted.statistic in ESTIMATED:
             found = self._fit(wanted.response, wanted.adjustment, wanted.variant)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from simtrial.generate.outcomes.residuals import Implied, implied
 
 if TYPE_CHECKING:
-    from simtrial.generate import Step
     from simtrial.generate.missing.dropout import Dropout
     from simtrial.generate.outcomes.baseline import Baseline
     from simtrial.generate.outcomes.mansa import Mansa
+    from simtrial.generate.step import Step
 
 Exact = dict[tuple[str, str, str], float]
 

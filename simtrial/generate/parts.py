@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
 
-from simtrial.generate import Step
 from simtrial.generate.column_names import Outcome
+from simtrial.generate.step import Step
 
 
 class Part(BaseModel):

@@ -1,14 +1,31 @@
-"""Which class draws which stage: found in the modules of this package, whatever folder they are in."""
+"""The stages of a trial's life in order, and the class that draws each: found in the files of this package."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator
+from functools import cache
 from types import ModuleType
 
 from simtrial.errors import SimtrialError, unknown
-from simtrial.generate import STAGES, Generator, Step
+from simtrial.generate.step import Generator, Step
+
+STAGES = (
+    "generator", "practices", "screening", "recruitment", "participants", "characteristics", "baseline", "allocation",
+    "identification", "delivery", "outcomes.mansa", "outcomes.tus", "outcomes.wemwbs", "outcomes.qpr15",
+    "outcomes.brief_inspire", "outcomes.icecap_a", "outcomes.eq5d5l", "safety", "dropout", "missingness",
+)  # fmt: skip
+"""Tables below [mechanism], in order of drawing; a generator replaces all the others."""
+
+REQUIRED = ("practices", "allocation", "outcomes.mansa")
+"""Required stages; the first two are always drawn."""
+
+
+@cache
+def steps() -> dict[str, type[Step]]:
+    """Options model of every stage, in the order of a trial's life."""
+    return by_stage(classes_in(importlib.import_module("simtrial.generate")))
 
 
 def classes_in(package: ModuleType) -> Iterator[type[Step]]:

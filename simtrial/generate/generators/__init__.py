@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from simtrial.generate import Asked, Drawn, Generator, Variable
+from simtrial.generate import Drawn, EstimandOptions, Generator, Variable
 from simtrial.generate.column_names import FOLLOWUP, IF_CONTROL, IF_INTERVENTION, outcomes_in
 from simtrial.registry import Registry
 
 __all__ = [
-    "Asked", "Drawn", "Generator", "Variable", "generator_class", "generators", "promise_problems",
+    "Drawn",
+    "EstimandOptions",
+    "Generator",
+    "Variable",
+    "generator_class",
+    "generators",
+    "promise_problems",
     "register_generator",
 ]  # fmt: skip
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from simtrial.generate.generators import Asked, Drawn, Generator, Variable, register_generator
+from simtrial.generate.generators import Drawn, EstimandOptions, Generator, Variable, register_generator
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ class Wang2024(Generator):
             "y_followup": Variable("participant", "Outcome"),
         }
 
-    def known(self, estimand: Asked) -> float | None:
+    def known(self, estimand: EstimandOptions) -> float | None:
         """E N/(5h) over practices, E N^2/(5h E N) over the people of the source population."""
         size, h = (np.array([10.0, 50.0]), 1) if self.sizes == "two" else (np.arange(10.0, 101.0), 2)
         if estimand.kind != "itt" or estimand.unit != "cluster":

@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Asked:
+class SizeRequest:
     """Requested properties of the sizes of one trial.
 
     ``number`` practices with ``mean`` people and coefficient of variation ``cv``; ``total`` people in all where that is
@@ -43,22 +43,22 @@ class Asked:
         return self.total or round(self.number * self.mean)
 
 
-def uses_mean(family: str, asked: Asked) -> bool:
+def uses_mean(family: str, request: SizeRequest) -> bool:
     """Whether the sizes depend on the mean: not where they are listed, or vary around their share of a fixed total."""
-    return family not in LISTED and not (family == "dirichlet-multinomial" and asked.total > 0 and asked.cv > 0)
+    return family not in LISTED and not (family == "dirichlet-multinomial" and request.total > 0 and request.cv > 0)
 
 
-def _check_equal(family: str, asked: Asked) -> bool:
-    if asked.cv == 0 and asked.mean != round(asked.mean):
-        whole = max(round(asked.mean), 2)
-        reach = f"; {told_reach(family, asked.mean, *REACH[family](asked.mean))}" if asked.mean > 1 else ""
+def _check_equal(family: str, request: SizeRequest) -> bool:
+    if request.cv == 0 and request.mean != round(request.mean):
+        whole = max(round(request.mean), 2)
+        reach = f"; {told_reach(family, request.mean, *REACH[family](request.mean))}" if request.mean > 1 else ""
         said = f"with cluster_size_cv = 0 the mean cluster size must be a whole number, e.g. {whole}{reach}"
         raise OptionError(said, "cluster_size_cv")
-    return asked.cv == 0
+    return request.cv == 0
 
 
-def _truncated_sizes(asked: Asked, uniform: Floats, rng: np.random.Generator) -> Floats:
-    table = truncated_negative_binomial(*truncated_shape(asked.mean, asked.cv))
+def _truncated_sizes(request: SizeRequest, uniform: Floats, rng: np.random.Generator) -> Floats:
+    table = truncated_negative_binomial(*truncated_shape(request.mean, request.cv))
     return invert(table, uniform)
 
 
@@ -92,8 +92,8 @@ def one_plus_table(mean: float, cv: float) -> Floats:
     return table
 
 
-def _one_plus_sizes(asked: Asked, uniform: Floats, rng: np.random.Generator) -> Floats:
-    return invert(one_plus_table(asked.mean, asked.cv), uniform)
+def _one_plus_sizes(request: SizeRequest, uniform: Floats, rng: np.random.Generator) -> Floats:
+    return invert(one_plus_table(request.mean, request.cv), uniform)
 
 
 def rounded_lognormal_moments(mu: float, sigma: float) -> tuple[float, float]:
@@ -152,39 +152,39 @@ def lognormal_parameters(mean: float, cv: float) -> tuple[float, float]:
     return _lognormal_location(mean, sigma), sigma
 
 
-def _lognormal_sizes(asked: Asked, uniform: Floats, rng: np.random.Generator) -> Floats:
+def _lognormal_sizes(request: SizeRequest, uniform: Floats, rng: np.random.Generator) -> Floats:
     from scipy.special import ndtri
 
-    mu, sigma = lognormal_parameters(asked.mean, asked.cv)
+    mu, sigma = lognormal_parameters(request.mean, request.cv)
     return np.asarray(np.maximum(np.rint(np.exp(mu + sigma * ndtri(uniform))), 1.0))
 
 
-def dirichlet_concentration(asked: Asked) -> float:
+def dirichlet_concentration(request: SizeRequest) -> float:
     """Concentration alpha of each practice in 1 + Dirichlet-multinomial(people - number).
 
     With n = people - number and p = 1/number, Var = n p (1 - p) (1 + (n - 1) rho), rho = 1 / (number alpha + 1).
     rho = 0 is the multinomial (alpha = inf).
     """
-    spare, p = asked.people - asked.number, 1.0 / asked.number
+    spare, p = request.people - request.number, 1.0 / request.number
     if spare < 2:
         raise ScenarioError(
-            f"a total of {asked.people} people leaves no variation between {asked.number} practices with one each; "
-            f"at least {asked.number + 2} are needed"
+            f"a total of {request.people} people leaves no variation between {request.number} practices with one each; "
+            f"at least {request.number + 2} are needed"
         )
-    mean, even = asked.people * p, spare * p * (1.0 - p)
-    rho = ((asked.cv * mean) ** 2 / even - 1.0) / (spare - 1)
+    mean, even = request.people * p, spare * p * (1.0 - p)
+    rho = ((request.cv * mean) ** 2 / even - 1.0) / (spare - 1)
     if rho < -1e-12 or rho > 0.99:
         low, high = (float(np.sqrt(even * (1 + r * (spare - 1))) / mean) for r in (0.0, 0.99))
-        raise out_of_reach("dirichlet-multinomial", mean, low, high, asked.cv)
+        raise out_of_reach("dirichlet-multinomial", mean, low, high, request.cv)
     return float((1.0 / rho - 1.0) * p) if rho > 1e-12 else np.inf
 
 
-def _dirichlet_sizes(asked: Asked, uniform: Floats, rng: np.random.Generator) -> Floats:
+def _dirichlet_sizes(request: SizeRequest, uniform: Floats, rng: np.random.Generator) -> Floats:
     from scipy.special import gammaincinv, gammaln
 
-    alpha = dirichlet_concentration(asked)
+    alpha = dirichlet_concentration(request)
     if np.isinf(alpha):
-        share = np.full(uniform.shape, 1.0 / asked.number)
+        share = np.full(uniform.shape, 1.0 / request.number)
     else:
         # logarithms, because the gamma quantile underflows when alpha is small: there u = x^alpha / Gamma(alpha + 1)
         quantile = gammaincinv(alpha, uniform)
@@ -192,32 +192,32 @@ def _dirichlet_sizes(asked: Asked, uniform: Floats, rng: np.random.Generator) ->
         log = np.where(quantile > 1e-200, np.log(np.maximum(quantile, 1e-300)), small)
         share = np.exp(log - log.max(axis=1, keepdims=True))
         share /= share.sum(axis=1, keepdims=True)
-    return np.asarray(1.0 + rng.multinomial(asked.people - asked.number, share), dtype=np.float64)
+    return np.asarray(1.0 + rng.multinomial(request.people - request.number, share), dtype=np.float64)
 
 
-def _fixed_sizes(asked: Asked, uniform: Floats, rng: np.random.Generator) -> Floats:
-    cycled = np.resize(np.asarray(asked.listed, dtype=np.float64), asked.number)
-    if not asked.shuffled:
+def _fixed_sizes(request: SizeRequest, uniform: Floats, rng: np.random.Generator) -> Floats:
+    cycled = np.resize(np.asarray(request.listed, dtype=np.float64), request.number)
+    if not request.shuffled:
         return np.broadcast_to(cycled, uniform.shape).copy()
     # in order of size, so that a higher uniform is a larger practice, as in the other families
     rank = np.argsort(np.argsort(uniform, axis=1, kind="stable"), axis=1, kind="stable")
     return np.asarray(np.sort(cycled)[rank])
 
 
-def _empirical_sizes(asked: Asked, uniform: Floats, rng: np.random.Generator) -> Floats:
-    listed = np.sort(np.asarray(asked.listed, dtype=np.float64))
+def _empirical_sizes(request: SizeRequest, uniform: Floats, rng: np.random.Generator) -> Floats:
+    listed = np.sort(np.asarray(request.listed, dtype=np.float64))
     return np.asarray(listed[(uniform * len(listed)).astype(np.intp)])
 
 
-def _some_listed(asked: Asked) -> None:
-    if not asked.listed:
+def _some_listed(request: SizeRequest) -> None:
+    if not request.listed:
         raise ScenarioError("these sizes are taken from size_list, which is empty, e.g. size_list = [3, 5, 8]")
 
 
 LISTED = ("fixed", "empirical")
 """Families whose sizes are given, so that they have no use for a mean and CV."""
 
-DRAWS: dict[str, Callable[[Asked, Floats, np.random.Generator], Floats]] = {
+DRAWS: dict[str, Callable[[SizeRequest, Floats, np.random.Generator], Floats]] = {
     "truncated-negative-binomial": _truncated_sizes,
     "one-plus-gamma-poisson": _one_plus_sizes,
     "lognormal": _lognormal_sizes,
@@ -225,7 +225,7 @@ DRAWS: dict[str, Callable[[Asked, Floats, np.random.Generator], Floats]] = {
     "fixed": _fixed_sizes,
     "empirical": _empirical_sizes,
 }
-CHECKS: dict[str, Callable[[Asked], object]] = {
+CHECKS: dict[str, Callable[[SizeRequest], object]] = {
     "truncated-negative-binomial": lambda a: truncated_shape(a.mean, a.cv),
     "one-plus-gamma-poisson": lambda a: one_plus_shape(a.mean, a.cv),
     "lognormal": lambda a: lognormal_parameters(a.mean, a.cv),
@@ -244,23 +244,23 @@ ANY_MEAN = tuple(REACH)
 """Families in which a CV of 0 means equal sizes."""
 
 
-def expected(family: str, asked: Asked) -> float:
+def expected(family: str, request: SizeRequest) -> float:
     """Mean cluster size that a family gives."""
-    if family == "fixed" and asked.listed:
-        return float(np.resize(asked.listed, asked.number).mean())
-    if family == "empirical" and asked.listed:
-        return float(np.mean(asked.listed))
-    return asked.people / asked.number if family == "dirichlet-multinomial" else asked.mean
+    if family == "fixed" and request.listed:
+        return float(np.resize(request.listed, request.number).mean())
+    if family == "empirical" and request.listed:
+        return float(np.mean(request.listed))
+    return request.people / request.number if family == "dirichlet-multinomial" else request.mean
 
 
-def check(family: str, asked: Asked) -> None:
+def check(family: str, request: SizeRequest) -> None:
     """Reject moments that the family cannot have, with the possible range (ScenarioError)."""
-    if not (family in ANY_MEAN and _check_equal(family, asked)):
-        CHECKS[family](asked)
+    if not (family in ANY_MEAN and _check_equal(family, request)):
+        CHECKS[family](request)
 
 
-def draw(family: str, asked: Asked, uniform: Floats, rng: np.random.Generator) -> Floats:
+def draw(family: str, request: SizeRequest, uniform: Floats, rng: np.random.Generator) -> Floats:
     """Sizes (trials, practices) that increase with the uniforms (trials, practices)."""
-    if family in ANY_MEAN and asked.cv == 0:
-        return np.full(uniform.shape, asked.mean)
-    return DRAWS[family](asked, uniform, rng)
+    if family in ANY_MEAN and request.cv == 0:
+        return np.full(uniform.shape, request.mean)
+    return DRAWS[family](request, uniform, rng)

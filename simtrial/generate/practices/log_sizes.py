@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from simtrial.generate.distributions.tables import truncated_negative_binomial, truncated_shape
 from simtrial.generate.practices import cluster_sizes
-from simtrial.generate.practices.cluster_sizes import Asked
+from simtrial.generate.practices.cluster_sizes import SizeRequest
 
 Floats = NDArray[np.float64]
 Moments = tuple[float, float]
@@ -51,46 +51,46 @@ def _rounded(mu: float, sigma: float, lowest: int) -> tuple[Floats, tuple[float,
     return np.diff(ndtr((edges - mu) / sigma)), tail
 
 
-def _of_truncated(asked: Asked) -> Moments:
-    return log_size_moments(asked.mean, asked.cv)
+def _of_truncated(request: SizeRequest) -> Moments:
+    return log_size_moments(request.mean, request.cv)
 
 
-def _of_one_plus(asked: Asked) -> Moments:
-    return _moments(np.diff(cluster_sizes.one_plus_table(asked.mean, asked.cv), prepend=0.0))
+def _of_one_plus(request: SizeRequest) -> Moments:
+    return _moments(np.diff(cluster_sizes.one_plus_table(request.mean, request.cv), prepend=0.0))
 
 
-def _of_lognormal(asked: Asked) -> Moments:
+def _of_lognormal(request: SizeRequest) -> Moments:
     """What rounds to less than 1 counts as 1, of which the logarithm is 0."""
-    probability, tail = _rounded(*cluster_sizes.lognormal_parameters(asked.mean, asked.cv), 1)
+    probability, tail = _rounded(*cluster_sizes.lognormal_parameters(request.mean, request.cv), 1)
     return _moments(probability, 1, tail)
 
 
-def _of_dirichlet(asked: Asked) -> Moments:
+def _of_dirichlet(request: SizeRequest) -> Moments:
     """One practice has 1 + beta-binomial(n, alpha, (number - 1) alpha), or binomial(n, 1/number) where alpha = inf."""
     from scipy.special import betaln, gammaln, xlog1py, xlogy
 
-    n, alpha = asked.people - asked.number, cluster_sizes.dirichlet_concentration(asked)
+    n, alpha = request.people - request.number, cluster_sizes.dirichlet_concentration(request)
     k = np.arange(n + 1.0)
     log = gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0)
     if np.isinf(alpha):
-        log += xlogy(k, 1.0 / asked.number) + xlog1py(n - k, -1.0 / asked.number)
+        log += xlogy(k, 1.0 / request.number) + xlog1py(n - k, -1.0 / request.number)
     else:
-        others = (asked.number - 1) * alpha
+        others = (request.number - 1) * alpha
         log += betaln(k + alpha, n - k + others) - betaln(alpha, others)
     return _moments(np.exp(log))
 
 
-def _of_list(asked: Asked) -> Moments:
-    logs = np.log(np.asarray(asked.listed, dtype=np.float64))
+def _of_list(request: SizeRequest) -> Moments:
+    logs = np.log(np.asarray(request.listed, dtype=np.float64))
     return float(logs.mean()), float(logs.std())
 
 
-def _of_cycled(asked: Asked) -> Moments:
-    logs = np.log(np.resize(np.asarray(asked.listed, dtype=np.float64), asked.number))
+def _of_cycled(request: SizeRequest) -> Moments:
+    logs = np.log(np.resize(np.asarray(request.listed, dtype=np.float64), request.number))
     return float(logs.mean()), float(logs.std())
 
 
-FAMILIES: dict[str, Callable[[Asked], Moments]] = {
+FAMILIES: dict[str, Callable[[SizeRequest], Moments]] = {
     "truncated-negative-binomial": _of_truncated,
     "one-plus-gamma-poisson": _of_one_plus,
     "lognormal": _of_lognormal,
@@ -101,11 +101,11 @@ FAMILIES: dict[str, Callable[[Asked], Moments]] = {
 
 
 @lru_cache(maxsize=256)
-def of_recruited(family: str, asked: Asked) -> Moments:
+def of_recruited(family: str, request: SizeRequest) -> Moments:
     """Mean and SD over practices of log people recruited, as a family of cluster sizes draws them."""
-    if family in cluster_sizes.ANY_MEAN and asked.cv == 0:
-        return float(np.log(asked.mean)), 0.0
-    return FAMILIES[family](asked)
+    if family in cluster_sizes.ANY_MEAN and request.cv == 0:
+        return float(np.log(request.mean)), 0.0
+    return FAMILIES[family](request)
 
 
 @lru_cache(maxsize=256)

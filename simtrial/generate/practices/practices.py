@@ -145,10 +145,10 @@ class Practices(Step):
             )
         return self
 
-    def _asked(self) -> cluster_sizes.Asked:
+    def _asked(self) -> cluster_sizes.SizeRequest:
         shuffled = self.size_order == "random"
         mean, cv = self.cluster_size_mean, self.cluster_size_cv
-        return cluster_sizes.Asked(self.number, mean, cv, self.total, tuple(self.size_list), shuffled)
+        return cluster_sizes.SizeRequest(self.number, mean, cv, self.total, tuple(self.size_list), shuffled)
 
     def log_recruited(self) -> tuple[float, float]:
         """Mean and SD over practices of log people recruited."""

@@ -1,0 +1,98 @@
+"""Draw the trials of a block: the fold of a mechanism's steps, each from its own stream."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simtrial.batch import Column, Index, TrialBatch
+from simtrial.errors import SimtrialError
+from simtrial.generate.mechanism import drawing_order, variables
+from simtrial.generate.step import Generator, Mechanism, Step, Variable
+from simtrial.seeding import stream
+
+
+def practices_per_trial(mechanism: Mechanism) -> int:
+    """Practices of a trial, to reckon effort with: the number, the mean of those that open, or a generator's first."""
+    if "generator" in mechanism:
+        return simulate(mechanism, 1, 0, "", 0, purpose="size: ").index.practices
+    practices = mechanism["practices"]
+    number: int = practices.number  # type: ignore[attr-defined]
+    if practices.enrols() is None:
+        return number
+    trials = max(2, -(-20_000 // number))
+    opened = simulate({"practices": practices}, trials, 0, "", 0, purpose="size: ").index.practices
+    return max(1, round(opened / trials))
+
+
+def simulate(mechanism: Mechanism, trials: int, seed: int, cell: str, block: int, *, purpose: str = "") -> TrialBatch:
+    """Draw the trials of one block.
+
+    Parameters
+    ----------
+    mechanism
+        Options of each stage; stages left out are skipped and move nothing else, for each has its own stream.
+    trials
+        Trials in the block. The same number must be used whenever the block is drawn again.
+    seed, cell, block
+        Address of the random streams; ``purpose`` sets apart other uses, such as finding true values.
+    """
+    batch = TrialBatch(Index(trials, np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)))
+    for stage in drawing_order(mechanism):
+        step = mechanism[stage].settled(mechanism)
+        if isinstance(step, Generator):
+            batch = _generated(step, trials, stream(seed, cell, block, purpose + stage))
+            continue
+        if stage == "practices":
+            batch = _open_practices(batch, step)
+        values = step.draw(batch, stream(seed, cell, block, purpose + stage))
+        promised = step.adds()
+        if set(values) != set(promised):
+            raise AssertionError(f"{stage} promised {sorted(promised)} and drew {sorted(values)}")
+        if stage == "practices":
+            batch = _open_participants(batch, values["recruited"])
+        batch = batch.add({n: _column(promised[n], values[n]) for n in promised})
+        enrolled = step.enrols()
+        if enrolled is not None:
+            kept = values[enrolled].astype(bool)
+            practices = promised[enrolled].level == "practice"
+            batch = batch.only_practices(kept) if practices else batch.only_participants(kept)
+    return replace(batch, columns={name: batch.columns[name] for name in variables(mechanism)})
+
+
+def _column(variable: Variable, values: NDArray[Any]) -> Column:
+    return Column(values, variable.level, variable.categories, variable.latent, variable.hides)
+
+
+def _open_practices(batch: TrialBatch, step: Step) -> TrialBatch:
+    number: int = step.number  # type: ignore[attr-defined]
+    trials = batch.index.trials
+    return TrialBatch(Index(trials, np.repeat(np.arange(trials), number), np.zeros(0, dtype=np.intp)))
+
+
+def _open_participants(batch: TrialBatch, recruited: NDArray[Any]) -> TrialBatch:
+    index = batch.index
+    people = np.repeat(np.arange(index.practices), recruited.astype(np.intp))
+    return TrialBatch(Index(index.trials, index.practice_trial, people))
+
+
+def _generated(step: Generator, trials: int, rng: np.random.Generator) -> TrialBatch:
+    """Trials of a generator, checked against its declared columns."""
+    drawn, promised = step.draw_trials(trials, rng), step.adds()
+    practices, people = (np.asarray(number).astype(np.intp) for number in (drawn.practices, drawn.people))
+    told = f"generator '{step.name}'"
+    if practices.shape != (trials,) or (practices < 1).any():
+        raise SimtrialError(f"{told}: practices must be {trials} numbers, one per trial, all at least 1")
+    if people.shape != (practices.sum(),) or (people < 0).any():
+        raise SimtrialError(f"{told}: people must be {practices.sum()} numbers, one per practice, none below 0")
+    if set(drawn.columns) != set(promised):
+        raise SimtrialError(f"{told} promised {', '.join(promised)} and drew {', '.join(sorted(drawn.columns))}")
+    index = Index(trials, np.repeat(np.arange(trials), practices), np.repeat(np.arange(len(people)), people))
+    try:
+        return TrialBatch(index).add({n: _column(v, np.asarray(drawn.columns[n])) for n, v in promised.items()})
+    except SimtrialError as error:
+        rows = f"there are {index.practices} practices and {index.participants} people"
+        raise SimtrialError(f"{told}: {error}; {rows}") from None
