@@ -81,15 +81,16 @@ def dense(one: ObservedBatch, tested: str) -> float:
     for name in dict.fromkeys(("region", "practice_size", factor)):
         x += [one.at(name) == c for c in range(1, len(one.columns[name].categories))]
     labels = range(1, len(one.columns[factor].categories))
-    x += [one.at("arm") * (one.at(factor) == c) for c in labels if made]
+    arm = one.at("arm")
+    x += [arm, *(arm * (one.at(factor) == c) for c in labels)] if made else []
     tests = range(len(x) - len(labels), len(x))
-    x.append(one.at("arm"))
+    x += [] if made else [arm]
     y = one.at("mansa_followup") - one.at("mansa_baseline")
     seen = ~np.isnan(y) & (one.at(factor) >= 0)
     seen &= ~np.isnan(x[1])
     columns, y = np.stack(x, axis=1).astype(float)[seen], y[seen]
     ranks = [np.linalg.matrix_rank(columns[:, : k + 1]) for k in range(columns.shape[1])]
-    kept = np.flatnonzero(np.diff([0, *ranks]))  # a region in one arm alone leaves one coefficient fewer
+    kept = np.flatnonzero(np.diff([0, *ranks]))  # a region in one arm alone leaves one product fewer, the first region too
     design, at = columns[:, kept], [int(np.searchsorted(kept, k)) for k in tests if k in kept]
     practice = one.index.participant_practice[seen]
     v = fit.tau2[0] * (practice[:, None] == practice) + fit.sigma2[0] * np.eye(len(y))
