@@ -15,16 +15,10 @@ from simulated import Z, assert_mean, assert_person_mean, draw, drawn_by, partne
 
 from simtrial.batch import TrialBatch
 from simtrial.errors import ScenarioError
+from simtrial.generate.outcomes.brief_inspire import BriefInspire
 from simtrial.generate.outcomes.instrument import Instrument
-from simtrial.generate.outcomes.sum_of_items import (
-    Answers,
-    BriefInspire,
-    ItemScale,
-    Qpr15,
-    answer,
-    implied_alpha,
-    prorate,
-)
+from simtrial.generate.outcomes.qpr15 import Qpr15
+from simtrial.generate.outcomes.sum_of_items import Answers, ItemScale, answer, implied_alpha, prorate
 from simtrial.generate.outcomes.wemwbs import METRIC, Wemwbs, metric, raw
 from simtrial.scenario import load
 
