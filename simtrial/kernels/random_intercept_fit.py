@@ -20,7 +20,7 @@ from simtrial.kernels.small_matrices import Floats, apply, multiply, quadratic, 
 Bools = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fit:
     """A fitted random-intercept model per trial.
 
@@ -85,7 +85,10 @@ def fit_at(sums: SizeSums, gamma: Floats, nu: Floats, reml: bool, converged: Boo
         own = 2.0 * at.slope - nu * at.rss1 / at.rss
         at = replace(at, rss=np.where(limit, -nu * at.rss1 / own, at.rss))
         deviance = np.where(limit, np.nan, deviance)
-    return Fit(sums, gamma, at.rss / nu, deviance, converged, at, nu, reml, limit)
+    return Fit(
+        sums=sums, gamma=gamma, sigma2=at.rss / nu, deviance=deviance, converged=converged, at=at, nu=nu, reml=reml,
+        limit=limit,
+    )  # fmt: skip
 
 
 def between_share(fit: Fit, contrast: Floats) -> Floats:

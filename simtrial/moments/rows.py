@@ -51,7 +51,7 @@ class Regressor:
     covariate: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AnalysisSet:
     """Analysed participants and the clusters they make.
 
@@ -87,8 +87,9 @@ class AnalysisSet:
         first = np.concatenate([[0], np.cumsum(clusters)[:-1]]).astype(np.intp)
         position = np.arange(len(cluster)) - first[cluster_trial]
         return cls(
-            index, rows, trial, place[practice], cluster, cluster_trial, sizes, count_by(trial, index.trials), clusters,
-            position, unknown,
+            index=index, rows=rows, trial=trial, cluster_of_row=place[practice], cluster=cluster,
+            cluster_trial=cluster_trial, sizes=sizes, counts=count_by(trial, index.trials), clusters=clusters,
+            position=position, unknown=unknown,
         )  # fmt: skip
 
     def without(self, blank: Bools) -> AnalysisSet:
