@@ -90,7 +90,7 @@ def dense(one: ObservedBatch, tested: str) -> float:
     seen &= ~np.isnan(x[1])
     columns, y = np.stack(x, axis=1).astype(float)[seen], y[seen]
     ranks = [np.linalg.matrix_rank(columns[:, : k + 1]) for k in range(columns.shape[1])]
-    kept = np.flatnonzero(np.diff([0, *ranks]))  # a region in one arm alone leaves one product fewer, the first region too
+    kept = np.flatnonzero(np.diff([0, *ranks]))  # a region in one arm: one product fewer
     design, at = columns[:, kept], [int(np.searchsorted(kept, k)) for k in tests if k in kept]
     practice = one.index.participant_practice[seen]
     v = fit.tau2[0] * (practice[:, None] == practice) + fit.sigma2[0] * np.eye(len(y))

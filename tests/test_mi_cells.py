@@ -9,7 +9,7 @@ from trials import batch
 
 from simtrial.batch import Column, Index, ObservedBatch
 from simtrial.kernels import posterior as kernel
-from simtrial.kernels.posterior import InverseGamma, Posterior, draw, posterior
+from simtrial.kernels.posterior import InverseGamma, draw, posterior
 from simtrial.moments.build import moments
 from simtrial.moments.rows import Spec
 
@@ -199,7 +199,8 @@ def test_draws_come_from_the_fitted_cells():
         own, trials=np.arange(len(same)), edges=own.edges[:, same], mass=own.mass[:, same],
         cumulative=own.cumulative[:, same], settled=own.settled[same], bounded=own.bounded[same],
     )  # fmt: skip
-    many = Posterior(table.sums.take(same), None, table.rho, table.mass[:, same], table.cumulative[:, same], fitted)
+    mass, cumulative = table.mass[:, same], table.cumulative[:, same]
+    many = replace(table, sums=table.sums.take(same), mass=mass, cumulative=cumulative, fitted=fitted)
     gamma = draw(many, np.random.default_rng(11)).gamma
     u, mass = cells(table)
     mean, sd = summary(mass, np.stack([u, (u - u @ mass) ** 2]))

@@ -1,5 +1,6 @@
 """The exact posterior behind imputation: against dense matrices, known moments, its own draws, and two MCMC engines."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -10,7 +11,7 @@ from trials import batch, fit, published_fixture, ragged
 
 from simtrial.batch import Column, Index, ObservedBatch
 from simtrial.files.read_trials import read_trials
-from simtrial.kernels.posterior import InverseGamma, Posterior, draw, posterior, practice_effects
+from simtrial.kernels.posterior import InverseGamma, draw, posterior, practice_effects
 from simtrial.kernels.random_intercept_fit import evaluate
 from simtrial.kernels.rubin import pool
 from simtrial.moments.build import moments
@@ -74,7 +75,9 @@ def test_the_tabulated_posterior_is_that_of_dense_matrices(prior):
 def test_draws_have_the_moments_of_the_tabulated_posterior(prior):
     table, draws = posterior(fixture_sums(), prior), 40_000
     same = np.zeros(draws, dtype=np.intp)
-    many = Posterior(table.sums.take(same), prior, table.rho, table.mass[:, same], table.cumulative[:, same])
+    many = replace(
+        table, sums=table.sums.take(same), mass=table.mass[:, same], cumulative=table.cumulative[:, same], fitted=None
+    )
     found = draw(many, np.random.default_rng(20240501))
     values = {
         "rho": found.gamma / (1 + found.gamma),
@@ -96,7 +99,9 @@ def test_draws_have_the_moments_of_the_tabulated_posterior(prior):
 def test_draws_of_rho_are_uniform_within_a_cell_and_independent_of_each_other():
     table, draws = posterior(fixture_sums()), 40_000
     same = np.zeros(draws, dtype=np.intp)
-    many = Posterior(table.sums.take(same), None, table.rho, table.mass[:, same], table.cumulative[:, same])
+    many = replace(
+        table, sums=table.sums.take(same), mass=table.mass[:, same], cumulative=table.cumulative[:, same], fitted=None
+    )
     gamma = draw(many, np.random.default_rng(7)).gamma
     rho = gamma / (1 + gamma)
     inside = (200 * rho) % 1

@@ -30,7 +30,10 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Cell]]:
             trials = batch.index.trials
             drawn, one = rng.random((1, trials)), np.ones((1, trials))
             fine, none = np.zeros(trials, dtype=bool), np.zeros(trials, dtype=np.int64)
-            return Estimates(("arm",), drawn, one, one, drawn - 1, drawn + 1, one, fine, none, one[0], one[0])
+            return Estimates(
+                terms=("arm",), estimate=drawn, std_error=one, df=one, ci_lower=drawn - 1, ci_upper=drawn + 1,
+                p_value=one, failed=fine, flags=none, n_used=one[0], clusters_used=one[0],
+            )  # fmt: skip
 
     methods = "".join(f'[[methods]]\nname = "{name}"\nkind = "drawing"\nadjust = []\n\n' for name in ("a", "b"))
     text = SMALL[: SMALL.index("[[methods]]")] + methods + SMALL[SMALL.index("[run]") :]

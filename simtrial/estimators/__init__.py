@@ -27,7 +27,7 @@ from simtrial.registry import Registry
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Estimates:
     """Results of a method for every trial; arrays (terms, trials) or (trials,), the target term first.
 
@@ -253,8 +253,9 @@ def report(
     flags = flags | np.where(failed & (flags & FATAL == 0), BIT["invalid_result"], 0)
     flags = np.where(failed, first_causes(flags), flags)
     return Estimates(
-        terms, estimate, std_error, df, lower, upper, p_value, failed, flags, moments.counts, moments.clusters, extras
-    )
+        terms=terms, estimate=estimate, std_error=std_error, df=df, ci_lower=lower, ci_upper=upper, p_value=p_value,
+        failed=failed, flags=flags, n_used=moments.counts, clusters_used=moments.clusters, extras=extras,
+    )  # fmt: skip
 
 
 def rounding_variance(moments: Moments) -> Floats:

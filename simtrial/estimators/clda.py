@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -62,21 +62,12 @@ class ConstrainedLongitudinal(Method):
         blank = np.full(trials, np.nan)
         estimate, variance, extras = blank, blank.copy(), {name: blank.copy() for name in EXTRAS}
         if len(usable):
-            alone = data.unclustered[usable]
-            found = fit(data.sums.take(usable), alone, self.estimation == "reml")
-            scale = data.scale[:, usable]
-            estimate[usable] = found.at.coefficients[-1] * scale[1] + data.fitted[usable]
-            estimate[usable[~found.converged]] = np.nan  # refused
-            variance[usable] = found.at.inverse[-1, -1] * scale[1] ** 2
-            for name, values in _extras(found, data, usable, self.estimation == "reml").items():
-                extras[name][usable] = np.where(alone & (name in OF_PRACTICES), np.nan, values)
-            edge = np.linalg.eigvalsh(found.u.transpose(2, 0, 1))[:, 0] < SINGULAR
-            flags[usable] |= np.where(edge & ~alone, BIT["boundary"], 0)
-            flags[usable] |= np.where(~found.converged, BIT["not_converged"], 0)
-            flat, collinear = degenerate(found)
-            flags[usable] |= np.where(flat, BIT["constant_within"], 0)
-            flags[usable] |= np.where(collinear, BIT["tau2_not_identified"], 0)
-            failed[usable] |= flat | collinear
+            found = FittedVisits.of(data, usable, self.estimation == "reml")
+            estimate[usable], variance[usable] = found.estimate, found.variance
+            for name, values in found.extras.items():
+                extras[name][usable] = values
+            flags[usable] |= found.flags
+            failed[usable] |= found.flat | found.collinear
         df = np.full(trials, np.inf) if self.df == "normal" else data.df
         return report(
             replace(moments, analysed=data.rows), ("arm",), estimate[None], variance[None], df[None], self.level,
@@ -88,32 +79,87 @@ OF_PRACTICES = ("icc", "tau2", "tau2_baseline", "tau2_both")
 EXTRAS = (*OF_PRACTICES, "sigma2", "sigma2_baseline", "correlation", "loglik")
 
 
-def degenerate(found: Fit) -> tuple[Bools, Bools]:
-    """Where an outcome does not vary within practices, and where the residuals of both visits are collinear (trials,).
+@dataclass(frozen=True, kw_only=True)
+class FittedVisits:
+    """The model fitted to usable trials, and what it says in units of the data.
 
-    Then the criterion falls without bound: in the second case because so few share a practice.
+    ``alone`` (trials,) is where every practice has one person; ``scale`` (2, trials) and ``fitted`` (trials,) are as in
+    `VisitData`; units add ``constant`` to the criterion, and log 2 pi as often as ``degrees`` (trials,).
     """
-    flat = np.minimum(found.e[0, 0], found.e[1, 1]) < VANISHED
-    return flat, ~(np.linalg.eigvalsh(found.e.transpose(2, 0, 1))[:, 0] > COLLINEAR) & ~flat
+
+    found: Fit
+    alone: Bools
+    scale: Floats
+    fitted: Floats
+    constant: Floats
+    degrees: Floats
+
+    @classmethod
+    def of(cls, data: VisitData, usable: NDArray[np.intp], reml: bool) -> FittedVisits:
+        """Fit the usable trials."""
+        alone, scale = data.unclustered[usable], data.scale[:, usable]
+        found = fit(data.sums.take(usable), alone, reml)
+        rows = data.visits[:, usable]
+        constant = 2.0 * (rows[0] * np.log(scale[0]) + rows[1] * np.log(scale[1]))
+        degrees = rows.sum(axis=0)
+        if reml:
+            constant += data.design_scale[usable]
+            degrees = degrees - data.sums.dropped.shape[1] + data.sums.dropped[usable].sum(axis=1)
+        return cls(
+            found=found, alone=alone, scale=scale, fitted=data.fitted[usable],
+            constant=constant, degrees=degrees,
+        )  # fmt: skip
+
+    @property
+    def estimate(self) -> Floats:
+        """Coefficient of arm at follow-up (trials,), NaN where no optimum was reached."""
+        effect = self.found.at.coefficients[-1] * self.scale[1] + self.fitted
+        return np.where(self.found.converged, effect, np.nan)
+
+    @property
+    def variance(self) -> Floats:
+        """Model variance of that coefficient (trials,)."""
+        return np.asarray(self.found.at.inverse[-1, -1] * self.scale[1] ** 2)
+
+    @property
+    def flat(self) -> Bools:
+        """Where an outcome does not vary within practices (trials,)."""
+        return np.asarray(np.minimum(self.found.e[0, 0], self.found.e[1, 1]) < VANISHED)
+
+    @property
+    def collinear(self) -> Bools:
+        """Where the residuals of both visits are collinear (trials,): so few share a practice that nothing bounds them.
+
+        There, as where the outcome is flat, the criterion falls without bound.
+        """
+        return ~(_least_eigenvalue(self.found.e) > COLLINEAR) & ~self.flat
+
+    @property
+    def flags(self) -> NDArray[np.int64]:
+        """What is odd about the fit (trials,)."""
+        edge = _least_eigenvalue(self.found.u) < SINGULAR
+        flags = np.where(edge & ~self.alone, BIT["boundary"], 0).astype(np.int64)
+        flags |= np.where(~self.found.converged, BIT["not_converged"], 0)
+        flags |= np.where(self.flat, BIT["constant_within"], 0)
+        return flags | np.where(self.collinear, BIT["tau2_not_identified"], 0)
+
+    @property
+    def extras(self) -> dict[str, Floats]:
+        """Variances (follow-up unless named otherwise), correlations over visits, log-likelihood (trials,)."""
+        first, second = self.scale
+        e, u = self.found.e, self.found.u
+        every = {
+            "icc": u[1, 1] / (u[1, 1] + e[1, 1]),
+            "tau2": u[1, 1] * second**2,
+            "sigma2": e[1, 1] * second**2,
+            "tau2_baseline": u[0, 0] * first**2,
+            "sigma2_baseline": e[0, 0] * first**2,
+            "correlation": e[0, 1] / np.sqrt(e[0, 0] * e[1, 1]),
+            "tau2_both": u[0, 1] * first * second,
+            "loglik": -0.5 * (self.found.at.value + self.constant + self.degrees * np.log(2.0 * np.pi)),
+        }
+        return {name: np.where(self.alone & (name in OF_PRACTICES), np.nan, x) for name, x in every.items()}
 
 
-def _extras(found: Fit, data: VisitData, usable: NDArray[np.intp], reml: bool) -> dict[str, Floats]:
-    """Variances in units of the data (follow-up unless named otherwise), correlations over visits, log-likelihood."""
-    first, second = data.scale[:, usable]
-    e, u = found.e, found.u
-    at, rows = found.at, data.visits[:, usable]
-    constant = 2.0 * (rows[0] * np.log(first) + rows[1] * np.log(second))
-    degrees = rows.sum(axis=0)
-    if reml:
-        constant += data.design_scale[usable]
-        degrees = degrees - data.sums.dropped.shape[1] + data.sums.dropped[usable].sum(axis=1)
-    return {
-        "icc": u[1, 1] / (u[1, 1] + e[1, 1]),
-        "tau2": u[1, 1] * second**2,
-        "sigma2": e[1, 1] * second**2,
-        "tau2_baseline": u[0, 0] * first**2,
-        "sigma2_baseline": e[0, 0] * first**2,
-        "correlation": e[0, 1] / np.sqrt(e[0, 0] * e[1, 1]),
-        "tau2_both": u[0, 1] * first * second,
-        "loglik": -0.5 * (at.value + constant + degrees * np.log(2.0 * np.pi)),
-    }
+def _least_eigenvalue(matrix: Floats) -> Floats:
+    return np.asarray(np.linalg.eigvalsh(matrix.transpose(2, 0, 1))[:, 0])

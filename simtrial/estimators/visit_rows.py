@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VisitData:
     """Standardised sums and failures before the fit.
 
@@ -41,7 +41,7 @@ class VisitData:
     flags: NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Columns:
     """Standardised columns of the analysed rows: covariates from the intercept on, arm, baseline, follow-up (k, rows).
 
@@ -82,7 +82,10 @@ def _columns(batch: ObservedBatch, spec: Spec, baseline: str) -> tuple[AnalysisS
         beyond |= outside
         values.append(moved)
         units.append(unit)
-    return rows, _Columns(np.stack(values), np.stack(units), seen, tuple(practice), tuple(covariates), beyond)
+    return rows, _Columns(
+        values=np.stack(values), units=np.stack(units), seen=seen, practice=tuple(practice),
+        covariates=tuple(covariates), out_of_range=beyond,
+    )  # fmt: skip
 
 
 def _standard(values: Floats, seen: Bools, trial: NDArray[np.intp], trials: int) -> tuple[Floats, Floats, Bools]:
@@ -145,7 +148,10 @@ def prepare(batch: ObservedBatch, spec: Spec, baseline: str) -> VisitData:
         (kept0 * (np.log(units[:z]) - np.log(units[z + 1]))).sum(axis=0)
         + (kept1 * (np.log(units[: z + 1]) - np.log(units[z + 2]))).sum(axis=0)
     )
-    return VisitData(rows, sums, units[z + 1 :], fitted, visits, design_scale, df, unclustered, failed, flags)
+    return VisitData(
+        rows=rows, sums=sums, scale=units[z + 1 :], fitted=fitted, visits=visits, design_scale=design_scale, df=df,
+        unclustered=unclustered, failed=failed, flags=flags,
+    )  # fmt: skip
 
 
 def _products(values: Floats, trial: NDArray[np.intp], trials: int) -> Floats:

@@ -34,7 +34,7 @@ INSIDE = 1e-6  # alpha is kept this share of the distance to 0 above its lower b
 BOUND = 0.75  # of Fay and Graubard's diagonal leverage
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fit:
     """Solution of the estimating equations.
 
@@ -85,8 +85,10 @@ def fit(sums: SizeSums, exchangeable: bool, corrected: bool) -> Fit:
             break
         before, alpha = alpha, np.where(moving, np.clip(_ahead(alpha, step, before, last), low, 1.0 - INSIDE), alpha)
     inner = (alpha > low) & (alpha < 1.0 - INSIDE)
-    known = identified | (not exchangeable)
-    return Fit(alpha, alpha / (1.0 - alpha), phi, inverse, beta + fitted, ~moving & inner, known)
+    return Fit(
+        alpha=alpha, gamma=alpha / (1.0 - alpha), phi=phi, inverse=inverse, coefficients=beta + fitted,
+        converged=~moving & inner, identified=identified | (not exchangeable),
+    )  # fmt: skip
 
 
 def _still(step: Floats, last: Floats, rounding: Floats) -> Bools:

@@ -11,7 +11,7 @@ inverse-gamma   tau2 ~ IG(shape, scale) and sigma2 ~ IG(shape, scale), independe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ LARGE = 40.0
 TINY = float(np.finfo(np.float64).tiny / np.finfo(np.float64).eps)  # squares below it have lost digits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Posterior:
     """Tabulated posterior of rho per trial.
 
@@ -95,13 +95,12 @@ def posterior(
             log -= ((prior.tau2[0] + 1.0) * np.log(gamma) + 2.0 * np.log1p(-rho))[:, None]
         mass = np.exp(log - log.max(axis=0))
         mass /= np.where(rss.min(axis=0) > TINY, mass.sum(axis=0), np.nan)
-    table = Posterior(sums, prior, rho, mass, np.cumsum(mass, axis=0))
+    table = Posterior(sums=sums, prior=prior, rho=rho, mass=mass, cumulative=np.cumsum(mass, axis=0))
     coarse = table.proper & ((mass.max(axis=0) > FULL) | (largest_size(sums) > LARGE))
     coarse = np.flatnonzero(coarse if needed is None else coarse & needed)
     if not len(coarse):
         return table
-    fitted = fit_cells(sums.take(coarse), prior, coarse)
-    return Posterior(sums, prior, rho, mass, table.cumulative, fitted)
+    return replace(table, fitted=fit_cells(sums.take(coarse), prior, coarse))
 
 
 def draw(table: Posterior, rng: np.random.Generator) -> Draw:

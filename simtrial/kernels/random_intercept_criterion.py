@@ -33,7 +33,7 @@ from simtrial.kernels.small_matrices import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SizeSums:
     """Cross-products of cluster means, summed over clusters of one size (slots), with pooled within-cluster products.
 
@@ -66,16 +66,11 @@ class SizeSums:
     def take(self, trials: NDArray[np.intp]) -> SizeSums:
         """Return the sums of chosen trials, in the order given."""
         sizes = self.sizes if self.sizes.shape[1] == 1 else self.sizes[:, trials]
-        return SizeSums(
-            sizes,
-            self.counts[:, trials],
-            self.between[:, :, trials],
-            self.within[:, trials],
-            self.regressors,
-            self.rows[trials],
-            self.rank[trials],
-            self.dropped[:, trials],
-        )
+        return replace(
+            self, sizes=sizes, counts=self.counts[:, trials], between=self.between[:, :, trials],
+            within=self.within[:, trials], rows=self.rows[trials], rank=self.rank[trials],
+            dropped=self.dropped[:, trials],
+        )  # fmt: skip
 
     def weighted(self, weights: Floats) -> Floats:
         """Sum of ``between`` over slots with weights (slots, trials): full matrices (q, q, trials)."""
@@ -88,7 +83,7 @@ class SizeSums:
         return unpack(packed, self.regressors + 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """The criterion f at one gamma per trial with two derivatives, and what they are made of.
 
@@ -133,8 +128,9 @@ def evaluate(sums: SizeSums, gamma: Floats, nu: Floats, reml: bool) -> Evaluatio
     slope = 0.5 * (nu * rss1 / rss + ones + (trace1 if reml else 0.0))
     curvature = 0.5 * (nu * (rss2 / rss - (rss1 / rss) ** 2) - squares + (trace2 if reml else 0.0))
     return Evaluation(
-        value, slope, curvature, inverse, beta, rss, rss1, rss2, first[:p, :p], log_determinant, trace1, trace2, squares
-    )
+        value=value, slope=slope, curvature=curvature, inverse=inverse, coefficients=beta, rss=rss, rss1=rss1,
+        rss2=rss2, first=first[:p, :p], log_determinant=log_determinant, trace1=trace1, trace2=trace2, squares=squares,
+    )  # fmt: skip
 
 
 NEARLY_PERFECT = 1e-4  # residual share of the response below which least squares are taken out first

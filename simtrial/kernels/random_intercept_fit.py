@@ -21,7 +21,7 @@ from simtrial.kernels.within_basis import Turned, turned
 Bools = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fit:
     """A fitted random-intercept model per trial.
 
@@ -98,7 +98,10 @@ def fit_at(columns: Turned, gamma: Floats, nu: Floats, reml: bool, converged: Bo
         own = 2.0 * at.slope - nu * at.rss1 / at.rss
         at = replace(at, rss=np.where(limit, -nu * at.rss1 / own, at.rss))
         deviance = np.where(limit, np.nan, deviance)
-    return Fit(columns, gamma, at.rss / nu, deviance, converged, at, inner, nu, reml, limit)
+    return Fit(
+        turned=columns, gamma=gamma, sigma2=at.rss / nu, deviance=deviance, converged=converged, at=at, inner=inner,
+        nu=nu, reml=reml, limit=limit,
+    )  # fmt: skip
 
 
 def between_share(fit: Fit, contrast: Floats) -> Floats:

@@ -56,7 +56,7 @@ class VisitSums:
         return VisitSums(*(getattr(self, f.name)[trials] for f in fields(self)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """The criterion at one value of the covariances, per trial.
 
@@ -124,7 +124,10 @@ def evaluate(sums: VisitSums, e: Floats, root: Floats, reml: bool) -> Evaluation
     value += total[:, 1] * np.log(e[0, 0]) + total[:, 2] * np.log(e[1, 1]) + (log_determinant if reml else 0.0)
     psi = _spread(phi, beta[:, 0], reml)
     slopes, both = _slopes(sums, w, s, k, c, psi)
-    return Evaluation(value, slopes, phi, beta[:, 0], log_determinant, both, s, k)
+    return Evaluation(
+        value=value, slopes=slopes, inverse=phi, coefficients=beta[:, 0], log_determinant=log_determinant, rest=both,
+        s=s, k=k,
+    )  # fmt: skip
 
 
 def _weighted(sums: VisitSums, w: Floats) -> Floats:

@@ -75,9 +75,10 @@ def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> Moments:
     own = coordinates(every, deviations, along, rows.cluster_of_row, rows.sizes, products)
     basis = side_by_side(own, rows.cluster_trial, rows.position, trials, rows.most)
     found = Moments(
-        rows, tuple(c.term for c in columns), every, varying, inner, within, along, np.stack([c.center for c in made]),
-        basis, basis[..., :0], np.ones_like(level), level, np.zeros(trials), np.zeros(trials, dtype=bool),
-        np.zeros(trials, dtype=np.int64),
+        analysed=rows, terms=tuple(c.term for c in columns), means=every, varying=varying, inner=inner, within=within,
+        directions=along, center=np.stack([c.center for c in made]), basis=basis, responses=basis[..., :0],
+        kept=np.ones_like(level), cluster_level=level, cluster_rank=np.zeros(trials),
+        failed=np.zeros(trials, dtype=bool), flags=np.zeros(trials, dtype=np.int64),
     )  # fmt: skip
     squares = np.einsum("iir->ir", found.gram)
     level &= _constant_in_clusters(columns, found, squares)

@@ -34,7 +34,7 @@ class LeastSquares:
     residual: Floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Moments:
     """Sufficient statistics of every trial: p regressors (intercept first, arm last), then responses, q in all.
 
@@ -163,8 +163,9 @@ class Moments:
         packed = q * (q + 1) // 2
         counts = count_by(slot * self.trials + self.cluster_trial, len(sizes) * self.trials)
         every = SizeSums(
-            sizes, counts.reshape(len(sizes), self.trials), between[:, :packed], pooled[:packed],
-            self.regressors, self.counts, self.rank, (~self.kept).astype(np.float64),
+            sizes=sizes, counts=counts.reshape(len(sizes), self.trials), between=between[:, :packed],
+            within=pooled[:packed], regressors=self.regressors, rows=self.counts, rank=self.rank,
+            dropped=(~self.kept).astype(np.float64),
         )  # fmt: skip
         return every if len(self.usable) == self.trials else every.take(self.usable)
 

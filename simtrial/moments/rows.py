@@ -51,7 +51,7 @@ class Regressor:
     covariate: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AnalysisSet:
     """Analysed participants and their clusters.
 
@@ -92,8 +92,9 @@ class AnalysisSet:
         first = np.concatenate([[0], np.cumsum(clusters)[:-1]]).astype(np.intp)
         position = np.arange(len(cluster)) - first[cluster_trial]
         return cls(
-            index, rows, np.repeat(cluster_trial, members), cluster_of_row, cluster, cluster_trial, sizes,
-            sum_by(sizes, cluster_trial, index.trials), clusters, position, unknown,
+            index=index, rows=rows, trial=np.repeat(cluster_trial, members), cluster_of_row=cluster_of_row,
+            cluster=cluster, cluster_trial=cluster_trial, sizes=sizes,
+            counts=sum_by(sizes, cluster_trial, index.trials), clusters=clusters, position=position, unknown=unknown,
         )  # fmt: skip
 
     def without(self, blank: Bools) -> AnalysisSet:

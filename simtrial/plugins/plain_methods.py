@@ -52,19 +52,10 @@ class PlainMethod(Method):
         lower, upper = np.where(no_interval, low, lower), np.where(no_interval, high, upper)
         message = np.array([text for _, _, text in results])
         return Estimates(
-            (self.target,),
-            estimate,
-            std_error,
-            df,
-            lower,
-            upper,
-            np.where(np.isnan(p), p_made, p),
-            failed,
-            flags,
-            moments.counts,
-            moments.clusters,
-            notes={"message": message},
-        )
+            terms=(self.target,), estimate=estimate, std_error=std_error, df=df, ci_lower=lower, ci_upper=upper,
+            p_value=np.where(np.isnan(p), p_made, p), failed=failed, flags=flags,
+            n_used=moments.counts, clusters_used=moments.clusters, notes={"message": message},
+        )  # fmt: skip
 
     def _one(self, trial: ObservedBatch, rng: np.random.Generator | None) -> tuple[dict[str, float], str, str]:
         """Return numbers, flag and message of one trial."""
