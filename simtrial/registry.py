@@ -15,7 +15,7 @@ T = TypeVar("T")
 _DOORS = frozenset(
     {
         __name__,
-        "simtrial.estimators",
+        "simtrial.estimators.method",
         "simtrial.estimators.imputation.engine",
         "simtrial.generate.generators",
         "simtrial.run.engines",

@@ -91,7 +91,7 @@ def test_an_interval_of_another_kind_from_a_plug_in_is_no_result(request):
     from simtrial import estimators
 
     lmm = kinds()["lmm"]
-    request.addfinalizer(lambda: estimators._FOUND.pop("lopsided", None))
+    request.addfinalizer(lambda: estimators.METHODS.found.pop("lopsided", None))
 
     @register("lopsided")
     class Lopsided(Method):

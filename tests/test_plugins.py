@@ -35,11 +35,11 @@ def folder(tmp_path, monkeypatch):
     kinds()
     from simtrial import estimators
 
-    before = dict(estimators._FOUND)
+    before = dict(estimators.METHODS.found)
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    estimators._FOUND.clear()
-    estimators._FOUND.update(before)
+    estimators.METHODS.found.clear()
+    estimators.METHODS.found.update(before)
     for name in [n for n in sys.modules if n.startswith("simtrial_plugin_")]:
         del sys.modules[name]
 
@@ -256,7 +256,7 @@ def broken(change, **checks):
     finally:
         from simtrial import estimators
 
-        del estimators._FOUND["broken"]
+        del estimators.METHODS.found["broken"]
 
 
 def changed(**new):

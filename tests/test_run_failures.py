@@ -40,7 +40,7 @@ def raising() -> Iterator[None]:
             raise ZeroDivisionError("three is not a crowd")
 
     yield
-    del estimators._FOUND["raising"]
+    del estimators.METHODS.found["raising"]
 
 
 def with_extra(kind: str) -> str:

@@ -39,7 +39,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Cell]]:
     text = SMALL[: SMALL.index("[[methods]]")] + methods + SMALL[SMALL.index("[run]") :]
     sweep = '\n[vary.cross]\n"mechanism.outcomes.mansa.icc" = [0.1, 0.2]\n'
     yield load(written(tmp_path_factory.mktemp("streams"), text + sweep))[1]
-    del estimators._FOUND["drawing"]
+    del estimators.METHODS.found["drawing"]
 
 
 def drawn(cell: Cell, block: int, name: str) -> list[float]:

@@ -1,316 +1,36 @@
-"""Methods of analysis: their common inputs, results and names.
-
-A method is a frozen options model with three members: ``spec()`` says which rows and columns it analyses, ``reads()``
-which columns it needs, and ``fit`` turns observed trials into `Estimates`. One file holds one method; `METHODS` finds
-it.
-"""
+"""Methods of analysis: options in, estimates out; one method per file, found by its kind."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from simtrial.batch import ObservedBatch, averaged
-from simtrial.expressions import columns, parse
-from simtrial.flags import BIT, first_causes
-from simtrial.kernels.joint_test import JointTest
-from simtrial.kernels.students_t import critical, two_sided
-from simtrial.moments.moments import Moments
-from simtrial.moments.rows import PRODUCT, Spec
-from simtrial.registry import Registry
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimates:
-    """Results of a method for every trial; arrays (terms, trials) or (trials,), the target term first.
-
-    ``failed`` trials carry NaN wherever nothing can be said; ``flags`` are bits of `simtrial.flags`; ``extras`` are
-    named arrays (trials,) such as icc or first_stage_f; ``notes`` named texts per trial.
-    """
-
-    terms: tuple[str, ...]
-    estimate: Floats
-    std_error: Floats
-    df: Floats
-    ci_lower: Floats
-    ci_upper: Floats
-    p_value: Floats
-    failed: NDArray[np.bool_]
-    flags: NDArray[np.int64]
-    n_used: Floats
-    clusters_used: Floats
-    extras: Mapping[str, Floats] = field(default_factory=dict)
-    notes: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
-
-
-class Method(BaseModel):
-    """Options that every method has.
-
-    Frozen and checked when the scenario is read. ``adjust`` left out means the baseline of the response and the factors
-    of the allocation.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-    draws: ClassVar[bool] = False
-    sees_all: ClassVar[bool] = False
-    target: ClassVar[str] = "arm"
-    effect: ClassVar[bool] = True  # whether the estimate is an effect, judged against an estimand by default
-    interacts: ClassVar[bool] = False
-    t_interval: ClassVar[bool] = True  # whether interval and p-value are those of t on estimate, standard error and df
-
-    kind: str
-    name: Annotated[str, Field(min_length=1, max_length=120, description="free text, unique within the file")]
-    response: str = Field("mansa", description="outcome analysed, e.g. mansa")
-    outcome: Literal["followup", "change"] = Field("followup", description="analyse follow-up or change from baseline")
-    adjust: list[str] | None = Field(None, description="covariates; default: baseline and allocation factors")
-    interaction: str | None = Field(None, description="covariate whose interaction with arm is tested (lmm and ols)")
-    subset: str | None = Field(None, description="expression that an analysed participant must meet")
-    level: float = Field(0.95, gt=0.5, lt=1, description="level of the interval")
-    estimand: str | list[str] | None = Field(None, description="estimands the method is compared with")
-
-    @classmethod
-    def variant(cls, options: Mapping[str, object]) -> type[Method]:
-        """Model that checks these options: one with more of them, where an option chooses what has its own."""
-        return cls
-
-    @model_validator(mode="after")
-    def _interaction_is_tested(self) -> Method:
-        inner = getattr(self, "analysis", None)
-        asked = self.interaction is not None or (isinstance(inner, Method) and inner.interaction is not None)
-        if asked and not self.interacts:
-            raise ValueError(f"kind '{self.kind}' tests no interaction; lmm and ols do, alone or inside per-protocol")
-        if self.interaction in ("arm", "practice"):
-            raise ValueError(f"interaction = '{self.interaction}': name a covariate, numeric or with categories")
-        return self
-
-    def target_term(self, moments: Moments) -> str:
-        """Name of the term that is reported first: arm, one product, or the joint test of several."""
-        if self.interaction is None:
-            return self.target
-        return moments.products[0] if len(moments.products) == 1 else f"{PRODUCT}{self.interaction}"
-
-    def starting(self, moments: Moments) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Which trials cannot be fitted, and flags so far: those without any product to test have failed as well."""
-        if self.interaction is None:
-            return moments.failed, moments.flags
-        lost = ~moments.failed & ~moments.kept[[moments.terms.index(t) for t in moments.products]].any(axis=0)
-        return moments.failed | lost, moments.flags | np.where(lost, BIT["arm_aliased"], 0)
-
-    def tested(self, found: Estimates) -> Estimates:
-        """Report one product like a joint test: its t statistic, 1 and its df."""
-        if self.interaction is None or "statistic" in found.extras:
-            return found
-        with np.errstate(invalid="ignore", divide="ignore"):
-            statistic = found.estimate[0] / found.std_error[0]
-        said = {"statistic": statistic, "df_num": np.where(found.failed, np.nan, 1.0), "df_den": found.df[0]}
-        return replace(found, extras={**found.extras, **said})
-
-    def spec(self) -> Spec:
-        """Rows and columns analysed."""
-        where = (self.subset,) if self.subset else ()
-        minus = f"{self.response}_baseline" if self.outcome == "change" else None
-        adjust = tuple(self.adjust or ())
-        if self.interaction is not None and self.interaction not in adjust:
-            adjust = (*adjust, self.interaction)
-        return Spec(f"{self.response}_followup", minus, adjust, where, None, self.interaction)
-
-    def reads(self) -> frozenset[str]:
-        """Names of the observed columns the method needs."""
-        spec = self.spec()
-        needed = {"arm", spec.outcome, *(averaged(name) or name for name in spec.adjust)}
-        if spec.minus is not None:
-            needed.add(spec.minus)
-        for text in self.expressions():
-            needed |= columns(parse(text))
-        return frozenset(needed)
-
-    def has_t_interval(self) -> bool:
-        """Whether its inference is t on estimate, standard error and df, as Rubin's rules need."""
-        return self.t_interval and self.effect
-
-    def expressions(self) -> tuple[str, ...]:
-        """Expressions among the options, to be checked when the file is read."""
-        return (self.subset,) if self.subset else ()
-
-    def fit(
-        self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
-    ) -> Estimates:
-        """Analyse every trial of a batch.
-
-        Parameters
-        ----------
-        batch
-            Observed trials.
-        moments
-            ``moments(batch, self.spec())``, made once and shared by the methods that ask for the same.
-        rng
-            The method's own stream, for methods that draw.
-        every_term
-            Report every coefficient, not just the target.
-        """
-        raise NotImplementedError(self.kind)  # pragma: no cover - every registered method has its own
-
-
-M = TypeVar("M", bound=type[Method])
-METHODS: Registry[type[Method]] = Registry("kind of method", __name__)
-_FOUND = METHODS.found
-
-
-def register(kind: str, source: object = None) -> Callable[[M], M]:
-    """Enter a method under the name that scenario files use; a name that is taken is an error.
-
-    ``source`` is the function that the method was made from, if it was.
-    """
-
-    def enter(method: M) -> M:
-        METHODS.enter(kind, method, source)
-        return method
-
-    return enter
-
-
-def kinds() -> dict[str, type[Method]]:
-    """Every kind of method, by the name scenario files use."""
-    return METHODS.all()
-
-
-def method_class(kind: str) -> type[Method]:
-    """Return the method of a kind, or suggest the closest name."""
-    return METHODS.get(kind)
-
-
-def inherit(outer: Any) -> Any:
-    """Hand the common options of a wrapping method down to the analysis inside it, where it does not set its own."""
-    if not isinstance(outer, dict) or not isinstance(outer.get("analysis"), dict):
-        return outer
-    common = ("name", "response", "outcome", "adjust", "interaction", "subset", "level", "estimand")
-    handed = {key: outer[key] for key in common if key in outer}
-    return {**outer, "analysis": {**handed, **outer["analysis"]}}
-
-
-def wald(
-    estimate: Floats,
-    variance: Floats,
-    df: Floats,
-    level: float,
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return standard error, interval and p-value of t inference: std_error, ci_lower, ci_upper, p_value."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        std_error = np.sqrt(variance)
-        half = critical(df, level) * std_error
-        p_value = two_sided(np.where(std_error > 0, estimate / std_error, np.nan), df)
-    return std_error, estimate - half, estimate + half, p_value
-
-
-def report(
-    moments: Moments,
-    terms: tuple[str, ...],
-    estimate: Floats,
-    variance: Floats,
-    df: Floats,
-    level: float,
-    *,
-    failed: NDArray[np.bool_],
-    flags: NDArray[np.int64],
-    extras: Mapping[str, Floats],
-    joint: JointTest | None = None,
-    in_outcome_units: bool = True,
-) -> Estimates:
-    """Assemble `Estimates` from arrays (terms, trials), blanking trials that failed.
-
-    A variance that is rounding beside that of the outcome, whose unit estimates have unless ``in_outcome_units`` is
-    False, is none: nothing is left between practices.
-
-    With a ``joint`` test of several coefficients the target has its p-value and df, and no estimate. Where rows depend
-    on an expression, ``n_unknown`` counts the people left out because it is unknown for them.
-    """
-    flags = np.where(failed, flags & ~OF_A_FIT, flags)
-    unsaid = np.isnan(estimate[0]) | np.isnan(variance[0]) if joint is None else np.isnan(joint.statistic)
-    if in_outcome_units and joint is None:
-        flat = ~failed & (variance[0] <= rounding_variance(moments))
-        explained = flat & (flags & BIT["not_converged"] == 0)  # at a bound that flag says why already
-        unsaid, flags = unsaid | flat, flags | np.where(explained, BIT["constant_outcome"], 0)
-    df = df if joint is None else np.concatenate([joint.df_den[None], df[1:]])
-    failed = failed | unsaid | ~(df[0] > 0)
-    dropped = np.stack([~moments.kept[moments.terms.index(t)] if t in moments.terms else failed for t in terms])
-    blank = failed | dropped
-    blank[0] |= failed
-    estimate, variance, df = (np.where(blank, np.nan, x) for x in (estimate, variance, df))
-    std_error, lower, upper, p_value = wald(estimate, variance, df, level)
-    if joint is not None:
-        p_value[0] = np.where(failed, np.nan, joint.p_value)
-        extras = {**extras, "statistic": joint.statistic, "df_num": joint.df_num, "df_den": joint.df_den}
-    extras = {name: np.where(failed, np.nan, values) for name, values in extras.items()}
-    if moments.analysed.unknown is not None:
-        extras["n_unknown"] = moments.analysed.unknown
-    flags = flags | np.where(failed & (flags & FATAL == 0), BIT["invalid_result"], 0)
-    flags = np.where(failed, first_causes(flags), flags)
-    return Estimates(
-        terms=terms, estimate=estimate, std_error=std_error, df=df, ci_lower=lower, ci_upper=upper, p_value=p_value,
-        failed=failed, flags=flags, n_used=moments.counts, clusters_used=moments.clusters, extras=extras,
-    )  # fmt: skip
-
-
-def rounding_variance(moments: Moments) -> Floats:
-    """Variance of an effect up to which its standard error is rounding beside the SD of the outcome (trials,)."""
-    squares = moments.gram[moments.regressors, moments.regressors]
-    return np.asarray(EXPLAINED**2 * squares / np.maximum(moments.counts, 1.0))
-
-
-def failed_estimates(trials: int, term: str, flag: str) -> Estimates:
-    """Failed estimates of trials, with the flag that gives the reason."""
-    blank, zero = np.full((1, trials), np.nan), np.zeros(trials)
-    return Estimates(
-        terms=(term,), estimate=blank, std_error=blank, df=blank, ci_lower=blank, ci_upper=blank, p_value=blank,
-        failed=np.ones(trials, dtype=bool), flags=np.full(trials, BIT[flag], dtype=np.int64),
-        n_used=zero, clusters_used=zero,
-    )  # fmt: skip
-
-
-EXPLAINED = 1e-10
-"""Standard error, in SDs of the outcome, up to which practice means count as equal.
-
-An outcome that covariates leave a share of `PERFECT` of its sum of squares has standard errors above this with up to
-some million people.
-"""
-
-FATAL = sum(
-    BIT[name]
-    for name in (
-        "no_data",
-        "one_arm",
-        "arm_aliased",
-        "constant_outcome",
-        "constant_within",
-        "tau2_not_identified",
-        "no_first_stage",
-        "imputation_failed",
-        "too_few_clusters",
-        "not_converged",
-        "error",
-        "timeout",
-        "invalid_result",
-        "no_allocation",
-        "out_of_range",
-    )
+from simtrial.estimators.assemble import (
+    EXPLAINED,
+    FATAL,
+    OF_A_FIT,
+    failed_estimates,
+    report,
+    rounding_variance,
+    terms_of,
+    wald,
 )
-"""Flags that explain by themselves why a fit failed."""
+from simtrial.estimators.method import METHODS, Estimates, Floats, M, Method, kinds, method_class, register
+from simtrial.estimators.wrapping import inherit
 
-OF_A_FIT = sum(BIT[name] for name in ("boundary", "aliased", "leverage_one", "weak_instrument", "not_converged"))
-"""Flags that describe a fit, removed without one."""
-
-
-def terms_of(moments: Moments, target: str, every_term: bool) -> tuple[str, ...]:
-    """Names of the terms to report, target first."""
-    if not every_term:
-        return (target,)
-    if moments.products:
-        return tuple(dict.fromkeys((target, "arm", *moments.terms)))
-    return (target, *(term for term in moments.terms if term != "arm"))
+__all__ = [
+    "EXPLAINED",
+    "FATAL",
+    "METHODS",
+    "OF_A_FIT",
+    "Estimates",
+    "Floats",
+    "M",
+    "Method",
+    "failed_estimates",
+    "inherit",
+    "kinds",
+    "method_class",
+    "register",
+    "report",
+    "rounding_variance",
+    "terms_of",
+    "wald",
+]
