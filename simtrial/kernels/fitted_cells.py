@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.random_intercept_criterion import SizeSums
+from simtrial.kernels.random_intercept_criterion import SizeSums, logarithm
 from simtrial.kernels.small_matrices import Floats, eliminate, unpack
 
 CELLS = 256
@@ -80,7 +80,7 @@ def log_likelihood(sums: SizeSums, prior: InverseGamma | None, gamma: Floats, rs
     """
     nu = sums.rows - sums.rank
     if prior is None:
-        return np.asarray(-0.5 * logs - 0.5 * nu * np.log(rss))
+        return np.asarray(-0.5 * logs - 0.5 * nu * logarithm(rss))
     (a, b), (a0, b0) = prior.tau2, prior.sigma2
     return np.asarray(-0.5 * logs - (0.5 * nu + a + a0) * np.log(0.5 * rss + b0 + b / gamma))
 

@@ -124,13 +124,19 @@ def evaluate(sums: SizeSums, gamma: Floats, nu: Floats, reml: bool) -> Evaluatio
     trace2 = trace_product(inverse, second[:p, :p]) - trace_product(change, change)
     ones, squares = (sums.counts * a).sum(axis=0), (sums.counts * a**2).sum(axis=0)
     logs = -(sums.counts * np.log(shrink)).sum(axis=0)
-    value = 0.5 * (nu * np.log(rss) + logs + (log_determinant if reml else 0.0))
+    value = 0.5 * (nu * logarithm(rss) + logs + (log_determinant if reml else 0.0))
     slope = 0.5 * (nu * rss1 / rss + ones + (trace1 if reml else 0.0))
     curvature = 0.5 * (nu * (rss2 / rss - (rss1 / rss) ** 2) - squares + (trace2 if reml else 0.0))
     return Evaluation(
         value=value, slope=slope, curvature=curvature, inverse=inverse, coefficients=beta, rss=rss, rss1=rss1,
         rss2=rss2, first=first[:p, :p], log_determinant=log_determinant, trace1=trace1, trace2=trace2, squares=squares,
     )  # fmt: skip
+
+
+def logarithm(rss: Floats) -> Floats:
+    """Logarithm of q; NaN, and no warning, where rounding leaves less than 0 of a fit that is perfect at this gamma."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.log(rss))
 
 
 NEARLY_PERFECT = 1e-4  # residual share of the response below which least squares are taken out first
@@ -181,7 +187,7 @@ def slope_at_zero(sums: SizeSums, nu: Floats, reml: bool) -> Floats:
 def profile(sums: SizeSums, grid: Floats, nu: Floats, reml: bool) -> Floats:
     """F on a grid of gamma common to all trials: (points, trials)."""
     rss, logs, log_determinant = grid_parts(sums, grid)
-    return np.asarray(0.5 * (nu * np.log(rss) + logs + (log_determinant if reml else 0.0)))
+    return np.asarray(0.5 * (nu * logarithm(rss) + logs + (log_determinant if reml else 0.0)))
 
 
 def grid_parts(sums: SizeSums, grid: Floats) -> tuple[Floats, Floats, Floats]:

@@ -95,8 +95,10 @@ def fit_at(columns: Turned, gamma: Floats, nu: Floats, reml: bool, converged: Bo
     at, inner = columns.evaluate(gamma, nu, reml)
     deviance = 2.0 * at.value + nu * (1.0 + np.log(2.0 * np.pi / nu))
     if limit.any():
-        own = 2.0 * at.slope - nu * at.rss1 / at.rss
-        at = replace(at, rss=np.where(limit, -nu * at.rss1 / own, at.rss))
+        with np.errstate(divide="ignore", invalid="ignore"):  # 0/0 of trials outside the limit, which keep their q
+            own = 2.0 * at.slope - nu * at.rss1 / at.rss
+            between = -nu * at.rss1 / own
+        at = replace(at, rss=np.where(limit, between, at.rss))
         deviance = np.where(limit, np.nan, deviance)
     return Fit(
         turned=columns, gamma=gamma, sigma2=at.rss / nu, deviance=deviance, converged=converged, at=at, inner=inner,

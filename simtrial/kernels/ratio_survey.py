@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.random_intercept_criterion import SizeSums, grid_parts
+from simtrial.kernels.random_intercept_criterion import SizeSums, grid_parts, logarithm
 from simtrial.kernels.small_matrices import Floats
 
 Bools = NDArray[np.bool_]
@@ -92,8 +92,8 @@ def survey(sums: SizeSums, nu: Floats, reml: bool) -> Survey:
     parts = [grid_parts(sums, gamma[at : at + size]) for at in range(0, len(gamma), size)]
     rss, logs, log_determinant = (np.concatenate(part) for part in zip(*parts, strict=True))
     d = logs + log_determinant if reml else logs
-    f = nu * np.log(rss) + d
-    far = nu * np.log(rss[-1]) + d[-3]  # q falls and D rises: F is at least this from the last node but one on
+    f = nu * logarithm(rss) + d
+    far = nu * logarithm(rss[-1]) + d[-3]  # q falls and D rises: F is at least this from the last node but one on
     cells = _cleared(f[:-1], rss[:-1], d[:-1], nu)
     nodes = STEP * np.arange(-1, steps + 1) - np.log(largest)
     return Survey(1.0 / largest, nodes, f[:-1], *cells, ~(far > f[1:-1].min(axis=0)))

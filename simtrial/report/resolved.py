@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from math import sqrt
 
 import polars as pl
 
+from simtrial.estimators import FATAL
+from simtrial.flags import BIT, CAUSES
 from simtrial.generate import practices_per_trial
 from simtrial.report.designs import following
 from simtrial.report.implied import Found, implied_frame, print_implied
@@ -151,6 +154,17 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
+def failing(rows: pl.DataFrame) -> list[str]:
+    """Say which methods fail in trials of the probe, in how many, and the most frequent cause."""
+    failed = rows.filter(pl.col("status") == "failed").unique(["replicate", "method"], maintain_order=True)
+    lines = []
+    for (method,), group in failed.group_by("method", maintain_order=True):
+        causes = Counter(name for flags in group["flags"] for name in flags.split(";") if BIT.get(name, 0) & FATAL)
+        cause = causes.most_common(1)[0][0]
+        lines.append(f"'{method}' fails in {group.height} of {PROBE} probe trials: {cause}: {CAUSES[cause]}")
+    return lines
+
+
 def _expectation(scenario: Scenario, cells: Sequence[Cell]) -> str:
     """Predict the time of a run from a small probe, and the Monte Carlo error of rates of 95% and 50%."""
     from simtrial.run.loop import block_rows
@@ -159,8 +173,10 @@ def _expectation(scenario: Scenario, cells: Sequence[Cell]) -> str:
     raw = {**scenario.raw, "run": {**scenario.run.model_dump(), "block": PROBE}}
     small = rebuild(raw)[1][0]
     begun = time.perf_counter()
-    block_rows(small, 0)
+    rows = block_rows(small, 0)
     each = (time.perf_counter() - begun) / PROBE
+    for line in failing(rows):
+        print(f"warning: {line}", file=sys.stderr)
     n = scenario.run.replicates
     return (
         f"{n:,} replicates in {len(cells)} cell{'s' if len(cells) > 1 else ''}: at most about "
