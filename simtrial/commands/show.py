@@ -19,20 +19,32 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: 
 
     Example: simtrial show partners --set mechanism.practices.number=20
     """
-    from simtrial.report.implied import found_in, implied_frame
+    from simtrial.report.implied import implied_frame
+    from simtrial.report.progress import Progress
     from simtrial.report.resolved import print_resolved, resolved_json
     from simtrial.report.tables import emit
-    from simtrial.run.implied import warnings
+    from simtrial.run.implied import found_in, warnings
+    from simtrial.run.probe import SIMULATED, failing, power_rows, probe
     from simtrial.scenario import load
 
     records_of(plugins)
     found, cells = load(scenario, sets)
     for sentence in warnings(cells):
         click.echo(f"warning: {sentence}", err=True)
-    implied = found_in(found, cells)
+    with Progress("cells") as progress:
+        implied = found_in(found, cells, progress)
     if form == "csv":
         emit(implied_frame(implied), form)
-    elif form == "json":
+        return
+    if form == "json":
         click.echo(resolved_json(found, cells, implied))
-    else:
-        print_resolved(found, cells, implied)
+        return
+    drawn = {}
+    if found.design is not None:
+        click.echo(f"[design]: {SIMULATED:,} trials per cell are simulated and analysed for the power", err=True)
+        with Progress("cells") as progress:
+            drawn = power_rows(cells, progress)
+    first = probe(found)
+    for line in failing(first.rows):
+        click.echo(f"warning: {line}", err=True)
+    print_resolved(found, cells, implied, drawn, first)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import polars as pl
 
-from simtrial.report.progress import Progress
 from simtrial.report.tables import number, say, show
-from simtrial.run.implied import Quantity, implied
-from simtrial.scenario import Cell, Scenario
-
-Found = Sequence[tuple[Cell, Sequence[Quantity]]]
+from simtrial.run.implied import Found, Quantity
 
 SCHEMA = {
     "cell": pl.String, "factors": pl.String, "quantity": pl.String, "of": pl.String, "arm": pl.String,
@@ -26,24 +21,6 @@ HEADINGS = {
     "mean": "mean", "sd": "SD", "icc": "ICC", "baseline_correlation": "corr. with baseline", "cut": "cut at ends",
     "no_outcome": "no outcome",
 }  # fmt: skip
-
-
-def found_in(scenario: Scenario, cells: Sequence[Cell]) -> Found:
-    """Implied quantities of the scenario as written and of every cell, with progress for many cells."""
-    base = [] if any(cell.id == "base" for cell in cells) else [Cell("base", "", {}, scenario)]
-    begun = time.monotonic()
-    found: list[tuple[Cell, Sequence[Quantity]]] = []
-    every = [*base, *cells]
-    with Progress("cells") as progress:
-        for cell in every:
-            found.append((cell, implied(cell)))
-            if len(every) > MANY:
-                progress(len(found), len(every), time.monotonic() - begun)
-    return found
-
-
-MANY = 8
-"""Number of cells from which on progress is shown."""
 
 
 def implied_frame(found: Found) -> pl.DataFrame:

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from math import sqrt
 
 import polars as pl
 
-from simtrial.estimators import FATAL
-from simtrial.flags import BIT, CAUSES
 from simtrial.generate import practices_per_trial
 from simtrial.report.designs import following
-from simtrial.report.implied import Found, implied_frame, print_implied
-from simtrial.report.progress import Progress
+from simtrial.report.implied import implied_frame, print_implied
 from simtrial.report.tables import number as fixed
 from simtrial.report.tables import say, show
-from simtrial.run.implied import Quantity
+from simtrial.run.implied import Found, Quantity
+from simtrial.run.probe import PROBE, SIMULATED, Probe
 from simtrial.sample_size import RULES, Design, power, sample_size
 from simtrial.scenario import Cell, Scenario
-
-SIMULATED = 1000  # trials drawn to show the power beside that of the formula
-PROBE = 25  # trials drawn and analysed to predict the cost
 
 
 def resolved_json(scenario: Scenario, cells: Sequence[Cell], found: Found) -> str:
@@ -47,7 +39,9 @@ def resolved_json(scenario: Scenario, cells: Sequence[Cell], found: Found) -> st
     )
 
 
-def print_resolved(scenario: Scenario, cells: Sequence[Cell], found: Found) -> None:
+def print_resolved(
+    scenario: Scenario, cells: Sequence[Cell], found: Found, drawn: Mapping[str, pl.DataFrame], probe: Probe
+) -> None:
     """Print keys, estimands, methods, cells, what they imply, cost and precision."""
     rows = []
     for stage, step in scenario.mechanism.items():
@@ -75,18 +69,20 @@ def print_resolved(scenario: Scenario, cells: Sequence[Cell], found: Found) -> N
     show("Cells", ["cell", "factors", "folder in a run"], [[c.label, _text(dict(c.factors)), c.id] for c in cells], 3)
     print_implied(found)
     if scenario.design is not None:
-        _print_designs(cells, {cell.id: quantities for cell, quantities in found})
+        _print_designs(cells, {cell.id: quantities for cell, quantities in found}, drawn)
     if scenario.run.streams == "common":
         say("Common streams: cells are paired; where cluster sizes differ between them the pairing is weak.\n")
-    say(_expectation(scenario, cells))
+    say(_expectation(scenario, cells, probe))
 
 
-def _print_designs(cells: Sequence[Cell], implied: Mapping[str, Sequence[Quantity]]) -> None:
+def _print_designs(
+    cells: Sequence[Cell], implied: Mapping[str, Sequence[Quantity]], drawn: Mapping[str, pl.DataFrame]
+) -> None:
     """Print sample sizes by formula, and the power of every cell by formula and in a few simulated trials."""
     sizes = [
         line for cell in cells if cell.scenario.design is not None for line in _sizes(cell.label, cell.scenario.design)
     ]
-    powers = [line for cell in _counted(cells) for line in _powers(cell, implied[cell.id])]
+    powers = [line for cell in cells if cell.id in drawn for line in _powers(cell, implied[cell.id], drawn[cell.id])]
     headings = ["cell", "rule", "individuals per arm", "analysed", "recruited", "practices"]
     show("Sample size by formula, [design] as written", headings, sizes, 2)
     headings = ["cell", "method", "practices", "plan, normal", "plan, t", "cell, normal", "cell, t",
@@ -108,32 +104,17 @@ def _sizes(name: str, design: Design) -> Iterator[list[str]]:
         yield [name, f"{rule}: {meaning}", *numbers]
 
 
-def _powers(cell: Cell, implied: Sequence[Quantity]) -> Iterator[list[str]]:
+def _powers(cell: Cell, implied: Sequence[Quantity], drawn: pl.DataFrame) -> Iterator[list[str]]:
     """Power of every method of a cell: as planned, with implied numbers, and simulated."""
-    from simtrial.run.loop import block_rows
-    from simtrial.scenario import rebuild
-
     design = cell.scenario.design
     if design is None:
         return
     number = practices_per_trial(cell.scenario.mechanism)
-    raw = {**cell.scenario.raw, "run": {**cell.scenario.run.model_dump(), "block": SIMULATED}}
-    drawn = block_rows(rebuild({k: v for k, v in raw.items() if k not in ("vary", "expect")})[1][0], 0)
     formula = [fixed(power(design, number, t=t), 3) for t in (False, True)]
     for method in cell.scenario.methods:
         seen, failed = _simulated(drawn.filter(pl.col("method") == method.name), design.alpha)
         follows = following(design, cell, method, implied, number)
         yield [cell.label, method.name, str(number), *formula, *follows, seen, failed]
-
-
-def _counted(cells: Sequence[Cell]) -> Iterator[Cell]:
-    """Cells one after the other, with progress on stderr: their trials are simulated and analysed."""
-    print(f"[design]: {SIMULATED:,} trials per cell are simulated and analysed for the power", file=sys.stderr)
-    begun = time.monotonic()
-    with Progress("cells") as progress:
-        for done, cell in enumerate(cells, 1):
-            yield cell
-            progress(done, len(cells), time.monotonic() - begun)
 
 
 def _simulated(rows: pl.DataFrame, alpha: float) -> tuple[str, str]:
@@ -154,32 +135,12 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def failing(rows: pl.DataFrame) -> list[str]:
-    """Say which methods fail in trials of the probe, in how many, and the most frequent cause."""
-    failed = rows.filter(pl.col("status") == "failed").unique(["replicate", "method"], maintain_order=True)
-    lines = []
-    for (method,), group in failed.group_by("method", maintain_order=True):
-        causes = Counter(name for flags in group["flags"] for name in flags.split(";") if BIT.get(name, 0) & FATAL)
-        cause = causes.most_common(1)[0][0]
-        lines.append(f"'{method}' fails in {group.height} of {PROBE} probe trials: {cause}: {CAUSES[cause]}")
-    return lines
-
-
-def _expectation(scenario: Scenario, cells: Sequence[Cell]) -> str:
+def _expectation(scenario: Scenario, cells: Sequence[Cell], probe: Probe) -> str:
     """Predict the time of a run from a small probe, and the Monte Carlo error of rates of 95% and 50%."""
-    from simtrial.run.loop import block_rows
-    from simtrial.scenario import rebuild
-
-    raw = {**scenario.raw, "run": {**scenario.run.model_dump(), "block": PROBE}}
-    small = rebuild(raw)[1][0]
-    begun = time.perf_counter()
-    rows = block_rows(small, 0)
-    each = (time.perf_counter() - begun) / PROBE
-    for line in failing(rows):
-        print(f"warning: {line}", file=sys.stderr)
     n = scenario.run.replicates
     return (
         f"{n:,} replicates in {len(cells)} cell{'s' if len(cells) > 1 else ''}: at most about "
-        f"{each * n * len(cells):.0f} s on one core (from a probe of {PROBE}).\nMonte Carlo error of a coverage of "
+        f"{probe.seconds * n * len(cells):.0f} s on one core (from a probe of {PROBE}).\n"
+        "Monte Carlo error of a coverage of "
         f"95%: {100 * sqrt(0.0475 / n):.2f} points; of a rate of 50%: {100 * sqrt(0.25 / n):.2f} points."
     )

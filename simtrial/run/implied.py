@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, nan, sqrt
@@ -51,6 +52,25 @@ class Quantity:
     value: float
     mcse: float
     effort: int
+
+
+Found = Sequence[tuple[Cell, Sequence[Quantity]]]
+
+MANY = 8
+"""Number of cells from which on progress is shown."""
+
+
+def found_in(scenario: Scenario, cells: Sequence[Cell], progress: Callable[[int, int, float], None]) -> Found:
+    """Implied quantities of the scenario as written and of every cell, with progress for many cells."""
+    base = [] if any(cell.id == "base" for cell in cells) else [Cell("base", "", {}, scenario)]
+    begun = time.monotonic()
+    found: list[tuple[Cell, Sequence[Quantity]]] = []
+    every = [*base, *cells]
+    for cell in every:
+        found.append((cell, implied(cell)))
+        if len(every) > MANY:
+            progress(len(found), len(every), time.monotonic() - begun)
+    return found
 
 
 def implied(cell: Cell) -> list[Quantity]:
