@@ -46,8 +46,8 @@ class _Columns:
     """Standardised columns of the analysed rows: covariates from the intercept on, arm, baseline, follow-up (k, rows).
 
     A missing outcome is 0. ``units`` (k, trials); ``seen`` (2, rows) which visits were observed; ``practice`` (k,)
-    whether a column is constant in practices by its nature, ``covariates`` (k,) whose it is; ``out_of_range`` trials that
-    cannot be computed with.
+    whether a column is constant in practices by its nature, ``covariates`` (k,) whose it is; ``out_of_range`` trials
+    that cannot be computed with.
     """
 
     values: Floats

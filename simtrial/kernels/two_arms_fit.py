@@ -38,7 +38,7 @@ TIED = {
 }
 """Which parameter (columns; residual variances first) each of (s_0, s_1, t_0, t_1) is."""
 RESIDUALS = {"residual": 2, "cluster": 1, "both": 2}
-_FEW = 12  # practices more than coefficients, below which starts lie closer together
+_FEW, _LEFT = 12, 9  # practices, and how many more than coefficients, below which starts lie closer together
 VANISHED = 1e-9  # residual variance of an arm, as a share of the whole, below which the arm is fitted perfectly
 UNKNOWN = 1e-8  # least eigenvalue of the information, scaled to what known coefficients would give
 _STEPS = 80
@@ -118,7 +118,8 @@ def fit(sums: ArmSums, by: By, reml: bool) -> Fit:
     held = _held(sums, by)
     scale, beta = _least_squares(sums)
     sums = less_least_squares(sums, beta)
-    few = np.flatnonzero(sums.clusters.sum(axis=0) - sums.rank < _FEW)
+    practices = sums.clusters.sum(axis=0)
+    few = np.flatnonzero((practices < _FEW) | (practices - sums.rank < _LEFT))
     parts = [_starts(sums, by, reml, scale, held, COARSE)]
     if len(few):
         starts, place = _starts(sums.take(few), by, reml, scale[few], held[:, few], FINE)
@@ -220,7 +221,7 @@ def _corners(by: By, held: Bools, trials: Ints) -> tuple[Floats, Ints]:
     """Starts (k, starts) with every variance either most or little of the whole, and their trials."""
     count, starts = RESIDUALS[by], []
     for shares in product((0.03, 0.5), repeat=count):
-        for between in product((0.0, 0.7), repeat=len(held) - count):
+        for between in product((0.0, 0.7, 7.0), repeat=len(held) - count):
             chosen = np.array([*np.log(shares), *between])[:, None]
             starts.append(np.where(held, 0.0, chosen))
     return np.concatenate(starts, axis=1), np.tile(trials, len(starts))
