@@ -8,7 +8,7 @@ from trials import batch, fit
 from twins.fuzz import Tally, try_batch
 
 from simtrial.flags import text
-from simtrial.kernels import random_intercept, two_arms_fit
+from simtrial.kernels import random_intercept, two_arms_fit, two_arms_starts
 from simtrial.reduce import moments
 
 PRACTICE = np.array([0, 0, 1, 2, 3, 4, 5, 5, 6, 7])  # two deviations within practices, one in each arm
@@ -103,7 +103,7 @@ def test_variances_by_arm_are_searched_for_from_the_same_starts_in_any_batch(by)
         data = {n: np.concatenate([p[n] for p in parts[:trials]]) for n in parts[0]}
         data["trial"] = np.repeat(np.arange(trials), [len(p["arm"]) for p in parts[:trials]])
         sums = moments(batch(data), method("lmm", adjust=[]).spec()).by_arm
-        return two_arms_fit._grid(sums, two_arms_fit.COARSE)[:, :, 0]
+        return two_arms_starts._grid(sums, two_arms_starts.COARSE)[:, :, 0]
 
     alone, among = grid_of(1), grid_of(2)
     assert len(among) > len(alone)
