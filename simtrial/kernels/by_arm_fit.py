@@ -3,15 +3,12 @@
 Newton's method with the exact second derivatives of `simtrial.kernels.by_arm_criterion`, on log s_a and t_a. Practice
 variances stay at or above 0: one that lies there and would fall is left out of the step, one that steps below is put
 there exactly (Bertsekas 1982, doi:10.1137/0320018). Negative eigenvalues are turned positive and steps that do not
-lower the criterion shortened. It starts from every local minimum of a grid that follows from the sizes of the practices
-and keeps the lowest end.
+lower the criterion shortened. It starts where `simtrial.kernels.by_arm_starts` says and keeps the lowest end.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from itertools import product
-from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,21 +21,12 @@ from simtrial.kernels.by_arm_criterion import (
     information_of,
     less_least_squares,
     products,
-    value,
 )
+from simtrial.kernels.by_arm_starts import RESIDUALS, TIED, By, starts_of
 from simtrial.kernels.small_matrices import Floats, independent, quadratic, sweep, unpack
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
-By = Literal["residual", "cluster", "both"]
-TIED = {
-    "residual": np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]]),
-    "cluster": np.array([[1.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]),
-    "both": np.eye(4),
-}
-"""Which parameter (columns; residual variances first) each of (s_0, s_1, t_0, t_1) is."""
-RESIDUALS = {"residual": 2, "cluster": 1, "both": 2}
-_FEW = 12  # practices more than coefficients, below which starts lie closer together
 VANISHED = 1e-9  # residual variance of an arm, as a share of the whole, below which the arm is fitted perfectly
 UNKNOWN = 1e-8  # least eigenvalue of the information, scaled to what known coefficients would give
 _STEPS = 80
@@ -47,17 +35,6 @@ _LITTLE = 1e-8  # the same after the last step
 _ROUNDING = 1e-12
 _FLAT = 1e-6  # least eigenvalue of the second derivatives, as a share of the largest
 _LONGEST = 1.5  # of a step in log s
-
-
-class Grid(NamedTuple):
-    """Where to start: ratio of neighbouring t_a / s_a, the largest, and roots of what s_1 / s_0 is multiplied by."""
-
-    apart: float
-    most: float
-    unlike: tuple[float, ...]
-
-
-COARSE, FINE = Grid(4.0, 2.0, (1.0,)), Grid(2.5, 40.0, (0.3, 0.55, 1.0, 1.8, 3.3))
 
 
 @dataclass(frozen=True)
@@ -118,12 +95,7 @@ def fit(sums: ArmSums, by: By, reml: bool) -> Fit:
     held = _held(sums, by)
     scale, beta = _least_squares(sums)
     sums = less_least_squares(sums, beta)
-    few = np.flatnonzero(sums.clusters.sum(axis=0) - sums.rank < _FEW)
-    parts = [_starts(sums, by, reml, scale, held, COARSE)]
-    if len(few):
-        starts, place = _starts(sums.take(few), by, reml, scale[few], held[:, few], FINE)
-        parts += [(starts, few[place]), _corners(by, held[:, few], few)]
-    starts, who = np.concatenate([s for s, _ in parts], axis=1), np.concatenate([w for _, w in parts])
+    starts, who = starts_of(sums, by, reml, scale, held)
     x, ended, done = _newton(sums.take(who), by, reml, starts, scale[who], held[:, who])
     order = np.argsort(-ended, kind="stable")  # the lowest value is written last
     best, converged = np.empty((len(x), trials)), np.zeros(trials, dtype=bool)
@@ -178,62 +150,6 @@ def _least_squares(sums: ArmSums) -> tuple[Floats, Floats]:
 
 def _same(sums: ArmSums, s: float, t: float) -> Floats:
     return np.array([s, s, t, t])[:, None] * np.ones(len(sums.rank))
-
-
-def _grid(sums: ArmSums, grid: Grid) -> Floats:
-    """Ratios t_a / s_a to start from (points, arms, trials): 0, and from half of 1 / max n_j on."""
-    largest = np.where(sums.counts > 0, sums.sizes, 1.0).max(axis=-1)
-    points = np.ceil(np.log(2.0 * grid.most * largest) / np.log(grid.apart))  # steps of an arm; then the last again
-    steps = np.minimum(np.arange(points.max() + 1.0)[:, None, None] / points, 1.0)
-    ratios = 0.5 / largest * (2.0 * grid.most * largest) ** steps
-    return np.concatenate([np.zeros_like(ratios[:1]), ratios])
-
-
-def _starts(sums: ArmSums, by: By, reml: bool, scale: Floats, held: Bools, grid: Grid) -> tuple[Floats, Ints]:
-    """Local minima of the criterion on a grid of t_a / s_a, s_a from least squares (k, starts), and their trials."""
-    ratios, shares = _grid(sums, grid), sums.people / sums.people.sum(axis=0)
-    left = np.empty(ratios.shape)  # r'H_a^-1 r of each arm, r the residuals of least squares
-    for arm in range(2):
-        n, yy = sums.sizes[arm], sums.between[arm, :, -1]
-        for at, gamma in enumerate(ratios[:, arm]):
-            left[at, arm] = (yy * n / (1.0 + n * gamma[:, None])).sum(axis=1) + sums.within[arm, :, -1]
-    arms = np.maximum(left / ((sums.people.sum(axis=0) - sums.rank) * shares), 0.02 * scale)
-    starts, values = [], []
-    for unlike, g, h in product(grid.unlike, range(len(ratios)), range(len(ratios))):
-        s = np.stack([arms[g, 0] / unlike, arms[h, 1] * (unlike if by != "cluster" else 1.0 / unlike)])
-        common = (s * shares).sum(axis=0)
-        s = np.stack([common, common]) if by == "cluster" else s
-        t = np.stack([ratios[g, 0] * s[0], ratios[h, 1] * s[1]])
-        if by == "residual":
-            t = (t * shares).sum(axis=0, keepdims=True)
-        chosen = np.concatenate([s[: RESIDUALS[by]], t]) * ~held
-        values.append(value(sums, TIED[by] @ chosen, reml))
-        chosen[: RESIDUALS[by]] = np.log(chosen[: RESIDUALS[by]] / scale)
-        chosen[RESIDUALS[by] :] /= scale
-        starts.append(chosen)
-    shape = (len(grid.unlike), len(ratios), len(ratios), len(scale))
-    rows, who = np.nonzero(_lowest(np.stack(values).reshape(shape)).reshape(-1, len(scale)))
-    return np.stack(starts, axis=1)[:, rows, who], who
-
-
-def _corners(by: By, held: Bools, trials: Ints) -> tuple[Floats, Ints]:
-    """Starts (k, starts) with every variance either most or little of the whole, and their trials."""
-    count, starts = RESIDUALS[by], []
-    for shares in product((0.03, 0.5), repeat=count):
-        for between in product((0.0, 0.7), repeat=len(held) - count):
-            chosen = np.array([*np.log(shares), *between])[:, None]
-            starts.append(np.where(held, 0.0, chosen))
-    return np.concatenate(starts, axis=1), np.tile(trials, len(starts))
-
-
-def _lowest(values: Floats) -> Bools:
-    """Points of the grid that no neighbour undercuts, trials last."""
-    low = np.ones(values.shape, dtype=bool)
-    for axis in range(values.ndim - 1):
-        turned, mark = np.moveaxis(values, axis, 0), np.moveaxis(low, axis, 0)
-        mark[1:] &= turned[1:] < turned[:-1]  # of two that are equal the first
-        mark[:-1] &= turned[:-1] <= turned[1:]
-    return low
 
 
 def _parameters(x: Floats, by: By, scale: Floats) -> Floats:

@@ -45,7 +45,7 @@ class Survey:
     Attributes
     ----------
     shift
-        1 / max n_j over all trials.
+        1 / max n_j over all trials, or less.
     nodes
         t of the grid (nodes,); the second is gamma = 0, the first lies below it.
     values
@@ -84,7 +84,7 @@ def largest_size(sums: SizeSums) -> Floats:
 
 def survey(sums: SizeSums, nu: Floats, reml: bool) -> Survey:
     """Evaluate the criterion on a grid that follows from the sizes, and clear the cells that hold no minimum."""
-    largest = float(largest_size(sums).max())
+    largest = float(sums.sizes.max())  # of sizes that no trial here has as well: below 0 gamma is safe for all of them
     mean = sums.rows.sum() / sums.counts.sum()
     steps = int(np.ceil(np.log1p(_REACH / mean * largest) / STEP)) + 1
     gamma = np.append(np.expm1(STEP * np.arange(-1, steps + 1)) / largest, CAP)

@@ -14,6 +14,7 @@ TIED = {
     "both": np.eye(4),
 }
 RESIDUALS = {"residual": 2, "cluster": 1, "both": 2}
+HARDLY = 1e-5  # of a direction of X: below, nothing varies along it
 DEEPER = 1e-7  # a criterion lower by this much is another optimum
 STARTS = ((0.01, 0.01), (0.3, 0.3), (2.0, 0.05), (0.05, 2.0))
 
@@ -91,7 +92,7 @@ def by_arm(made: Frame, heteroscedastic, estimation="reml", df="between-within",
     held = _held(made, heteroscedastic)
     if estimation == "ml" and _without_bound(made, heteroscedastic, scale):
         return Said(refusal="the likelihood has no upper bound")
-    best, where = _searched(criterion, tied, count, scale, held)
+    best, where = _searched(criterion, tied, _starts(made, heteroscedastic, count), scale, held)
     if found.failed[trial]:
         return _whether_refused(criterion, tied, where, scale)
     at = {n: float(found.extras[n][trial]) for n in found.extras}
@@ -144,18 +145,38 @@ def _without_bound(made, heteroscedastic, scale):
     s_a -> 0 if they can be 0, the practice variance staying above 0. In an arm of practices of one person s_a + t is
     the variance of its rows, which falls to 0 with both at no cost if its rows are fitted exactly.
     """
-    q, e = made.q.astype(float), made.residual.astype(float)
-    sides = ((0, 1),) if heteroscedastic == "cluster" else ((0,), (1,))
-    for side in sides:
-        groups = [g for g in made.groups if made.arm[g[0]] in side]
-        alone = all(len(g) == 1 for g in groups)
-        x = np.concatenate([q[g] - (0.0 if alone else q[g].mean(axis=0)) for g in groups])
-        y = np.concatenate([e[g] - (0.0 if alone else e[g].mean()) for g in groups])
+    for side in _sides(heteroscedastic):
+        x, y = _told_apart(made, side)
         u, s, _ = np.linalg.svd(x, full_matrices=False)
-        u = u[:, s > 1e-5]
+        u = u[:, s > HARDLY]
         if ((y - u @ (u.T @ y)) ** 2).sum() <= 1e-9 * scale:
             return True
     return False
+
+
+def _sides(heteroscedastic):
+    """Arms that share a residual variance."""
+    return ((0, 1),) if heteroscedastic == "cluster" else ((0,), (1,))
+
+
+def _told_apart(made, side):
+    """Deviations from practice means in some arms of X and the outcome; the rows, if practices have one person."""
+    groups = [g for g in made.groups if made.arm[g[0]] in side]
+    alone = all(len(g) == 1 for g in groups)
+    q, e = made.q.astype(float), made.residual.astype(float)
+    x = np.concatenate([q[g] - (0.0 if alone else q[g].mean(axis=0)) for g in groups])
+    return x, np.concatenate([e[g] - (0.0 if alone else e[g].mean()) for g in groups])
+
+
+def _starts(made, heteroscedastic, count):
+    """Logarithms of residual variances to start from: of an arm with no deviation left REML may come to rest at 0."""
+    starts = [np.zeros(count)]
+    for at, side in enumerate(_sides(heteroscedastic)):
+        x, _ = _told_apart(made, side)
+        deviations = len(x) - sum(made.arm[g[0]] in side for g in made.groups)
+        if deviations <= (np.linalg.svd(x, compute_uv=False) > HARDLY).sum():
+            starts.append(np.where(np.arange(count) == at, np.log(1e-7), 0.0))
+    return starts
 
 
 def _held(made, heteroscedastic):
@@ -164,11 +185,10 @@ def _held(made, heteroscedastic):
     return alone if heteroscedastic == "both" else [all(alone)] * (1 if heteroscedastic == "residual" else 2)
 
 
-def _searched(criterion, tied, count, scale, held):
-    """Lowest criterion over several starts, and where; in some an arm hardly varies, where REML may come to rest."""
-    best, where = np.inf, None
-    little = [np.zeros(count), *np.where(np.eye(count) > 0, np.log(1e-7), 0.0)]
-    for start, residual in product(STARTS, little):
+def _searched(criterion, tied, residuals, scale, held):
+    """Lowest criterion over several starts, and where."""
+    best, where, count = np.inf, None, len(residuals[0])
+    for start, residual in product(STARTS, residuals):
         begin = np.concatenate([residual, np.where(held, 0.0, start[: tied.shape[1] - count])])
 
         def value(x):

@@ -59,16 +59,18 @@ def limit(made: Frame, df, term, why, reml):
         return Said(grey="a combination of covariates hardly varies within practices")
     beta, rest, left = limit_fit(made.q.astype(float), made.residual.astype(float), made.groups)
     contrast = made.contrasts[term].astype(float)
-    out = Said(either=why, tolerance=1e-6, df_tolerance=np.inf)
+    out = Said(either=why, tolerance=1e-6, df_tolerance=1e-5)
     if not rest.shape[1]:
         return Said(either=why, grey="everything varies within practices in the limit")
     inside = rest.T @ contrast  # the part that people decide has no variance in the limit
     x = np.array([made.q[g].astype(float).mean(axis=0) for g in made.groups]) @ rest
     if made.clusters <= rest.shape[1] or np.linalg.matrix_rank(x, tol=1e-9) < rest.shape[1]:
         return Said(refusal="tau2_not_identified", either=why, grey="limit not identified")
-    spread = left @ left / (made.clusters - (rest.shape[1] if reml else 0)) * (inside @ np.linalg.inv(x.T @ x) @ inside)
+    nu = made.clusters - (rest.shape[1] if reml else 0)
+    spread = left @ left / nu * (inside @ np.linalg.inv(x.T @ x) @ inside)
     out.estimate, out.std_error = float(contrast @ (made.fitted + beta)), float(np.sqrt(spread))
-    out.df = made.clusters - made.cluster_rank
+    rules = {"normal": np.inf, "residual": made.people - made.rank, "between-within": made.clusters - made.cluster_rank}
+    out.df = rules.get(df, nu)  # of one variance, the other being 0: 2 v^2 / (v'^2 / information) = nu
     return out
 
 
