@@ -56,10 +56,12 @@ def implied_frame(found: Found) -> pl.DataFrame:
 
 def print_implied(found: Found) -> None:
     """Print what the scenario as written implies, then each cell of a sweep in one line."""
-    base = next(rows for cell, rows in found if cell.id == "base")
-    _scores(base)
-    _people(base)
-    _truths(base)
+    own, base = next((cell, rows) for cell, rows in found if cell.id == "base")
+    runs = bool(own.factors) or len(found) == 1
+    implies = "What it implies" if runs else "What the file as written implies, which is none of the cells run"
+    _scores(base, implies)
+    _people(base, implies)
+    _truths(base, implies)
     people = max((q.effort for q in base if q.name != "true_value"), default=0)
     say(
         f"In parentheses: Monte Carlo standard errors, in {people or 'no'} simulated people; true values rest on "
@@ -86,7 +88,7 @@ def _lookup(rows: Sequence[Quantity]) -> dict[tuple[str, str, str], Quantity]:
     return {(q.name, q.of, q.arm): q for q in rows}
 
 
-def _scores(rows: Sequence[Quantity]) -> None:
+def _scores(rows: Sequence[Quantity], implies: str) -> None:
     known = _lookup(rows)
     lines = []
     for of in dict.fromkeys(q.of for q in rows if q.name == "mean"):
@@ -94,25 +96,25 @@ def _scores(rows: Sequence[Quantity]) -> None:
             if ("mean", of, arm) in known:
                 values = [text(known.get((name, of, arm)), digits) for name, digits in SCORES]
                 lines.append([of, arm or "baseline", *values])
-    show("What it implies: scores", ["outcome", "arm", *HEADINGS.values()], lines, 2)
+    show(f"{implies}: scores", ["outcome", "arm", *HEADINGS.values()], lines, 2)
 
 
-def _people(rows: Sequence[Quantity]) -> None:
+def _people(rows: Sequence[Quantity], implies: str) -> None:
     known = _lookup(rows)
     lines = []
     for name, words in (("receipt", "receive: {}"), ("dropout", "not followed up")):
         for of in dict.fromkeys(q.of for q in rows if q.name == name):
             arms = [text(known.get((name, of, arm)), 3) for arm in ("control", "intervention")]
             lines.append([words.format(of), *arms])
-    show("What it implies: share of people by arm", ["who", "control", "intervention"], lines, 1)
+    show(f"{implies}: share of people by arm", ["who", "control", "intervention"], lines, 1)
     mean, cv = (text(known.get((name, "", "")), 3) for name in ("cluster_size_mean", "cluster_size_cv"))
     say(f"People per practice: mean {mean}, coefficient of variation {cv}.\n")
 
 
-def _truths(rows: Sequence[Quantity]) -> None:
+def _truths(rows: Sequence[Quantity], implies: str) -> None:
     lines = [[q.of, text(q, 4)] for q in rows if q.name == "true_value"]
     if lines:
-        show("What it implies: true values", ["estimand", "true value"], lines, 1)
+        show(f"{implies}: true values", ["estimand", "true value"], lines, 1)
 
 
 def _cells(found: Found) -> None:
