@@ -123,3 +123,37 @@ def test_the_table_explains_its_flags(tmp_path: Path, methods: str) -> None:
     found = simtrial("analyse", tmp_path / "trial.csv", "--methods", methods)
     assert CAUSES["too_few_clusters"] in found.out
     assert "mixed model" in found.out
+
+
+def test_people_left_out_because_something_is_unknown_are_counted_in_the_table(tmp_path: Path) -> None:
+    """The sentence of the flag names n_unknown, so the table has it; a table without any such people has not."""
+    options = 'adjust = []\nreceived = "sessions >= 6"\n'
+    methods = written(tmp_path, f'[[methods]]\nname = "compliers"\nkind = "iv"\n{options}', "methods.toml")
+    whole = trial([0, 1] * 6).with_columns((pl.col("arm") * (5 + pl.int_range(pl.len()) % 4)).alias("sessions"))
+    blank = whole.with_columns(pl.when(pl.int_range(pl.len()) % 16 != 5).then("sessions").alias("sessions"))
+    for frame, told in ((whole, False), (blank, True)):
+        frame.write_csv(tmp_path / "trial.csv")
+        found = simtrial("analyse", tmp_path / "trial.csv", "--methods", methods).out
+        assert ("n_unknown" in found.split("blank_receipt:")[0]) == told
+        assert ("(see n_unknown)" in found) == told
+
+
+def test_a_trial_of_another_name_draws_otherwise_whatever_is_analysed_beside_it(tmp_path: Path) -> None:
+    """Random numbers belong to the trial's name; what does not draw has the same numbers under any name."""
+    options = 'adjust = ["mansa_baseline"]\n'
+    wrapped = f'[[methods]]\nname = "mi"\nkind = "mi"\n{options}analysis = {{ kind = "lmm" }}\n'
+    methods = written(tmp_path, METHODS + wrapped, "methods.toml")
+    frame = trial([0, 1] * 6).with_columns(
+        pl.when(pl.int_range(pl.len()) % 7 != 3).then("mansa_followup").alias("mansa_followup")
+    )
+    for name in ("one", "two"):
+        frame.write_csv(tmp_path / f"{name}.csv")
+    both = {}
+    for files in (("one", "two"), ("one",)):
+        given = [tmp_path / f"{name}.csv" for name in files]
+        rows = json.loads(simtrial("analyse", *given, "--methods", methods, "--format", "json").out)["rows"]
+        both[files] = {(row["trial_id"], row["method"]): row["estimate"] for row in rows}
+    found = both["one", "two"]
+    assert found["one", "mixed model"] == found["two", "mixed model"]
+    assert found["one", "mi"] != found["two", "mi"]
+    assert both["one",]["one", "mi"] == found["one", "mi"]

@@ -34,10 +34,10 @@ adjust = ["mansa_baseline"]
 """
 
 
-@pytest.mark.parametrize("size", [2.0, 5.0])
+@pytest.mark.parametrize("sizes", [[], ["mechanism.practices.cluster_size_mean=2.0"]], ids=["as partners", "two people"])
 @pytest.mark.parametrize("practices", [2, 3, 4])
-def test_trials_too_small_to_fit_emit_no_warning(tmp_path: Path, practices: int, size: float) -> None:
-    sets = [f"mechanism.practices.number={practices}", f"mechanism.practices.cluster_size_mean={size}", "run.block=250"]
+def test_trials_too_small_to_fit_emit_no_warning(tmp_path: Path, practices: int, sizes: list[str]) -> None:
+    sets = [f"mechanism.practices.number={practices}", *sizes, "run.block=250"]
     cell = load(written(tmp_path, FEW + METHODS), sets)[1][0]
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")

@@ -51,6 +51,12 @@ READ = {
     "everything in quotes": text(cells=[[f'"{cell}"' for cell in row] for row in CELLS]).encode(),
     "quotes and decimal commas": text(";", cells=[[f'"{cell}"' for cell in row] for row in COMMAS]).encode(),
     "row names of R": text(cells=[['""', *CELLS[0]], *([f'"{n}"', *row] for n, row in enumerate(CELLS[1:]))]).encode(),
+    "row names of R's write.table, without a heading": text(
+        cells=[[f'"{cell}"' for cell in CELLS[0]], *([f'"{n}"', *row] for n, row in enumerate(CELLS[1:]))]
+    ).encode(),
+    "the same without quotes": text(cells=[CELLS[0], *([str(n), *row] for n, row in enumerate(CELLS[1:]))]).encode(),
+    "the same with tabs": text("\t", cells=[CELLS[0], *([f"p{n}", *row] for n, row in enumerate(CELLS[1:]))]).encode(),
+    "a separator at the end of every row": text(cells=[CELLS[0], *([*row, ""] for row in CELLS[1:])]).encode(),
     "a comment with the separator, and lines within": text(
         cells=[[*CELLS[0], "note"], *([*row, '"a, b\nand ""c"""'] for row in CELLS[1:])]
     ).encode(),
@@ -100,6 +106,18 @@ def test_the_plain_file_is_the_trial(plain) -> None:
     assert plain[0]["estimate"] == pytest.approx(estimate, rel=1e-10)
     assert plain[0]["estimate"] == pytest.approx(PLAIN, rel=1e-9)
     assert (plain[0]["n_used"], plain[0]["clusters_used"]) == (96, 12)
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize("fault", ["first cells alike", "one row without"])
+def test_cells_too_many_that_are_no_row_names_are_refused_with_the_way_out(
+    tmp_path: Path, fault: str, quote: str
+) -> None:
+    rows = [[str(n), *row] for n, row in enumerate(CELLS[1:])]
+    rows[7] = ["6", *rows[7][1:]] if fault == "first cells alike" else rows[7][1:]
+    file = tmp_path / "data.csv"
+    file.write_text(text(cells=[[f"{quote}{cell}{quote}" for cell in row] for row in [CELLS[0], *rows]]))
+    assert "write the file with row.names=FALSE" in refused(file)
 
 
 @pytest.mark.parametrize("ending", [".tsv", ".txt", ".tab", ".CSV"])

@@ -32,11 +32,12 @@ def implied_frame(found: Found) -> pl.DataFrame:
 
 
 def print_implied(found: Found) -> None:
-    """Print the implied quantities of the scenario as written, then one line per cell."""
-    base = next(rows for cell, rows in found if cell.id == "base")
-    _scores(base)
-    _people(base)
-    _truths(base)
+    """Print what the scenario as written implies, then each cell of a sweep in one line."""
+    own, base = next((cell, rows) for cell, rows in found if cell.id == "base")
+    whose = "" if own.factors or len(found) == 1 else ", of the file as written: no cell that is run"
+    _scores(base, whose)
+    _people(base, whose)
+    _truths(base, whose)
     people = max((q.effort for q in base if q.name != "true_value"), default=0)
     say(
         f"In parentheses: Monte Carlo standard errors, from {people or 'no'} simulated people; for true values from "
@@ -63,7 +64,7 @@ def _lookup(rows: Sequence[Quantity]) -> dict[tuple[str, str, str], Quantity]:
     return {(q.name, q.of, q.arm): q for q in rows}
 
 
-def _scores(rows: Sequence[Quantity]) -> None:
+def _scores(rows: Sequence[Quantity], whose: str) -> None:
     known = _lookup(rows)
     lines = []
     for of in dict.fromkeys(q.of for q in rows if q.name == "mean"):
@@ -71,25 +72,25 @@ def _scores(rows: Sequence[Quantity]) -> None:
             if ("mean", of, arm) in known:
                 values = [text(known.get((name, of, arm)), digits) for name, digits in SCORES]
                 lines.append([of, arm or "baseline", *values])
-    show("Implied scores", ["outcome", "arm", *HEADINGS.values()], lines, 2)
+    show(f"Implied scores{whose}", ["outcome", "arm", *HEADINGS.values()], lines, 2)
 
 
-def _people(rows: Sequence[Quantity]) -> None:
+def _people(rows: Sequence[Quantity], whose: str) -> None:
     known = _lookup(rows)
     lines = []
     for name, words in (("receipt", "receive: {}"), ("dropout", "not followed up")):
         for of in dict.fromkeys(q.of for q in rows if q.name == name):
             arms = [text(known.get((name, of, arm)), 3) for arm in ("control", "intervention")]
             lines.append([words.format(of), *arms])
-    show("Implied shares of people by arm", ["who", "control", "intervention"], lines, 1)
+    show(f"Implied shares of people by arm{whose}", ["who", "control", "intervention"], lines, 1)
     mean, cv = (text(known.get((name, "", "")), 3) for name in ("cluster_size_mean", "cluster_size_cv"))
     say(f"People per practice: mean {mean}, coefficient of variation {cv}.\n")
 
 
-def _truths(rows: Sequence[Quantity]) -> None:
+def _truths(rows: Sequence[Quantity], whose: str) -> None:
     lines = [[q.of, text(q, 4)] for q in rows if q.name == "true_value"]
     if lines:
-        show("Implied true values", ["estimand", "true value"], lines, 1)
+        show(f"Implied true values{whose}", ["estimand", "true value"], lines, 1)
 
 
 def _cells(found: Found) -> None:

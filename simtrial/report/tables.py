@@ -234,15 +234,17 @@ def published_table(lines: Sequence[Sequence[str]], labels: Mapping[str, str]) -
 def analyses_table(frame: pl.DataFrame) -> None:
     """Print analyses of data sets, and what their flags mean."""
     rows = []
-    for row in frame.iter_rows(named=True):
+    unknown = [json.loads(text).get("n_unknown") for text in frame["extra"]]
+    excluded = any(unknown)  # else the column would hold zeros alone
+    for row, people in zip(frame.iter_rows(named=True), unknown, strict=True):
         digits = [(row[n], d) for n, d in (("estimate", 4), ("std_error", 4), ("df", 1))]
         p = "<0.0001" if (row["p_value"] or 1.0) < 1e-4 else number(row["p_value"], 4)
         interval = _set(row)
         named = [row[n] for n in ("trial_id", "method", "term", "status")]
-        used = [str(row["n_used"]), str(row["clusters_used"])]
+        used = [str(row["n_used"]), str(row["clusters_used"]), *([number(people, 0)] if excluded else [])]
         rows.append([*named, row["flags"].replace(";", " "), *(number(v, d) for v, d in digits), p, interval, *used])
     headings = ["trial", "method", "term", "status", "flags", "estimate", "SE", "df", "p", "interval"]
-    headings += ["people", "practices"]
+    headings += ["people", "practices", *(["n_unknown"] if excluded else [])]
     show("Analyses", headings, rows, 5)
     seen = sorted({name for row in frame["flags"] for name in row.split(";") if name})
     for name in seen:

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def text_source(file: Path) -> Source:
     if lines is None:
         raise DataError(f"{file}: the file is empty; expected a header line, and rows below it")
     with reading(file, "CSV"):
-        header, rows, numbers = _quoted(lines, file) if '"' in lines.text else _plain(lines, file)
+        header, rows, numbers = _table(lines, file)
     names = stripped(header)
 
     def cells(positions: Sequence[int]) -> Content:
@@ -57,6 +57,25 @@ def text_source(file: Path) -> Source:
         return Content(bare.filter(some), numbers.filter(some))
 
     return Source(file, names, cells, unit=":")
+
+
+def _table(lines: Lines, file: Path) -> tuple[list[str], pl.DataFrame, pl.Series]:
+    """Header, one column per place, and the line of each row; R's ``write.table`` leaves row names without a heading.
+
+    They are taken for such where every row has one cell more than the header, and the first cells are all different.
+    """
+    apart = _quoted if '"' in lines.text else _plain
+    try:
+        return apart(lines, file)
+    except OneCellMore as error:
+        try:
+            found = apart(replace(lines, text=lines.separator + lines.text), file)
+        except DataError:
+            raise error from None
+        names = found[1]["0"]
+        if len(names) < 2 or names.is_duplicated().any():  # one row alone shows no pattern
+            raise error from None
+        return found
 
 
 def _lines(text: str) -> Lines | None:
@@ -85,11 +104,18 @@ def _width(header: Sequence[str]) -> int:
     return max((at for at, name in enumerate(header, 1) if name.strip()), default=0)
 
 
+class OneCellMore(DataError):
+    """A row with one cell more than the header."""
+
+
 def _ragged(file: Path, line: int, cells: int, header: int) -> DataError:
-    return DataError(
+    told = (
         f"{file}:{line}: cannot be read as CSV: {cells} cell{'s' * (cells != 1)}, the header has {header}; a cell that "
         "holds the separator needs quotes, and blank cells at the end of a row need their separators"
     )
+    if cells == header + 1:
+        return OneCellMore(f"{told}; if the first cells are row names of R, write the file with row.names=FALSE")
+    return DataError(told)
 
 
 def _plain(lines: Lines, file: Path) -> tuple[list[str], pl.DataFrame, pl.Series]:
