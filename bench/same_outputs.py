@@ -13,6 +13,7 @@ What may vary is evened out, and nothing else:
 - the paths of the temporary folder and of CHECKOUT, to WORK and CHECKOUT;
 - lines of progress, "10:53:27 1/4 chunks, 1 s, about 0 s left", left out: how many there are depends on time;
 - the time `show` expects, "at most about 238 s on one core", to TIME; in its JSON `seconds`, to null;
+- the time of writing, to the minute, in the header of Stata's files, to TIME;
 - in run.json and in the records of chunks: `versions`, `blas`, `command`, `seconds`, `core`, `worker`, `host`, `time`.
 
 SHA-256 are of files as stored, whose metadata holds versions: compare checkouts of one version, on one machine, with
@@ -44,6 +45,7 @@ DATA = HERE.parent / "tests" / "oracle" / "data"
 VARIES = {"versions", "blas", "command", "seconds", "core", "worker", "host", "time"}
 PROGRESS = re.compile(r"^\d\d:\d\d:\d\d \d+/\d+ .* left\n", re.MULTILINE)
 COST = re.compile(r"at most about .* on one core")
+STAMP = re.compile(rb"<timestamp>\x11.{17}</timestamp>")
 SECONDS = re.compile(r'("[a-z_]*seconds": )[-+.e\d]+')
 
 
@@ -108,10 +110,11 @@ class Recorder:
             self.write(f"runs/{name}/{file.relative_to(run)}", json.dumps(steady(held), indent=1) + "\n")
 
     def generate(self, scenario: str, name: str, options: str) -> None:
-        """Generate data sets and keep them as they are."""
+        """Generate data sets and keep them, the time in Stata's files apart."""
         self.command(f"generated/{name}/output", f"generate {scenario} -o generated/{name} {options}")
         for file in sorted((self.work / "generated" / name).glob("*")):
-            shutil.copyfile(file, self.folder / "generated" / name / file.name)
+            held = STAMP.sub(b"<timestamp>TIME</timestamp>", file.read_bytes())
+            (self.folder / "generated" / name / file.name).write_bytes(held)
 
 
 def readable(file: Path) -> str:
