@@ -1,0 +1,44 @@
+"""Every estimator beside its dense twin, over odd designs: equal to rounding, or both refuse."""
+
+import collections
+
+import pytest
+
+from twins.fuzz import Tally, run
+from twins.verdict import ALLOWED, DIFFERENT, EQUAL, GREY, REFUSED
+
+
+def told(tally: Tally) -> str:
+    """Counts by method, and the first differences."""
+    kinds = sorted({kind for kind, _ in tally.methods})
+    lines = [f"designs: {dict(tally.designs)}"]
+    for kind in kinds:
+        counts = (f"{name} {tally.methods[kind, name]}" for name in (EQUAL, REFUSED, ALLOWED, GREY, DIFFERENT))
+        lines.append(f"{kind}: {', '.join(counts)}")
+    lines += [
+        f"{d['cause']}: batch {d['batch']} trial {d['trial']} {d['kind']} {d['options']}: {d['why']}"
+        for d in tally.differences
+    ]
+    return "\n".join(lines[:60])
+
+
+def agrees(tally: Tally) -> None:
+    """No difference; few rows that cannot be compared."""
+    print(told(tally))
+    assert not tally.differences, told(tally)
+    rows = collections.Counter()
+    for (_, verdict), count in tally.methods.items():
+        rows[verdict] += count
+    assert rows[EQUAL] > 0.7 * rows.total(), rows
+    assert rows[GREY] < 0.1 * rows.total(), rows
+
+
+def test_300_odd_designs():
+    agrees(run(2026, 300))
+
+
+@pytest.mark.verify
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(4))
+def test_20000_odd_designs(part):
+    agrees(run(7000 + part, 5000))

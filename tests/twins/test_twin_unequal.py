@@ -1,0 +1,43 @@
+"""Practices of thousands among practices of dozens: the criterion has minima close to 0, and more than one."""
+
+import pytest
+
+from twins import mixed
+from twins.designs import very_unequal
+from twins.frame import frame
+from twins.product import analysed, made, observed
+
+TRIALS = 60
+HIGHER = 1e-8
+
+
+def above(seeds, estimation, tau2):
+    """Trials whose criterion at the product's variances lies above the twin's lowest, and by how much."""
+    trials = [very_unequal(seed) for seed in seeds]
+    found = analysed(observed(trials), made("lmm", ["x1"], None, {"estimation": estimation, "tau2": tau2}))
+    out = {}
+    for t, data in enumerate(trials):
+        said = mixed.lmm(frame(data, "mansa_followup", ["x1"]), estimation, tau2=tau2)
+        if said.spectrum is None:  # two minima as deep as each other, or lowest at the bound of compound symmetry
+            assert said.grey
+            continue
+        own = said.spectrum.value(found.extras["tau2"][t] / found.extras["sigma2"][t])
+        if own > said.spectrum.value(said.extras["tau2"] / said.extras["sigma2"]) + HIGHER:
+            out[seeds[t]] = float(own - said.spectrum.value(said.extras["tau2"] / said.extras["sigma2"]))
+    return out
+
+
+@pytest.mark.parametrize("tau2", ["nonnegative", "unconstrained"])
+@pytest.mark.parametrize("estimation", ["reml", "ml"])
+def test_no_fit_lies_above_a_fine_search(estimation, tau2):
+    assert above(range(TRIALS), estimation, tau2) == {}
+
+
+@pytest.mark.verify
+@pytest.mark.slow
+@pytest.mark.parametrize("estimation", ["reml", "ml"])
+def test_no_fit_of_2000_lies_above_a_fine_search(estimation):
+    higher = {}
+    for first in range(1000, 3000, 50):
+        higher |= above(range(first, first + 50), estimation, "nonnegative")
+    assert higher == {}
