@@ -7,14 +7,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.estimands.estimand import COMPLIER_SHARE, LIMITS, Estimand
 from simtrial.estimands.limits import World, cross_products
 from simtrial.expressions import evaluate, truth
 from simtrial.generate.worlds import access, if_control, if_offered
 from simtrial.kernels.segments import sum_by
-
-Floats = NDArray[np.float64]
 
 
 def _everyone(estimand: Estimand, batch: TrialBatch) -> NDArray[np.bool_]:

@@ -7,8 +7,9 @@ from math import ceil, floor, log10
 
 import numpy as np
 
+from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
-from simtrial.estimands.contributions import Floats, contributions, ratio, sample_values
+from simtrial.estimands.contributions import contributions, ratio, sample_values
 from simtrial.estimands.estimand import Estimand
 from simtrial.estimands.limits import coefficient
 from simtrial.generate import (

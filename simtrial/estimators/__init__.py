@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from simtrial.arrays import Floats
 from simtrial.estimators.assemble import (
     EXPLAINED,
     FATAL,
@@ -12,7 +13,7 @@ from simtrial.estimators.assemble import (
     terms_of,
     wald,
 )
-from simtrial.estimators.method import METHODS, Estimates, Floats, M, Method, kinds, method_class, register
+from simtrial.estimators.method import METHODS, Estimates, M, Method, kinds, method_class, register
 from simtrial.estimators.wrapping import inherit
 
 __all__ = [

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.estimators.method import Estimates, Floats
+from simtrial.arrays import Floats
+from simtrial.estimators.method import Estimates
 from simtrial.flags import BIT, first_causes
 from simtrial.kernels.joint_test import JointTest
 from simtrial.kernels.students_t import critical, two_sided

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from simtrial.arrays import Bools, Floats
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report
 from simtrial.estimators.visit_rows import VisitData, prepare
@@ -17,8 +18,6 @@ from simtrial.kernels.two_visits_fit import Fit, fit
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 SINGULAR = 1e-8  # smaller eigenvalue of the practice covariance, as a share of the variance of the outcomes
 
 COLLINEAR = 1e-6  # the same of the residual covariance

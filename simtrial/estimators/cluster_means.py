@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from simtrial.arrays import Floats
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report, terms_of
 from simtrial.flags import BIT
@@ -16,7 +17,6 @@ from simtrial.kernels.segments import sum_by
 from simtrial.kernels.small_matrices import independent, pairs, quadratic, sweep, unpack
 from simtrial.moments.moments import PERFECT, Moments
 
-Floats = NDArray[np.float64]
 Weights = Literal["equal", "size", "inverse-variance"]
 
 

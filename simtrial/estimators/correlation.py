@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 from scipy.special import ndtri
 
+from simtrial.arrays import Bools, Floats, Ints
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report
 from simtrial.flags import BIT
@@ -18,10 +18,6 @@ from simtrial.kernels.students_t import two_sided
 from simtrial.moments.columns import in_range, less_mean
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.intp]
 
 
 @register("correlation")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from simtrial.arrays import Floats
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report
 from simtrial.flags import BIT
@@ -15,7 +16,6 @@ from simtrial.kernels.segments import sum_by
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
 
-Floats = NDArray[np.float64]
 MONTHS_PER_YEAR = 12.0
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from simtrial.arrays import Bools, Floats
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report
 from simtrial.flags import BIT
@@ -16,9 +16,6 @@ from simtrial.kernels.sandwich import matrix_power
 from simtrial.kernels.small_matrices import independent
 from simtrial.moments import leave_one_out
 from simtrial.moments.moments import Moments
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 @register("g-computation")

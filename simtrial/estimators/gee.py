@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from simtrial.arrays import Bools, Floats
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import OF_A_FIT, Estimates, Method, register, report, terms_of
 from simtrial.flags import BIT
@@ -15,8 +16,6 @@ from simtrial.kernels import gee as kernel
 from simtrial.kernels import sandwich
 from simtrial.moments.moments import Moments
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 StandardError = Literal["kauermann-carroll", "robust", "mancl-derouen", "fay-graubard"]
 
 CORRECTIONS: dict[StandardError, sandwich.Correction] = {

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from scipy.special import erfc, expit, fdtrc, fdtri, ndtri
 
+from simtrial.arrays import Floats
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report
 from simtrial.flags import BIT
@@ -19,8 +20,6 @@ from simtrial.kernels.segments import sum_by
 from simtrial.moments.build import without_arm
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
-
-Floats = NDArray[np.float64]
 
 
 @register("icc")

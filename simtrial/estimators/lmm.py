@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from simtrial.arrays import Floats
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report, terms_of
 from simtrial.estimators.mixed_fits import BY_ARM, COMMON, MixedFit, OneVariance, VariancesByArm, wald
@@ -16,7 +17,6 @@ from simtrial.kernels import by_arm_fit, compound_symmetry
 from simtrial.kernels.joint_test import JointTest
 from simtrial.moments.moments import Moments
 
-Floats = NDArray[np.float64]
 Df = Literal["between-within", "satterthwaite", "satterthwaite-observed", "kenward-roger", "residual", "normal"]
 
 

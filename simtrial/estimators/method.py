@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from simtrial.arrays import Floats
 from simtrial.batch import ObservedBatch, averaged
 from simtrial.expressions import columns, parse
 from simtrial.flags import BIT
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import PRODUCT, Spec
 from simtrial.registry import Registry
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +157,6 @@ class Method(BaseModel):
 M = TypeVar("M", bound=type[Method])
 
 METHODS: Registry[type[Method]] = Registry("kind of method", "simtrial.estimators")
-
 
 
 def register(kind: str, source: object = None) -> Callable[[M], M]:

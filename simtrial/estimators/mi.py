@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, create_model, field_validator, model_validator
 
+from simtrial.arrays import Bools
 from simtrial.batch import ObservedBatch
 from simtrial.errors import OptionError, SimtrialError
 from simtrial.estimators import Estimates, Method, inherit, kinds, register, report, wald
@@ -24,9 +25,6 @@ from simtrial.kernels.rubin import pool
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import AnalysisSet, Spec
 from simtrial.moments.shared import SharedMoments
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 SAME = 1e-6  # standard errors by which an interval may differ from that of t
 

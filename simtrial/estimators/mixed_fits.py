@@ -9,13 +9,12 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Bools, Floats
 from simtrial.flags import BIT
 from simtrial.kernels import by_arm_fit, joint_test
 from simtrial.kernels import random_intercept_fit as kernel
 from simtrial.kernels.joint_test import JointTest
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 Flags = NDArray[np.int64]
 Rule = Literal["satterthwaite", "satterthwaite-observed", "kenward-roger"]
 

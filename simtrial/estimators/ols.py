@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from simtrial.arrays import Floats
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report, terms_of
 from simtrial.flags import BIT
@@ -19,7 +20,6 @@ from simtrial.kernels.small_matrices import apply, multiply, quadratic, sweep
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
 
-Floats = NDArray[np.float64]
 StandardError = Literal["CR2", "CR0", "CR1", "CR1S", "CR3", "HC1", "classical"]
 SOURCE = "register_size"
 """Column with the source population of a practice."""

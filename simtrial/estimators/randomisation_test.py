@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from simtrial.arrays import Bools, Floats, Ints
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report
 from simtrial.estimators.stated_allocation import stated
@@ -20,10 +21,6 @@ from simtrial.kernels.random_intercept_criterion import SizeSums
 from simtrial.kernels.randomisation_interval import TIE, interval
 from simtrial.kernels.small_matrices import pairs, sweep
 from simtrial.moments.moments import Moments
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.intp]
 
 ROWS = 400_000  # practices re-allocated in one pass: some tens of MB
 FEW = 40  # distinct allocations below which a p-value of 0.05 is hardly reached

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Bools
 from simtrial.batch import Column, ObservedBatch
 from simtrial.generate.allocation.allocation import Allocation
 from simtrial.generate.allocation.possible import doubts
-
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Bools, Floats
 from simtrial.batch import ObservedBatch
 from simtrial.flags import BIT
 from simtrial.kernels.segments import count_by, sum_by
@@ -15,9 +16,6 @@ from simtrial.kernels.two_visits_criterion import VisitSums
 from simtrial.moments.columns import in_range, less_mean
 from simtrial.moments.moments import CONSTANT, PERFECT
 from simtrial.moments.rows import AnalysisSet, Spec, analysed, coefficients_needed, regressors
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from simtrial.arrays import Floats
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report, rounding_variance
 from simtrial.estimators.ols import covariance
@@ -16,8 +17,6 @@ from simtrial.estimators.randomisation_test import stream_of
 from simtrial.flags import BIT
 from simtrial.kernels.small_matrices import sweep
 from simtrial.moments.moments import Moments
-
-Floats = NDArray[np.float64]
 
 WEBB = np.sqrt(np.array([0.5, 1.0, 1.5]))
 DRAWS_AT_ONCE = 50

@@ -11,10 +11,10 @@ from importlib import resources
 import numpy as np
 import polars as pl
 
+from simtrial.arrays import Floats
 from simtrial.fidelity import analyses, quantities
 from simtrial.fidelity.statistics import STATISTICS
 from simtrial.generate import Variable, drawn_for, simulate
-from simtrial.kernels.segments import Floats
 from simtrial.scenario import Cell
 
 __all__ = ["Fact", "compared", "facts", "simulated", "summary", "without_columns"]

@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 
+from simtrial.arrays import Floats
 from simtrial.batch import ObservedBatch
 from simtrial.errors import SimtrialError
 from simtrial.estimators import Estimates, Method, method_class
@@ -17,7 +18,6 @@ from simtrial.estimators.lmm import between_within
 from simtrial.fidelity.quantities import SUBSETS
 from simtrial.generate import Variable
 from simtrial.kernels.joint_test import wald
-from simtrial.kernels.segments import Floats
 from simtrial.moments.build import moments
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec

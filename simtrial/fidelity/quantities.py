@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simtrial.arrays import Bools, Floats, Ints
 from simtrial.batch import Level, ObservedBatch
 from simtrial.errors import SimtrialError
 from simtrial.expressions import columns, evaluate, parse
 from simtrial.fidelity.statistics import STATISTICS, latest
 from simtrial.generate import Variable
-from simtrial.kernels.segments import Floats, Ints, count_by
-
-Bools = NDArray[np.bool_]
+from simtrial.kernels.segments import count_by
 
 ARMS: dict[str, int | None] = {"all": None, "int": 1, "ctl": 0}
 SUBSETS = {

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.segments import Floats, Ints, count_by, sum_by
+from simtrial.arrays import Floats, Ints
+from simtrial.kernels.segments import count_by, sum_by
 
 Statistic = Callable[[Floats, Ints, int], Floats]
 """Values (rows,) without blanks, the trial of each in rising order (rows,), and how many trials: (trials,)."""

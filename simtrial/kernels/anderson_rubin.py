@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Floats
 from simtrial.kernels.interval_sets import EMPTY, INTERVAL, RAY, TWO_RAYS, WHOLE_LINE
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Floats, Ints
 from simtrial.kernels.random_intercept_criterion import less_fitted
 from simtrial.kernels.segments import count_by, sum_by
-from simtrial.kernels.small_matrices import Floats, apply, pairs, quadratic, sweep, unpack
+from simtrial.kernels.small_matrices import apply, pairs, quadratic, sweep, unpack
 
-Ints = NDArray[np.intp]
 PLACES = ((0, 2), (1, 3))
 """Where s_a and t_a of each arm stand in theta."""
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simtrial.arrays import Bools, Floats, Ints
 from simtrial.kernels.by_arm_criterion import (
     ArmSums,
     Evaluation,
@@ -23,10 +23,8 @@ from simtrial.kernels.by_arm_criterion import (
     products,
 )
 from simtrial.kernels.by_arm_starts import RESIDUALS, TIED, By, starts_of
-from simtrial.kernels.small_matrices import Floats, independent, quadratic, sweep, unpack
+from simtrial.kernels.small_matrices import independent, quadratic, sweep, unpack
 
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.intp]
 VANISHED = 1e-9  # residual variance of an arm, as a share of the whole, below which the arm is fitted perfectly
 UNKNOWN = 1e-8  # least eigenvalue of the information, scaled to what known coefficients would give
 _STEPS = 80

@@ -6,13 +6,10 @@ from itertools import product
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simtrial.arrays import Bools, Floats, Ints
 from simtrial.kernels.by_arm_criterion import ArmSums, value
-from simtrial.kernels.small_matrices import Floats
 
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.intp]
 By = Literal["residual", "cluster", "both"]
 TIED = {
     "residual": np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]]),

@@ -14,13 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simtrial.arrays import Floats, Ints
 from simtrial.kernels.rounding import COLLINEAR
 from simtrial.kernels.segments import sum_by
-from simtrial.kernels.small_matrices import Floats
-
-Ints = NDArray[np.intp]
 
 NEARLY = 1e-3  # share of a column's length left by others below which the step against them is taken again
 

@@ -13,11 +13,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Floats
 from simtrial.kernels import random_intercept_fit
 from simtrial.kernels.random_intercept_criterion import SizeSums, less_least_squares
 from simtrial.kernels.ratio_search import Pieces, choose, isolate
 from simtrial.kernels.ratio_survey import ENOUGH, largest_size
-from simtrial.kernels.small_matrices import Floats
 from simtrial.kernels.within_basis import turned, used_up
 
 NEAREST = 1e-5

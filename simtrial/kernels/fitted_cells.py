@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Floats
 from simtrial.kernels.random_intercept_criterion import SizeSums, logarithm
-from simtrial.kernels.small_matrices import Floats, eliminate, unpack
+from simtrial.kernels.small_matrices import eliminate, unpack
 
 CELLS = 256
 STEP = 0.5  # of the scan

@@ -20,13 +20,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simtrial.arrays import Bools, Floats
 from simtrial.kernels.random_intercept_criterion import SizeSums, less_least_squares
 from simtrial.kernels.rounding import ROUNDING
-from simtrial.kernels.small_matrices import Floats, quadratic, sweep
-
-Bools = NDArray[np.bool_]
+from simtrial.kernels.small_matrices import quadratic, sweep
 
 ITERATIONS = 100
 STILL = 1e-13  # a change of alpha below this is rounding, whatever the columns

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from simtrial.arrays import Floats
 
 INTERVAL, RAY, TWO_RAYS, WHOLE_LINE, EMPTY = KINDS = ("interval", "ray", "two-rays", "whole-line", "empty")
 """Values of ``ci_type``.

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, fdtrc
 
+from simtrial.arrays import Bools, Floats
 from simtrial.kernels.random_intercept_fit import Fit
-from simtrial.kernels.small_matrices import Floats
 
-Bools = NDArray[np.bool_]
 SINGULAR = 1e-11  # smallest eigenvalue of a correlation matrix of estimates that can be inverted
 SAME = 1e-8  # df that differ by less are one
 

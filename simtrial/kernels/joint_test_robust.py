@@ -11,12 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simtrial.arrays import Bools, Floats
 from simtrial.kernels import sandwich
-from simtrial.kernels.small_matrices import Floats
-
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

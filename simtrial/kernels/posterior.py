@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Floats
 from simtrial.kernels.fitted_cells import FittedCells, fit_cells, largest_size, log_likelihood
 from simtrial.kernels.fitted_cells import InverseGamma as InverseGamma
 from simtrial.kernels.random_intercept_criterion import SizeSums, grid_parts
-from simtrial.kernels.small_matrices import Floats, apply, cholesky, sweep
+from simtrial.kernels.small_matrices import apply, cholesky, sweep
 
 POINTS = 200
 _CHUNK = 8  # grid points evaluated together: keeps the work in cache

@@ -20,17 +20,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.small_matrices import (
-    Floats,
-    apply,
-    eliminate,
-    multiply,
-    pairs,
-    quadratic,
-    sweep,
-    trace_product,
-    unpack,
-)
+from simtrial.arrays import Floats
+from simtrial.kernels.small_matrices import apply, eliminate, multiply, pairs, quadratic, sweep, trace_product, unpack
 
 
 @dataclass(frozen=True, kw_only=True)

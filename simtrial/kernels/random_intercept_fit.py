@@ -13,12 +13,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Bools, Floats
 from simtrial.kernels.random_intercept_criterion import Evaluation, SizeSums, less_least_squares
 from simtrial.kernels.ratio_search import lowest
-from simtrial.kernels.small_matrices import Floats, apply, multiply, quadratic, trace_product, unpack
+from simtrial.kernels.small_matrices import apply, multiply, quadratic, trace_product, unpack
 from simtrial.kernels.within_basis import Turned, turned
-
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.small_matrices import Floats
-
-Bools = NDArray[np.bool_]
+from simtrial.arrays import Bools, Floats
 
 TIE = 1e-9  # statistics this close, relative to the largest, are equal
 

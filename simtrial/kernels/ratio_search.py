@@ -11,15 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simtrial.arrays import Bools, Floats, Ints
 from simtrial.kernels.random_intercept_criterion import SizeSums, evaluate, slope_at_zero
 from simtrial.kernels.ratio_survey import CAP, STEP, Survey, of_logarithm, survey
-from simtrial.kernels.small_matrices import Floats
 from simtrial.kernels.within_basis import left_within, used_up
-
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.intp]
 
 _NUMBERS = 4_000_000  # of the cross-products evaluated in one pass: 32 MB
 _ITERATIONS = 80

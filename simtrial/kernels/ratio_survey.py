@@ -21,13 +21,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simtrial.arrays import Bools, Floats
 from simtrial.kernels.random_intercept_criterion import SizeSums, grid_parts, logarithm
-from simtrial.kernels.small_matrices import Floats
-
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.intp]
 
 CAP = 1e14
 """Largest gamma: beyond it clusters differ in weight by less than rounding, 1 / (gamma + 1 / n_j)."""

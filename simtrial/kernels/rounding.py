@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.small_matrices import Floats
+from simtrial.arrays import Floats
 
 ROUNDING = 16.0 * float(np.finfo(np.float64).eps)
 """Differences up to this share of the largest value come from storing the values, or computing them in a few steps."""

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.kernels.small_matrices import Floats
+from simtrial.arrays import Floats
 
 Correction = Literal["CR0", "CR2", "CR3"]
 POWERS: dict[Correction, float] = {"CR0": 0.0, "CR2": -0.5, "CR3": -1.0}

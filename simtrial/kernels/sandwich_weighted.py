@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from simtrial.arrays import Floats
 from simtrial.kernels.sandwich import POWERS, Correction, Leverage, matrix_power
-from simtrial.kernels.small_matrices import Floats
 
 
 def cross_products(rows: Floats, responses: Floats, weight: Floats) -> tuple[Floats, Floats]:

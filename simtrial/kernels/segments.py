@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
+from simtrial.arrays import Floats, Ints
 
 
 def sum_by(values: NDArray[np.generic], group: Ints, groups: int) -> Floats:

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from simtrial.arrays import Floats
 
 ALIASED = 1e-10
 """Share of a column's sum of squares, 1e-5 of its length, up to which what others leave of it counts as none.

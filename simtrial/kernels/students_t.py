@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtri, stdtr, stdtrit
 
-Floats = NDArray[np.float64]
+from simtrial.arrays import Floats
 
 
 def critical(df: Floats, level: float) -> Floats:

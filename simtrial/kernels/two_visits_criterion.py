@@ -15,11 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
-from simtrial.kernels.small_matrices import Floats, sweep
+from simtrial.arrays import Floats, Ints
+from simtrial.kernels.small_matrices import sweep
 
-Ints = NDArray[np.intp]
 BASIS = np.array([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]])
 """Directions in which a symmetric 2 x 2 matrix moves, one for each of its entries 00, 01, 11."""
 

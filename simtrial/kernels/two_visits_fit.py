@@ -11,14 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from simtrial.kernels.small_matrices import Floats
+from simtrial.arrays import Bools, Floats, Ints
 from simtrial.kernels.two_visits_criterion import BY_PRACTICE, Evaluation, VisitSums, expected_curvature, times
 from simtrial.kernels.two_visits_starts import around, doubtful, evaluate_at, roots, squares, starts_of
 
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.intp]
 _STEPS = 80
 _CLOSE = 1e-18  # decrease of the criterion still promised at which a fit has converged
 _LITTLE = 1e-9  # the same after the last step

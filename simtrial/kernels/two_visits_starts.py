@@ -8,13 +8,10 @@ also directions in which practices vary along one combination of the visits alon
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from simtrial.kernels.small_matrices import Floats
+from simtrial.arrays import Bools, Floats, Ints
 from simtrial.kernels.two_visits_criterion import Evaluation, VisitSums, evaluate, expected_curvature, times
 
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.intp]
 _CORRELATIONS = (-0.9, 0.0, 0.9)
 _FEW = 12  # practices below which the criterion is looked at more closely
 _ANGLES = 24

@@ -12,13 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simtrial.arrays import Bools, Floats, Ints
 from simtrial.kernels.random_intercept_criterion import Evaluation, SizeSums, evaluate
-from simtrial.kernels.small_matrices import Floats, independent, multiply, pairs, unpack
-
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.intp]
+from simtrial.kernels.small_matrices import independent, multiply, pairs, unpack
 
 _COLLINEAR = 1e-6  # share of a covariate's within-cluster squares left by others below which columns are turned
 _NOTHING = 1e-10  # the same, below which nothing is left

@@ -8,14 +8,15 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Bools, Floats, Ints
 from simtrial.batch import ObservedBatch
 from simtrial.expressions import truth
 from simtrial.flags import BIT
 from simtrial.kernels.cluster_basis import coordinates, directions, side_by_side
 from simtrial.kernels.segments import count_by, sum_by
-from simtrial.kernels.small_matrices import Floats, independent
+from simtrial.kernels.small_matrices import independent
 from simtrial.moments.columns import Column, centred, within_with
-from simtrial.moments.moments import CONSTANT, Bools, Ints, Moments
+from simtrial.moments.moments import CONSTANT, Moments
 from simtrial.moments.rows import (
     PRODUCT,
     AnalysisSet,

@@ -5,15 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simtrial.arrays import Bools, Floats, Ints
 from simtrial.kernels.rounding import ROUNDING, computable, without_rounding
 from simtrial.kernels.segments import first_by, largest_by, sum_by
-from simtrial.kernels.small_matrices import Floats
 from simtrial.moments.rows import AnalysisSet
-
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.intp]
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Bools, Floats, Ints
 from simtrial.flags import BIT
 from simtrial.kernels import random_intercept_fit, sandwich
 from simtrial.kernels.by_arm_criterion import ArmSums, arm_sums
 from simtrial.kernels.cluster_basis import Direction, coordinates, side_by_side
 from simtrial.kernels.random_intercept_criterion import SizeSums
 from simtrial.kernels.segments import count_by, sum_by
-from simtrial.kernels.small_matrices import Floats, pairs, sweep
+from simtrial.kernels.small_matrices import pairs, sweep
 from simtrial.moments.columns import centred, within_with
 from simtrial.moments.rows import PRODUCT, AnalysisSet
-
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.intp]
 
 PERFECT = 1e-13  # residual share of the outcome's sum of squares below which the fit is called perfect
 CONSTANT = 1e-20  # within-cluster share of a covariate's sum of squares below which it is constant in clusters

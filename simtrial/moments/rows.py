@@ -9,13 +9,10 @@ from functools import cached_property, reduce
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Bools, Floats, Ints
 from simtrial.batch import Index, Level, ObservedBatch
 from simtrial.expressions import truth
 from simtrial.kernels.segments import count_by, starts, sum_by
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.intp]
 
 PRODUCT = "arm:"
 """What the names of products with arm begin with."""

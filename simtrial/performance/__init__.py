@@ -14,9 +14,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from simtrial.arrays import Floats
 from simtrial.kernels.interval_sets import EMPTY, KINDS, TWO_RAYS
 from simtrial.performance import measures, paired, robust
-from simtrial.performance.sample import NOTHING, Floats, Form, Sample, Value, mean, present
+from simtrial.performance.sample import NOTHING, Form, Sample, Value, mean, present
 
 __all__ = ["MEASURES", "PAIRED", "SHARES", "Form", "Options", "Sample", "Value", "counted", "performance"]
 

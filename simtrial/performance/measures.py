@@ -11,9 +11,9 @@ from math import sqrt
 
 import numpy as np
 
+from simtrial.arrays import Floats
 from simtrial.performance.sample import (
     NOTHING,
-    Floats,
     Form,
     Sample,
     Share,

@@ -6,8 +6,8 @@ from math import sqrt
 
 import numpy as np
 
+from simtrial.arrays import Floats
 from simtrial.performance.sample import (
-    Floats,
     Form,
     Sample,
     Value,

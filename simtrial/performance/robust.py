@@ -7,9 +7,9 @@ from math import sqrt
 
 import numpy as np
 
+from simtrial.arrays import Floats
 from simtrial.performance import measures
 from simtrial.performance.sample import (
-    Floats,
     Form,
     Sample,
     Share,

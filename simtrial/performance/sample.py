@@ -9,10 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Bools, Floats
 from simtrial.kernels.interval_sets import holds, width
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 Form = Literal["robust", "jackknife", "normal"]
 NOTHING = float("nan")
 Z = 1.959963984540054  # upper 2.5% point of the normal distribution

@@ -10,6 +10,7 @@ from math import ceil, nan, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Floats
 from simtrial.batch import ObservedBatch, TrialBatch, hidden_by
 from simtrial.estimands import true_values
 from simtrial.estimators import Method
@@ -22,7 +23,6 @@ from simtrial.kernels.segments import sum_by
 from simtrial.scenario import Cell, Scenario
 from simtrial.seeding import stream
 
-Floats = NDArray[np.float64]
 Of = tuple[str, str, str]
 
 PEOPLE = 20_000

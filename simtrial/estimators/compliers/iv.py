@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from simtrial.arrays import Bools, Floats
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report, rounding_variance
 from simtrial.estimators.cluster_means import Weights
@@ -22,8 +22,6 @@ from simtrial.kernels.students_t import critical, two_sided
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
 
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
 WEAK = 10.0  # first-stage F of Staiger and Stock (1997, doi:10.2307/2171753)
 CANCELLED = 1e-14  # share of the variances of outcome and receipt below which that of y - theta d is rounding
 ABSENT = 1e-12  # share of the sum of squares of receipt that allocation must explain

@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Bools, Floats
 from simtrial.estimators.cluster_means import Weights, residual_means, weighed
 from simtrial.flags import BIT
 from simtrial.kernels.segments import sum_by
 from simtrial.moments.moments import Moments
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

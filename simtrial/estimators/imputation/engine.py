@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from simtrial.arrays import Bools
 from simtrial.batch import ObservedBatch
 from simtrial.estimators.imputation.incomplete import Incomplete
 from simtrial.registry import Registry
-
-Bools = NDArray[np.bool_]
 
 
 class FittedEngine(Protocol):

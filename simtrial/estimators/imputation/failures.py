@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Bools
 from simtrial.estimators.imputation.engine import FittedEngine
 from simtrial.estimators.imputation.incomplete import Incomplete, present
 from simtrial.expressions import truth
 from simtrial.flags import text
 from simtrial.moments.rows import PRODUCT
-
-Bools = NDArray[np.bool_]
 
 ARMS = ("control", "intervention")
 

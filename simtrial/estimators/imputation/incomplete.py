@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Bools, Floats
 from simtrial.batch import Column, Level, ObservedBatch
 from simtrial.expressions import truth
 from simtrial.flags import BIT
@@ -15,9 +16,6 @@ from simtrial.kernels.segments import count_by
 from simtrial.moments.build import moments
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import PRODUCT, Spec
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from simtrial.arrays import Bools, Floats, Ints
 from simtrial.batch import ObservedBatch
 from simtrial.estimators.imputation.engine import ImputationEngine, register_imputation
 from simtrial.estimators.imputation.incomplete import Incomplete
@@ -17,10 +18,6 @@ from simtrial.kernels.posterior import InverseGamma, Posterior, draw, posterior,
 from simtrial.moments.build import moments, predictors
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.intp]
 
 REASONS = {
     "one_arm": "all people with everything observed are in one arm",

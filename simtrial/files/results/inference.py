@@ -7,16 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from simtrial.arrays import Bools, Floats
 from simtrial.errors import DataError
 from simtrial.files.results.columns import NUMBERS
 from simtrial.files.results.reading import Reading
 from simtrial.kernels.interval_sets import KINDS
 from simtrial.kernels.students_t import critical, two_sided
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 PRINTED = 6e-4  # p-values of three decimals differ by this much from those of the test they come from
 NARROW = 0.9  # of the width that the normal distribution gives: no t interval of the level is narrower

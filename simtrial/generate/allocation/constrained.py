@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.generate.allocation.minimisation import Floats, Ints, Rows, spans
+from simtrial.arrays import Floats, Ints
+from simtrial.generate.allocation.minimisation import Rows, spans
 
 
 def arm_totals(sizes: NDArray[np.intp], ratio: Sequence[int], last: Floats) -> Ints:

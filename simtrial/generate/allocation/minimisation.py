@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from simtrial.arrays import Floats
+
 Ints = NDArray[np.int64]
 Rows = NDArray[np.intp]
 Imbalance = Literal["range", "variance", "marginal-sum"]

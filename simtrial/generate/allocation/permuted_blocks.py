@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.generate.allocation.minimisation import Floats, Ints, Rows, arrivals, spans
+from simtrial.arrays import Floats, Ints
+from simtrial.generate.allocation.minimisation import Rows, arrivals, spans
 
 
 def strata(levels: Sequence[NDArray[np.int64]], practices: int) -> Ints:

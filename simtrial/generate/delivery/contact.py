@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from simtrial.arrays import Floats
 
 SHORTEST = 10.0
 """Minutes from which a meeting counts as a session."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr, model_validator
 
+from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.generate import Step, Variable
 from simtrial.generate.column_names import IF_OFFERED
@@ -17,7 +18,6 @@ from simtrial.generate.delivery.contact import in_post, mean_length
 from simtrial.generate.delivery.engagement import effect_problems, related, score, shifts
 from simtrial.generate.distributions.tables import beta_quantiles, gamma_quantiles, invert, truncated_negative_binomial
 
-Floats = NDArray[np.float64]
 Shift = Annotated[float, Field(ge=-5, le=5)]
 
 CONTACT = ("contact", "goals_assessed", "first_contact_months", "session_minutes")

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.errors import unknown
 from simtrial.generate import Variable
 from simtrial.generate.covariate_keys import in_category, split
 
-Floats = NDArray[np.float64]
 Scales = Mapping[str, Sequence[float]]
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simtrial.arrays import Floats
 from simtrial.batch import Index
 from simtrial.errors import unknown
 
-Floats = NDArray[np.float64]
 Entry = tuple[str, str, float]
 
 SMALLEST = 1e-8

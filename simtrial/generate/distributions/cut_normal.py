@@ -8,9 +8,8 @@ from math import erf, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Floats
 from simtrial.errors import ScenarioError
-
-Floats = NDArray[np.float64]
 
 
 @lru_cache(maxsize=256)

@@ -15,10 +15,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Floats
 from simtrial.errors import ScenarioError
 from simtrial.generate.distributions.tables import gamma_quantiles
 
-Floats = NDArray[np.float64]
 Shape = Literal["normal", "gamma"]
 
 NODES = np.linspace(-8.0, 8.0, 16001)

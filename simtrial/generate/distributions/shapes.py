@@ -6,13 +6,12 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from simtrial.arrays import Floats
 from simtrial.generate.distributions.tables import SCORES, gamma_quantiles
 from simtrial.generate.parts import Part
 
-Floats = NDArray[np.float64]
 Shape = Literal["normal", "t", "skewed"]
 
 

@@ -7,9 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import Floats
 from simtrial.errors import OptionError, ScenarioError
-
-Floats = NDArray[np.float64]
 
 
 @lru_cache(maxsize=256)

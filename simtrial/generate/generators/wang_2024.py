@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from simtrial.arrays import Floats
 from simtrial.generate.generators import Drawn, EstimandOptions, Generator, Variable, register_generator
-
-Floats = NDArray[np.float64]
 
 
 @register_generator("wang-2024")

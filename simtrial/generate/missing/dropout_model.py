@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
+from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.errors import ScenarioError
 from simtrial.generate import Mechanism, drawn_for, practices_per_trial, simulate, steps
 from simtrial.generate.column_names import MANSA
 from simtrial.generate.covariate_keys import in_category, split
-
-Floats = NDArray[np.float64]
 
 SEEN = 1e-6
 """Least probability of being observed: below one in a million, trials would have no observations."""

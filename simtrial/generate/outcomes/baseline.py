@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.generate import Variable
 from simtrial.generate.column_names import MANSA, Outcome
 from simtrial.generate.distributions.shapes import Shapes
 from simtrial.generate.outcomes.ratings import Ratings
 from simtrial.generate.parts import Composed, Held, flat
-
-Floats = NDArray[np.float64]
 
 
 @flat

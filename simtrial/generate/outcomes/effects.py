@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
+from simtrial.arrays import Floats
 from simtrial.batch import ObservedBatch, TrialBatch
 from simtrial.expressions import columns, evaluate, parse
 from simtrial.generate import Variable, expression_problems
@@ -16,8 +17,6 @@ from simtrial.generate.covariate_keys import in_category, split
 from simtrial.generate.outcomes.sizes import Sizes
 from simtrial.generate.parts import Part
 from simtrial.generate.worlds import access, if_control, if_offered
-
-Floats = NDArray[np.float64]
 
 
 def subgroup(key: str) -> str:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
+from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.errors import unknown
 from simtrial.generate import Variable
 from simtrial.generate.outcomes.effects import during
 from simtrial.generate.outcomes.sizes import Sizes
 from simtrial.generate.parts import Part
-
-Floats = NDArray[np.float64]
 
 
 class Expected(Part):

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.errors import ScenarioError
 from simtrial.generate import Step, Variable
 from simtrial.generate.column_names import MANSA, at_baseline, at_followup, in_either_world
 from simtrial.generate.distributions.margins import Recorded, Shape, correlation_before, margin
-
-Floats = NDArray[np.float64]
 
 
 class MansaScale(BaseModel):

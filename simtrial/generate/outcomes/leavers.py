@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
+from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.generate import Variable
 from simtrial.generate.column_names import in_either_world
 from simtrial.generate.parts import Part
-
-Floats = NDArray[np.float64]
 
 LEAVES = in_either_world("leaves")
 """Who would leave under either allocation, known before the outcome where dropout is drawn first."""

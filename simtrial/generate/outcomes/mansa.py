@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_validator
 
+from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.generate import Step, Variable
 from simtrial.generate.column_names import MANSA, Outcome
@@ -21,8 +22,6 @@ from simtrial.generate.outcomes.residuals import Residuals
 from simtrial.generate.outcomes.sizes import Sizes
 from simtrial.generate.outcomes.timing import Timing
 from simtrial.generate.parts import Composed, Held, flat
-
-Floats = NDArray[np.float64]
 
 
 @flat

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from simtrial.arrays import Floats
 from simtrial.errors import ScenarioError
 from simtrial.generate import Variable
 from simtrial.generate.distributions.tables import record
 from simtrial.generate.missing.dropout_model import SEEN
 from simtrial.generate.parts import Part
-
-Floats = NDArray[np.float64]
 
 
 class Items(NamedTuple):

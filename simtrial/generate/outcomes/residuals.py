@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.generate import Variable
 from simtrial.generate.distributions.shapes import Shapes
 from simtrial.generate.parts import Part
-
-Floats = NDArray[np.float64]
 
 
 class Implied(NamedTuple):

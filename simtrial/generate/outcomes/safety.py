@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.generate import Step, Variable
 from simtrial.generate.distributions.tables import invert, truncated_negative_binomial
 from simtrial.kernels.segments import sum_by
 
-Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 

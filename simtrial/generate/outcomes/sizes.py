@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
+from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.errors import ScenarioError
 from simtrial.generate.parts import Part
 
 if TYPE_CHECKING:
     from simtrial.generate.practices.practices import Practices
-
-Floats = NDArray[np.float64]
 
 
 class Sizes(Part):

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.generate import Variable
-from simtrial.generate.outcomes.instrument import Floats, Instrument
+from simtrial.generate.outcomes.instrument import Instrument
 
 Counts = NDArray[np.int64]
 

@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.generate import Variable
 from simtrial.generate.parts import Part
-
-Floats = NDArray[np.float64]
 
 
 class Timing(Part):

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.generate import Variable
-from simtrial.generate.outcomes.instrument import Floats
 from simtrial.generate.outcomes.sum_of_items import Answers, ItemScale, SumOfItems, answer, item_values, prorate
 
 METRIC = np.array([

@@ -6,14 +6,13 @@ from math import log
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.errors import ScenarioError
 from simtrial.generate.distributions.cut_normal import cut_normal, drawn, whole_years
 
-Floats = NDArray[np.float64]
 Bound = Annotated[int, Field(ge=0, le=1000)]
 
 UPPER_QUARTILE = 0.6744897501960817

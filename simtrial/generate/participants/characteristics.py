@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, Strict, model_validator
 
+from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.errors import unknown
 from simtrial.generate import Step, Variable
 from simtrial.generate.distributions.copula import latent_normals, not_positive_definite, refused, within_parts
-from simtrial.generate.participants.amounts import AgeAtDiagnosis, Floats, Hours, Occasions
+from simtrial.generate.participants.amounts import AgeAtDiagnosis, Hours, Occasions
 
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]

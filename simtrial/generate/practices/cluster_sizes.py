@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simtrial.arrays import Floats
 from simtrial.errors import OptionError, ScenarioError
 from simtrial.generate.distributions.tables import (
     invert,
@@ -18,8 +18,6 @@ from simtrial.generate.distributions.tables import (
     truncated_reach,
     truncated_shape,
 )
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

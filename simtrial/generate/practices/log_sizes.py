@@ -6,13 +6,12 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simtrial.arrays import Floats
 from simtrial.generate.distributions.tables import truncated_negative_binomial, truncated_shape
 from simtrial.generate.practices import cluster_sizes
 from simtrial.generate.practices.cluster_sizes import SizeRequest
 
-Floats = NDArray[np.float64]
 Moments = tuple[float, float]
 
 TOP = 20_000

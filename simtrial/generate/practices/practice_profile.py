@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from simtrial.arrays import Floats
+
 Ints = NDArray[np.int64]
 
 

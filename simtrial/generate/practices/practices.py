@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
+from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.errors import OptionError, ScenarioError, unknown
 from simtrial.generate import Step, Variable
@@ -25,7 +26,6 @@ from simtrial.generate.practices.practice_profile import (
 
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Floats = NDArray[np.float64]
 
 DEPRIVATION = ("high", "medium", "low")
 

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.generate import Step, Variable
-
-Floats = NDArray[np.float64]
 
 
 class Recruitment(Step):
