@@ -23,7 +23,9 @@ def fidelity_table(frame: pl.DataFrame, chosen: Sequence[Fact], replicates: int,
     kept = frame if everything else frame.filter(~pl.col("inside95").fill_null(False))
     title = "Every fact" if everything else f"Facts outside the central 95%: {kept.height}"
     headings = ["section", "fact", "calibrated", "published", "mean", "central 50%", "central 95%", "inside"]
-    show(title, headings, [_row(row, decimals[row["id"]]) for row in kept.iter_rows(named=True)], 3)
+    width = len(headings) if everything else -1  # of facts outside each row would say the same
+    lines = [_row(row, decimals[row["id"]])[:width] for row in kept.iter_rows(named=True)]
+    show(title, headings[:width], lines, 3)
 
 
 def _row(row: Mapping[str, object], decimals: int) -> list[str]:

@@ -60,7 +60,7 @@ def print_resolved(
     methods = []
     for method in scenario.methods:
         options = method.model_dump(exclude={"name", "kind"}, exclude_none=True, exclude_defaults=True)
-        methods.append([method.name, method.kind, "; ".join(f"{k} = {_text(v)}" for k, v in options.items())])
+        methods.append([method.name, method.kind, "; ".join(f"{k} = {_inner(v)}" for k, v in options.items())])
     show("Methods", ["name", "kind", "options other than defaults"], methods, 3)
     adjusted = dict.fromkeys(name for method in scenario.methods for name in method.spec().adjust)
     first = {name: v.categories[0] for name in adjusted if (v := scenario.variables.get(name)) and v.categories}
@@ -129,10 +129,17 @@ def _simulated(rows: pl.DataFrame, alpha: float) -> tuple[str, str]:
 
 def _text(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{k} = {_text(v)}" for k, v in value.items())
+        return ", ".join(f"{k} = {_inner(v)}" for k, v in value.items())
     if isinstance(value, list):
-        return ", ".join(map(_text, value)) or "none"
+        return ", ".join(map(_inner, value)) or "none"
     return "" if value is None else str(value)
+
+
+def _inner(value: object) -> str:
+    """Text of a value within another one: tables and lists in brackets, so that it shows where they end."""
+    if isinstance(value, dict):
+        return f"{{ {_text(value)} }}" if value else "{}"
+    return f"[{_text(value) if value else ''}]" if isinstance(value, list) else _text(value)
 
 
 def _expectation(scenario: Scenario, cells: Sequence[Cell], probe: Probe) -> str:

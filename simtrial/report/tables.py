@@ -227,7 +227,7 @@ def _widths(rows: pl.DataFrame) -> pl.Series:
 def published_table(lines: Sequence[Sequence[str]], labels: Mapping[str, str]) -> None:
     """Print the lines of `beside_published`."""
     headings = [*_cell_heading(labels), "method", "published estimate", "simulated median", "central 95%",
-                "published half-width", "simulated half-width", "its central 95%", "difference"]  # fmt: skip
+                "published half-width", "simulated half-width", "central 95% of half-widths", "difference"]  # fmt: skip
     show("Published and simulated estimates and CI half-widths", headings, lines, 1 + _many(labels))
 
 

@@ -34,7 +34,7 @@ adjust = ["mansa_baseline"]
 """
 
 
-@pytest.mark.parametrize("sizes", [[], ["mechanism.practices.cluster_size_mean=2.0"]], ids=["partners", "two people"])
+@pytest.mark.parametrize("sizes", [[], ["mechanism.practices.cluster_size_mean=2.0"]], ids=["as it is", "pairs"])
 @pytest.mark.parametrize("practices", [2, 3, 4])
 def test_trials_too_small_to_fit_emit_no_warning(tmp_path: Path, practices: int, sizes: list[str]) -> None:
     sets = [f"mechanism.practices.number={practices}", *sizes, "run.block=250"]

@@ -211,8 +211,10 @@ def test_the_command() -> None:
     table = simtrial("fidelity", *few)
     assert table.code == 0
     assert "Facts outside the central 95%" in table.out
+    assert "outside" not in table.out.split("Facts outside the central 95%")[1]
     everything = simtrial("fidelity", "partners", *few, "--all")
     assert "t1_age_all_mean" in everything.out
+    assert "outside" in everything.out.split("Every fact")[1]
     lines = simtrial("fidelity", *few, "--format", "csv").out.splitlines()
     assert lines[0] == "section,id,published,mean,lower50,upper50,lower95,upper95,inside50,inside95,calibrated"
     told = json.loads(simtrial("fidelity", *few, "--format", "json", "--seed", 3).out)["rows"]

@@ -16,6 +16,7 @@ from tomls import SMALL, complaint, written
 
 from simtrial.generate import closed_form
 from simtrial.generate.closed_form import known as exact_of
+from simtrial.report import resolved
 from simtrial.run.implied import Quantity, implied, warnings
 from simtrial.scenario import load
 
@@ -292,6 +293,14 @@ def test_show_of_a_sweep_says_that_the_file_as_written_is_no_cell(tmp_path: Path
     alone = simtrial("show", written(tmp_path, UNITS)).out
     assert "Implied true values" in alone
     assert "as written" not in alone
+
+
+def test_tables_within_tables_show_where_they_end() -> None:
+    value = {"plymouth": {"target_reached": 3.0, "no_response": 4.0}, "cornwall": {"no_response": 1.0}, "adjust": []}
+    shown = "plymouth = { target_reached = 3.0, no_response = 4.0 }, cornwall = { no_response = 1.0 }, adjust = []"
+    assert resolved._text(value) == shown
+    assert resolved._text(["a", ["b", "c"]]) == "a, [b, c]"
+    assert resolved._text({"North": 2.0, "South": 1.0}) == "North = 2.0, South = 1.0"
 
 
 def test_show_in_every_form(tmp_path: Path) -> None:
