@@ -62,6 +62,7 @@ class IntraclusterCorrelation(Method):
         made = moments if self.within_arm else without_arm(moments)
         alone = made.counts == made.clusters
         failed = made.failed | alone | (made.clusters <= made.cluster_rank)
+        failed |= (self.estimation == "reml") & (made.counts - made.rank <= 1)  # one contrast: every ICC is as likely
         flags = made.flags & ~BIT["too_few_clusters"]
         flags |= np.where(failed & ~made.failed, BIT["tau2_not_identified"], 0)
         parts = (

@@ -91,13 +91,18 @@ class LinearMixedModel(Method):
             for name, values in fit.variances.items():
                 extras[name][usable] = values
             extras["loglik"][usable] = -0.5 * fit.deviance
-        saturated = ~failed & (moments.clusters - moments.cluster_rank <= 0)
+        saturated = ~failed & ((moments.clusters - moments.cluster_rank <= 0) | self._flat(moments))
         flags[saturated] |= BIT["tau2_not_identified"]
         said = report(
             moments, terms, estimate, variance, df, self.level,
             failed=failed | saturated, flags=flags, extras=extras, joint=joint,
         )  # fmt: skip
         return self.tested(said)
+
+    def _flat(self, moments: Moments) -> NDArray[np.bool_]:
+        """Trials that leave REML one contrast, whose likelihood is the same at every ratio of variances."""
+        one = (moments.counts - moments.rank <= 1) & (moments.counts > moments.clusters)
+        return one & (self.estimation == "reml")
 
     def _not_told(self, moments: Moments, fit: MixedFit, target: str) -> NDArray[np.bool_]:
         """Usable trials in which the data do not tell the variance of the target, or leave none."""

@@ -7,6 +7,10 @@ import pytest
 from commands import simtrial
 from tomls import written
 
+from simtrial.estimators import method_class
+from simtrial.flags import BIT
+from simtrial.generate import simulate
+from simtrial.moments.build import moments
 from simtrial.run.loop import block_rows
 from simtrial.scenario import load
 
@@ -56,3 +60,27 @@ def test_show_warns_of_methods_that_fail_in_its_probe(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert all(" of 25 probe trials: " in line for line in told)
     assert "fails in" not in simtrial("show", file).err
+
+
+def test_no_fit_of_a_tiny_trial_depends_on_its_neighbours() -> None:
+    """250 trials of 3 practices with about 2 people: one contrast left to REML tells no ratio of variances, and fails.
+
+    With more contrasts a trial has the same numbers alone and in its batch.
+    """
+    cells = load("partners", ["mechanism.practices.number=3", "mechanism.practices.cluster_size_mean=2.0"])[1]
+    batch = simulate(cells[0].scenario.mechanism, 250, 1, cells[0].key, 0).observed()
+    lmm = method_class("lmm").model_validate({"kind": "lmm", "name": "lmm", "adjust": ["mansa_baseline"]})
+    made = moments(batch, lmm.spec())
+    together = lmm.fit(batch, made, None)
+    one = ~made.failed & (made.counts - made.rank == 1) & (made.counts > made.clusters)
+    assert one.sum() > 5
+    assert together.failed[one].all()
+    assert (together.flags[one] & BIT["tau2_not_identified"] > 0).all()
+    for trial in range(0, 250, 3):
+        own = batch.only(trial)
+        alone = lmm.fit(own, moments(own, lmm.spec()), None)
+        assert alone.failed[0] == together.failed[trial], trial
+        if not alone.failed[0]:
+            close = pytest.approx(alone.estimate[0, 0], abs=1e-6 * alone.std_error[0, 0])
+            assert together.estimate[0, trial] == close, trial
+            assert together.std_error[0, trial] == pytest.approx(alone.std_error[0, 0], rel=1e-6), trial

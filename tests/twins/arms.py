@@ -84,7 +84,8 @@ def by_arm(made: Frame, heteroscedastic, estimation="reml", df="between-within",
     no = refused(made)
     if no:
         return no
-    if made.clusters - made.cluster_rank <= 0:
+    one = estimation == "reml" and made.people > made.clusters and made.people - made.rank <= 1
+    if one or made.clusters - made.cluster_rank <= 0:
         return Said(refusal="tau2_not_identified")
     criterion = Criterion(made, estimation == "reml")
     tied, count = TIED[heteroscedastic], RESIDUALS[heteroscedastic]

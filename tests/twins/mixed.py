@@ -22,6 +22,8 @@ def lmm(made: Frame, estimation="reml", df="between-within", tau2="nonnegative",
     parts = blocks(made)
     reml = estimation == "reml"
     alone = made.people == made.clusters
+    if reml and not alone and made.people - made.rank <= 1:
+        return Said(refusal="tau2_not_identified")  # one contrast: its likelihood does not depend on gamma
     if alone:
         gamma, best = 0.0, None
     else:
@@ -171,7 +173,7 @@ def icc_reml(made: Frame, clusters_spent):
     no = refused(made)
     if no:
         return no
-    if made.people == made.clusters or made.clusters <= clusters_spent:
+    if made.people == made.clusters or made.clusters <= clusters_spent or made.people - made.rank <= 1:
         return Said(refusal="tau2_not_identified")
     parts = blocks(made)
     s = spectrum(made, parts, True)
