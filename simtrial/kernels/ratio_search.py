@@ -96,7 +96,8 @@ def lowest(sums: SizeSums, nu: Floats, reml: bool) -> Optimum:
             own = sums.take(far)
             at = evaluate(own, np.full(len(far), CAP), nu[far], reml)
             endless[far] = _endless(CAP * at.slope, 2.0 * at.value, left_within(own), value[far])
-    endless |= used_up(sums) & (not reml)
+    if not reml:
+        endless |= used_up(sums)
     lost = ~np.isfinite(value)
     gamma[lost] = np.exp(seen.nodes[1 + seen.values[1:, lost].argmin(axis=0)]) - seen.shift
     return Optimum(np.where(endless, CAP, np.maximum(gamma, 0.0)), (converged & ~lost) | endless, endless)
@@ -107,9 +108,10 @@ def _endless(slope: Floats, value: Floats, left: Floats, best: Floats) -> Bools:
 
     ``slope`` of f by log gamma, ``value`` and ``best`` of F = 2f. In the end f falls by d/2 per unit of log gamma, d
     the degrees of freedom ``left`` within clusters, if the outcome does not vary there beyond X; with d = 0, where the
-    coefficients of people's covariates use all of them, it comes to rest.
+    coefficients of people's covariates use all of them, it comes to rest: what is reached on the way there is no lower
+    than rounding.
     """
-    return np.asarray(((left > 0.0) & (slope < -0.25)) | (value < best - 1e-6))
+    return np.asarray(((left > 0.0) & (slope < -0.25)) | (value < best + np.where(left > 0.0, -1e-6, 1e-9)))
 
 
 def _take(sums: SizeSums, trials: Ints) -> SizeSums:
