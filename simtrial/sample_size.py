@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, inf, nan, sqrt
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -148,3 +148,10 @@ def power(design: Design, practices: int, t: bool = True) -> float:
         limit = stats.norm.isf(design.alpha / 2)
         return float(stats.norm.sf(limit - shift) + stats.norm.cdf(-limit - shift))
     return power_of_t(shift, practices * (1 - design.practice_loss) - 2, design.alpha)
+
+
+def refuse_impossible(design: Design | None) -> None:
+    """Raise ScenarioError where no number of people suffices by some rule; None: no design."""
+    if design is not None:
+        for rule in get_args(Rule):
+            sample_size(design, rule)

@@ -25,6 +25,7 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: 
     from simtrial.report.tables import emit
     from simtrial.run.implied import found_in, warnings
     from simtrial.run.probe import SIMULATED, failing, power_rows, probe
+    from simtrial.sample_size import refuse_impossible
     from simtrial.scenario import load
 
     records_of(plugins)
@@ -41,6 +42,8 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: 
         return
     drawn = {}
     if found.design is not None:
+        for cell in cells:
+            refuse_impossible(cell.scenario.design)
         click.echo(f"[design]: {SIMULATED:,} trials per cell are simulated and analysed for the power", err=True)
         with Progress("cells") as progress:
             drawn = power_rows(cells, progress)

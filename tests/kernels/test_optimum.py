@@ -14,7 +14,7 @@ from hard_visits import VisitCriterion, two_visits
 from reference import method
 from trials import batch, fit
 
-from simtrial.estimators import clda
+from simtrial.estimators.clda import FittedVisits
 from simtrial.estimators.visit_rows import prepare
 from simtrial.kernels import by_arm_fit, compound_symmetry, random_intercept_fit
 from simtrial.moments.build import moments
@@ -105,9 +105,9 @@ def above_two_visits(seed):
     options = method("clda", adjust=adjust)
     prepared, wrong, refused = prepare(batch(data), options.spec(), "mansa_baseline"), [], 0
     for reml in (True, False):
-        found, criterion = clda.fit(prepared.sums, prepared.unclustered, reml), VisitCriterion.of(data, adjust, reml)
-        flat, collinear = clda.degenerate(found)
-        if flat[0] or collinear[0]:
+        visits = FittedVisits.of(prepared, np.zeros(1, dtype=np.intp), reml)
+        found, criterion = visits.found, VisitCriterion.of(data, adjust, reml)
+        if visits.flat[0] or visits.collinear[0]:
             refused += 1
             continue
         unit = prepared.scale[:, 0] / criterion.unit

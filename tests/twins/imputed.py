@@ -43,9 +43,9 @@ def watched():
         seen.draws.append(drawn(*args, **kwargs))
         return seen.draws[-1]
 
-    def analyse(self, completed, every_term):
+    def analyse(self, completed, every_term, before):
         seen.completed.append(completed)
-        return analysed(self, completed, every_term)
+        return analysed(self, completed, every_term, before)
 
     users = [m for n, m in list(sys.modules.items()) if n.startswith("simtrial") and getattr(m, "draw", None) is drawn]
     with patch.object(MultipleImputation, "_analyse", analyse):
