@@ -85,7 +85,7 @@ def run(source: str) -> Iterator[Line]:
     import polars as pl
 
     from simtrial.commands.run_directories import fill
-    from simtrial.report import tables
+    from simtrial.performance.summary import options_of, summary
     from simtrial.scenario import load
     from simtrial.store.reading import read_cells
 
@@ -94,10 +94,10 @@ def run(source: str) -> Iterator[Line]:
         fill(scenario, cells, Path(folder) / "run", "auto", None, 1000, [])
         parts, stored, record = read_cells(Path(folder) / "run")
         factors = dict(stored.select("cell", "factors").rows())
-        options = tables.options_of(record, everything=True)
+        options = options_of(record, everything=True)
         for rows in parts:
-            summary = tables.summary(rows, stored, options).filter(pl.col("measure").is_in(ONLY.get(source, SHOWN)))
-            for row in summary.iter_rows(named=True):
+            found = summary(rows, stored, options).filter(pl.col("measure").is_in(ONLY.get(source, SHOWN)))
+            for row in found.iter_rows(named=True):
                 values = (row["value"], row["mcse"] or 0.0, row["n"])
                 if row["value"] is not None:
                     what = (json.loads(factors[row["cell"]]), row["method"], row["estimand"] or "", row["measure"])

@@ -32,7 +32,8 @@ def analyse(
     """
     from simtrial.files.read_trials import read_trials
     from simtrial.files.trials.column_use import use_of
-    from simtrial.report.tables import analyses_table, emit
+    from simtrial.report.tables import analyses_table
+    from simtrial.report.text import emit
     from simtrial.run.analyse import analyse as analyse_trials
     from simtrial.scenario import load_categories, load_methods
 

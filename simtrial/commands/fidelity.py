@@ -26,7 +26,7 @@ def fidelity(
     from simtrial import fidelity as facts
     from simtrial.report.fidelity import fidelity_table
     from simtrial.report.progress import Progress
-    from simtrial.report.tables import emit
+    from simtrial.report.text import emit
 
     found, cells = load_cells(scenario, sets, None, seed)
     every = facts.facts()

@@ -21,7 +21,7 @@ def list_(form: str) -> None:
     from simtrial.flags import CAUSES
     from simtrial.generate.generators import generators
     from simtrial.performance import MEASURES, PAIRED
-    from simtrial.report.tables import emit, show
+    from simtrial.report.text import emit, show
     from simtrial.scenario import builtin_names, load
 
     def first_line(value: object) -> str:

@@ -73,19 +73,21 @@ def judge(folder: Path, form: str) -> None:
     import polars as pl
 
     from simtrial.check.expectations import check
+    from simtrial.performance.summary import options_of, summary
     from simtrial.report import tables
+    from simtrial.report.text import emit
     from simtrial.store.reading import SUMMARISED, read_cells
 
     parts, cells, run = read_cells(folder, columns=SUMMARISED)
     expectations = run["scenario"].get("expect", [])
     if not expectations:
         raise SimtrialError(f"{folder}: its scenario has no [[expect]] table to check")
-    everything = tables.options_of(run, everything=True)
-    frame = check(pl.concat([tables.summary(rows, cells, everything) for rows in parts]), cells, expectations)
+    everything = options_of(run, everything=True)
+    frame = check(pl.concat([summary(rows, cells, everything) for rows in parts]), cells, expectations)
     if form == "table":
         tables.check_table(frame, tables.cell_labels(cells))
     else:
-        tables.emit(tables.with_factors(frame, cells), form)
+        emit(tables.with_factors(frame, cells), form)
     if (frame["verdict"] == "FAIL").any():
         raise click.exceptions.Exit(1)
 
@@ -108,12 +110,13 @@ def summarise(
     import polars as pl
 
     from simtrial.files.whole import parquet_bytes, write_bytes
+    from simtrial.performance.summary import options_of, summary
     from simtrial.report import tables
     from simtrial.store.paths import performance_file
     from simtrial.store.reading import SUMMARISED, read_cells
 
     parts, cells, run = read_cells(folder, partial, SUMMARISED)
-    asked = tables.options_of(run)
+    asked = options_of(run)
     methods = [m["name"] for m in run["scenario"]["methods"]]
     compared = known(reference, methods) or asked.reference
     chosen = replace(asked, form=mcse or asked.form, reference=compared, common=common)  # type: ignore[arg-type]
@@ -121,7 +124,7 @@ def summarise(
     labels = tables.cell_labels(cells)
     frames, beside = [], []
     for rows in parts:
-        frames.append(tables.summary(rows, cells, chosen))
+        frames.append(summary(rows, cells, chosen))
         beside += tables.beside_published(rows, published, labels)
     frame = pl.concat(frames)
     if chosen == asked:

@@ -22,7 +22,7 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: 
     from simtrial.report.implied import implied_frame
     from simtrial.report.progress import Progress
     from simtrial.report.resolved import print_resolved, resolved_json
-    from simtrial.report.tables import emit
+    from simtrial.report.text import emit
     from simtrial.run.implied import found_in, warnings
     from simtrial.run.probe import SIMULATED, failing, power_rows, probe
     from simtrial.sample_size import refuse_impossible

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from simtrial.fidelity import Fact, summary
-from simtrial.report.tables import number, show
+from simtrial.report.text import number, show
 
 
 def fidelity_table(frame: pl.DataFrame, chosen: Sequence[Fact], replicates: int, everything: bool) -> None:

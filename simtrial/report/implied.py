@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from simtrial.report.tables import number, say, show
+from simtrial.report.text import number, say, show
 from simtrial.run.implied import Found, Quantity
 
 SCHEMA = {

@@ -11,8 +11,8 @@ import polars as pl
 from simtrial.generate import practices_per_trial
 from simtrial.report.designs import following
 from simtrial.report.implied import implied_frame, print_implied
-from simtrial.report.tables import number as fixed
-from simtrial.report.tables import say, show
+from simtrial.report.text import number as fixed
+from simtrial.report.text import say, show
 from simtrial.run.implied import Found, Quantity
 from simtrial.run.probe import PROBE, SIMULATED, Probe
 from simtrial.sample_size import RULES, Design, power, sample_size

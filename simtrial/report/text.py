@@ -1,0 +1,106 @@
+"""Tables and sentences as wide as the terminal; numbers with their Monte Carlo errors; frames as CSV or JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from textwrap import fill
+from typing import Any
+
+import polars as pl
+
+LARGE = 1e9  # numbers of this size are printed with an exponent, so that one does not widen a table
+
+
+def number(value: float | None, digits: int) -> str:
+    """Format a number, a dash where there is none."""
+    if value is None or value != value:
+        return "-"
+    if LARGE <= abs(value) < float("inf"):
+        return f"{value:.3e}"
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "", 1) if float(text) == 0 else text
+
+
+def with_mcse(value: float | None, mcse: float | None, digits: int) -> str:
+    """Format a value with its Monte Carlo standard error in parentheses."""
+    return number(value, digits) + ("" if mcse is None or mcse != mcse else f" ({number(mcse, digits)})")
+
+
+def width() -> int | None:
+    """Characters in a line where stdout is no terminal: $COLUMNS, or 120; None: as wide as the terminal is."""
+    said = os.environ.get("COLUMNS", "")
+    return None if sys.stdout.isatty() else int(said) if said.isdigit() and int(said) else 120
+
+
+def say(text: str) -> None:
+    """Print sentences, wrapped where stdout is no terminal (which wraps by itself)."""
+    room = width()
+    for line in text.split("\n"):
+        print(line if room is None else fill(line, room, break_long_words=False, break_on_hyphens=False))
+
+
+def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> None:
+    """Print a table on stdout; the first columns are text, the others numbers.
+
+    Where lines are too narrow (see `width`), numbers go into further tables below, each with the labels again.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(width=width(), highlight=False, no_color=bool(os.environ.get("NO_COLOR")) or None)
+    widths = [
+        max(len(h), *(len(row[at]) for row in rows), 1) + 3 if rows else len(h) + 3 for at, h in enumerate(headings)
+    ]
+    console.print(Text(title, style="bold"))
+    for chosen in _fitting(widths, text_columns, console.width):
+        console.print(
+            _table(
+                [headings[at] for at in chosen],
+                [[row[at] for at in chosen] for row in rows],
+                text_columns,
+                whole=widths[0] <= console.width // 2,
+            )
+        )
+
+
+def _fitting(widths: Sequence[int], labels: int, width: int) -> list[list[int]]:
+    """Sets of columns that fit the width, the label columns first in each."""
+    first = list(range(labels))
+    parts, used = [list(first)], sum(widths[:labels])
+    for at in range(labels, len(widths)):
+        if used + widths[at] > width and len(parts[-1]) > labels:
+            parts.append(list(first))
+            used = sum(widths[:labels])
+        parts[-1].append(at)
+        used += widths[at]
+    return parts
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int, whole: bool) -> Any:
+    """Lay out a table; words of the first column stay ``whole``, so that keys can be searched for."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for at, heading in enumerate(headings):
+        words = at < text_columns
+        table.add_column(
+            heading, justify="left" if words else "right", no_wrap=not words or (whole and not at), overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def emit(frame: pl.DataFrame, form: str) -> None:
+    """Write a frame on stdout as csv or json."""
+    if form == "csv":
+        sys.stdout.write(frame.write_csv())
+    else:
+        numbers = pl.col(pl.Float64)
+        finite = frame.with_columns(pl.when(numbers.is_finite()).then(numbers).name.keep())  # JSON has no infinity
+        sys.stdout.write(json.dumps({"schema": 1, "rows": finite.to_dicts()}, indent=1, allow_nan=False) + "\n")
