@@ -15,7 +15,7 @@ from simtrial.errors import SimtrialError
 @click.argument("what", metavar="RUN|SCENARIO")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="SCENARIO: run directory; default: temporary.")
 @click.option("--replicates", type=click.IntRange(min=1), help="SCENARIO: replicates per cell.")
-@click.option("--workers", type=click.IntRange(min=1), help="SCENARIO: worker processes.")
+@click.option("--workers", type=click.IntRange(min=1), help="SCENARIO: workers.")
 @PLUGINS
 @SEED
 @SETS

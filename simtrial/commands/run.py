@@ -17,7 +17,7 @@ from simtrial.run.engines import engine_names
 @click.option("--replicates", type=click.IntRange(min=1), help="Replicates per cell; default: the scenario's.")
 @click.option("--engine", "engine_name", type=click.Choice(["auto", *engine_names()]), default="auto",
               show_default=True, help="auto: processes if the run is large enough.")  # fmt: skip
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes; default: the available cores.")
+@click.option("--workers", type=click.IntRange(min=1), help="Workers; default: the available cores.")
 @click.option(
     "--chunk", type=click.IntRange(min=1), default=1000, show_default=True, help="Replicates per stored file."
 )

@@ -29,6 +29,7 @@ def fill(
         engine_name = "processes" if granted > 1 and (work > 8 or workers) else "serial"
     if engine_name == "processes":
         start_workers()
+    if engine_name != "serial":  # enough chunks for every worker
         chunk = min(chunk, max(found.run.block, -(-found.run.replicates * len(cells) // (2 * granted))))
     from simtrial.run.implied import warnings
     from simtrial.run.loop import run as run_scenario  # heavy: imported while workers start

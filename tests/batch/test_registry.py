@@ -156,10 +156,14 @@ def test_a_cell_of_a_notebook_runs_again():
 
 def test_nothing_built_in_is_lost():
     from simtrial.estimators import kinds
+    from simtrial.estimators.imputation.engine import IMPUTATION_ENGINES
     from simtrial.generate.generators import generators
     from simtrial.run.engines import ENGINES
 
-    places = (kinds(), "estimators"), (generators(), "generate/generators"), (ENGINES.all(), "run/engines")
+    places = (
+        (kinds(), "estimators"), (IMPUTATION_ENGINES.all(), "estimators/imputation"),
+        (generators(), "generate/generators"), (ENGINES.all(), "run/engines"),
+    )  # fmt: skip
     for found, package in places:
         text = "".join(f.read_text(encoding="utf-8") for f in (ROOT / "simtrial" / package).rglob("*.py"))
         for name in found:

@@ -16,8 +16,9 @@ AS_OLS = {"se", "df"}  # options of iv, explained there by those of ols
 
 def section(kind: str) -> str:
     """Section of a kind of method."""
-    (found,) = (s for s in re.split(r"^## ", METHODS, flags=re.M) if s.startswith(f"`{kind}`"))
-    return found
+    found = [s for s in re.split(r"^## ", METHODS, flags=re.M) if s.startswith(f"`{kind}`")]
+    assert len(found) == 1, f"docs/methods.md needs one section '## `{kind}`'"
+    return found[0]
 
 
 @pytest.mark.parametrize("kind", [k for k, m in kinds().items() if m.__module__.startswith("simtrial.")])
