@@ -173,7 +173,8 @@ def _newton(state: _State) -> tuple[Floats, Floats]:
     Where E is so close to singular that derivatives cannot be computed there is no step, and NaN is promised.
     """
     free = state.free
-    there = (np.isfinite(state.model + state.learnt).all(axis=2) & np.isfinite(state.slope)).all(axis=1)
+    sizes = np.abs(state.model + state.learnt).max(axis=(1, 2)) + np.abs(state.slope).max(axis=1)
+    there = np.isfinite(sizes)
     free = free & there[:, None]
     model = np.where(free[:, :, None] & free[:, None, :], state.model + state.learnt, 0.0)
     model += ~free[:, :, None] * np.eye(6)

@@ -7,7 +7,7 @@ from twins.frame import Frame, Said, frame
 
 DEEPER = 1e-6
 LARGEST = 600  # rows of both visits: a practice is one matrix here
-VANISHING = 1e-9  # variance of residuals in one direction
+VANISHING = (1e-6, 1e-9)  # variances of residuals in one direction
 SEARCHED = 25  # covariances tried around the product's
 
 
@@ -83,15 +83,16 @@ def clda(data, adjust, where, found, trial, estimation="reml", df="clusters-p"):
 
 def _whether_refused(model, reml):
     """The product refuses: rightly if the criterion falls without bound as residuals of the two visits become one."""
-    usual = model.value(np.eye(2), 0.3 * np.eye(2), reml)
     for direction in _thinnest(model):
-        e = np.eye(2) - (1 - VANISHING) * np.outer(direction, direction)
         for u in (0.0, 0.3):
             try:
-                lower = model.value(e, u * np.eye(2), reml)
+                before, lower = (
+                    model.value(np.eye(2) - (1 - little) * np.outer(direction, direction), u * np.eye(2), reml)
+                    for little in VANISHING
+                )
             except np.linalg.LinAlgError:
                 return Said(refusal="residuals become collinear")
-            if lower < usual - 5:
+            if lower < before - 5:  # by log(1e3) for every difference that then is 0
                 return Said(refusal="residuals become collinear")
     ends = []
     for start in ((0.8, 0.0, 0.8, 0.3, 0.0, 0.3), (0.8, 0.5, 0.3, 0.3, 0.2, 0.3), (0.3, -0.5, 0.8, 0.5, 0.0, 0.5)):
