@@ -102,9 +102,9 @@ def _minimised(sums: VisitSums, free: Bools, reml: bool, x: Floats) -> tuple[Flo
         small = promised < _CLOSE
         found[active] = state.x + np.where(small[:, None], step, 0.0)
         ended[active], converged[active] = state.at.value, small
-        if small.all():
+        keep = np.flatnonzero(~small & np.isfinite(promised))
+        if not len(keep):
             break
-        keep = np.flatnonzero(~small)
         if len(keep) < len(active):
             active, state, step, promised = active[keep], state.take(keep), step[keep], promised[keep]
         state = _advance(state, step, promised, reml)
@@ -167,8 +167,12 @@ def _newton(state: _State) -> tuple[Floats, Floats]:
     """Step against the slope with the signs of the eigenvalues made positive, and the decrease it promises.
 
     Every root is measured in units of its own curvature, so that a small residual variance does not hide the others.
+    Where E is so close to singular that derivatives cannot be computed there is no step, and NaN is promised.
     """
     free = state.free
+    sizes = np.abs(state.model + state.learnt).max(axis=(1, 2)) + np.abs(state.slope).max(axis=1)
+    there = np.isfinite(sizes)
+    free = free & there[:, None]
     model = np.where(free[:, :, None] & free[:, None, :], state.model + state.learnt, 0.0)
     model += ~free[:, :, None] * np.eye(6)
     unit = np.sqrt(np.abs(np.einsum("tii->ti", model)))
@@ -176,12 +180,12 @@ def _newton(state: _State) -> tuple[Floats, Floats]:
     values, vectors = np.linalg.eigh(model / (unit[:, :, None] * unit[:, None, :]))
     size = np.abs(values)
     size = np.maximum(size, _FLAT * size.max(axis=1, keepdims=True))
-    along = np.einsum("tij,ti->tj", vectors, state.slope / unit)
+    along = np.einsum("tij,ti->tj", vectors, np.where(free, state.slope, 0.0) / unit)
     step = -np.einsum("tij,tj->ti", vectors, along / size) / unit
     longest = np.abs(step).max(axis=1)
     own = np.abs(step[:, :3]).max(axis=1) / np.abs(state.x[:, :3]).max(axis=1)  # E stays positive definite
     shorten = np.minimum(1.0, _LONGEST / np.maximum(np.maximum(longest, own), _LONGEST))
-    return step * shorten[:, None], (along**2 / size).sum(axis=1) * shorten
+    return step * shorten[:, None], np.where(there, (along**2 / size).sum(axis=1) * shorten, np.nan)
 
 
 def _take(at: Evaluation, trials: Ints) -> Evaluation:

@@ -134,6 +134,7 @@ def test_an_arm_that_coefficients_fit_exactly_has_no_maximum_of_likelihood(by, a
     (7000, 25), (7000, 462), (7000, 544), (7003, 42), (7003, 456), (7003, 478), (7003, 806),  # several optima by arm
     (7000, 222), (7000, 228), (7001, 73), (7001, 80), (7002, 16),  # an arm that is fitted exactly
     (7003, 296),  # a factor one of whose levels alone is constant in practices
+    (7001, 120), (7001, 121),  # two visits that few share a practice at, and an outcome that is constant in practices
 ])  # fmt: skip
 def test_designs_that_once_differed_from_their_twins(seed, number):
     tally = Tally()

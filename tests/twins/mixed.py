@@ -190,6 +190,8 @@ def icc_reml(made: Frame, clusters_spent):
     spread = w[0, 0] - 2 * best.gamma * w[0, 1] + best.gamma**2 * w[1, 1]
     out = said(made, best.gamma / (1 + best.gamma), np.sqrt(spread) / (1 + best.gamma) ** 2, np.inf, in_units=False)
     out.tolerance += (best.doubt + STOP) * 100 + 8 * EPS / max(out.std_error, EPS)  # of a number near 1
+    plain = ((made.sizes / (1 + best.gamma * made.sizes)) ** 2).sum() / (2 * sigma2**2)
+    out.tolerance += 10 * EPS * plain / expected[0, 0]  # what covariates leave of it is a difference
     out.spectrum = s
     out.grey = "flat criterion" if best.doubt > DOUBTFUL else ""
     out.either = best.either
@@ -243,6 +245,8 @@ def refits(made: Frame):
         rows = np.concatenate([made.groups[j] for j in practices])
         u, s, vt = np.linalg.svd(q[rows], full_matrices=False)
         there = s > 1e-7 * s[0]
+        if (s[there] < 1e-4 * s[0]).any():  # next to what counts as a combination of others: nothing is compared
+            return np.zeros(q.shape[1]), np.eye(q.shape[1])
         own = Frame(terms=["column"] * int(there.sum()), q=u[:, there], condition=1.0)
         own.arm = made.arm[rows]
         fitted = own.q.T @ e[rows]

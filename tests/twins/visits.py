@@ -7,7 +7,7 @@ from twins.frame import Frame, Said, frame
 
 DEEPER = 1e-6
 LARGEST = 600  # rows of both visits: a practice is one matrix here
-VANISHING = 1e-9  # variance of residuals in one direction
+VANISHING = (1e-6, 1e-9)  # variances of residuals in one direction
 SEARCHED = 25  # covariances tried around the product's
 
 
@@ -83,15 +83,16 @@ def clda(data, adjust, where, found, trial, estimation="reml", df="clusters-p"):
 
 def _whether_refused(model, reml):
     """The product refuses: rightly if the criterion falls without bound as residuals of the two visits become one."""
-    usual = model.value(np.eye(2), 0.3 * np.eye(2), reml)
     for direction in _thinnest(model):
-        e = np.eye(2) - (1 - VANISHING) * np.outer(direction, direction)
         for u in (0.0, 0.3):
             try:
-                lower = model.value(e, u * np.eye(2), reml)
+                before, lower = (
+                    model.value(np.eye(2) - (1 - little) * np.outer(direction, direction), u * np.eye(2), reml)
+                    for little in VANISHING
+                )
             except np.linalg.LinAlgError:
                 return Said(refusal="residuals become collinear")
-            if lower < usual - 5:
+            if lower < before - 5:  # by log(1e3) for every difference that then is 0
                 return Said(refusal="residuals become collinear")
     ends = []
     for start in ((0.8, 0.0, 0.8, 0.3, 0.0, 0.3), (0.8, 0.5, 0.3, 0.3, 0.2, 0.3), (0.3, -0.5, 0.8, 0.5, 0.0, 0.5)):
@@ -112,14 +113,28 @@ def _squares(x):
 
 
 def _thinnest(model):
-    """Directions of the two visits in which people of a practice differ least, and both axes."""
-    both = np.zeros((2, 2))
+    """Directions of the two visits in which people of a practice differ least, given X and without, and both axes.
+
+    Differences d'(y_1 - X_1 b_1, y_2 - X_2 b_2) between people seen twice are free of practices; d'Ed may be 0 if all
+    of them can be: if coefficients leave D d, D their outcomes, nothing.
+    """
+    outcomes, columns = [], []
     for rows in model.parts:
-        people = [p for p in np.unique(model.person[rows]) if (model.person[rows] == p).sum() == 2]
-        table = np.array([model.y[rows][model.person[rows] == p] for p in people])
-        if len(table) > 1:
-            both += (table - table.mean(axis=0)).T @ (table - table.mean(axis=0))
-    return [np.array([1.0, 0.0]), np.array([0.0, 1.0]), np.linalg.eigh(both)[1][:, 0]]
+        person, visit = model.person[rows], model.visit[rows]
+        people = [p for p in np.unique(person) if (person == p).sum() == 2]
+        if len(people) < 2:
+            continue
+        places = np.array([[rows[(person == p) & (visit == v)][0] for v in (0, 1)] for p in people])
+        x = model.x[places].sum(axis=1)  # the columns of either visit are 0 at the other
+        outcomes.append(model.y[places] - model.y[places].mean(axis=0))
+        columns.append(x - x.mean(axis=0))
+    axes = [np.array([1.0, 0.0]), np.array([0.0, 1.0])]
+    if not outcomes:
+        return axes
+    plain, x = np.concatenate(outcomes), np.concatenate(columns)
+    u, s, _ = np.linalg.svd(x, full_matrices=False)
+    u = u[:, s > 1e-9]
+    return [*axes, *(np.linalg.svd(table)[2][-1] for table in (plain, plain - u @ (u.T @ plain)))]
 
 
 def _verified(late, model, e, u, between, reml, df):
