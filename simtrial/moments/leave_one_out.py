@@ -9,6 +9,7 @@ import numpy as np
 from simtrial.arrays import Bools, Floats, Ints
 from simtrial.kernels import random_intercept_fit
 from simtrial.kernels.random_intercept_criterion import SizeSums
+from simtrial.kernels.rounding import ROUNDING
 from simtrial.kernels.small_matrices import independent, pairs
 from simtrial.moments.moments import Moments
 
@@ -60,6 +61,9 @@ def _less(moments: Moments, sums: SizeSums, clusters: Ints) -> tuple[SizeSums, B
     for k, (i, j) in enumerate(zip(rows, columns, strict=True)):
         if i in place and j in place:
             within[k] -= moments.within[place[i], place[j]][clusters]
+    own = np.flatnonzero(rows == columns)
+    flat = within[own] <= ROUNDING * sums.within[own]  # a difference that is rounding of what it was taken from
+    within = np.where(flat[rows] | flat[columns], 0.0, within)
     left = replace(sums, counts=counts, between=between, within=within, rows=sums.rows - n)
     p, diagonal = sums.regressors, np.arange(sums.regressors)
     kept = independent(left.products(np.zeros(len(clusters)))[:p, :p], full[diagonal, diagonal])

@@ -133,6 +133,7 @@ def test_an_arm_that_coefficients_fit_exactly_has_no_maximum_of_likelihood(by, a
     (11, 8), (7000, 278), (7000, 621), (7000, 686), (7001, 56), (7002, 93), (7003, 470),  # saturated within
     (7000, 25), (7000, 462), (7000, 544), (7003, 42), (7003, 456), (7003, 478), (7003, 806),  # several optima by arm
     (7000, 222), (7000, 228), (7001, 73), (7001, 80), (7002, 16),  # an arm that is fitted exactly
+    (7000, 227),  # a covariate that hardly varies within the practices left
     (7003, 296),  # a factor one of whose levels alone is constant in practices
     (7001, 120), (7001, 121),  # two visits that few share a practice at, and an outcome that is constant in practices
 ])  # fmt: skip
