@@ -26,6 +26,7 @@ class Spectrum:
     nu: float
     sizes: np.ndarray
     reml: bool
+    doubtful: bool = False  # whether an eigenvalue lies next to what is 0, far beyond its rounding
 
     def logs(self):
         return self.eigenvalues if self.reml else self.sizes
@@ -68,9 +69,11 @@ def spectrum(made: Frame, parts: Blocks, reml: bool) -> Spectrum:
     k = whole[:, q.shape[1] :]
     values, vectors = np.linalg.eigh(k.T @ parts.shared @ k)
     h2 = (vectors.T @ (k.T @ e)) ** 2
-    zero = values <= 1e-10 * max(values.max(initial=0.0), 1e-300)
+    largest = max(values.max(initial=0.0), 1e-300)
+    zero, doubtful = values <= 1e-10 * largest, bool(((values > 1e-13 * largest) & (values < 1e-8 * largest)).any())
     nu = made.people - (made.rank if reml else 0)
-    made.spectra[reml] = Spectrum(values[~zero], h2[~zero], float(h2[zero].sum()), float(nu), made.sizes, reml)
+    flat = float(h2[zero].sum())
+    made.spectra[reml] = Spectrum(values[~zero], h2[~zero], flat, float(nu), made.sizes, reml, doubtful)
     return made.spectra[reml]
 
 
@@ -87,6 +90,8 @@ class Optimum:
 
 def optimum(made: Frame, s: Spectrum, unconstrained=False) -> Optimum:
     """Find all minima between sign changes of the derivative on a fine grid, and keep the lowest."""
+    if s.doubtful:
+        return Optimum(np.nan, 0.0, grey="a combination of covariates hardly varies within practices")
     total = s.flat + s.h2.sum()
     largest = s.sizes.max()
     some_flat = s.nu - len(s.eigenvalues) > (0 if s.reml else made.rank)
