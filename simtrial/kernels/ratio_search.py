@@ -95,7 +95,8 @@ def lowest(sums: SizeSums, nu: Floats, reml: bool) -> Optimum:
         if len(far):
             own = sums.take(far)
             at = evaluate(own, np.full(len(far), CAP), nu[far], reml)
-            endless[far] = _endless(CAP * at.slope, 2.0 * at.value, left_within(own), value[far])
+            reached = np.minimum(value[far], seen.values[1:, far].min(axis=0))  # where rounding hides a minimum as well
+            endless[far] = _endless(CAP * at.slope, 2.0 * at.value, left_within(own), reached)
     if not reml:
         endless |= used_up(sums)
     lost = ~np.isfinite(value)
