@@ -56,7 +56,9 @@ def _place(name: str) -> Place:
     file = frame.f_code.co_filename
     written = os.stat(file).st_mtime if os.path.isfile(file) else 0.0
     module = str(frame.f_globals.get("__name__"))
-    return Place(module, name, os.path.realpath(file) if written else file, frame.f_lineno, written)
+    return Place(
+        module=module, name=name, file=os.path.realpath(file) if written else file, line=frame.f_lineno, written=written
+    )
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,13 @@ def sample_size(design: Design, rule: Rule = "normal") -> SampleSize:
             f"cluster_size_mean = {design.cluster_size_mean:g} and these losses: no trial is large enough"
         )
     practices = max(2, ceil(analysed / design.kept / design.cluster_size_mean))
-    return SampleSize(rule, per_arm, analysed, round(practices * design.cluster_size_mean), practices)
+    return SampleSize(
+        rule=rule,
+        per_arm=per_arm,
+        analysed=analysed,
+        recruited=round(practices * design.cluster_size_mean),
+        practices=practices,
+    )
 
 
 def power(design: Design, practices: int, t: bool = True) -> float:

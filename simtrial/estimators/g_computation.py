@@ -103,9 +103,14 @@ def _model(moments: Moments, by_arm: bool) -> _Model:
     if not by_arm or p == 2:
         fit = moments.least_squares
         return _Model(
-            moments.basis, moments.kept, fit.inverse.transpose(2, 0, 1), fit.coefficients[:, 0].T,
-            moments.cluster_rank, np.zeros(moments.trials, dtype=bool), p - 1,
-        )  # fmt: skip
+            rows=moments.basis,
+            kept=moments.kept,
+            inverse=fit.inverse.transpose(2, 0, 1),
+            coefficients=fit.coefficients[:, 0].T,
+            cluster_rank=moments.cluster_rank,
+            aliased=np.zeros(moments.trials, dtype=bool),
+            arm=p - 1,
+        )
     arm = _laid_out(moments, moments.means[p - 1])
     rows = np.concatenate([moments.basis, arm[:, :, None, None] * moments.basis[..., 1 : p - 1]], axis=-1)
     q = rows.shape[-1]
@@ -120,8 +125,8 @@ def _model(moments: Moments, by_arm: bool) -> _Model:
     level = np.concatenate([moments.cluster_level, moments.cluster_level[1 : p - 1]])
     aliased = (moments.kept[1 : p - 1] & ~kept[p:]).any(axis=0) & ~moments.failed
     return _Model(
-        rows, kept, inverse, (inverse @ (products * kept.T[:, :, None]))[..., 0],
-        np.asarray((kept & level).sum(axis=0), dtype=np.float64), aliased, p - 1,
+        rows=rows, kept=kept, inverse=inverse, coefficients=(inverse @ (products * kept.T[:, :, None]))[..., 0],
+        cluster_rank=np.asarray((kept & level).sum(axis=0), dtype=np.float64), aliased=aliased, arm=p - 1,
     )  # fmt: skip
 
 

@@ -115,7 +115,14 @@ class Method(BaseModel):
         adjust = tuple(self.adjust or ())
         if self.interaction is not None and self.interaction not in adjust:
             adjust = (*adjust, self.interaction)
-        return Spec(f"{self.response}_followup", minus, adjust, where, None, self.interaction)
+        return Spec(
+            outcome=f"{self.response}_followup",
+            minus=minus,
+            adjust=adjust,
+            where=where,
+            received=None,
+            interaction=self.interaction,
+        )
 
     def reads(self) -> frozenset[str]:
         """Names of the observed columns the method needs."""

@@ -136,7 +136,7 @@ class _Found:
     def empty(cls, trials: int) -> _Found:
         """Empty results."""
         blank = np.full((6, trials), np.nan)
-        return cls(blank[0], blank[1], blank[2], blank[3:5], blank[5])
+        return cls(estimate=blank[0], std_error=blank[1], p_value=blank[2], ends=blank[3:5], allocations=blank[5])
 
     def fill(self, able: Ints, observed: tuple[Floats, Floats], drawn: _Drawn, alpha: float) -> None:
         """Enter the trials ``able``, whose ``observed`` statistics of outcome and arm are (trials,)."""

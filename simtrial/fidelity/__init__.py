@@ -63,7 +63,14 @@ def facts() -> list[Fact]:
     """Read the published facts of PARTNERS2."""
     text = (resources.files("simtrial") / "published" / "partners.csv").read_text(encoding="utf-8")
     return [
-        Fact(r["id"], r["section"], float(r["value"]), r["quantity"], r["calibrated"] == "true", int(r["decimals"]))
+        Fact(
+            id=r["id"],
+            section=r["section"],
+            value=float(r["value"]),
+            quantity=r["quantity"],
+            calibrated=r["calibrated"] == "true",
+            decimals=int(r["decimals"]),
+        )
         for r in csv.DictReader(text.splitlines())
     ]
 

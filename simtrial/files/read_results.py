@@ -66,7 +66,9 @@ def results(file: Path, reading: Reading) -> Results:
     rows, notes = completed(long, file, reading)
     rows = rows.select(*ROWS, *(["ci_type"] if "ci_type" in rows.columns else []))
     in_order = "replicate" not in columns.roles
-    return Results(rows, cells_of(rows, file), columns.line(file, reading), notes, in_order)
+    return Results(
+        rows=rows, cells=cells_of(rows, file), columns=columns.line(file, reading), notes=notes, in_order=in_order
+    )
 
 
 def _stacked(frame: pl.DataFrame, columns: Columns) -> pl.DataFrame:

@@ -64,7 +64,13 @@ def simulate(mechanism: Mechanism, trials: int, seed: int, cell: str, block: int
 
 
 def _column(variable: Variable, values: NDArray[Any]) -> Column:
-    return Column(values, variable.level, variable.categories, variable.latent, variable.hides)
+    return Column(
+        values=values,
+        level=variable.level,
+        categories=variable.categories,
+        latent=variable.latent,
+        hides=variable.hides,
+    )
 
 
 def _open_practices(batch: TrialBatch, step: Step) -> TrialBatch:

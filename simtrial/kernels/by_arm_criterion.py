@@ -104,9 +104,14 @@ def arm_sums(
         if (i, j) in within:
             inside[:, :, k] = sum_by(within[i, j], side, 2 * trials).reshape(2, trials)
     return ArmSums(
-        np.where(counts > 0, total / np.maximum(counts, 1.0), 1.0), counts, between, inside, len(kept),
-        kept.sum(axis=0).astype(np.float64), (~kept).astype(np.float64),
-    )  # fmt: skip
+        sizes=np.where(counts > 0, total / np.maximum(counts, 1.0), 1.0),
+        counts=counts,
+        between=between,
+        within=inside,
+        regressors=len(kept),
+        rank=kept.sum(axis=0).astype(np.float64),
+        dropped=(~kept).astype(np.float64),
+    )
 
 
 def less_least_squares(sums: ArmSums, beta: Floats) -> ArmSums:
@@ -200,7 +205,15 @@ def evaluate(sums: ArmSums, theta: Floats, reml: bool) -> Evaluation:
     slope = logs + slope_q + (np.einsum("aiir->ar", change) if reml else 0.0)
     total = log_determinant(sums, theta) + rest[0, 0] + (log_c if reml else 0.0)
     return Evaluation(
-        total, slope, curvature_q - 2.0 * information, inverse, beta, first[:, :p, :p], information, restricted, plain
+        value=total,
+        slope=slope,
+        curvature=curvature_q - 2.0 * information,
+        inverse=inverse,
+        coefficients=beta,
+        first=first[:, :p, :p],
+        information=information,
+        restricted=restricted,
+        plain=plain,
     )
 
 

@@ -104,9 +104,15 @@ def fit(sums: ArmSums, by: By, reml: bool) -> Fit:
     nu = sums.people.sum(axis=0) - (sums.rank if reml else 0.0)
     perfect = theta[:2].min(axis=0) <= VANISHED * scale
     return Fit(
-        theta, by, at, at.value + nu * np.log(2.0 * np.pi), converged | perfect, held, perfect,
-        _identified(at, tied, ~held) & ~(_unbounded(sums, by, scale) & (not reml)),
-    )  # fmt: skip
+        theta=theta,
+        by=by,
+        at=at,
+        deviance=at.value + nu * np.log(2.0 * np.pi),
+        converged=converged | perfect,
+        held=held,
+        perfect=perfect,
+        identified=_identified(at, tied, ~held) & ~(_unbounded(sums, by, scale) & (not reml)),
+    )
 
 
 def _unbounded(sums: ArmSums, by: By, scale: Floats) -> Bools:
@@ -184,7 +190,16 @@ def _state(sums: ArmSums, by: By, reml: bool, x: Floats, scale: Floats, held: Bo
     curvature = np.einsum("ak,abr,bl->klr", tied, at.curvature, tied) * rate * rate[:, None]
     places = np.arange(count)
     curvature[places, places] += slope[:count]  # log s bends
-    return _State(sums, scale, held, x, at.value, slope, curvature, np.ones(len(scale)))
+    return _State(
+        sums=sums,
+        scale=scale,
+        held=held,
+        x=x,
+        value=at.value,
+        slope=slope,
+        curvature=curvature,
+        length=np.ones(len(scale)),
+    )
 
 
 def _newton(sums: ArmSums, by: By, reml: bool, x: Floats, scale: Floats, held: Bools) -> tuple[Floats, Floats, Bools]:

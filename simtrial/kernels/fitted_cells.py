@@ -123,7 +123,14 @@ def fit_cells(sums: SizeSums, prior: InverseGamma | None, trials: NDArray[np.int
             break
         before, edges = after, _placed(edges, log, after, cut, cells)
     bounded = (mass * (edges[1:] > TOP - 1.0)).sum(axis=0) < EDGE
-    return FittedCells(trials, edges, mass, np.cumsum(mass, axis=0), settled, np.asarray(bounded))
+    return FittedCells(
+        trials=trials,
+        edges=edges,
+        mass=mass,
+        cumulative=np.cumsum(mass, axis=0),
+        settled=settled,
+        bounded=np.asarray(bounded),
+    )
 
 
 def _mass(edges: Floats, log: Floats) -> Floats:

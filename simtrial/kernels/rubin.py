@@ -56,4 +56,4 @@ def pool(
         )
         df = rubin if rule == "rubin" else 1.0 / (1.0 / rubin + 1.0 / observed)
         fmi = (riv + 2.0 / (df + 3.0)) / (riv + 1.0)
-    return Pooled(estimate, within, between, variance, df, riv, fmi)
+    return Pooled(estimate=estimate, within=within, between=between, variance=variance, df=df, riv=riv, fmi=fmi)

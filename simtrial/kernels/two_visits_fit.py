@@ -55,13 +55,31 @@ class _State:
     @classmethod
     def of(cls, sums: VisitSums, free: Bools, x: Floats, at: Evaluation, learnt: Floats) -> _State:
         """State at an evaluated point."""
-        return cls(sums, free, x, at, _slope(x, at) * free, _model(sums, x, at), learnt, np.ones(len(x)))
+        return cls(
+            sums=sums,
+            free=free,
+            x=x,
+            at=at,
+            slope=_slope(x, at) * free,
+            model=_model(sums, x, at),
+            learnt=learnt,
+            length=np.ones(len(x)),
+        )
 
     def take(self, trials: Ints) -> _State:
         """Return some of the trials."""
         at, sums = _take(self.at, trials), self.sums.take(trials)
         x, slope, model = self.x[trials], self.slope[trials], self.model[trials]
-        return _State(sums, self.free[trials], x, at, slope, model, self.learnt[trials], self.length[trials])
+        return _State(
+            sums=sums,
+            free=self.free[trials],
+            x=x,
+            at=at,
+            slope=slope,
+            model=model,
+            learnt=self.learnt[trials],
+            length=self.length[trials],
+        )
 
 
 def fit(sums: VisitSums, unclustered: Bools, reml: bool) -> Fit:

@@ -155,17 +155,28 @@ def regressors(batch: ObservedBatch, spec: Spec, rows: AnalysisSet | None = None
 
     Products need the analysed ``rows``: see `products`.
     """
-    found = [Regressor("intercept", np.ones(batch.index.practices), "practice", False, "intercept")]
+    found = [
+        Regressor(
+            term="intercept",
+            values=np.ones(batch.index.practices),
+            level="practice",
+            measured=False,
+            covariate="intercept",
+        )
+    ]
     for name in spec.adjust:
         column = batch.column(name)
         if column.categories:
             found += _contrasts(batch, name, rows)
         else:
-            found.append(Regressor(name, column.values, column.level, True, name))
+            found.append(Regressor(term=name, values=column.values, level=column.level, measured=True, covariate=name))
     if rows is not None:
         found += products(batch, spec, rows)
     arm = batch.column("arm")
-    return [*found, Regressor("arm", arm.values.astype(np.float64), arm.level, False, "arm")]
+    return [
+        *found,
+        Regressor(term="arm", values=arm.values.astype(np.float64), level=arm.level, measured=False, covariate="arm"),
+    ]
 
 
 def _contrasts(batch: ObservedBatch, name: str, rows: AnalysisSet | None) -> list[Regressor]:
@@ -180,7 +191,10 @@ def _contrasts(batch: ObservedBatch, name: str, rows: AnalysisSet | None) -> lis
         trial = batch.index.practice_trial if column.level == "practice" else batch.index.participant_trial
         values = {code: indicator * (first[trial] != code) for code, indicator in values.items()}
     labels = column.categories
-    return [Regressor(f"{name}={labels[code]}", own, column.level, False, name) for code, own in values.items()]
+    return [
+        Regressor(term=f"{name}={labels[code]}", values=own, level=column.level, measured=False, covariate=name)
+        for code, own in values.items()
+    ]
 
 
 def first_category(batch: ObservedBatch, name: str, rows: AnalysisSet) -> Ints:
@@ -210,11 +224,18 @@ def products(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> list[Regres
         codes = range(1, len(column.categories))
         labels = [f"{PRODUCT}{name}={column.categories[code]}" for code in codes]
         own = [arm * (values == code) for code in codes]
-        return [Regressor(label, product, level, False, PRODUCT) for label, product in zip(labels, own, strict=True)]
+        return [
+            Regressor(term=label, values=product, level=level, measured=False, covariate=PRODUCT)
+            for label, product in zip(labels, own, strict=True)
+        ]
     trials = batch.index.trials
     mean = sum_by(batch.at(name)[rows.rows], rows.trial, trials) / np.maximum(rows.counts, 1.0)
     trial = batch.index.practice_trial if level == "practice" else batch.index.participant_trial
-    return [Regressor(f"{PRODUCT}{name}", arm * (values - mean[trial]), level, False, PRODUCT)]
+    return [
+        Regressor(
+            term=f"{PRODUCT}{name}", values=arm * (values - mean[trial]), level=level, measured=False, covariate=PRODUCT
+        )
+    ]
 
 
 def outcome(batch: ObservedBatch, spec: Spec) -> Floats:

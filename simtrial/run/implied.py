@@ -81,7 +81,11 @@ def implied(cell: Cell) -> list[Quantity]:
     exact = known(mechanism) | _never_blank(scenario)
     found = [_exact(q, exact) for q in found]
     for true in true_values(scenario.estimands, mechanism, scenario.run.seed, cell.key):
-        found.append(Quantity("true_value", true.estimand, "", true.value, true.mcse, true.practices))
+        found.append(
+            Quantity(
+                name="true_value", of=true.estimand, arm="", value=true.value, mcse=true.mcse, effort=true.practices
+            )
+        )
     return found
 
 
@@ -296,7 +300,7 @@ class _Sums:
         with np.errstate(invalid="ignore", divide="ignore"):
             value, left = float(f(*whole)), f(*(whole[:, None] - parts))
         error = sqrt((number - 1) / number * float(((left - left.mean()) ** 2).sum())) if number > 1 else nan
-        return Quantity(name, of, arm, value, error, int(whole[0]))
+        return Quantity(name=name, of=of, arm=arm, value=value, mcse=error, effort=int(whole[0]))
 
     def _by_practice(self, values: Floats) -> Floats:
         return sum_by(values, self.practice, self.practices)
@@ -339,7 +343,14 @@ class _Sums:
         terms = [self._by_practice(counted), self._by_practice(counted * has)]
         found = self._found(name, of, arm, terms, lambda n, a: a / n)
         sure = found.value in (0.0, 1.0)
-        return Quantity(name, of, arm, found.value, 1.0 / found.effort if sure else found.mcse, found.effort)
+        return Quantity(
+            name=name,
+            of=of,
+            arm=arm,
+            value=found.value,
+            mcse=1.0 / found.effort if sure else found.mcse,
+            effort=found.effort,
+        )
 
     def sizes(self) -> list[Quantity]:
         """Mean and coefficient of variation of people per practice."""

@@ -146,9 +146,9 @@ def missing(folder: Path, digest: str, scenario: Scenario, cell: Cell, per_chunk
         if block in held:
             continue
         if chunks and chunks[-1].last == block - 1 and block - chunks[-1].first < per_chunk:
-            chunks[-1] = Chunk(str(folder), digest, cell.id, chunks[-1].first, block)
+            chunks[-1] = Chunk(folder=str(folder), digest=digest, cell=cell.id, first=chunks[-1].first, last=block)
         else:
-            chunks.append(Chunk(str(folder), digest, cell.id, block, block))
+            chunks.append(Chunk(folder=str(folder), digest=digest, cell=cell.id, first=block, last=block))
     return chunks
 
 

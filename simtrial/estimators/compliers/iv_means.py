@@ -76,7 +76,13 @@ class _Arms:
     def of(cls, moments: Moments, weight: Floats) -> _Arms:
         side = 2 * moments.cluster_trial + np.rint(moments.means[moments.regressors - 1]).astype(np.intp)
         groups = 2 * moments.trials
-        return cls(moments, side, weight, sum_by(weight, side, groups), sum_by(np.ones(len(side)), side, groups))
+        return cls(
+            moments=moments,
+            side=side,
+            each=weight,
+            weight=sum_by(weight, side, groups),
+            practices=sum_by(np.ones(len(side)), side, groups),
+        )
 
     def total(self, values: Floats) -> Floats:
         """Sum by arm (2 trials,)."""

@@ -174,7 +174,7 @@ def margin(shape: Shape, mean: float, sd: float, lowest: float, highest: float, 
         raise ScenarioError(f"scores of mean {mean:g} between {lowest:g} and {highest:g} have an SD below {largest:g}")
     before, spread = mean, sd
     for _ in range(1000):
-        found = Margin(shape, before, spread, lowest, highest, grid)
+        found = Margin(shape=shape, mean=before, sd=spread, lowest=lowest, highest=highest, grid=grid)
         got_mean, got_sd = found.moments()
         if abs(got_mean - mean) <= 2e-4 * sd and abs(got_sd - sd) <= 2e-4 * sd:
             return found
