@@ -93,7 +93,7 @@ def judge(folder: Path, form: str) -> None:
         raise click.exceptions.Exit(1)
 
 
-def known(name: str | None, methods: list[str]) -> str | None:
+def reference_method(name: str | None, methods: list[str]) -> str | None:
     """Return the name of a reference method, or refuse it."""
     from simtrial.errors import unknown
 
@@ -119,7 +119,7 @@ def summarise(
     parts, cells, run = read_cells(folder, partial, SUMMARISED)
     asked = options_of(run)
     methods = [m["name"] for m in run["scenario"]["methods"]]
-    compared = known(reference, methods) or asked.reference
+    compared = reference_method(reference, methods) or asked.reference
     chosen = replace(asked, form=mcse or asked.form, reference=compared, common=common)  # type: ignore[arg-type]
     published: list[dict[str, Any]] = run["scenario"].get("published", [])
     labels = tables.cell_labels(cells)

@@ -23,7 +23,7 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: 
     from simtrial.report.progress import Progress
     from simtrial.report.resolved import print_resolved, resolved_json
     from simtrial.report.text import emit
-    from simtrial.run.implied import found_in, warnings
+    from simtrial.run.implied import implied_cells, warnings
     from simtrial.run.probe import SIMULATED, failing, power_rows, probe
     from simtrial.sample_size import refuse_impossible
     from simtrial.scenario import load
@@ -33,7 +33,7 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: 
     for sentence in warnings(cells):
         click.echo(f"warning: {sentence}", err=True)
     with Progress("cells") as progress:
-        implied = found_in(found, cells, progress)
+        implied = implied_cells(found, cells, progress)
     if form == "csv":
         emit(implied_frame(implied), form)
         return

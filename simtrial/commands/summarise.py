@@ -55,7 +55,7 @@ def summarise(
     found = results(run, Reading(dict(renamed), by, true, df, level))
     rows, cells = found.rows, found.cells
     methods = rows["method"].unique(maintain_order=True).to_list()
-    run_directories.known(reference, methods)
+    run_directories.reference_method(reference, methods)
     if reference is not None or common:
         pairs(found, run, reference)
     for text in (found.columns, *found.notes):

@@ -121,7 +121,7 @@ class OneVariance:
         found = {"icc": np.where(fit.limit, 1.0, icc), "tau2": fit.tau2, "sigma2": sigma2}
         return {name: np.where(self.alone & (name != "sigma2"), np.nan, values) for name, values in found.items()}
 
-    def _known(self, contrast: Floats) -> Bools:
+    def _without_variance(self, contrast: Floats) -> Bools:
         """Where nothing varies within practices, and so a contrast that people tell has no variance (trials,)."""
         return np.asarray(self.fit.limit & ~(kernel.between_share(self.fit, contrast) > 0.5))
 
@@ -129,7 +129,7 @@ class OneVariance:
         """Trials in which people alone tell one of the contrasts, and do not vary."""
         if not self.fit.limit.any():
             return self.fit.limit
-        return np.asarray((kept & np.stack([self._known(contrast) for contrast in contrasts])).any(axis=0))
+        return np.asarray((kept & np.stack([self._without_variance(contrast) for contrast in contrasts])).any(axis=0))
 
     def covariance(self, at: list[int]) -> Floats:
         """Model covariance of some coefficients (k, k, trials)."""
@@ -138,7 +138,7 @@ class OneVariance:
     def variance(self, contrast: Floats) -> Floats:
         """Model variance of a contrast (trials,), NaN where the data do not tell it."""
         variance = kernel.variance(self.fit, contrast)
-        return np.where(self._known(contrast), np.nan, variance) if self.fit.limit.any() else variance
+        return np.where(self._without_variance(contrast), np.nan, variance) if self.fit.limit.any() else variance
 
     def small_sample(self, contrast: Floats, rule: Rule) -> tuple[Floats, Floats]:
         """Variance of a contrast, Kenward and Roger's where they are the rule, and df."""

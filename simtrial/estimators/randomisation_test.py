@@ -61,7 +61,7 @@ class RandomisationTest(Method):
         flags = moments.flags | np.where(known, 0, BIT["no_allocation"])
         flags = flags | np.where(basis.impossible, BIT["impossible_allocation"], 0)
         able = np.flatnonzero(known & ~moments.failed)
-        found = _Found.empty(moments.trials)
+        found = _Results.empty(moments.trials)
         if self.allocation is not None and len(able):
             generator = stream_of(moments) if rng is None else rng
             observed, drawn = self._statistics(self.allocation, columns, batch, moments, able, generator)
@@ -123,7 +123,7 @@ class _Drawn:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Results:
     """Results of the test for every trial (trials,), ``ends`` (2, trials)."""
 
     estimate: Floats
@@ -133,7 +133,7 @@ class _Found:
     allocations: Floats
 
     @classmethod
-    def empty(cls, trials: int) -> _Found:
+    def empty(cls, trials: int) -> _Results:
         """Empty results."""
         blank = np.full((6, trials), np.nan)
         return cls(estimate=blank[0], std_error=blank[1], p_value=blank[2], ends=blank[3:5], allocations=blank[5])

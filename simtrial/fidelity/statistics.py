@@ -66,7 +66,7 @@ def quantile(share_below: float) -> Statistic:
     With n values in order and h = n p: the mean of the h-th and the next when h is whole, else the one above h.
     """
 
-    def found(values: Floats, trial: Ints, trials: int) -> Floats:
+    def statistic(values: Floats, trial: Ints, trials: int) -> Floats:
         """Find it in every trial (trials,), NaN where there are no values."""
         out = np.full(trials, np.nan)
         n = np.bincount(trial, minlength=trials)
@@ -82,7 +82,7 @@ def quantile(share_below: float) -> Statistic:
         out[some] = 0.5 * (ordered[(first + low)[some]] + ordered[(first + high)[some]])
         return out
 
-    return found
+    return statistic
 
 
 STATISTICS: dict[str, Statistic] = {

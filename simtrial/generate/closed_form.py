@@ -23,7 +23,7 @@ MOMENTS_HOLD = ("truncated-negative-binomial", "one-plus-gamma-poisson")
 """Families of cluster size whose mean and coefficient of variation are those written."""
 
 
-def known(mechanism: Mapping[str, Step]) -> Exact:
+def exact_values(mechanism: Mapping[str, Step]) -> Exact:
     """Numbers that need no simulation: (name, of, arm) to value, those of `simtrial.run.implied`.
 
     Scores count only where they are normal, neither rounded nor cut, and nothing beside baseline, residuals and an

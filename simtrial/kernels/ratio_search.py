@@ -112,7 +112,9 @@ def _endless(slope: Floats, value: Floats, left: Floats, best: Floats) -> Bools:
     coefficients of people's covariates use all of them, it comes to rest: what is reached on the way there is no lower
     than rounding.
     """
-    return np.asarray(((left > 0.0) & (slope < -0.25)) | (value < best + np.where(left > 0.0, -1e-6, 1e-9)))
+    falls = (left > 0.0) & (slope < -0.25)  # half of the slowest fall, that of one degree of freedom
+    rounding = np.where(left > 0.0, -1e-6, 1e-9)  # of F, whose terms are up to some 1e5; at rest it is the limit itself
+    return np.asarray(falls | (value < best + rounding))
 
 
 def _take(sums: SizeSums, trials: Ints) -> SizeSums:

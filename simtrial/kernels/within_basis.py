@@ -15,10 +15,13 @@ import numpy as np
 
 from simtrial.arrays import Bools, Floats, Ints
 from simtrial.kernels.random_intercept_criterion import Evaluation, SizeSums, evaluate
-from simtrial.kernels.small_matrices import independent, multiply, pairs, unpack
+from simtrial.kernels.small_matrices import ALIASED, independent, multiply, pairs, unpack
 
-_COLLINEAR = 1e-6  # share of a covariate's within-cluster squares left by others below which columns are turned
-_NOTHING = 1e-10  # the same, below which nothing is left
+_COLLINEAR = 1e-6
+"""Share of a covariate's within-cluster squares that others leave, below which columns are turned.
+
+Unturned, W is off by eps of its squares, so that a share s is known to eps / s: to some 1e-10 at this one.
+"""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def used_up(sums: SizeSums) -> Bools:
 def left_within(sums: SizeSums) -> Floats:
     """Degrees of freedom that X leaves within clusters (trials,)."""
     inside = _inside(sums)
-    kept = independent(inside, np.einsum("iir->ir", inside), _NOTHING)
+    kept = independent(inside, np.einsum("iir->ir", inside))
     return np.asarray(sums.rows - sums.counts.sum(axis=0) - kept.sum(axis=0))
 
 
@@ -112,7 +115,7 @@ def _diagonal(sums: SizeSums) -> tuple[Floats, Floats]:
     turn[np.arange(p + 1), np.arange(p + 1)] = 1.0
     for k in range(p):
         pivot = work[k, k]
-        kept = pivot > _NOTHING * scale[k]
+        kept = pivot > ALIASED * scale[k]
         ratio = np.where(kept, work[k], 0.0) / np.where(kept, pivot, 1.0)
         work[k, k] = np.where(kept, pivot, 0.0)
         for i in range(k + 1, p + 1):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from simtrial.report.text import number, say, show
-from simtrial.run.implied import Found, Quantity
+from simtrial.run.implied import ImpliedCells, Quantity
 
 SCHEMA = {
     "cell": pl.String, "factors": pl.String, "quantity": pl.String, "of": pl.String, "arm": pl.String,
@@ -23,7 +23,7 @@ HEADINGS = {
 }  # fmt: skip
 
 
-def implied_frame(found: Found) -> pl.DataFrame:
+def implied_frame(found: ImpliedCells) -> pl.DataFrame:
     """One row per cell and quantity: cell, factors, quantity, of, arm, value, mcse (0: exact), n (people simulated)."""
     lines = [
         (cell.id, cell.label, q.name, q.of, q.arm, q.value, q.mcse, q.effort) for cell, rows in found for q in rows
@@ -31,7 +31,7 @@ def implied_frame(found: Found) -> pl.DataFrame:
     return pl.DataFrame(lines, schema=SCHEMA, orient="row").with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
-def print_implied(found: Found) -> None:
+def print_implied(found: ImpliedCells) -> None:
     """Print what the scenario as written implies, then each cell of a sweep in one line."""
     own, base = next((cell, rows) for cell, rows in found if cell.id == "base")
     whose = "" if own.factors or len(found) == 1 else ", of the file as written: no cell that is run"
@@ -93,7 +93,7 @@ def _truths(rows: Sequence[Quantity], whose: str) -> None:
         show(f"Implied true values{whose}", ["estimand", "true value"], lines, 1)
 
 
-def _cells(found: Found) -> None:
+def _cells(found: ImpliedCells) -> None:
     """Print one line per cell: the first outcome in control, receipt, dropout, the largest share cut, true values."""
     first = next((q.of for q in found[0][1] if q.name == "mean"), "")
     estimands = [q.of for q in found[0][1] if q.name == "true_value"]

@@ -13,13 +13,13 @@ from simtrial.report.designs import following
 from simtrial.report.implied import implied_frame, print_implied
 from simtrial.report.text import number as fixed
 from simtrial.report.text import say, show
-from simtrial.run.implied import Found, Quantity
+from simtrial.run.implied import ImpliedCells, Quantity
 from simtrial.run.probe import PROBE, SIMULATED, Probe
 from simtrial.sample_size import RULES, Design, power, sample_size
 from simtrial.scenario import Cell, Scenario
 
 
-def resolved_json(scenario: Scenario, cells: Sequence[Cell], found: Found) -> str:
+def resolved_json(scenario: Scenario, cells: Sequence[Cell], found: ImpliedCells) -> str:
     """Return the resolved scenario, its cells and what they imply as JSON; null: no number."""
     mechanism = {stage: step.model_dump() for stage, step in scenario.mechanism.items()}
     return json.dumps(
@@ -40,7 +40,7 @@ def resolved_json(scenario: Scenario, cells: Sequence[Cell], found: Found) -> st
 
 
 def print_resolved(
-    scenario: Scenario, cells: Sequence[Cell], found: Found, drawn: Mapping[str, pl.DataFrame], probe: Probe
+    scenario: Scenario, cells: Sequence[Cell], found: ImpliedCells, drawn: Mapping[str, pl.DataFrame], probe: Probe
 ) -> None:
     """Print keys, estimands, methods, cells, what they imply, cost and precision."""
     rows = []

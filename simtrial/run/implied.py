@@ -16,7 +16,7 @@ from simtrial.estimands import true_values
 from simtrial.estimators import Method
 from simtrial.expressions import columns, evaluate, parse
 from simtrial.generate import Mechanism, drawn_for, simulate
-from simtrial.generate.closed_form import known
+from simtrial.generate.closed_form import exact_values
 from simtrial.generate.column_names import BASELINE, IF_CONTROL, IF_INTERVENTION, at_baseline, at_followup, outcomes_in
 from simtrial.generate.outcomes.instrument import Instrument
 from simtrial.kernels.segments import sum_by
@@ -54,13 +54,15 @@ class Quantity:
     effort: int
 
 
-Found = Sequence[tuple[Cell, Sequence[Quantity]]]
+ImpliedCells = Sequence[tuple[Cell, Sequence[Quantity]]]
 
 MANY = 8
 """Number of cells from which on progress is shown."""
 
 
-def found_in(scenario: Scenario, cells: Sequence[Cell], progress: Callable[[int, int, float], None]) -> Found:
+def implied_cells(
+    scenario: Scenario, cells: Sequence[Cell], progress: Callable[[int, int, float], None]
+) -> ImpliedCells:
     """Implied quantities of the scenario as written and of every cell, with progress for many cells."""
     base = [] if any(cell.id == "base" for cell in cells) else [Cell("base", "", {}, scenario)]
     begun = time.monotonic()
@@ -78,7 +80,7 @@ def implied(cell: Cell) -> list[Quantity]:
     scenario = cell.scenario
     mechanism = scenario.mechanism
     found = _simulated(scenario, mechanism)
-    exact = known(mechanism) | _never_blank(scenario)
+    exact = exact_values(mechanism) | _never_blank(scenario)
     found = [_exact(q, exact) for q in found]
     for true in true_values(scenario.estimands, mechanism, scenario.run.seed, cell.key):
         found.append(

@@ -64,6 +64,8 @@ def test_version() -> None:
 def test_the_checkout_and_the_package_are_one_program() -> None:
     assert PROGRAM.read_text(encoding="utf-8").count("simtrial.cli") == 1
     assert program("--help").out == simtrial("--help").out
+    module = subprocess.run([sys.executable, "-m", "simtrial", "--version"], capture_output=True, text=True, check=True)
+    assert module.stdout == simtrial("--version").out
 
 
 def test_no_command_shows_the_help() -> None:

@@ -15,7 +15,7 @@ from simulated import Z, partners
 from tomls import SMALL, complaint, written
 
 from simtrial.generate import closed_form
-from simtrial.generate.closed_form import known as exact_of
+from simtrial.generate.closed_form import exact_values as exact_of
 from simtrial.report import resolved
 from simtrial.run.implied import Quantity, implied, warnings
 from simtrial.scenario import load
@@ -145,7 +145,7 @@ ODD: dict[str, list[str]] = {
 def test_exact_values_are_those_simulated(sets: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every closed form against simulation of the same thing, to 4.5 of its errors (7e-6 each, some 15 a mechanism)."""
     q = found(tmp_path, *sets)
-    monkeypatch.setattr("simtrial.run.implied.known", lambda mechanism: {})
+    monkeypatch.setattr("simtrial.run.implied.exact_values", lambda mechanism: {})
     simulated = found(tmp_path, *sets)
     exact = [of for of in q if q[of].effort == 0 and simulated[of].effort]
     assert len(exact) >= 8

@@ -15,7 +15,7 @@ from simtrial.errors import DataError
 from simtrial.files.formats.parquet_pages import sound
 from simtrial.files.formats.source import Content, Source, blanked, reading, silent, stripped
 
-TRIAL = """\
+READ = """\
 import sys, polars
 polars.read_parquet(sys.argv[1], columns=[int(place) for place in sys.argv[2:]], hive_partitioning=False)
 """
@@ -30,6 +30,7 @@ def parquet_source(file: Path) -> Source:
     there = list(schema)
 
     def cells(positions: Sequence[int]) -> Content:
+        """Read columns by their places."""
         chosen = [there[at] for at in positions]
         for name in (name for name in chosen if not _fits(schema[name])):
             raise DataError(
@@ -64,7 +65,7 @@ def _tried(file: Path, positions: Sequence[int]) -> None:
     DataError
         When that process neither ends well nor with an exception.
     """
-    command = [sys.executable, "-P", "-c", TRIAL, str(file.resolve()), *map(str, positions)]
+    command = [sys.executable, "-P", "-c", READ, str(file.resolve()), *map(str, positions)]
     with suppress(OSError, ValueError):  # no such process can be started
         nowhere = subprocess.DEVNULL
         done = subprocess.run(command, stdin=nowhere, stdout=nowhere, stderr=nowhere, check=False)

@@ -23,6 +23,7 @@ def stata_source(file: Path) -> Source:
         there, labelled = _header(data)
 
     def cells(positions: Sequence[int]) -> Content:
+        """Read columns by their places."""
         chosen = [there[at] for at in positions]
         with reading(file, KIND):
             table = _table(data, chosen, labelled=False)

@@ -49,6 +49,7 @@ def text_source(file: Path) -> Source:
     names = stripped(header)
 
     def cells(positions: Sequence[int]) -> Content:
+        """Read columns by their places."""
         with reading(file, "CSV"):
             bare = rows.select(blanked(pl.col(str(at))).alias(names[at]) for at in positions)
             if lines.separator != ",":

@@ -114,16 +114,16 @@ class Practices(Step):
 
     @model_validator(mode="after")
     def _reachable(self) -> Practices:
-        if self.cluster_size_mean <= 1 and cluster_sizes.uses_mean(self.sizes, self._asked()):
+        if self.cluster_size_mean <= 1 and cluster_sizes.uses_mean(self.sizes, self._size_request()):
             said = f"a mean cluster size must exceed 1 with sizes = '{self.sizes}'; {self.cluster_size_mean:g} given"
             raise OptionError(said, "cluster_size_mean")
-        people = self.number * cluster_sizes.expected(self.sizes, self._asked())
+        people = self.number * cluster_sizes.expected(self.sizes, self._size_request())
         if people > 100_000:
             raise ValueError(f"number times the mean cluster size is {people:,.0f} people per trial; at most 100,000")
         if self.size_list and self.sizes not in cluster_sizes.LISTED:
             raise ValueError(f"size_list is for sizes = 'fixed' or 'empirical'; sizes are '{self.sizes}'")
         try:
-            cluster_sizes.check(self.sizes, self._asked())
+            cluster_sizes.check(self.sizes, self._size_request())
         except ScenarioError as error:
             raise OptionError(str(error), getattr(error, "key", "")) from None
         return self
@@ -145,14 +145,14 @@ class Practices(Step):
             )
         return self
 
-    def _asked(self) -> cluster_sizes.SizeRequest:
+    def _size_request(self) -> cluster_sizes.SizeRequest:
         shuffled = self.size_order == "random"
         mean, cv = self.cluster_size_mean, self.cluster_size_cv
         return cluster_sizes.SizeRequest(self.number, mean, cv, self.total, tuple(self.size_list), shuffled)
 
     def log_recruited(self) -> tuple[float, float]:
         """Mean and SD over practices of log people recruited."""
-        return log_sizes.of_recruited(self.sizes, self._asked())
+        return log_sizes.of_recruited(self.sizes, self._size_request())
 
     def log_register(self) -> tuple[float, float]:
         """Mean and SD over practices of log register size."""
@@ -193,7 +193,7 @@ class Practices(Step):
         small, share = sizes == 0, self._small_share()
         rank = register_scores(small, share, register)
         uniform = _correlated(uniform, rank, self.register_correlation)
-        recruited = cluster_sizes.draw(self.sizes, self._asked(), uniform, rng)
+        recruited = cluster_sizes.draw(self.sizes, self._size_request(), uniform, rng)
         values: dict[str, NDArray[Any]] = {
             "practice": np.tile(np.arange(1.0, self.number + 1), trials),
             "region": regions,
