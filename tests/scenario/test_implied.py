@@ -273,7 +273,7 @@ def test_the_error_is_the_spread_over_repeated_simulations(tmp_path: Path, monke
     from simtrial.run import implied as module
 
     monkeypatch.setattr(module, "PEOPLE", 2000)
-    monkeypatch.setattr(module, "known", lambda mechanism: {})
+    monkeypatch.setattr(module, "exact_values", lambda mechanism: {})
     monkeypatch.setattr(module, "true_values", lambda *a, **k: [])
     rows = []
     for at in range(60):
