@@ -33,11 +33,6 @@ class Index:
         """Trial of each participant (participants,)."""
         return self.practice_trial[self.participant_practice]
 
-    @cached_property
-    def trial_starts(self) -> NDArray[np.intp]:
-        """First practice of each trial (trials,)."""
-        return np.searchsorted(self.practice_trial, np.arange(self.trials))
-
     @property
     def practices(self) -> int:
         """Practices of all trials together."""

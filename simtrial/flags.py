@@ -24,7 +24,6 @@ CAUSES: dict[str, str] = {
     "blank_receipt": "Receipt or adherence is unknown for some people, who are excluded (see n_unknown).",
     "imputation_failed": "An imputation model or an analysis of completed data failed; its message gives the reason.",
     "error": "The method raised an error; see the message in its row, or the run's failures folder.",
-    "timeout": "The method exceeded its time limit.",
     "invalid_result": "The method returned an invalid result.",
     "no_allocation": "The allocation is not stated or a column it needs is blank; give [allocation] and its factors.",
     "few_allocations": "Fewer than 40 distinct allocations were drawn, so small p-values cannot occur; report this.",

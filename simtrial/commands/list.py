@@ -18,6 +18,7 @@ def list_(form: str) -> None:
 
     from simtrial.estimands import MEANINGS
     from simtrial.estimators import kinds
+    from simtrial.estimators.imputation.engine import IMPUTATION_ENGINES
     from simtrial.flags import CAUSES
     from simtrial.generate.generators import generators
     from simtrial.performance import MEASURES, PAIRED
@@ -31,6 +32,7 @@ def list_(form: str) -> None:
     rows = [("scenario", name, load(name)[0].title) for name in builtin_names()]
     rows += [("generator", name, first_line(kind)) for name, kind in generators().items()]
     rows += [("method", name, first_line(kind)) for name, kind in kinds().items()]
+    rows += [("imputation", name, first_line(engine)) for name, engine in IMPUTATION_ENGINES.all().items()]
     rows += [("estimand", name, meaning) for name, meaning in MEANINGS.items()]
     rows += [("measure", name, first_line(measure)) for name, measure in {**MEASURES, **PAIRED}.items()]
     rows += [("flag", name, cause) for name, cause in CAUSES.items()]

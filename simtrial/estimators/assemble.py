@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from simtrial.arrays import Floats
 from simtrial.estimators.method import Estimates
-from simtrial.flags import BIT, first_causes
+from simtrial.flags import BIT, bits, first_causes
 from simtrial.kernels.joint_test import JointTest
 from simtrial.kernels.students_t import critical, two_sided
 from simtrial.moments.moments import Moments
@@ -101,9 +101,8 @@ An outcome that covariates leave a share of `PERFECT` of its sum of squares has 
 some million people.
 """
 
-FATAL = sum(
-    BIT[name]
-    for name in (
+FATAL = bits(
+    [
         "no_data",
         "one_arm",
         "arm_aliased",
@@ -115,15 +114,14 @@ FATAL = sum(
         "too_few_clusters",
         "not_converged",
         "error",
-        "timeout",
         "invalid_result",
         "no_allocation",
         "out_of_range",
-    )
+    ]
 )
 """Flags that explain by themselves why a fit failed."""
 
-OF_A_FIT = sum(BIT[name] for name in ("boundary", "aliased", "leverage_one", "weak_instrument", "not_converged"))
+OF_A_FIT = bits(["boundary", "aliased", "leverage_one", "weak_instrument", "not_converged"])
 """Flags that describe a fit, removed without one."""
 
 
