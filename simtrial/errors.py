@@ -54,9 +54,12 @@ class EnvironmentFailure(SimtrialError):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:
-    """Return the valid name closest to a misspelt one, or None if none is close."""
-    found = get_close_matches(name, list(valid), n=1, cutoff=0.6)
-    return found[0] if found else None
+    """Return the valid name closest to a misspelt one, whatever its case, or None if none is close."""
+    names = list(valid)
+    folded = [v.casefold() for v in names]
+    found = get_close_matches(name, names, n=1, cutoff=0.6)
+    alike = get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    return found[0] if found else names[folded.index(alike[0])] if alike else None
 
 
 def one_line(text: str) -> str:

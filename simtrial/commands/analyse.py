@@ -16,13 +16,14 @@ from simtrial.errors import SimtrialError
 @click.option("--map", "maps", multiple=True, metavar="NAME=YOURS", help="Your name of a column, e.g. practice=gp_id.")
 @click.option("--factor", "factors", multiple=True, metavar="COLUMN", help="Take a column of numbers as categories.")
 @click.option("--number", "numbers", multiple=True, metavar="COLUMN", help="Take labelled categories as their codes.")
+@click.option("--missing", "missing", multiple=True, metavar="CODE", help="A code of missing values, e.g. -99.")
 @click.option("--all-terms", is_flag=True, help="Print every coefficient.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of methods that draw.")
 @PLUGINS
 @FORMAT
 def analyse(
     data: tuple[Path, ...], methods: str, maps: tuple[str, ...], factors: tuple[str, ...], numbers: tuple[str, ...],
-    all_terms: bool, seed: int, plugins: tuple[str, ...], form: str,
+    missing: tuple[str, ...], all_terms: bool, seed: int, plugins: tuple[str, ...], form: str,
 ) -> None:  # fmt: skip
     """Analyse data sets (CSV, Parquet, Stata) by the methods of a file.
 
@@ -32,6 +33,7 @@ def analyse(
     """
     from simtrial.files.read_trials import read_trials
     from simtrial.files.trials.column_use import use_of
+    from simtrial.files.trials.missing_codes import likely_codes
     from simtrial.report.tables import analyses_table
     from simtrial.report.text import emit
     from simtrial.run.analyse import analyse as analyse_trials
@@ -39,7 +41,7 @@ def analyse(
 
     records_of(plugins)
     chosen = load_methods(methods)
-    use = use_of(chosen, factors, numbers, *load_categories(methods))
+    use = use_of(chosen, factors, numbers, *load_categories(methods), missing=missing)
     skipped = [file for file in data if file.name == "codebook.csv"]
     if skipped:
         click.echo(f"{skipped[0]}: skipped, it is a codebook", err=True)
@@ -49,6 +51,8 @@ def analyse(
     needed = frozenset[str]().union(*(m.reads() for m in chosen))
     renamed = dict(pair_of(text, "--map") for text in maps)
     ids, batch = read_trials(data, needed, renamed, use=use)
+    for sentence in likely_codes(batch):
+        click.echo(f"warning: {sentence}", err=True)
     frame = analyse_trials(ids, batch, chosen, seed, all_terms)
     if form == "table":
         analyses_table(frame)

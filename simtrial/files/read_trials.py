@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from simtrial.files.trials.column_values import (
     wants_categories,
     words_of,
 )
+from simtrial.files.trials.missing_codes import blanked_codes
 
 IDS = ("trial_id", "practice")
 
@@ -73,10 +74,11 @@ def read_trials(
     """
     use = use or Use(factors=frozenset(factors))
     wanted = [*dict.fromkeys(["practice", "arm", *sorted(needed)])]
-    for ours in renamed:
-        if ours not in (*wanted, *IDS):
-            raise DataError(f"--map name=yours: {unknown('name', ours, {*wanted, *IDS})}; methods read no other")
-    read = [_one_file(file, name, wanted, renamed) for file, name in zip(files, _names(files), strict=True)]
+    others = [ours for ours in renamed if ours not in (*wanted, *IDS)]
+    if others:
+        stated = "; ".join(unknown("name", ours, {*wanted, *IDS}) for ours in others)
+        raise DataError(f"--map name=yours: {stated}; methods read no other")
+    read = [_one_file(file, name, wanted, renamed, use) for file, name in zip(files, _names(files), strict=True)]
     rows = pl.concat([part.rows for part in read]).with_row_index("order")
     _refuse_spellings(rows)
     ids = rows["trial_id"].unique(maintain_order=True).to_list()
@@ -116,11 +118,14 @@ def _names(files: Sequence[Path]) -> list[str]:
     return names
 
 
-def _one_file(file: Path, name: str, wanted: Sequence[str], renamed: Mapping[str, str]) -> _Part:
+def _one_file(file: Path, name: str, wanted: Sequence[str], renamed: Mapping[str, str], use: Use) -> _Part:
     """Read one file; ``name`` names its trial if no column does."""
     source = open_file(file)
     theirs_of = _matched(source, wanted, renamed)
     content = _renamed(source.read([*dict.fromkeys(theirs_of.values())]), theirs_of)
+    if use.missing:
+        blanked = blanked_codes(content.frame, use.missing, but=(*IDS, "arm"))
+        content = replace(content, frame=blanked)
     where = Place(file, source.unit, content.places)
     rows = content.frame.select(_id(content, id_).alias(id_) for id_ in IDS if id_ in theirs_of)
     if "trial_id" not in theirs_of:

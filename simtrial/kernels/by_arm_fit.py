@@ -87,6 +87,7 @@ class Fit:
         return expected_df(self.at, contrast, TIED[self.by], ~self._zero & self.identified)
 
 
+@np.errstate(divide="ignore", invalid="ignore")  # a trial that has no fit divides by 0 beside the others
 def fit(sums: ArmSums, by: By, reml: bool) -> Fit:
     """Fit every trial by REML or ML; trials must have full rank X, people in both arms and residual df."""
     trials, tied = len(sums.rank), TIED[by]

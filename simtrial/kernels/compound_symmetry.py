@@ -25,6 +25,7 @@ NEAREST = 1e-5
 _WIDE = 0.7  # of a first piece of log(gamma + bound)
 
 
+@np.errstate(divide="ignore", invalid="ignore")  # a trial that has no fit divides by 0 beside the others
 def fit(sums: SizeSums, reml: bool = True) -> random_intercept_fit.Fit:
     """Fit every trial with gamma free above -1/max n_j; one that falls to the bound has not converged there."""
     own = np.broadcast_to(sums.sizes, sums.counts.shape)

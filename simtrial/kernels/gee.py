@@ -50,6 +50,7 @@ class Fit:
     identified: Bools
 
 
+@np.errstate(divide="ignore", invalid="ignore")  # a trial that has no fit divides by 0 beside the others
 def fit(sums: SizeSums, exchangeable: bool, corrected: bool) -> Fit:
     """Solve for coefficients, phi and alpha.
 

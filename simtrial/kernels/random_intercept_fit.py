@@ -66,6 +66,7 @@ class Fit:
         return expected_information(self)
 
 
+@np.errstate(divide="ignore", invalid="ignore")  # a trial that has no fit divides by 0 beside the others
 def fit(sums: SizeSums, reml: bool = True) -> Fit:
     """Fit every trial by REML or ML to the global optimum, gamma = 0 included.
 

@@ -74,6 +74,7 @@ def doubtful(sums: VisitSums) -> Bools:
     return np.asarray((practices < _FEW) | (people.max(axis=-1) * practices > _UNEVEN * people.sum(axis=-1)))
 
 
+@np.errstate(invalid="ignore")  # no square root where rounding leaves a fit that is not positive definite
 def around(sums: VisitSums, trials: Ints, found: Floats, reml: bool) -> tuple[Ints, Floats]:
     """Further starts of some trials: singular U as large as found, along directions in the plane of the visits.
 

@@ -77,10 +77,25 @@ def _built(sources: Sequence[_Source], settings: Settings) -> tuple[Scenario | N
         except KeyError:
             raise ScenarioError(f"--set {text}: lies below a value that is not a table") from None
         hold(raw, dotted, value, text)
-    scenario, problems = build(_without_published(raw, sources))
+    raw = _without_published(raw, sources)
+    scenario, problems = build(raw)
     if scenario is None:
-        return None, [], problems
+        return None, [], problems + _of_other_factors(raw, problems)
     return scenario, *expand(scenario)
+
+
+def _of_other_factors(raw: Raw, problems: Sequence[Problem]) -> list[Problem]:
+    """Problems of the factors of [vary] beside those that are no lists, where only these are wrong."""
+    wrong = {p.path[1:3] for p in problems if p.path[0] == "vary" and len(p.path) > 2}
+    if not all(p.path[0] == "vary" for p in problems):
+        return []
+    sound = {
+        kind: {name: values for name, values in table.items() if (kind, name) not in wrong}
+        for kind, table in raw["vary"].items()
+        if isinstance(table, dict)
+    }
+    scenario, others = build({**raw, "vary": sound})
+    return others if scenario is None else expand(scenario)[1]
 
 
 def _blamed(problems: Sequence[Problem], sources: Sequence[_Source], settings: Settings) -> dict[Problem, str]:

@@ -10,6 +10,7 @@ from simtrial.batch import averaged
 from simtrial.errors import SimtrialError, unknown
 from simtrial.estimators import Method, inherit, kinds, method_class
 from simtrial.expressions import ExpressionError, columns, parse
+from simtrial.generate.column_names import at_baseline, at_followup
 from simtrial.scenario.known_columns import Known
 from simtrial.scenario.problems import Path, Problem, from_pydantic
 
@@ -36,12 +37,17 @@ def build_methods(
     methods: list[Method] = []
     problems: list[Problem] = []
     for at, row in enumerate(rows):
-        method, found = build_method(_with_allocation(_with_adjust(row, factors, known), allocation), ("methods", at))
+        path: Path = ("methods", at)
+        row = _with_allocation(_with_adjust(row, factors, known), allocation)
+        method, found = build_method(row, path)
         problems += found
         if method is not None:
             methods.append(method)
-            if known is not None:
-                problems += _method_columns(method, known, ("methods", at))
+        else:  # its other options may name columns that are not there
+            wrong = {p.path[2] for p in found if len(p.path) > 2}
+            method = build_method({k: v for k, v in row.items() if k not in wrong}, path)[0]
+        if method is not None and known is not None:
+            problems += _method_columns(method, known, path)
     names = [m.name for m in methods]
     for name in sorted({n for n in names if names.count(n) > 1}):
         problems.append(
@@ -102,12 +108,25 @@ def _option(method: Method, text: str) -> Path:
     return ("analysis", *_option(inner, text)) if isinstance(inner, Method) else ()
 
 
+def _naming(method: Method, column: str) -> Path:
+    """Which option of a method, or of the analysis inside it, names a column, an outcome by its response."""
+    if column in (at_baseline(method.response), at_followup(method.response)):
+        return ("response",)
+    for name, value in method:
+        for at, text in enumerate(value if isinstance(value, list) else [value]):
+            if isinstance(text, str) and column in (text, averaged(text)):
+                return (name, at) if isinstance(value, list) else (name,)
+    inner = getattr(method, "analysis", None)
+    place = _naming(inner, column) if isinstance(inner, Method) else ()
+    return ("analysis", *place) if place else ()
+
+
 def _method_columns(method: Method, known: Known, path: Path) -> list[Problem]:
     """Hold what a method reads, and the expressions among its options, against the columns there will be."""
     texts = list(dict.fromkeys(method.expressions()))
     problems = []
     for name in known.missing(method.reads()):
-        place = next((_option(method, text) for text in texts if name in columns(parse(text))), ())
+        place = next((_option(method, text) for text in texts if name in columns(parse(text))), _naming(method, name))
         problems.append(Problem((*path, *place), f"method '{method.name}': {unknown('column', name, known.columns)}"))
     for name in method.spec().adjust:
         inner = averaged(name)

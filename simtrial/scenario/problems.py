@@ -61,7 +61,10 @@ def _problem(item: dict[str, Any], model: type[BaseModel], path: Path) -> Proble
         key, sign = _BOUNDS[kind]
         message = f"{name} must be {sign} {context[key]:g}; {given!r} given{meaning}"
     elif kind == "literal_error":
-        message = f"{name} must be one of {context['expected']}; {given!r} given{_close(given, context['expected'])}"
+        one_of = "one of " if " or " in context["expected"] else ""
+        message = f"{name} must be {one_of}{context['expected']}; {given!r} given{_close(given, context['expected'])}"
+    elif kind == "string_pattern_mismatch":
+        message = f"{name} has a form that is not allowed; {given!r} given{meaning}"
     elif kind in _TYPES:
         message = f"{name or key_name(path[-1:])} must be {_TYPES[kind]}; {given!r} given{meaning}"
         if kind == "list_type" and isinstance(given, dict):

@@ -232,3 +232,51 @@ UNREFUSED = {
 def test_a_mistake_that_would_be_found_out_too_late(mistake: str, tmp_path: Path) -> None:
     text, told = UNREFUSED[mistake]
     assert told in complaint(tmp_path, text)
+
+
+def test_every_mistake_of_methods_and_factors_is_told_at_once_at_its_line(tmp_path: Path) -> None:
+    text = """extends = "partners"
+name = "Bad Name"
+schema = 2
+[[methods]]
+name = "a"
+kind = "lmm"
+adjust = [
+  "mansa_baseline",
+  "mansa_baselin",
+]
+[[methods]]
+name = "b"
+kind = "ols"
+se = "cr2"
+response = "mnsa"
+[[methods]]
+name = "c"
+kind = "mi"
+[methods.analysis]
+kind = "lmm"
+adjust = ["mean(mansa_basline)"]
+"""
+    lines = complaint(tmp_path, text).splitlines()
+    assert [int(line.split(":")[1]) for line in lines] == [2, 3, 10, 14, 15, 21]
+    for line, part in zip(lines, (
+        "name has a form that is not allowed; 'Bad Name' given (short name: lower-case",
+        "schema must be 1; 2 given",
+        "methods[1].adjust[2]: method 'a': unknown column 'mansa_baselin'",
+        "'cr2' given; did you mean 'CR2'?",
+        "methods[2].response: method 'b': unknown column 'mnsa_followup'",
+        "'mansa_basline'",
+    ), strict=True):  # fmt: skip
+        assert part in line
+
+
+def test_a_factor_that_is_no_list_does_not_hide_the_others(tmp_path: Path) -> None:
+    text = """extends = "partners"
+name = "x"
+[vary.cross]
+"mechanism.practices.number" = 3
+"mechanism.practices.numbr" = [3, 4]
+"mechanism.outcomes.mansa.icc" = [0.1, 2]
+"""
+    lines = complaint(tmp_path, text).splitlines()
+    assert [int(line.split(":")[1]) for line in lines] == [4, 5, 6]

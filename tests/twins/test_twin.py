@@ -23,9 +23,10 @@ def told(tally: Tally) -> str:
 
 
 def agrees(tally: Tally) -> None:
-    """No difference; few rows that cannot be compared."""
+    """No difference; few rows that cannot be compared; no warning of numpy on a user's screen."""
     print(told(tally))
     assert not tally.differences, told(tally)
+    assert not tally.warnings, tally.warnings
     rows = collections.Counter()
     for (_, verdict), count in tally.methods.items():
         rows[verdict] += count

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
-from simtrial.errors import DataError
+from simtrial.errors import DataError, nearest
+from simtrial.files.formats.source import shown
 from simtrial.files.read_trials import hint
 from simtrial.files.results.reading import Reading
 from simtrial.files.results.wide import Stem, stems_of
@@ -94,7 +95,7 @@ def columns_of(frame: pl.DataFrame, file: Path, reading: Reading) -> Columns:
     elif "estimate" not in roles and not {"ci_lower", "ci_upper"} <= roles.keys():
         raise DataError(
             f"{file}: no column of estimates (known names: estimate, est, b, theta_hat, theta, beta, coef); columns "
-            f"there: {', '.join(frame.columns)}; name yours with --map estimate=yours"
+            f"there: {', '.join(frame.columns)}{_misspelt(free)}; name yours with --map estimate=yours"
         )
     used = {*roles.values(), *factors, *(c for stem in stems for c in stem.roles.values())}
     if not factors:
@@ -103,6 +104,12 @@ def columns_of(frame: pl.DataFrame, file: Path, reading: Reading) -> Columns:
     roles = dict(sorted(roles.items(), key=lambda item: order[item[1]]))
     spare = [c for c in frame.columns if c not in {*used, *factors}]
     return Columns(roles, factors, stems, spare)
+
+
+def _misspelt(free: Sequence[str]) -> str:
+    """Which column was probably meant to bear a name of estimates, as part of a message."""
+    close = next((c for c in free if nearest(plain(c), ("estimate", "thetahat", "coefficient")) is not None), None)
+    return f"; is it '{shown(close)}'?" if close is not None else ""
 
 
 def _mapped(frame: pl.DataFrame, file: Path, reading: Reading) -> dict[str, str]:

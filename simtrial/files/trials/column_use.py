@@ -27,6 +27,8 @@ class Use:
         Categories in the order wanted, the reference first.
     closed
         Columns of which no other category than those may occur.
+    missing
+        Codes that stand for a missing value in every column but those of arms, practices and trials.
     """
 
     factors: frozenset[str] = frozenset()
@@ -36,6 +38,7 @@ class Use:
     averaged: frozenset[str] = frozenset()
     orders: Mapping[str, Sequence[str]] = field(default_factory=dict)
     closed: frozenset[str] = frozenset()
+    missing: frozenset[str] = frozenset()
 
     def category(self, name: str) -> bool:
         """Whether a column is categorical by request, whatever its cells."""
@@ -54,6 +57,7 @@ def use_of(
     numbers: Iterable[str] = (),
     declared: Mapping[str, Sequence[str]] | None = None,
     known: Mapping[str, Sequence[str]] | None = None,
+    missing: Iterable[str] = (),
 ) -> Use:
     """Derive from the methods how to read each column.
 
@@ -67,14 +71,20 @@ def use_of(
         Categories by column as [categories] of a methods file lists them: no other may occur.
     known
         Categories by column of a scenario: their order is taken, others may occur.
+    missing
+        Codes of missing values, named by --missing.
     """
     declared, known = declared or {}, known or {}
     needed = frozenset[str]({"arm", "practice"}).union(*(m.reads() for m in methods))
-    said = [("--factor", factors), ("--number", numbers), ("[categories]", declared)]
-    for where, names in said:
-        for name in names:
-            if name not in needed - IDS:
-                raise DataError(f"{where}: {unknown('column', name, needed - IDS)}; methods read no other")
+    stated = [("--factor", factors), ("--number", numbers), ("[categories]", declared)]
+    wrong = [
+        f"{where}: {unknown('column', name, needed - IDS)}"
+        for where, names in stated
+        for name in names
+        if name not in needed - IDS
+    ]
+    if wrong:
+        raise DataError(f"{'; '.join(wrong)}; methods read no other")
     both = sorted(set(numbers) & {*factors, *declared})
     if both:
         raise DataError(f"--number {both[0]}: the column is also requested as categories (--factor or [categories])")
@@ -87,6 +97,7 @@ def use_of(
         averaged=frozenset(inner for m in methods for name in m.spec().adjust if (inner := averaged(name)) is not None),
         orders={**{name: tuple(labels) for name, labels in known.items() if labels}, **declared},
         closed=frozenset(declared),
+        missing=frozenset(missing),
     )
 
 
