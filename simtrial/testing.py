@@ -66,7 +66,7 @@ def _made(method: Method | str | Mapping[str, Any]) -> Method:
     if isinstance(method, Method):
         return method
     options = {"kind": method} if isinstance(method, str) else dict(method)
-    defaults = {"name": options["kind"], "adjust": ["mansa_baseline", "region", "practice_size"]}
+    defaults = {"name": options["kind"], "response": "mansa", "adjust": ["mansa_baseline", "region", "practice_size"]}
     return method_class(options["kind"]).model_validate({**defaults, **options})
 
 

@@ -31,7 +31,7 @@ def analyse(
 
     Example: simtrial analyse trial.csv --methods methods.toml --map practice=gp_id
     """
-    from simtrial.files.read_trials import read_trials
+    from simtrial.files.read_trials import outcomes_in, read_trials
     from simtrial.files.trials.column_use import use_of
     from simtrial.files.trials.missing_codes import likely_codes
     from simtrial.report.tables import analyses_table
@@ -40,16 +40,16 @@ def analyse(
     from simtrial.scenario import load_categories, load_methods
 
     records_of(plugins)
-    chosen = load_methods(methods)
-    use = use_of(chosen, factors, numbers, *load_categories(methods), missing=missing)
+    renamed = dict(pair_of(text, "--map") for text in maps)
     skipped = [file for file in data if file.name == "codebook.csv"]
     if skipped:
         click.echo(f"{skipped[0]}: skipped, it is a codebook", err=True)
         data = tuple(file for file in data if file not in skipped)
         if not data:
             raise SimtrialError("no data set is left: a codebook was the only file given")
+    chosen = load_methods(methods, outcomes_in(data, renamed))
+    use = use_of(chosen, factors, numbers, *load_categories(methods), missing=missing)
     needed = frozenset[str]().union(*(m.reads() for m in chosen))
-    renamed = dict(pair_of(text, "--map") for text in maps)
     ids, batch = read_trials(data, needed, renamed, use=use)
     for sentence in likely_codes(batch):
         click.echo(f"warning: {sentence}", err=True)

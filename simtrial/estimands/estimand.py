@@ -50,7 +50,7 @@ class Estimand(BaseModel):
         description="which effect"
     )
     unit: Literal["participant", "cluster"] = Field("participant", description="unit over which the effect is averaged")
-    response: str = Field("mansa", description="outcome")
+    response: str = Field(min_length=1, description="outcome; default: the primary outcome")
     received: str | None = Field(None, description="expression that defines receipt, for cace and as-treated")
     keep: str | None = Field(None, description="expression that defines who is kept, for per-protocol")
     among: str | None = Field(None, description="expression that defines the subgroup")

@@ -63,7 +63,7 @@ class Method(BaseModel):
 
     kind: str
     name: Annotated[str, Field(min_length=1, max_length=120, description="free text, unique within the file")]
-    response: str = Field("mansa", description="outcome analysed, e.g. mansa")
+    response: str = Field("", description="outcome analysed; default: the primary outcome")
     outcome: Literal["followup", "change"] = Field("followup", description="analyse follow-up or change from baseline")
     adjust: list[str] | None = Field(None, description="covariates; default: baseline and allocation factors")
     interaction: str | None = Field(None, description="covariate whose interaction with arm is tested (lmm and ols)")

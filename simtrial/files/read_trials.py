@@ -26,6 +26,7 @@ from simtrial.files.trials.column_values import (
     words_of,
 )
 from simtrial.files.trials.missing_codes import blanked_codes
+from simtrial.generate.column_names import FOLLOWUP
 
 IDS = ("trial_id", "practice")
 
@@ -97,6 +98,13 @@ def read_trials(
             columns[name] = _column(pieces, use, index, starts, order)
     _check_arm(rows, columns["arm"], index, [part.where for part in read])
     return ids, ObservedBatch(index, columns)
+
+
+def outcomes_in(files: Sequence[Path], renamed: Mapping[str, str]) -> list[str]:
+    """Outcomes that every file has a column at follow-up of, its name given by ``renamed`` or its own."""
+    by_file = [{*open_file(file).columns, *renamed} - {*renamed.values()} for file in files]
+    names = sorted(set.intersection(*by_file)) if by_file else []
+    return [name.removesuffix(FOLLOWUP) for name in names if name.endswith(FOLLOWUP)]
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def exact_values(mechanism: Mapping[str, Step]) -> Exact:
     else:
         found |= _loss(mechanism["dropout"], _plain_engagement(mechanism))  # type: ignore[arg-type]
     baseline: Any = mechanism.get("baseline")
-    followup: Any = mechanism["outcomes.mansa"]
+    followup: Any = mechanism.get("outcomes.mansa")
     for step, arms in ((baseline, ("",)), (followup, ("control", "intervention"))):
         if step is not None and step.ratings.ends == (-inf, inf):
             found |= {("cut", "mansa", arm): 0.0 for arm in arms}
@@ -46,7 +46,7 @@ def exact_values(mechanism: Mapping[str, Step]) -> Exact:
     before = _before(baseline)
     if before:
         found |= {(name, "mansa", ""): value for name, value in before.items()} | {("cut", "mansa", ""): 0.0}
-    return found | _after(mechanism, before)
+    return found | (_after(mechanism, before) if followup is not None else {})
 
 
 def _sizes(mechanism: Mapping[str, Step]) -> Exact:

@@ -18,8 +18,8 @@ STAGES = (
 )  # fmt: skip
 """Tables below [mechanism], in order of drawing; a generator replaces all the others."""
 
-REQUIRED = ("practices", "allocation", "outcomes.mansa")
-"""Required stages; the first two are always drawn."""
+REQUIRED = ("practices", "allocation")
+"""Required stages, which are always drawn; beside them at least one outcome."""
 
 
 @cache

@@ -17,8 +17,9 @@ from simtrial.scenario.categories import declared
 from simtrial.scenario.cells import Cell, expand, set_path
 from simtrial.scenario.held import hold
 from simtrial.scenario.methods import build_methods, validated
+from simtrial.scenario.primary_outcome import about
 from simtrial.scenario.problems import Path, Problem, depth, find_lines, key_name
-from simtrial.scenario.schema import Raw, Scenario, build
+from simtrial.scenario.schema import HEAD, Raw, Scenario, build
 
 __all__ = ["Cell", "Scenario", "builtin_names", "load", "load_categories", "load_methods", "rebuild"]
 
@@ -137,23 +138,30 @@ def rebuild(raw: Raw) -> tuple[Scenario, list[Cell]]:
     return scenario, expand(scenario)[0]
 
 
-def load_methods(name: str) -> list[Method]:
-    """Load the methods of a methods file ([[methods]], [allocation] and [categories] if wanted) or a scenario."""
+def load_methods(name: str, outcomes: Sequence[str] = ()) -> list[Method]:
+    """Load the methods of a methods file ([[methods]], [allocation] and [categories] if wanted) or a scenario.
+
+    ``outcomes`` are those of the data: methods that name none analyse the file's ``primary`` one, or else the only one.
+    """
     source = _read(name)
     if "mechanism" in source.data or "extends" in source.data:
         return load(name)[0].methods
     problems = [
         Problem((k,), unknown("table", k, ("methods", "allocation", "categories")))
         for k in source.data
-        if k not in ("methods", "allocation", "categories", "schema", "name", "title")
+        if k not in ("methods", "allocation", "categories", *HEAD)
     ]
+    primary = source.data.get("primary", outcomes[0] if len(outcomes) == 1 else "")
+    if not isinstance(primary, str):
+        problems.append(Problem(("primary",), "primary must be the name of an outcome"))
     problems += declared(source.data.get("categories", {}))[1]
     allocation = source.data.get("allocation", {})
     factors = allocation.get("factors", []) if isinstance(allocation, dict) else []
     stated = allocation if isinstance(allocation, dict) and "method" in allocation else None
     if stated is not None:
         problems += validated(Allocation, stated, ("allocation",))[1]
-    methods, found = build_methods(source.data.get("methods", []), list(factors), None, None if problems else stated)
+    rows = about(source.data.get("methods", []), str(primary))
+    methods, found = build_methods(rows, list(factors), None, None if problems else stated, outcomes)
     problems += found
     if not methods and not problems:
         problems.append(Problem((), "no [[methods]] table"))

@@ -62,7 +62,7 @@ def presumed(raw: Any) -> Known:
     tables |= (
         {f"outcomes.{k}": v for k, v in outcomes.items()} if isinstance(outcomes, dict) else {"outcomes": outcomes}
     )
-    more = not set(REQUIRED) <= set(tables) <= set(steps())
+    more = not set(REQUIRED) <= set(tables) <= set(steps()) or not any(name.startswith("outcomes.") for name in tables)
     for stage in STAGES:
         if stage not in tables or stage not in steps():
             continue

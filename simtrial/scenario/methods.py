@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -10,8 +11,9 @@ from simtrial.batch import averaged
 from simtrial.errors import SimtrialError, unknown
 from simtrial.estimators import Method, inherit, kinds, method_class
 from simtrial.expressions import ExpressionError, columns, parse
-from simtrial.generate.column_names import at_baseline, at_followup
+from simtrial.generate.column_names import FOLLOWUP, at_baseline, at_followup
 from simtrial.scenario.known_columns import Known
+from simtrial.scenario.primary_outcome import unstated
 from simtrial.scenario.problems import Path, Problem, from_pydantic
 
 Raw = dict[str, Any]
@@ -26,11 +28,11 @@ def validated(model: type[BaseModel], data: Any, path: Path) -> tuple[Any, list[
 
 
 def build_methods(
-    rows: Any, factors: list[str], known: Known | None, allocation: Raw | None = None
+    rows: Any, factors: list[str], known: Known | None, allocation: Raw | None = None, outcomes: Sequence[str] = ()
 ) -> tuple[list[Method], list[Problem]]:
     """Build every method; columns ``known`` in advance (a scenario's) are held against what the methods read.
 
-    ``allocation`` is the file's, for methods that replay it.
+    ``allocation`` is the file's, for methods that replay it; ``outcomes`` are those a method can name, for a message.
     """
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         return [], [Problem(("methods",), "methods must be written as [[methods]], one table each")]
@@ -46,7 +48,9 @@ def build_methods(
         else:  # its other options may name columns that are not there
             wrong = {p.path[2] for p in found if len(p.path) > 2}
             method = build_method({k: v for k, v in row.items() if k not in wrong}, path)[0]
-        if method is not None and known is not None:
+        if method is not None and FOLLOWUP in method.reads():  # of an outcome without a name
+            problems.append(Problem(path, unstated(outcomes)))
+        elif method is not None and known is not None:
             problems += _method_columns(method, known, path)
     names = [m.name for m in methods]
     for name in sorted({n for n in names if names.count(n) > 1}):
@@ -60,8 +64,8 @@ def _with_adjust(row: Raw, factors: list[str], known: Known | None) -> Raw:
     """Fill in the covariates of a method that names none: baseline of its response and the allocation factors."""
     if "adjust" in row:
         return row
-    baseline = f"{row.get('response', 'mansa')}_baseline"
-    there = known is None or baseline in known.columns
+    baseline = at_baseline(str(row.get("response", "")))
+    there = baseline in known.columns if known is not None else "response" in row
     return {**row, "adjust": [*([baseline] if there else []), *factors]}
 
 

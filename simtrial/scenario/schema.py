@@ -29,6 +29,7 @@ from simtrial.scenario.cross_checks import cross_checks
 from simtrial.scenario.default_estimand import default_estimand
 from simtrial.scenario.known_columns import Known, observed, presumed
 from simtrial.scenario.methods import build_methods, validated
+from simtrial.scenario.primary_outcome import about, measured, primary_outcome
 from simtrial.scenario.problems import Path, Problem
 
 Raw = dict[str, Any]
@@ -118,11 +119,13 @@ class Head(_Table):
     schema_: Literal[1] = Field(1, alias="schema", description="version of the file format")
     name: str = Field(pattern=NAME, description="short name: lower-case letters, digits, - and _")
     title: str = Field("", description="one line for people")
+    primary: str = Field("", description="outcome of methods and estimands that name none; default: the only one")
 
 
 TABLES: dict[str, type[_Table]] = {"aims": Aims, "performance": Performance, "run": Run, "vary": Vary}
 LISTS: dict[str, type[BaseModel]] = {"estimands": Estimand, "published": Published, "expect": Expectation}
-KNOWN = (*TABLES, *LISTS, "design", "mechanism", "methods", "schema", "name", "title")
+HEAD = ("schema", "name", "title", "primary")
+KNOWN = (*TABLES, *LISTS, "design", "mechanism", "methods", *HEAD)
 
 
 @dataclass(frozen=True)
@@ -170,14 +173,11 @@ def build(raw: Raw) -> tuple[Scenario | None, list[Problem]]:
         The scenario is None when anything is wrong.
     """
     problems = [Problem((k,), unknown("table", k, KNOWN)) for k in raw if k not in KNOWN]
-    head, found = validated(Head, {k: raw[k] for k in ("schema", "name", "title") if k in raw}, ())
+    head, found = validated(Head, {k: raw[k] for k in HEAD if k in raw}, ())
     problems += found
     parts: dict[str, Any] = {}
     for key, model in TABLES.items():
         parts[key], found = validated(model, raw.get(key, {}), (key,))
-        problems += found
-    for key, row_model in LISTS.items():
-        parts[key], found = _models(row_model, raw.get(key, []), key)
         problems += found
     parts["design"], found = validated(Design, raw["design"], ("design",)) if "design" in raw else (None, [])
     problems += found
@@ -187,7 +187,14 @@ def build(raw: Raw) -> tuple[Scenario | None, list[Problem]]:
     allocation = raw["mechanism"]["allocation"] if "allocation" in mechanism else None
     known = presumed(raw.get("mechanism")) if found else Known(observed(mechanism))
     sound = None if found else mechanism
-    methods, found = build_methods(raw.get("methods", []), factors, known, allocation)
+    primary, found = primary_outcome(raw.get("primary"), known)
+    problems += found
+    for key, row_model in LISTS.items():
+        rows = raw.get(key, [])
+        parts[key], found = _models(row_model, about(rows, primary) if key == "estimands" else rows, key)
+        problems += found
+    rows = about(raw.get("methods", []), primary)
+    methods, found = build_methods(rows, factors, known, allocation, measured(known.columns))
     problems += found + cross_checks(raw, parts, sound, known)
     if problems:
         return None, problems
@@ -222,6 +229,9 @@ def build_mechanism(raw: Any) -> tuple[dict[str, Step], list[Problem]]:
     for stage in REQUIRED:
         if stage not in present:
             problems.append(Problem(("mechanism",), f"missing table [mechanism.{stage}]"))
+    if not any(stage.startswith("outcomes.") for stage in present):
+        names = ", ".join(stage.removeprefix("outcomes.") for stage in STAGES if stage.startswith("outcomes."))
+        problems.append(Problem(("mechanism",), f"missing table [mechanism.outcomes.NAME], NAME one of {names}"))
     mechanism = {stage: found[stage] for stage in STAGES if stage in found}
     return mechanism, problems + (_unreadable(mechanism) if problems else _reads(mechanism))
 

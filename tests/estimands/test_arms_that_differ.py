@@ -19,12 +19,12 @@ from simtrial.generate import Mechanism, drawn_for, simulate
 from simtrial.generate.column_names import MANSA
 from simtrial.generate.worlds import without_chance
 
-ITT = Estimand(name="itt", kind="itt")
-CLUSTERS = Estimand(name="clusters", kind="itt", unit="cluster")
-CACE = Estimand(name="cace", kind="cace", received="sessions >= 6")
-LOW = Estimand(name="low", kind="subgroup", among="mansa_baseline < 4")
-EVERYONE = Estimand(name="everyone", kind="full-availability")
-KEPT = Estimand(name="kept", kind="per-protocol", keep="arm == 0 or sessions >= 6")
+ITT = Estimand(name="itt", response="mansa", kind="itt")
+CLUSTERS = Estimand(name="clusters", response="mansa", kind="itt", unit="cluster")
+CACE = Estimand(name="cace", response="mansa", kind="cace", received="sessions >= 6")
+LOW = Estimand(name="low", response="mansa", kind="subgroup", among="mansa_baseline < 4")
+EVERYONE = Estimand(name="everyone", response="mansa", kind="full-availability")
+KEPT = Estimand(name="kept", response="mansa", kind="per-protocol", keep="arm == 0 or sessions >= 6")
 
 REACHED = {"effect": 0.298, "effect_among": "sessions >= 6"}
 ODD: dict[str, dict[str, Any]] = {
@@ -147,7 +147,7 @@ def test_leavers_shifts_are_part_of_the_value() -> None:
 
 
 def test_a_trials_own_value_keeps_what_chance_adds() -> None:
-    own = Estimand(name="own", kind="itt", finite=True)
+    own = Estimand(name="own", response="mansa", kind="itt", finite=True)
     batch = draw({"outcomes.mansa": {**CONTINUOUS, "residual_sd_intervention": 1.1, "effect": 0.3}}, trials=20)
     difference = batch.at("mansa_if_intervention") - batch.at("mansa_if_control")
     of = batch.index.participant_trial
@@ -164,7 +164,7 @@ def test_what_few_practices_say_is_not_taken_as_exact() -> None:
     blocks = [simulate(needed, 171, 1, "", b, purpose="true values: ").at("sessions_offered") for b in (0, 1, 2)]
     most, next_most = np.sort(np.concatenate(blocks))[-1:-3:-1]
     assert most > next_most
-    few = Estimand(name="few", kind="cace", received=f"sessions >= {most:.0f}")
+    few = Estimand(name="few", response="mansa", kind="cace", received=f"sessions >= {most:.0f}")
     found = in_simulated_practices([few], mechanism, 1, "")[0]
     assert abs(found.value - 0.3) > 0.01
     assert np.isnan(found.mcse)

@@ -28,10 +28,12 @@ def test_true_values_with_access() -> None:
     """CACE stays the effect on compliers, exactly; ITT is diluted by those with access: 0.6 P(takes) (1 - 0.3)."""
     changes = {"delivery": {"control_access": 0.3}, "outcomes.mansa": EFFECT}
     mechanism = partners(changes)
-    cace = Estimand(name="c", kind="cace", received="sessions >= 6")
-    itt, free = true_values([Estimand(name="i", kind="itt"), cace], mechanism, 1, "")
+    cace = Estimand(name="c", response="mansa", kind="cace", received="sessions >= 6")
+    itt, free = true_values([Estimand(name="i", response="mansa", kind="itt"), cace], mechanism, 1, "")
     assert free.value == pytest.approx(0.6, abs=1e-12)
-    alone = true_values([Estimand(name="i", kind="itt")], partners({"outcomes.mansa": EFFECT}), 1, "")[0]
+    alone = true_values(
+        [Estimand(name="i", response="mansa", kind="itt")], partners({"outcomes.mansa": EFFECT}), 1, ""
+    )[0]
     assert itt.value == pytest.approx(0.7 * alone.value, abs=4.5 * np.hypot(itt.mcse, alone.mcse))
 
 

@@ -24,7 +24,7 @@ LEVEL = {"received": "received == 1", "level_of_analysis": "cluster"}
 
 
 def estimand(**options: Any) -> Estimand:
-    return Estimand(name=str(options), **options)
+    return Estimand(name=str(options), **{"response": "mansa"} | options)
 
 
 def value(wanted: Estimand, trials: TrialBatch) -> float:

@@ -13,9 +13,9 @@ from simtrial.generate import Mechanism, practices_per_trial, simulate
 from simtrial.generate.missing.dropout_model import _population
 from simtrial.generate.practices.practices import Practices
 
-ITT = Estimand(name="itt", kind="itt")
-CLUSTER = Estimand(name="cluster", kind="itt", unit="cluster")
-CACE = Estimand(name="cace", kind="cace", received="sessions >= 6")
+ITT = Estimand(name="itt", response="mansa", kind="itt")
+CLUSTER = Estimand(name="cluster", response="mansa", kind="itt", unit="cluster")
+CACE = Estimand(name="cace", response="mansa", kind="cace", received="sessions >= 6")
 
 
 def exact(**options: Any) -> Mechanism:
@@ -57,12 +57,12 @@ def by_hand() -> TrialBatch:
 )
 def test_estimands_of_a_trial_worked_out_by_hand(kind: Any, unit: Any, value: float) -> None:
     received = "sessions >= 2" if kind == "cace" else None
-    estimand = Estimand(name="e", kind=kind, unit=unit, received=received)
+    estimand = Estimand(name="e", response="mansa", kind=kind, unit=unit, received=received)
     assert ratio(*contributions(estimand, by_hand()))[0] == pytest.approx(value)
 
 
 def test_practices_without_anyone_concerned_do_not_count_in_a_cluster_average() -> None:
-    estimand = Estimand(name="e", kind="cace", unit="cluster", received="sessions >= 5")
+    estimand = Estimand(name="e", response="mansa", kind="cace", unit="cluster", received="sessions >= 5")
     numerator, denominator = contributions(estimand, by_hand())
     assert numerator.tolist() == [0, 3, 0]
     assert denominator.tolist() == [0, 1, 0]
@@ -70,7 +70,7 @@ def test_practices_without_anyone_concerned_do_not_count_in_a_cluster_average() 
 
 
 def test_nobody_concerned_leaves_the_estimand_undefined() -> None:
-    estimand = Estimand(name="e", kind="cace", received="sessions >= 100")
+    estimand = Estimand(name="e", response="mansa", kind="cace", received="sessions >= 100")
     assert all(np.isnan(ratio(*contributions(estimand, by_hand()))))
 
 
@@ -112,8 +112,8 @@ def test_no_effect_is_exactly_zero_even_when_recorded() -> None:
 
 def test_an_effect_among_some_is_diluted_by_their_share() -> None:
     """ITT: effect x P(S >= 6). CACE by four sessions: effect x P(S >= 6) / P(S >= 4). By six: the effect itself."""
-    wider = Estimand(name="wider", kind="cace", received="sessions >= 4")
-    clusters = Estimand(name="clusters", kind="itt", unit="cluster")
+    wider = Estimand(name="wider", response="mansa", kind="cace", received="sessions >= 4")
+    clusters = Estimand(name="clusters", response="mansa", kind="itt", unit="cluster")
     mechanism = exact(effect=0.45, effect_among="sessions >= 6")
     itt, cace, four, cluster = true_values([ITT, CACE, wider, clusters], mechanism, 1, "")
     for found, share in ((itt, at_least(6)), (four, at_least(6) / at_least(4)), (cluster, at_least(6))):
@@ -130,7 +130,7 @@ def test_the_error_of_a_true_value_is_its_spread_over_repeated_efforts(monkeypat
     """
     monkeypatch.setattr(values, "PRACTICES", 1000)
     mechanism = exact(effect=0.45, effect_among="sessions >= 6")
-    wider = Estimand(name="wider", kind="cace", received="sessions >= 1")
+    wider = Estimand(name="wider", response="mansa", kind="cace", received="sessions >= 1")
     wanted = [ITT, wider, CLUSTER]
     found = [true_values(wanted, mechanism, seed, "") for seed in range(400)]
     for place, estimand in enumerate(wanted):

@@ -18,7 +18,7 @@ OUTCOME_SD = 0.9
 
 
 def estimand(**options: Any) -> Estimand:
-    return Estimand(name=str(options), **options)
+    return Estimand(name=str(options), **{"response": "mansa"} | options)
 
 
 def trial() -> TrialBatch:

@@ -128,7 +128,7 @@ def test_the_true_effect_gains_the_shifts_of_those_who_leave(unit: Any) -> None:
     """E[Y(1) - Y(0)] = effect + delta_1 P(leaves in 1) - delta_0 P(leaves in 0), leaving independent of the rest."""
     whole = partners({**EXACT, "outcomes.mansa": {
         **CONTINUOUS, "effect": 0.3, "effect_among": "", **SHIFTS}, "dropout": SIMPLE})  # fmt: skip
-    (found,) = true_values([Estimand(name="itt", kind="itt", unit=unit)], whole, 1, "")
+    (found,) = true_values([Estimand(name="itt", response="mansa", kind="itt", unit=unit)], whole, 1, "")
     assert abs(found.value - (0.3 - 1.1 * 0.35 + 0.4 * 0.2)) < Z * found.mcse
     assert 0 < found.mcse < 0.002
 
@@ -140,7 +140,10 @@ def test_compliers_have_the_shifts_of_compliers_who_leave() -> None:
     delivery = {"availability_correlation": 0.0}
     whole = partners({**EXACT, "delivery": delivery, "dropout": options, "outcomes.mansa": {
         **CONTINUOUS, "effect": 0.3, "effect_among": "", "leavers_shift_intervention": -1.0}})  # fmt: skip
-    wanted = [Estimand(name="itt", kind="itt"), Estimand(name="c", kind="cace", received="sessions >= 6")]
+    wanted = [
+        Estimand(name="itt", response="mansa", kind="itt"),
+        Estimand(name="c", response="mansa", kind="cace", received="sessions >= 6"),
+    ]
     itt, cace = true_values(wanted, whole, 1, "")
     share = at_least(6)
     both = 0.4 + share - 1.0
@@ -157,7 +160,7 @@ def test_complete_cases_miss_what_leavers_lose() -> None:
     """
     changes = {**EXACT, "allocation": {"method": "simple"}, "dropout": {**SIMPLE, "practice_rate": 0.1}}
     whole = partners({**changes, "outcomes.mansa": {**CONTINUOUS, "effect": 0.3, "effect_among": "", **SHIFTS}})
-    (truth,) = true_values([Estimand(name="itt", kind="itt")], whole, 1, "")
+    (truth,) = true_values([Estimand(name="itt", response="mansa", kind="itt")], whole, 1, "")
     batch = simulate(drawn_for(whole, frozenset({"arm", "mansa_followup"})), 2500, 5, "", 0)
     seen, practice = batch.observed(), batch.index.participant_practice
     score = seen.at("mansa_followup")

@@ -119,7 +119,7 @@ def averages(batch: TrialBatch) -> tuple[float, float]:
     """Average effect over people and over practices."""
     found = []
     for unit in ("participant", "cluster"):
-        numerator, denominator = contributions(Estimand(name="x", kind="itt", unit=unit), batch)
+        numerator, denominator = contributions(Estimand(name="x", response="mansa", kind="itt", unit=unit), batch)
         found.append(numerator.sum() / denominator.sum())
     return found[0], found[1]
 

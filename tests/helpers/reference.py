@@ -102,7 +102,7 @@ class Tolerance:
 
 def method(kind: str, **options: Any) -> Method:
     """Build a method as a methods file would."""
-    return method_class(kind).model_validate({"kind": kind, "name": "method", **options})
+    return method_class(kind).model_validate({"kind": kind, "name": "method", "response": "mansa", **options})
 
 
 def read(file: str) -> list[dict[str, str]]:

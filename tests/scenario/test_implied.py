@@ -253,7 +253,7 @@ def test_instruments_tell_their_cuts_and_warn_where_an_effect_is_lost(table: str
     """The mean and SD recorded are those asked for however much is cut; an effect is not."""
     estimand = f'[[estimands]]\nname = "effect"\nkind = "itt"\nresponse = "{name}"\n[[methods]]'
     text = UNITS.replace("[mechanism.dropout]", table + "[mechanism.dropout]").replace("[[methods]]", estimand, 1)
-    text = text.replace("adjust = []", f'adjust = []\nresponse = "{name}"\nestimand = "effect"')
+    text = 'primary = "mansa"\n' + text.replace("adjust = []", f'adjust = []\nresponse = "{name}"\nestimand = "effect"')
     q = found(tmp_path, text=text)
     assert 0.01 < q["cut", name, "control"].value < 0.5
     assert warnings(load(written(tmp_path, text))[1]) == []

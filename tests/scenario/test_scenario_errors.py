@@ -204,7 +204,7 @@ def test_a_folder_is_not_a_scenario(tmp_path: Path) -> None:
 
 def test_an_empty_file_is_told_what_is_missing(tmp_path: Path) -> None:
     message = complaint(tmp_path, "")
-    for piece in ("name", "[mechanism.practices]", "[mechanism.allocation]", "[mechanism.outcomes.mansa]"):
+    for piece in ("name", "[mechanism.practices]", "[mechanism.allocation]", "[mechanism.outcomes.NAME]"):
         assert piece in message
 
 

@@ -61,7 +61,6 @@ def test_expressions_are_told_with_whatever_else_is_wrong(
 
 
 ECHOES = {
-    "misspelt outcome": 2,  # the one that is there, and the one that is not
     "stage that reads one left out": 5,  # every place that reads a column of it
 }
 
