@@ -24,8 +24,11 @@ from simtrial.moments.rows import (
     Spec,
     analysed,
     coefficients_needed,
+    column_of,
     outcome,
     regressors,
+    regressors_of,
+    sources,
 )
 
 
@@ -61,9 +64,8 @@ def with_received(found: Moments, batch: ObservedBatch, spec: Spec) -> Moments:
 
 def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> Moments:
     """Moments of the regressors alone: intercept, covariates, arm; aliased ones dropped."""
-    columns = regressors(batch, spec, rows)
+    columns, made = _centred_columns(batch, spec, rows)
     trials, clusters = batch.index.trials, len(rows.cluster)
-    made = [centred(rows, _values(c, rows), c.measured, c.level) for c in columns]
     varying = tuple(k for k, c in enumerate(columns) if c.level == "participant")
     within, inner = np.empty((0, 0, clusters)), tuple[Floats, ...]()
     for k in varying:
@@ -123,6 +125,23 @@ def _independent(found: Moments, squares: Floats) -> Bools:
     kept = np.empty_like(found.kept)
     kept[order] = independent(found.gram[np.ix_(order, order)], squares[order])
     return kept
+
+
+def _centred_columns(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> tuple[list[Regressor], list[Column]]:
+    """Regressors, and these centred; a column that these rows were centred for before is not centred again.
+
+    Of trials completed many times only what is imputed is another column each time.
+    """
+    columns, made = [], []
+    for name in sources(spec):
+        source, before = column_of(batch, name), rows.centred.get(name)
+        if before is None or before[0] is not source or name == PRODUCT:
+            own = regressors_of(batch, spec, name, rows)
+            before = source, own, [centred(rows, _values(c, rows), c.measured, c.level) for c in own]
+            rows.centred[name] = before
+        columns += before[1]
+        made += before[2]
+    return columns, made
 
 
 def _values(column: Regressor, rows: AnalysisSet) -> Floats:

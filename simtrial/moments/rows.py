@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.arrays import Bools, Floats, Ints
-from simtrial.batch import Index, Level, ObservedBatch
+from simtrial.batch import Column, Index, Level, ObservedBatch
 from simtrial.expressions import truth
 from simtrial.kernels.segments import count_by, starts, sum_by
+
+INTERCEPT, ARM = ":intercept", ":arm"
+"""Names of what every model has beside its covariates, as no column is called."""
 
 PRODUCT = "arm:"
 """What the names of products with arm begin with."""
@@ -56,6 +60,7 @@ class AnalysisSet:
     ``cluster`` (clusters,) row numbers of practices with an analysed participant, ``cluster_trial`` their trials,
     ``position`` their places within it, ``sizes`` n_j; ``counts`` N and ``clusters`` J per trial (trials,);
     ``unknown`` (trials,) people left out because a condition or their receipt is unknown, None where none is asked for.
+    ``centred`` holds, by source, the column that regressors were last made of, these, and what centring made of them.
     """
 
     index: Index
@@ -69,6 +74,7 @@ class AnalysisSet:
     clusters: Floats
     position: Ints
     unknown: Floats | None = None
+    centred: dict[str, tuple[Column | None, list[Regressor], list[Any]]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -155,28 +161,34 @@ def regressors(batch: ObservedBatch, spec: Spec, rows: AnalysisSet | None = None
 
     Products need the analysed ``rows``: see `products`.
     """
-    found = [
-        Regressor(
-            term="intercept",
-            values=np.ones(batch.index.practices),
-            level="practice",
-            measured=False,
-            covariate="intercept",
-        )
-    ]
-    for name in spec.adjust:
-        column = batch.column(name)
-        if column.categories:
-            found += _contrasts(batch, name, rows)
-        else:
-            found.append(Regressor(term=name, values=column.values, level=column.level, measured=True, covariate=name))
-    if rows is not None:
-        found += products(batch, spec, rows)
-    arm = batch.column("arm")
-    return [
-        *found,
-        Regressor(term="arm", values=arm.values.astype(np.float64), level=arm.level, measured=False, covariate="arm"),
-    ]
+    return [column for name in sources(spec) for column in regressors_of(batch, spec, name, rows)]
+
+
+def sources(spec: Spec) -> tuple[str, ...]:
+    """What regressors are made of, in their order: `INTERCEPT`, names of covariates, `PRODUCT`, `ARM`."""
+    return (INTERCEPT, *spec.adjust, PRODUCT, ARM)
+
+
+def regressors_of(batch: ObservedBatch, spec: Spec, name: str, rows: AnalysisSet | None) -> list[Regressor]:
+    """Regressors of one of the `sources`."""
+    if name == PRODUCT:
+        return [] if rows is None else products(batch, spec, rows)
+    if name == INTERCEPT:
+        ones = np.ones(batch.index.practices)
+        return [Regressor(term="intercept", values=ones, level="practice", measured=False, covariate="intercept")]
+    if name == ARM:
+        arm = batch.column("arm")
+        own = arm.values.astype(np.float64)
+        return [Regressor(term="arm", values=own, level=arm.level, measured=False, covariate="arm")]
+    column = batch.column(name)
+    if column.categories:
+        return _contrasts(batch, name, rows)
+    return [Regressor(term=name, values=column.values, level=column.level, measured=True, covariate=name)]
+
+
+def column_of(batch: ObservedBatch, name: str) -> Column | None:
+    """Column behind one of the `sources`, None where there is none or not one alone."""
+    return None if name in (INTERCEPT, PRODUCT) else batch.column("arm" if name == ARM else name)
 
 
 def _contrasts(batch: ObservedBatch, name: str, rows: AnalysisSet | None) -> list[Regressor]:

@@ -194,6 +194,7 @@ def build(raw: Raw) -> tuple[Scenario | None, list[Problem]]:
         parts[key], found = _models(row_model, about(rows, primary) if key == "estimands" else rows, key)
         problems += found
     rows = about(raw.get("methods", []), primary)
+    rows = about(raw.get("methods", []), primary)
     methods, found = build_methods(rows, factors, known, allocation, measured(known.columns))
     problems += found + cross_checks(raw, parts, sound, known)
     if problems:
@@ -230,8 +231,8 @@ def build_mechanism(raw: Any) -> tuple[dict[str, Step], list[Problem]]:
         if stage not in present:
             problems.append(Problem(("mechanism",), f"missing table [mechanism.{stage}]"))
     if not any(stage.startswith("outcomes.") for stage in present):
-        names = ", ".join(stage.removeprefix("outcomes.") for stage in STAGES if stage.startswith("outcomes."))
-        problems.append(Problem(("mechanism",), f"missing table [mechanism.outcomes.NAME], NAME one of {names}"))
+        outcomes = ", ".join(stage.removeprefix("outcomes.") for stage in STAGES if stage.startswith("outcomes."))
+        problems.append(Problem(("mechanism",), f"missing table [mechanism.outcomes.NAME], NAME one of {outcomes}"))
     mechanism = {stage: found[stage] for stage in STAGES if stage in found}
     return mechanism, problems + (_unreadable(mechanism) if problems else _reads(mechanism))
 
