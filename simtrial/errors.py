@@ -83,5 +83,5 @@ def unknown(what: str, name: str, valid: Iterable[str]) -> str:
     hint = f"; did you mean '{close}'?" if close else ""
     shown = names if len(names) <= MANY else get_close_matches(name, names, n=6, cutoff=0.0)
     listed = [f"'{n}'" for n in shown] if any("," in n or " " in n for n in shown) else shown
-    said = "allowed" if shown is names else f"nearest of {len(names)} allowed"
-    return f"unknown {what} '{name}'{hint} ({said}: {', '.join(listed) or 'none'})"
+    which = "allowed" if shown is names else f"nearest of {len(names)} allowed"
+    return f"unknown {what} '{name}'{hint} ({which}: {', '.join(listed) or 'none'})"

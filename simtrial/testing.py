@@ -45,14 +45,14 @@ def check_method(method: Method | str | Mapping[str, Any], *, equivariant: bool 
     ContractError
         Naming the first rule that is broken.
     """
-    made = _made(method)
+    made = _method(method)
     batch = simulate(load("partners")[0].mechanism, trials, 7, "", 0).observed()
     first = _fit(made, batch)
     _shapes(first, trials)
-    _said(first)
+    _check_estimates(first)
     if first.failed.all():
-        told = first.notes["message"][0] if "message" in first.notes else text(int(first.flags[0]))
-        raise ContractError(f"it fails on every one of {trials} ordinary trials ({told})")
+        message = first.notes["message"][0] if "message" in first.notes else text(int(first.flags[0]))
+        raise ContractError(f"it fails on every one of {trials} ordinary trials ({message})")
     _same(first, _fit(made, batch), 1e-12, "a second call on the same trials gives other numbers (is the rng used?)")
     _same(first, _one_by_one(made, batch), 1e-8, "trials analysed one by one give other numbers than together")
     if not made.draws:
@@ -62,7 +62,7 @@ def check_method(method: Method | str | Mapping[str, Any], *, equivariant: bool 
     _survives(made, batch)
 
 
-def _made(method: Method | str | Mapping[str, Any]) -> Method:
+def _method(method: Method | str | Mapping[str, Any]) -> Method:
     if isinstance(method, Method):
         return method
     options = {"kind": method} if isinstance(method, str) else dict(method)
@@ -98,7 +98,7 @@ def _shapes(found: Estimates, trials: int) -> None:
             raise ContractError(f"{name} has shape {np.shape(getattr(found, name))}; (trials,) = {(trials,)} expected")
 
 
-def _said(found: Estimates) -> None:
+def _check_estimates(found: Estimates) -> None:
     tested = ~np.isnan(found.p_value[0]) if "statistic" in found.extras else np.zeros_like(found.failed)
     unsaid = np.isnan(found.estimate[0]) & ~tested & ~found.failed  # a joint test of several terms has no estimate
     if unsaid.any():
@@ -170,7 +170,7 @@ def _survives(method: Method, batch: ObservedBatch) -> None:
     for name, columns in cases.items():
         try:
             found = _fit(method, batch.with_columns(columns))
-            _said(found)
+            _check_estimates(found)
         except ContractError as error:
             raise ContractError(f"{name}: {error}") from error
 
@@ -186,8 +186,8 @@ def check_generator(generator: Generator | str | Mapping[str, Any], *, trials: i
     if not isinstance(generator, Generator):
         options = {"name": generator} if isinstance(generator, str) else dict(generator)
         generator = generator_class(options["name"]).model_validate(options)
-    for told in promise_problems(generator):
-        raise ContractError(f"it {told}")
+    for message in promise_problems(generator):
+        raise ContractError(f"it {message}")
     first, again, other = (_drawn(generator, trials, block) for block in (0, 0, 1))
     _codes(first)
     for name, column in first.columns.items():
@@ -237,10 +237,10 @@ def _knows(generator: Generator) -> None:
     kinds: list[dict[str, Any]] = [{"unit": "participant"}, {"unit": "cluster"}]
     kinds += [{"unit": "cluster", "weights": name} for name in weights if not promised[name].latent]
     outcomes = outcomes_in(promised)
-    asked = [Estimand(name=f"{y} {k}", kind="itt", response=y, **k) for y in outcomes for k in kinds]
-    known = known_values(asked, mechanism)
-    chosen = [e for e in asked if e.name in known]
+    estimands = [Estimand(name=f"{y} {k}", kind="itt", response=y, **k) for y in outcomes for k in kinds]
+    known = known_values(estimands, mechanism)
+    chosen = [e for e in estimands if e.name in known]
     for found in in_simulated_practices(chosen, mechanism, 7, "") if chosen else []:
         if not abs(found.value - known[found.estimand].value) <= 4.5 * found.mcse + 1e-9:
-            told = f"{known[found.estimand].value:g}, and simulation gives {found.value:g} ({found.mcse:.2g})"
-            raise ContractError(f"the true value known of {found.estimand} is {told}")
+            message = f"{known[found.estimand].value:g}, and simulation gives {found.value:g} ({found.mcse:.2g})"
+            raise ContractError(f"the true value known of {found.estimand} is {message}")

@@ -64,8 +64,8 @@ def named_cell(cells: list[Cell], name: str | None) -> Cell:
     if name is None:
         return cells[0]
     files = file_names(cells)
-    asked = sorted(part.strip() for part in name.split(","))
+    parts = sorted(part.strip() for part in name.split(","))
     for cell in cells:
-        if name in (cell.id, cell.label, files[cell.id]) or asked == sorted(cell.label.split(", ")):
+        if name in (cell.id, cell.label, files[cell.id]) or parts == sorted(cell.label.split(", ")):
             return cell
     raise SimtrialError(unknown("cell", name, [cell.label for cell in cells]))

@@ -48,8 +48,8 @@ def fill(
             f"chunk of cell '{labels[failed.cell]}', blocks {failed.first}-{failed.last} failed: {message}", err=True
         )
     if outcome.failed:
-        told = f"{len(outcome.failed)} of {outcome.chunks} chunks failed; run the same command to try again"
-        raise IncompleteRunError(told)
+        failure = f"{len(outcome.failed)} of {outcome.chunks} chunks failed; run the same command to try again"
+        raise IncompleteRunError(failure)
     return outcome
 
 
@@ -117,10 +117,10 @@ def summarise(
     from simtrial.store.reading import SUMMARISED, read_cells
 
     parts, cells, run = read_cells(folder, partial, SUMMARISED)
-    asked = options_of(run)
+    stated = options_of(run)
     methods = [m["name"] for m in run["scenario"]["methods"]]
-    compared = reference_method(reference, methods) or asked.reference
-    chosen = replace(asked, form=mcse or asked.form, reference=compared, common=common)  # type: ignore[arg-type]
+    compared = reference_method(reference, methods) or stated.reference
+    chosen = replace(stated, form=mcse or stated.form, reference=compared, common=common)  # type: ignore[arg-type]
     published: list[dict[str, Any]] = run["scenario"].get("published", [])
     labels = tables.cell_labels(cells)
     frames, beside = [], []
@@ -128,7 +128,7 @@ def summarise(
         frames.append(summary(rows, cells, chosen))
         beside += tables.beside_published(rows, published, labels)
     frame = pl.concat(frames)
-    if chosen == asked:
+    if chosen == stated:
         write_bytes(performance_file(folder), parquet_bytes(frame, {}))
     tables.print_performance(frame, cells, form)
     if published and form == "table":

@@ -96,6 +96,6 @@ class EventRate(Method):
     def _status(self, moments: Moments, rates: list[Floats]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
         """Trials without a rate on one side, or without any event."""
         unknown = np.isnan(rates[0]) | np.isnan(rates[1])
-        nothing = ~unknown & (rates[0] + rates[1] == 0.0)
-        cause = np.where(unknown, BIT["no_data"], np.where(nothing, BIT["constant_outcome"], 0)).astype(np.int64)
-        return unknown | nothing, cause | (moments.flags & BIT["too_few_clusters"])
+        no_events = ~unknown & (rates[0] + rates[1] == 0.0)
+        cause = np.where(unknown, BIT["no_data"], np.where(no_events, BIT["constant_outcome"], 0)).astype(np.int64)
+        return unknown | no_events, cause | (moments.flags & BIT["too_few_clusters"])

@@ -69,7 +69,7 @@ class LinearMixedModel(Method):
         trials, usable = moments.trials, moments.usable
         failed, flags = self.starting(moments)
         failed, flags = failed.copy(), flags.copy()
-        joint = None if target in moments.terms else JointTest.nothing(trials)
+        joint = None if target in moments.terms else JointTest.failed(trials)
         blank = np.full((len(terms), trials), np.nan)
         estimate, variance, df = blank, blank.copy(), blank.copy()
         extras = {name: np.full(trials, np.nan) for name in self._extras()}
@@ -93,11 +93,11 @@ class LinearMixedModel(Method):
             extras["loglik"][usable] = -0.5 * fit.deviance
         saturated = ~failed & ((moments.clusters - moments.cluster_rank <= 0) | self._flat(moments))
         flags[saturated] |= BIT["tau2_not_identified"]
-        said = report(
+        reported = report(
             moments, terms, estimate, variance, df, self.level,
             failed=failed | saturated, flags=flags, extras=extras, joint=joint,
         )  # fmt: skip
-        return self.tested(said)
+        return self.tested(reported)
 
     def _flat(self, moments: Moments) -> NDArray[np.bool_]:
         """Trials that leave REML one contrast, whose likelihood is the same at every ratio of variances."""

@@ -79,8 +79,8 @@ class Method(BaseModel):
     @model_validator(mode="after")
     def _interaction_is_tested(self) -> Method:
         inner = getattr(self, "analysis", None)
-        asked = self.interaction is not None or (isinstance(inner, Method) and inner.interaction is not None)
-        if asked and not self.interacts:
+        wanted = self.interaction is not None or (isinstance(inner, Method) and inner.interaction is not None)
+        if wanted and not self.interacts:
             raise ValueError(f"kind '{self.kind}' tests no interaction; lmm and ols do, alone or inside per-protocol")
         if self.interaction in ("arm", "practice"):
             raise ValueError(f"interaction = '{self.interaction}': name a covariate, numeric or with categories")
@@ -105,8 +105,8 @@ class Method(BaseModel):
             return found
         with np.errstate(invalid="ignore", divide="ignore"):
             statistic = found.estimate[0] / found.std_error[0]
-        said = {"statistic": statistic, "df_num": np.where(found.failed, np.nan, 1.0), "df_den": found.df[0]}
-        return replace(found, extras={**found.extras, **said})
+        numbers = {"statistic": statistic, "df_num": np.where(found.failed, np.nan, 1.0), "df_den": found.df[0]}
+        return replace(found, extras={**found.extras, **numbers})
 
     def spec(self) -> Spec:
         """Rows and columns analysed."""

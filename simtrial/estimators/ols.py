@@ -174,7 +174,7 @@ def joint_test(moments: Moments, se: str, df: str) -> tuple[JointTest, NDArray[n
     kept, beta = moments.kept[at] & ~moments.failed, fit.coefficients[:, 0]
     singular = np.zeros(moments.trials, dtype=bool)
     if not at:
-        return JointTest.nothing(moments.trials), singular
+        return JointTest.failed(moments.trials), singular
     if se == "classical":
         with np.errstate(invalid="ignore"):  # no more rows than coefficients
             covariance = residual_variance(moments)[0, 0] * fit.inverse[np.ix_(at, at)]

@@ -77,8 +77,8 @@ def facts() -> list[Fact]:
 
 def without_columns(chosen: Sequence[Fact], available: Mapping[str, Variable]) -> dict[str, str]:
     """Facts that trials with these variables do not show, and why."""
-    told = {fact.id: fact.problem(available) for fact in chosen}
-    return {name: why for name, why in told.items() if why}
+    problems = {fact.id: fact.problem(available) for fact in chosen}
+    return {name: why for name, why in problems.items() if why}
 
 
 def simulated(

@@ -145,8 +145,8 @@ def wald_p(batch: ObservedBatch, response: str, adjustment: tuple[str, ...], tes
     """
     factor, adjust = tested.removeprefix("arm*"), [f"{response}_baseline", *adjustment]
     if tested != factor:
-        said = {"kind": "lmm", "name": tested, "response": response, "outcome": "change", "interaction": factor}
-        lmm = method_class("lmm").model_validate({**said, "adjust": adjust})
+        options = {"kind": "lmm", "name": tested, "response": response, "outcome": "change", "interaction": factor}
+        lmm = method_class("lmm").model_validate({**options, "adjust": adjust})
         return np.asarray(fit(lmm, SharedMoments(batch)).p_value[0])
     terms = [f"{factor}={label}" for label in batch.column(factor).categories[1:]]
     covariates = tuple(dict.fromkeys((*adjust, factor)))

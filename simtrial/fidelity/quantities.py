@@ -82,14 +82,14 @@ def quantity(text: str) -> Quantity:
     return found
 
 
-def reads(asked: Quantity) -> frozenset[str]:
+def reads(wanted: Quantity) -> frozenset[str]:
     """Columns that a quantity needs."""
-    name, _, _ = parts(asked.subject)
-    needed = {"arm"} if asked.arm != "all" else set()
-    subsets = [asked.subset] if asked.subset else []
-    if asked.change:
-        needed |= set(asked.change)
-    elif asked.subject.startswith("@"):
+    name, _, _ = parts(wanted.subject)
+    needed = {"arm"} if wanted.arm != "all" else set()
+    subsets = [wanted.subset] if wanted.subset else []
+    if wanted.change:
+        needed |= set(wanted.change)
+    elif wanted.subject.startswith("@"):
         subsets.append(name)
     elif name == "last_month":
         needed.add("recruitment_month")
@@ -98,12 +98,12 @@ def reads(asked: Quantity) -> frozenset[str]:
     return frozenset(needed).union(*(columns(parse(SUBSETS[s])) for s in subsets))
 
 
-def problem(asked: Quantity, available: Mapping[str, Variable]) -> str:
+def problem(wanted: Quantity, available: Mapping[str, Variable]) -> str:
     """Why trials with these variables do not show a quantity; empty: they do."""
-    absent = sorted(n for n in reads(asked) if n not in available or available[n].latent)
+    absent = sorted(n for n in reads(wanted) if n not in available or available[n].latent)
     if absent:
         return f"no column {', '.join(absent)}"
-    name, op, label = parts(asked.subject)
+    name, op, label = parts(wanted.subject)
     if op == "=" and label not in available[name].categories:
         return f"{name} has no category {label}"
     return ""
@@ -116,16 +116,16 @@ class Described:
         self.batch = batch
         self._members: dict[str, Bools] = {}
 
-    def value(self, asked: Quantity) -> Floats:
+    def value(self, wanted: Quantity) -> Floats:
         """Value in every trial (trials,), NaN where there is none."""
-        values, level = self._subject(asked)
+        values, level = self._subject(wanted)
         kept = ~np.isnan(values)
-        arm = ARMS[asked.arm]
+        arm = ARMS[wanted.arm]
         if arm is not None:
             kept &= self.batch.at("arm", level) == arm
-        if asked.subset and level == "participant":
-            kept &= self.members(asked.subset)
-        return STATISTICS[asked.statistic](values[kept], self._trial(level)[kept], self.batch.index.trials)
+        if wanted.subset and level == "participant":
+            kept &= self.members(wanted.subset)
+        return STATISTICS[wanted.statistic](values[kept], self._trial(level)[kept], self.batch.index.trials)
 
     def members(self, subset: str) -> Bools:
         """Who belongs to a subset (participants,)."""
@@ -139,21 +139,21 @@ class Described:
             return np.arange(index.trials)
         return index.practice_trial if level == "practice" else index.participant_trial
 
-    def _subject(self, asked: Quantity) -> tuple[Floats, Level]:
+    def _subject(self, wanted: Quantity) -> tuple[Floats, Level]:
         """Values of the subject, blanks as NaN, and their level."""
-        name, op, other = parts(asked.subject)
-        if asked.subject.startswith("@"):
+        name, op, other = parts(wanted.subject)
+        if wanted.subject.startswith("@"):
             return self.members(name).astype(np.float64), "participant"
         if name in ("people", "practices"):
             level: Level = "participant" if name == "people" else "practice"
             return np.ones(self.batch.index.size(level)), level
         if name in ("size", "empty"):
-            return self._sizes(asked.subset, name), "practice"
+            return self._sizes(wanted.subset, name), "practice"
         if name == "last_month":
             months = self._numbers("recruitment_month", "participant")
             return latest(months, self._trial("participant"), self.batch.index.trials).astype(np.float64), "participant"
-        if asked.change:
-            left, right = asked.change
+        if wanted.change:
+            left, right = wanted.change
             level = max(
                 (self.batch.column(c).level for c in (left, right)), key=("trial", "practice", "participant").index
             )

@@ -157,9 +157,9 @@ def _matched(source: Source, wanted: Sequence[str], renamed: Mapping[str, str]) 
     known = moved | {name: name for name in there if name not in moved}
     missing = [name for name in wanted if name not in known]
     if missing:
-        told = "; ".join(f"no column '{name}'{hint(name, source.columns)}" for name in missing)
+        absent = "; ".join(f"no column '{name}'{hint(name, source.columns)}" for name in missing)
         listed = ", ".join(map(shown, source.columns[:MANY])) + (", ..." if len(source.columns) > MANY else "")
-        raise DataError(f"{source.file}: {told}; available columns: {listed}; rename with --map name=yours")
+        raise DataError(f"{source.file}: {absent}; available columns: {listed}; rename with --map name=yours")
     return {name: known[name] for name in (*wanted, "trial_id") if name in known}
 
 

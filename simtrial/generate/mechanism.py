@@ -48,13 +48,13 @@ def drawn_for(mechanism: Mechanism, wanted: frozenset[str], masks: bool = True) 
     adds = {stage: step.adds() for stage, step in mechanism.items()}
     chosen = {s for s in mechanism if s in (*REQUIRED[:2], "generator") or mechanism[s].enrols()}
     open_ = set(wanted).union(*(mechanism[s].reads() for s in chosen))
-    asked: set[str] = set()
+    needed: set[str] = set()
     while open_:
         name = open_.pop()
-        asked.add(name)
+        needed.add(name)
         for stage, promised in adds.items():
             hides = masks and any(hidden_by(name, v.hides) for v in promised.values())
             if stage not in chosen and (name in promised or hides):
                 chosen.add(stage)
-                open_ |= mechanism[stage].reads() - asked
-    return {stage: step.trimmed(frozenset(asked)) for stage, step in mechanism.items() if stage in chosen}
+                open_ |= mechanism[stage].reads() - needed
+    return {stage: step.trimmed(frozenset(needed)) for stage, step in mechanism.items() if stage in chosen}

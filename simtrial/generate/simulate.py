@@ -89,16 +89,16 @@ def _generated(step: Generator, trials: int, rng: np.random.Generator) -> TrialB
     """Trials of a generator, checked against its declared columns."""
     drawn, promised = step.draw_trials(trials, rng), step.adds()
     practices, people = (np.asarray(number).astype(np.intp) for number in (drawn.practices, drawn.people))
-    told = f"generator '{step.name}'"
+    subject = f"generator '{step.name}'"
     if practices.shape != (trials,) or (practices < 1).any():
-        raise SimtrialError(f"{told}: practices must be {trials} numbers, one per trial, all at least 1")
+        raise SimtrialError(f"{subject}: practices must be {trials} numbers, one per trial, all at least 1")
     if people.shape != (practices.sum(),) or (people < 0).any():
-        raise SimtrialError(f"{told}: people must be {practices.sum()} numbers, one per practice, none below 0")
+        raise SimtrialError(f"{subject}: people must be {practices.sum()} numbers, one per practice, none below 0")
     if set(drawn.columns) != set(promised):
-        raise SimtrialError(f"{told} promised {', '.join(promised)} and drew {', '.join(sorted(drawn.columns))}")
+        raise SimtrialError(f"{subject} promised {', '.join(promised)} and drew {', '.join(sorted(drawn.columns))}")
     index = Index(trials, np.repeat(np.arange(trials), practices), np.repeat(np.arange(len(people)), people))
     try:
         return TrialBatch(index).add({n: _column(v, np.asarray(drawn.columns[n])) for n, v in promised.items()})
     except SimtrialError as error:
         rows = f"there are {index.practices} practices and {index.participants} people"
-        raise SimtrialError(f"{told}: {error}; {rows}") from None
+        raise SimtrialError(f"{subject}: {error}; {rows}") from None

@@ -47,8 +47,8 @@ def if_control(batch: TrialBatch) -> ObservedBatch:
         if reached is not None:
             without = without & ~reached
         realised = batch.at(received, column.level)
-        nothing = realised[without][0] if without.any() else 0  # what the records of a control say: 0, or blank
-        values = np.full_like(realised, nothing)
+        unrealised = realised[without][0] if without.any() else 0  # what the records of a control say: 0, or blank
+        values = np.full_like(realised, unrealised)
         columns[received] = replace(
             column, values=values if reached is None else np.where(reached, column.values, values)
         )

@@ -30,7 +30,7 @@ class JointTest:
     df_den: Floats
 
     @classmethod
-    def nothing(cls, trials: int) -> JointTest:
+    def failed(cls, trials: int) -> JointTest:
         """Tests that say nothing."""
         blank = np.full(trials, np.nan)
         return cls(blank, blank, blank)

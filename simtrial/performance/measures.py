@@ -24,10 +24,10 @@ from simtrial.performance.sample import (
     jackknife,
     mean,
     median,
-    nothing,
     over_truth,
     present,
     share,
+    undefined,
     unit,
     variance_of,
     varies,
@@ -67,7 +67,7 @@ def relative_bias(sample: Sample, form: Form) -> Value:
         (d, u), (_, own) = sample.errors(), sample.beside_truth(sample.estimate)
         return over_truth(100 * d, np.asarray(own)).scaled(u)
     found = bias(sample, form)
-    return nothing(found.n) if sample.truth == 0 else found.scaled(100 / abs(sample.truth))
+    return undefined(found.n) if sample.truth == 0 else found.scaled(100 / abs(sample.truth))
 
 
 def median_bias(sample: Sample, form: Form) -> Value:
@@ -81,7 +81,7 @@ def standardised_bias(sample: Sample, form: Form) -> Value:
     (e,), theta = sample.beside_truth(sample.estimate)
     n = len(e)
     if n < 3 or not varies(e):
-        return nothing(n)
+        return undefined(n)
     u = unit(e)
     e, theta = e / u, np.asarray(theta) / u
     s = sqrt(variance_of(e))
@@ -96,7 +96,7 @@ def empirical_se(sample: Sample, form: Form) -> Value:
     (e,) = present(sample.estimate)
     n = len(e)
     if n < 3:
-        return nothing(n)
+        return undefined(n)
     u = unit(e)
     e = e / u
     s = sqrt(variance_of(e))
@@ -115,7 +115,7 @@ def variance(sample: Sample, form: Form) -> Value:
     (e,) = present(sample.estimate)
     n = len(e)
     if n < 3:
-        return nothing(n)
+        return undefined(n)
     u = unit(e)
     e = e / u
     s2 = variance_of(e)
@@ -131,7 +131,7 @@ def model_se(sample: Sample, form: Form) -> Value:
     (s,) = present(sample.std_error)
     n = len(s)
     if n < 2:
-        return nothing(n)
+        return undefined(n)
     u = unit(s)
     v = (s / u) ** 2
     centre = average(v)
@@ -144,7 +144,7 @@ def relative_error_model_se(sample: Sample, form: Form) -> Value:
     e, s = present(sample.estimate, sample.std_error)
     n = len(e)
     if n < 3 or not varies(e) or not s.any():
-        return nothing(n)
+        return undefined(n)
     u, w = unit(e), unit(s)
     e, v = e / u, (s / w) ** 2
     b, centre = (e - e.mean()) ** 2, average(v)
@@ -164,7 +164,7 @@ def relative_bias_variance(sample: Sample, form: Form) -> Value:
     """100 (mean V / S^2 - 1), bias of the variance estimator in percent; MCSE by the jackknife."""
     e, s = present(sample.estimate, sample.std_error)
     if len(e) < 3 or not varies(e):
-        return nothing(len(e))
+        return undefined(len(e))
     u, w = unit(e), unit(s)
     e, v = e / u, (s / w) ** 2
     ratio = average(v) / variance_of(e) * (w / u) * (w / u)
@@ -177,12 +177,12 @@ def relative_mse_variance(sample: Sample, form: Form) -> Value:
     """MSE of V as an estimator of S^2, over S^4: ((mean V - S^2)^2 + var V) / S^4; MCSE by the jackknife."""
     e, s = present(sample.estimate, sample.std_error)
     if len(e) < 4 or not varies(e):
-        return nothing(len(e))
+        return undefined(len(e))
     u = unit(e)
     e, v = e / u, (s / u) * (s / u)
     s2 = variance_of(e)
     if not np.isfinite(v).all():
-        return nothing(len(e))
+        return undefined(len(e))
     value = (np.square(average(v) - s2) + np.square(v - average(v)).sum() / (len(v) - 1)) / s2**2
     (v_mean, v_var), s2_left = without_each(v), without_each(e)[1]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -221,7 +221,7 @@ def relative_mse(sample: Sample, form: Form) -> Value:
         return over_truth(d**2, np.asarray(own) / u, power=2)
     found, u = _mse(sample)
     if sample.truth == 0:
-        return nothing(found.n)
+        return undefined(found.n)
     return found.scaled(u / abs(sample.truth)).scaled(u / abs(sample.truth))
 
 
@@ -230,7 +230,7 @@ def relative_rmse(sample: Sample, form: Form) -> Value:
     if sample.own is not None:
         return _root(relative_mse(sample, form))
     found = rmse(sample, form)
-    return nothing(found.n) if sample.truth == 0 else found.scaled(1 / abs(sample.truth))
+    return undefined(found.n) if sample.truth == 0 else found.scaled(1 / abs(sample.truth))
 
 
 def mean_absolute_error(sample: Sample, form: Form) -> Value:
@@ -242,23 +242,23 @@ def mean_absolute_error(sample: Sample, form: Form) -> Value:
 def coverage(sample: Sample, form: Form) -> Share:
     """Share of confidence sets that contain the true value, ends included; MCSE sqrt(c(1-c)/n)."""
     found = share(sample.covered)
-    return found if found.n else nothing(int(np.sum(~np.isnan(sample.width))) if sample.own is None else 0)
+    return found if found.n else undefined(int(np.sum(~np.isnan(sample.width))) if sample.own is None else 0)
 
 
 def bias_eliminated_coverage(sample: Sample, form: Form) -> Share:
     """Share of sets that contain the mean estimate, or the own true value plus the bias; MCSE sqrt(c(1-c)/n)."""
     (e,), theta = sample.beside_truth(sample.estimate)
     if not len(e):
-        return nothing()
+        return undefined()
     return share(sample.holds(average(e) if sample.own is None else sample.own + average(e - theta)))
 
 
 def worst_case_coverage(sample: Sample, form: Form) -> Share:
     """Coverage over all replicates, those without an interval counted as not covering."""
     if np.isnan(sample.theta).all():
-        return nothing(len(sample.estimate) if sample.own is None else 0)
+        return undefined(len(sample.estimate) if sample.own is None else 0)
     if np.isnan(sample.covered).all() and not np.isnan(sample.p_value).all():
-        return nothing()  # a test of several terms, which has no interval anywhere
+        return undefined()  # a test of several terms, which has no interval anywhere
     covered = np.where(np.isnan(sample.covered), 0.0, sample.covered)
     return share(np.where(np.isnan(sample.theta), NOTHING, covered))
 
@@ -275,7 +275,7 @@ def upper_miss(sample: Sample, form: Form) -> Share:
 
 def _misses(sample: Sample, above: bool) -> Share:
     found = share(sample.missed(above))
-    return found if found.n else nothing(coverage(sample, "robust").n)
+    return found if found.n else undefined(coverage(sample, "robust").n)
 
 
 def rejection_rate(sample: Sample, form: Form) -> Share:
@@ -289,7 +289,7 @@ def type_s_rate(sample: Sample, form: Form) -> Share:
     if sample.own is not None:
         e, theta = e[theta != 0], theta[theta != 0]
     elif sample.truth == 0 or np.isnan(sample.truth):
-        return nothing(len(e))
+        return undefined(len(e))
     return share((np.sign(e) != np.sign(theta)).astype(np.float64))
 
 
@@ -305,7 +305,7 @@ def exaggeration_ratio(sample: Sample, form: Form) -> Value:
     if sample.own is not None:
         return over_truth(np.abs(e), np.abs(theta))
     if sample.truth == 0 or np.isnan(sample.truth):
-        return nothing(len(e))
+        return undefined(len(e))
     found = mean(np.abs(e)).scaled(1 / abs(sample.truth))
     return both_errors(found, found.value * sample.truth_mcse / abs(sample.truth))
 

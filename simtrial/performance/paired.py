@@ -13,8 +13,8 @@ from simtrial.performance.sample import (
     Value,
     jackknife,
     mean,
-    nothing,
     present,
+    undefined,
     unit,
     varies,
     without_each,
@@ -29,7 +29,7 @@ def relative_precision(sample: Sample, reference: Sample, form: Form) -> Value:
     e, r = present(sample.estimate, reference.estimate)
     n = len(e)
     if n < 4 or not varies(e) or not varies(r):
-        return nothing(n)
+        return undefined(n)
     u, w = unit(e), unit(r)
     e, r, scale = e / u, r / w, (w / u) * (w / u)
     top, bottom = (r - r.mean()) ** 2, (e - e.mean()) ** 2
@@ -65,7 +65,7 @@ def _discordant(a: Floats, b: Floats) -> Value:
     one, other = present(a, b)
     n = len(one)
     if n == 0:
-        return nothing()
+        return undefined()
     x, y = float(((one == 1) & (other == 0)).sum()), float(((one == 0) & (other == 1)).sum())
     return Value((x - y) / n, sqrt(x + y - (x - y) ** 2 / n) / n, n)
 

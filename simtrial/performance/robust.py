@@ -16,9 +16,9 @@ from simtrial.performance.sample import (
     Value,
     average,
     both_errors,
-    nothing,
     present,
     share,
+    undefined,
     unit,
     variance_of,
 )
@@ -37,7 +37,7 @@ def trimmed_bias(sample: Sample, form: Form) -> Value:
     n = len(d)
     cut = int(TRIM * n)
     if n - 2 * cut < 2:
-        return nothing(n)
+        return undefined(n)
     clipped = np.clip(d, d[cut], d[n - 1 - cut])
     error = sqrt(variance_of(clipped)) / ((1 - 2 * cut / n) * sqrt(n))
     return both_errors(Value(average(d[cut : n - cut]), error, n).scaled(u), sample.truth_mcse)
@@ -75,6 +75,6 @@ def winsorised_share(sample: Sample, form: Form) -> Share:
     """Share of estimates beyond the fences."""
     (e,) = present(sample.estimate)
     if len(e) < 3:
-        return nothing(len(e))
+        return undefined(len(e))
     low, high = fences(e)
     return share(((e < low) | (e > high)).astype(np.float64))

@@ -161,7 +161,7 @@ def wilson(p: float, n: int) -> tuple[float, float]:
     return 0.0 if p == 0 else max(middle - half, 0.0), 1.0 if p == 1 else min(middle + half, 1.0)
 
 
-def nothing(n: int = 0) -> Value:
+def undefined(n: int = 0) -> Value:
     """Return a measure that cannot be computed."""
     return Value(NOTHING, NOTHING, n)
 
@@ -202,7 +202,7 @@ def mean(x: Floats) -> Value:
     """Mean and SD/sqrt(n)."""
     n = len(x)
     if n == 0:
-        return nothing()
+        return undefined()
     u = unit(x)
     with np.errstate(invalid="ignore", over="ignore"):
         spread = sqrt(variance_of(x / u)) / sqrt(n) if n > 1 else NOTHING
@@ -217,7 +217,7 @@ def over_truth(x: Floats, theta: Floats, power: int = 1) -> Value:
     """
     n = len(x)
     if n == 0 or not average(theta / unit(theta)):
-        return nothing(n)
+        return undefined(n)
     u, w = unit(x), unit(theta)
     x, theta = x / u, theta / w
     centre = average(theta)
@@ -236,7 +236,7 @@ def share(x: Floats) -> Share:
     (seen,) = present(x)
     n = len(seen)
     if n == 0:
-        return nothing()
+        return undefined()
     p = float(seen.mean())
     return Value(p, sqrt(p * (1 - p) / n), n, share=True)
 
@@ -248,7 +248,7 @@ def median(x: Floats) -> Value:
     """
     n = len(x)
     if n == 0:
-        return nothing()
+        return undefined()
     u = unit(x)
     ordered = np.sort(x) / u
     half = Z / 2 * sqrt(n)

@@ -13,12 +13,12 @@ from simtrial.performance import Options, performance
 def options_of(run: Mapping[str, Any], everything: bool = False) -> Options:
     """Measures that a run's scenario reports, or all measures."""
     scenario = run["scenario"]
-    said = scenario.get("performance", {})
+    table = scenario.get("performance", {})
     alphas = {m["name"]: 1 - m["level"] for m in scenario.get("methods", []) if "level" in m}
     return Options(
-        [] if everything else said.get("measures", []),
-        said.get("mcse", "robust"),
-        said.get("reference") or None,
+        [] if everything else table.get("measures", []),
+        table.get("mcse", "robust"),
+        table.get("reference") or None,
         alphas,
     )
 

@@ -27,8 +27,8 @@ def load_plugins(names: Sequence[str]) -> list[dict[str, str]]:
         try:
             module = _from_file(Path(name)) if name.endswith(".py") else _from_path(name)
         except ModuleNotFoundError as error:
-            told = f"--plugin {name}: no module '{error.name}'; give package.module on the path, or a .py file"
-            raise SimtrialError(told) from None
+            message = f"--plugin {name}: no module '{error.name}'; give package.module on the path, or a .py file"
+            raise SimtrialError(message) from None
         except SimtrialError as error:
             raise SimtrialError(f"--plugin {name}: {str(error).removeprefix(f'--plugin {name}: ')}") from error
         except Exception as error:

@@ -29,11 +29,11 @@ def fidelity_table(frame: pl.DataFrame, chosen: Sequence[Fact], replicates: int,
 
 
 def _row(row: Mapping[str, object], decimals: int) -> list[str]:
-    def told(name: str, more: int = 0) -> str:
+    def shown(name: str, more: int = 0) -> str:
         value = row[name]
         return number(value if isinstance(value, float) else None, decimals + more)
 
     inside = "-" if row["inside95"] is None else "50%" if row["inside50"] else "95%" if row["inside95"] else "outside"
-    ranges = [f"{told(f'lower{p}')} to {told(f'upper{p}')}" if row["mean"] is not None else "-" for p in (50, 95)]
+    ranges = [f"{shown(f'lower{p}')} to {shown(f'upper{p}')}" if row["mean"] is not None else "-" for p in (50, 95)]
     named = [str(row["section"]), str(row["id"]), "yes" if row["calibrated"] else "no"]
-    return [*named, told("published"), told("mean", 1), *ranges, inside]
+    return [*named, shown("published"), shown("mean", 1), *ranges, inside]

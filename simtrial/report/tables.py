@@ -86,8 +86,12 @@ def performance_table(frame: pl.DataFrame, truths: pl.DataFrame, labels: Mapping
     for (cell, method, estimand), group in frame.group_by("cell", "method", "estimand", maintain_order=True):
         found = {m: (v, e) for m, v, e in group.select("measure", "value", "mcse").iter_rows()}
         shown = [with_mcse(*found[name], digits) for name, _, digits in COLUMNS if name in found]
-        said = known.get((cell, estimand), {})
-        truth = number(found["own_true_value"][0], 4) + "*" if said.get("own") else number(said.get("true_value"), 4)
+        cell_truth = known.get((cell, estimand), {})
+        truth = (
+            number(found["own_true_value"][0], 4) + "*"
+            if cell_truth.get("own")
+            else number(cell_truth.get("true_value"), 4)
+        )
         rows.append([*_label(str(cell), labels), str(method), str(estimand), truth, *shown])
     present = set(frame["measure"])
     headings = [title for name, title, _ in COLUMNS if name in present]

@@ -31,8 +31,8 @@ def with_mcse(value: float | None, mcse: float | None, digits: int) -> str:
 
 def width() -> int | None:
     """Characters in a line where stdout is no terminal: $COLUMNS, or 120; None: as wide as the terminal is."""
-    said = os.environ.get("COLUMNS", "")
-    return None if sys.stdout.isatty() else int(said) if said.isdigit() and int(said) else 120
+    columns = os.environ.get("COLUMNS", "")
+    return None if sys.stdout.isatty() else int(columns) if columns.isdigit() and int(columns) else 120
 
 
 def say(text: str) -> None:

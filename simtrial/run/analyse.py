@@ -42,8 +42,8 @@ def analyse(
     for place, method in enumerate(methods):
         chosen = _references(method, batch)
         for estimates, names in _fits(method, trial_ids, shared, seed, every_term):
-            said = [chosen[order[name]] for name in names]
-            frames += [_rows(estimates, names, method, place, at, said) for at in range(len(estimates.terms))]
+            reference = [chosen[order[name]] for name in names]
+            frames += [_rows(estimates, names, method, place, at, reference) for at in range(len(estimates.terms))]
     frame = pl.concat(frames)
     frame = frame.with_columns(pl.col("trial_id").replace_strict(order, return_dtype=pl.Int64).alias("trial_place"))
     return frame.sort("trial_place", "method_place", "term_place").select(COLUMNS)
@@ -85,15 +85,15 @@ def _rows(
     hidden = (
         {"statistic"} if term == 0 else {"statistic", "df_num", "df_den", "ci_type"}
     )  # they are of the target alone
-    told = {*estimates.extras, *estimates.notes} - hidden
-    extra_names = [c for c in frame.columns if c in told]
+    reported = {*estimates.extras, *estimates.notes} - hidden
+    extra_names = [c for c in frame.columns if c in reported]
     numbers = frame.select(extra_names).iter_rows(named=True) if extra_names else [{}] * frame.height
     extra = [
         json.dumps(
             {k: v for k, v in row.items() if v is not None and v == v and abs_finite(v)}
-            | ({"reference": said} if said else {})
+            | ({"reference": reference} if reference else {})
         )
-        for row, said in zip(numbers, chosen, strict=True)
+        for row, reference in zip(numbers, chosen, strict=True)
     ]
     return frame.select(
         "trial_id", "method", "term", "estimate", "std_error", "df",

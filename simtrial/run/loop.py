@@ -202,8 +202,8 @@ def block_rows(cell: Cell, block: int, failures: list[dict[str, Any]] | None = N
 
 
 def _raised(error: Exception, cell: str, block: int, method: str) -> dict[str, Any]:
-    told = {"cell": cell, "block": block, "method": method, "error": in_words(error)}
-    return {**told, "traceback": "".join(traceback.format_exception(error))}
+    record = {"cell": cell, "block": block, "method": method, "error": in_words(error)}
+    return {**record, "traceback": "".join(traceback.format_exception(error))}
 
 
 def _failed_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:

@@ -58,7 +58,7 @@ def load(name: str, sets: Sequence[str] = ()) -> tuple[Scenario, list[Cell]]:
     settings = {dotted: (text.strip(), value) for text in sets for dotted, value in [_setting(text)]}
     scenario, cells, problems = _built(sources, settings)
     if problems or scenario is None:
-        raise ScenarioError(_told(problems, sources, _blamed(problems, sources, settings)))
+        raise ScenarioError(_message(problems, sources, _blamed(problems, sources, settings)))
     return scenario, cells
 
 
@@ -166,7 +166,7 @@ def load_methods(name: str, outcomes: Sequence[str] = ()) -> list[Method]:
     if not methods and not problems:
         problems.append(Problem((), "no [[methods]] table"))
     if problems:
-        raise ScenarioError(_told(problems, [source], {}))
+        raise ScenarioError(_message(problems, [source], {}))
     return methods
 
 
@@ -245,20 +245,20 @@ def _setting(text: str) -> tuple[str, Any]:
         return path, value.strip()
 
 
-def _told(problems: Sequence[Problem], sources: Sequence[_Source], places: Mapping[Problem, str]) -> str:
+def _message(problems: Sequence[Problem], sources: Sequence[_Source], places: Mapping[Problem, str]) -> str:
     """One line per problem: file:line: key: message; or --set path=value: message if a setting causes it."""
     lines = [find_lines(source.text, [p.path for p in problems]) for source in sources]
-    told: list[tuple[int, int, str]] = []
+    lines_by_place: list[tuple[int, int, str]] = []
     for problem in problems:
         if problem in places:
-            told.append((-len(sources), 0, f"{places[problem]}: {problem.message}"))
+            lines_by_place.append((-len(sources), 0, f"{places[problem]}: {problem.message}"))
             continue
         at = _origin(problem.path, sources)
         line = lines[at][problem.path]
         name = key_name(problem.path)
         where = f"{sources[at].name}{f':{line}' if line else ''}: {f'{name}: ' if name else ''}"
-        told.append((-at, line, where + problem.message))
-    return "\n".join(dict.fromkeys(text for _, _, text in sorted(told, key=lambda t: t[:2])))
+        lines_by_place.append((-at, line, where + problem.message))
+    return "\n".join(dict.fromkeys(text for _, _, text in sorted(lines_by_place, key=lambda t: t[:2])))
 
 
 def _origin(path: Path, sources: Sequence[_Source]) -> int:

@@ -18,8 +18,8 @@ def declared(table: Any) -> tuple[dict[str, tuple[str, ...]], list[Problem]]:
     for name, labels in table.items():
         words = [_word(label) for label in labels] if isinstance(labels, list) else []
         if not words or None in words:
-            said = "list every category, words or whole numbers, the reference first, e.g. ['North', 'South']"
-            problems.append(Problem(("categories", name), said))
+            message = "list every category, words or whole numbers, the reference first, e.g. ['North', 'South']"
+            problems.append(Problem(("categories", name), message))
         elif len(set(words)) < len(words):
             twice = next(word for word in words if words.count(word) > 1)
             problems.append(Problem(("categories", name), f"category '{twice}' is listed twice"))

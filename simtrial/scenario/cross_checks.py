@@ -68,10 +68,10 @@ def _about_an_estimand(estimand: Estimand, mechanism: Mechanism | None, known: K
         return problems
     there = variables(mechanism)
     if estimand.response + IF_CONTROL not in there:
-        said = f"no outcome '{estimand.response}' in [mechanism.outcomes]"
-        problems.append(Problem((*path, "response"), said))
+        message = f"no outcome '{estimand.response}' in [mechanism.outcomes]"
+        problems.append(Problem((*path, "response"), message))
     if not problems:
-        problems += [Problem((*path, key), said) for key, said in estimand_problems(estimand, mechanism, there)]
+        problems += [Problem((*path, key), message) for key, message in estimand_problems(estimand, mechanism, there)]
     return problems
 
 
@@ -84,15 +84,15 @@ def _about_methods(parts: Mapping[str, Any], methods: set[str]) -> list[Problem]
     for at, wanted in enumerate(parts["expect"]):
         if wanted is not None:
             problems += _expectation(wanted, at, methods, parts["vary"])
-    asked: Performance | None = parts["performance"]
-    if asked is None:
+    performance: Performance | None = parts["performance"]
+    if performance is None:
         return problems
     measures = _measures()
-    for at, name in enumerate(asked.measures):
+    for at, name in enumerate(performance.measures):
         if name not in measures:
             problems.append(Problem(("performance", "measures", at), unknown("measure", name, measures)))
-    if asked.reference and asked.reference not in methods:
-        problems.append(Problem(("performance", "reference"), unknown("method", asked.reference, methods)))
+    if performance.reference and performance.reference not in methods:
+        problems.append(Problem(("performance", "reference"), unknown("method", performance.reference, methods)))
     return problems
 
 

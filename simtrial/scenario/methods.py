@@ -136,8 +136,8 @@ def _method_columns(method: Method, known: Known, path: Path) -> list[Problem]:
         inner = averaged(name)
         variable = known.columns[inner] if inner is not None and known.sure(frozenset({inner})) else None
         if variable is not None and (variable.categories or variable.level != "participant"):
-            said = f"method '{method.name}': '{name}' needs a number that people of one practice differ in"
-            problems.append(Problem((*path, "adjust"), said))
+            message = f"method '{method.name}': '{name}' needs a number that people of one practice differ in"
+            problems.append(Problem((*path, "adjust"), message))
     tested = method.spec().interaction
     if tested is not None and known.sure(frozenset({tested})) and len(known.columns[tested].categories) == 1:
         problems.append(Problem((*path, "interaction"), f"'{tested}' has one category only"))

@@ -253,7 +253,7 @@ def _build_generator(raw: Raw) -> tuple[dict[str, Step], list[Problem]]:
     step, found = validated(model, data, path)
     problems += found
     if step is not None:
-        problems += [Problem(path, f"'{step.name}' {told}") for told in promise_problems(step)]
+        problems += [Problem(path, f"'{step.name}' {message}") for message in promise_problems(step)]
     return ({"generator": step} if not problems else {}), problems
 
 
@@ -293,17 +293,19 @@ def _reads(mechanism: Mechanism) -> list[Problem]:
         wrong = step.problems(available)
         seen = [name for name, variable in available.items() if not variable.latent]
         for name in sorted(needed - set(available)):
-            if any(f"'{name}'" in said for _, said in wrong):
+            if any(f"'{name}'" in message for _, message in wrong):
                 continue  # told with the option that names it
             if name in everything:
                 home = next(s for s, step in steps().items() if name in step.model_construct().adds())
                 problems.append(Problem(path, f"{stage} reads '{name}', which [mechanism.{home}] would add"))
             elif step.drawn_before() and name in variables(mechanism):
-                said = f"is drawn before [mechanism.{step.drawn_before()}] with these options, and '{name}' only after"
-                problems.append(Problem(path, f"{stage} {said}"))
+                message = (
+                    f"is drawn before [mechanism.{step.drawn_before()}] with these options, and '{name}' only after"
+                )
+                problems.append(Problem(path, f"{stage} {message}"))
             else:
                 problems.append(Problem(path, f"{stage}: {unknown('column', name, seen)}"))
-        problems += [Problem((*path, *key.split(".")), said) for key, said in wrong]
+        problems += [Problem((*path, *key.split(".")), message) for key, message in wrong]
         available |= step.adds()
     return problems
 

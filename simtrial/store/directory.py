@@ -70,7 +70,7 @@ def open_run(folder: Path, scenario: Scenario, command: str, plugins: Sequence[M
 
         config: Any = np.show_config(mode="dicts")
         blas = config["Build Dependencies"]["blas"]
-        said = {
+        record = {
             "format": FORMAT,
             "scenario": raw,
             "digest": digest(raw),
@@ -81,12 +81,12 @@ def open_run(folder: Path, scenario: Scenario, command: str, plugins: Sequence[M
             "blas": f"{blas.get('name')} {blas.get('version')}",
             "command": command,
         }
-        write_json(file, said)
+        write_json(file, record)
         return
     held = read_run(folder)
     if held["digest"] != digest(raw):
-        told = _difference(held["scenario"], raw)
-        raise RunError(f"{folder}: belongs to a different request ({told}); choose another directory with -o")
+        difference = _difference(held["scenario"], raw)
+        raise RunError(f"{folder}: belongs to a different request ({difference}); choose another directory with -o")
     if held["versions"]["simtrial"] != simtrial.__version__:
         raise RunError(
             f"{folder}: made by simtrial {held['versions']['simtrial']}, this is {simtrial.__version__}; "

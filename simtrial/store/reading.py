@@ -49,8 +49,8 @@ def read_cells(
     try:
         cells = pl.read_parquet(file)
     except (pl.exceptions.PolarsError, OSError) as error:
-        told = str(error).splitlines()[0]
-        raise StoreError(f"{file}: damaged ({told}); delete it and run the same command again") from None
+        cause = str(error).splitlines()[0]
+        raise StoreError(f"{file}: damaged ({cause}); delete it and run the same command again") from None
     wanted = -(-run["replicates"] // run["scenario"]["run"]["block"])
     found = {cell: chunk_files(folder, cell) for cell in cells["cell"].unique(maintain_order=True)}
     held = [len({b for first, last, _ in files for b in range(first, last + 1) if b < wanted})

@@ -160,12 +160,12 @@ def _anderson_rubin(result: Estimates, outcome: Floats, receipt: Floats, joint: 
     unbounded = ~failed & np.isin(found.kind, (RAY, TWO_RAYS, WHOLE_LINE))
     ci_lower, ci_upper, p_value = result.ci_lower.copy(), result.ci_upper.copy(), result.p_value.copy()
     test = {"statistic": t**2, "df_num": np.ones(len(df)), "df_den": df}
-    ci_lower[0], ci_upper[0], p_value[0], *said = (
+    ci_lower[0], ci_upper[0], p_value[0], *test_numbers = (
         np.where(failed, np.nan, x) for x in (found.lower, found.upper, two_sided(t, df), *test.values())
     )
     return replace(
         result, ci_lower=ci_lower, ci_upper=ci_upper, p_value=p_value,
         flags=result.flags | np.where(unbounded, BIT["unbounded_interval"], 0),
-        extras={**result.extras, **dict(zip(test, said, strict=True))},
+        extras={**result.extras, **dict(zip(test, test_numbers, strict=True))},
         notes={**result.notes, "ci_type": np.where(failed, "", found.kind)},
     )  # fmt: skip

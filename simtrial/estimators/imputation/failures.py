@@ -52,15 +52,15 @@ class BlankArms:
 
     def words(self, trial: int, labels: Mapping[str, str]) -> list[str]:
         """Say of one trial which columns are blank in which arm."""
-        said = []
+        sentences = []
         for name, blank in zip(self.names, self.blank[:, :, trial], strict=True):
             where = " and ".join(arm for arm, empty in zip(ARMS, blank, strict=True) if empty)
             if where:
                 arms = "both arms" if blank.all() else f"the {where} arm"
-                said.append(
+                sentences.append(
                     f"{labels.get(name, 'covariate')} '{name.removeprefix(PRODUCT)}' is blank throughout {arms}"
                 )
-        return said
+        return sentences
 
 
 def labels(incomplete: Incomplete, auxiliary: Sequence[str]) -> dict[str, str]:
@@ -79,9 +79,9 @@ def messages(
 
     ``named`` as by `labels`; ``flags`` (trials,) are those of the analyses of completed data.
     """
-    said = [""] * len(failed)
+    sentences = [""] * len(failed)
     unfit = fitted.failed
     for trial in np.flatnonzero(failed).tolist():
         parts = blank.words(trial, named) or ([fitted.reason(trial)] if unfit[trial] else [])
-        said[trial] = "; ".join(parts) or f"the analysis of completed data failed ({text(int(flags[trial]))})"
-    return np.array(said)
+        sentences[trial] = "; ".join(parts) or f"the analysis of completed data failed ({text(int(flags[trial]))})"
+    return np.array(sentences)

@@ -61,5 +61,5 @@ def _decode(data: bytes, name: str, file: Path) -> str:
     try:
         return data.decode(name)
     except UnicodeDecodeError as error:
-        said = "neither UTF-8 nor Windows-1252" if name == "cp1252" else f"marked as {name.upper()} but is not"
-        raise DataError(f"{file}: text that is {said} (byte {error.start + 1}); save it as UTF-8") from None
+        fault = "neither UTF-8 nor Windows-1252" if name == "cp1252" else f"marked as {name.upper()} but is not"
+        raise DataError(f"{file}: text that is {fault} (byte {error.start + 1}); save it as UTF-8") from None

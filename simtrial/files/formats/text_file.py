@@ -110,13 +110,13 @@ class OneCellMore(DataError):
 
 
 def _ragged(file: Path, line: int, cells: int, header: int) -> DataError:
-    told = (
+    message = (
         f"{file}:{line}: cannot be read as CSV: {cells} cell{'s' * (cells != 1)}, the header has {header}; a cell that "
         "holds the separator needs quotes, and blank cells at the end of a row need their separators"
     )
     if cells == header + 1:
-        return OneCellMore(f"{told}; if the first cells are row names of R, write the file with row.names=FALSE")
-    return DataError(told)
+        return OneCellMore(f"{message}; if the first cells are row names of R, write the file with row.names=FALSE")
+    return DataError(message)
 
 
 def _plain(lines: Lines, file: Path) -> tuple[list[str], pl.DataFrame, pl.Series]:

@@ -44,16 +44,16 @@ def completed(rows: pl.DataFrame, file: Path, reading: Reading) -> tuple[pl.Data
         chosen = fitted & (methods == method)
         has_interval = bool((odd_set | ~np.isnan(low))[chosen].any())
         has_p = bool((~np.isnan(p[chosen])).any())
-        told = f"method '{method}': "
+        subject = f"method '{method}': "
         if has_interval:
             plain = chosen & ~odd_set
-            notes += [told + note for note in _odd(e, s, low, high, p, plain, reading.level, file, method)]
+            notes += [subject + note for note in _odd(e, s, low, high, p, plain, reading.level, file, method)]
             continue
         if has_p:
             off = np.abs(p - made_p)[chosen]
             if (off > PRINTED).any():
                 test = "t test with the degrees of freedom given" if np.isfinite(df[chosen]).any() else "normal test"
-                notes.append(f"{told}no intervals computed, because its p-values are not those of the {test}")
+                notes.append(f"{subject}no intervals computed, because its p-values are not those of the {test}")
                 continue
         low[chosen], high[chosen] = made_low[chosen], made_high[chosen]
         p[chosen] = p[chosen] if has_p else made_p[chosen]

@@ -55,9 +55,9 @@ def _with_cells(rows: pl.DataFrame, columns: Columns) -> pl.DataFrame:
     levels = rows.select(inner).unique(maintain_order=True)
     names = [{f: row[f"by:{f}"] for f in columns.factors} for row in levels.iter_rows(named=True)]
     labels = [", ".join(f"{f}={'' if v is None else v}" for f, v in row.items()) for row in names]
-    told = [json.dumps(row, ensure_ascii=False) for row in names]
-    cells = told if len(set(labels)) < len(labels) else labels
-    levels = levels.with_columns(pl.Series("cell", cells), pl.Series("factors", told))
+    stated = [json.dumps(row, ensure_ascii=False) for row in names]
+    cells = stated if len(set(labels)) < len(labels) else labels
+    levels = levels.with_columns(pl.Series("cell", cells), pl.Series("factors", stated))
     return rows.join(levels, on=inner, how="left", nulls_equal=True, maintain_order="left")
 
 
@@ -76,7 +76,7 @@ def cells_of(rows: pl.DataFrame, file: Path) -> pl.DataFrame:
         )
     best = values.sort("true_value", nulls_last=True, maintain_order=True)
     one = best.unique(["cell", "estimand"], keep="first", maintain_order=True)
-    told = rows.filter(pl.col("own_true_value").is_not_null()).select("cell", "estimand").unique()
-    own = told.with_columns(pl.lit(True).alias("own"))
+    stated = rows.filter(pl.col("own_true_value").is_not_null()).select("cell", "estimand").unique()
+    own = stated.with_columns(pl.lit(True).alias("own"))
     joined = one.join(own, on=["cell", "estimand"], how="left", maintain_order="left")
     return joined.with_columns(pl.lit(0.0).alias("true_value_mcse"), pl.col("own").fill_null(False))

@@ -151,8 +151,8 @@ def _constrained(options: Allocation, columns: Columns, arm: Any, practice_trial
     at_least = np.where(better > 0, betaincinv(np.maximum(better, 1), SCHEMES - better + 1, CHANCE / 2), 0.0)
     best = max(1, int(np.ceil(options.share * options.candidates - 1e-9)))
     chance = bdtr(best - 1, options.candidates - 1, at_least)
-    told = f"which is not among the best {best} of {options.candidates}"
+    rank = f"which is not among the best {best} of {options.candidates}"
     return found + [
-        (int(t), f"{100 * better[t] / SCHEMES:.3g}% of all schemes balance better than the one seen, {told}")
+        (int(t), f"{100 * better[t] / SCHEMES:.3g}% of all schemes balance better than the one seen, {rank}")
         for t in np.flatnonzero(chance < CHANCE / 2)
     ]

@@ -169,7 +169,7 @@ class Delivery(Step):
             access = (open_to.random(index.participants) < self.control_access).astype(np.float64)
         arm = batch.at("arm", "practice")
         has = np.where(arm[index.participant_practice] == 1, 1.0, access) == 1
-        nothing = {"first_contact_months": np.nan, "session_minutes": np.nan}
+        without_contact = {"first_contact_months": np.nan, "session_minutes": np.nan}
         return {
             "availability_offered": availability,
             "engagement": engagement,
@@ -178,7 +178,7 @@ class Delivery(Step):
             "sessions_if_control": sessions * access,
             "goal_sessions_if_control": goals * access,
             "availability": np.where(arm == 1, availability, np.nan),
-            **{name: np.where(has, values, nothing.get(name, 0.0)) for name, values in offered.items()},
+            **{name: np.where(has, values, without_contact.get(name, 0.0)) for name, values in offered.items()},
         }
 
     def _engagement(self, batch: TrialBatch, own: Floats, rng: np.random.Generator) -> Floats:

@@ -48,7 +48,7 @@ def truncated_reach(mean: float) -> tuple[float, float]:
     return _moments(mean, np.inf)[1], _moments(mean, 1e-3)[1]
 
 
-def told_reach(family: str, mean: float, low: float, high: float) -> str:
+def reach_in_words(family: str, mean: float, low: float, high: float) -> str:
     """Say which CVs a family of cluster sizes has at a mean; ends rounded inwards, and 10 the largest option."""
     low, high = low * (low > 1e-6), min(high, 10.0)  # hardly any variation is equal sizes
     units = [10.0 ** (np.floor(np.log10(max(x, 1e-6))) - 3.0) for x in (low, high)]
@@ -58,7 +58,7 @@ def told_reach(family: str, mean: float, low: float, high: float) -> str:
 
 def out_of_reach(family: str, mean: float, low: float, high: float, cv: float) -> OptionError:
     """Refuse a CV that a family does not have at a mean, with those that it has."""
-    return OptionError(f"{told_reach(family, mean, low, high)}; {cv:g} given", "cluster_size_cv")
+    return OptionError(f"{reach_in_words(family, mean, low, high)}; {cv:g} given", "cluster_size_cv")
 
 
 @lru_cache(maxsize=256)

@@ -133,8 +133,8 @@ class Dropout(Step):
             for key in getattr(self, table):
                 column, category = split(key)
                 if column in available:
-                    said = _misfit(column, category, available[column])
-                    found += [(f"{table}.{key}", said)] if said else []
+                    message = _misfit(column, category, available[column])
+                    found += [(f"{table}.{key}", message)] if message else []
         return found
 
     def adds(self) -> dict[str, Variable]:

@@ -73,8 +73,8 @@ class Missingness(Step):
         free = [name for name, chances in value.items() if not chances.missing_with]
         for name, chances in value.items():
             if chances.missing_with and chances.missing_with not in free:
-                told = unknown("instrument", chances.missing_with, free)
-                raise ValueError(f"{name}.missing_with names an instrument listed here and not itself tied: {told}")
+                message = unknown("instrument", chances.missing_with, free)
+                raise ValueError(f"{name}.missing_with names an instrument listed here and not itself tied: {message}")
         return value
 
     def reads(self) -> frozenset[str]:

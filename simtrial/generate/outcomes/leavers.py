@@ -44,9 +44,12 @@ class Leavers(Part):
         keys = [key for key in ("leavers_shift_control", "leavers_shift_intervention") if getattr(self, key)]
         if not keys or set(LEAVES) <= set(available):
             return []
-        said = "'leaves_if_control' and 'leaves_if_intervention' must be drawn before the outcome: write "
+        advice = "'leaves_if_control' and 'leaves_if_intervention' must be drawn before the outcome: write "
         return [
-            (keys[0], said + "drawn_first = true in [mechanism.dropout] with slopes on columns from before the outcome")
+            (
+                keys[0],
+                advice + "drawn_first = true in [mechanism.dropout] with slopes on columns from before the outcome",
+            )
         ]
 
     def columns(self) -> dict[str, Variable]:

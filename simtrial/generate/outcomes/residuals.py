@@ -127,10 +127,10 @@ class Residuals(Part):
 
         In one arm; in points, what is shared is the same in both.
         """
-        asked = self.cluster_autocorrelation, self.engagement_correlation
+        stated = self.cluster_autocorrelation, self.engagement_correlation
         if not (intervention and self.differs()):
-            return asked
-        ratios = zip(asked, self.spread(False, noise), self.spread(True, noise), strict=True)
+            return stated
+        ratios = zip(stated, self.spread(False, noise), self.spread(True, noise), strict=True)
         r, c = (min(max(a * one / other, -1.0), 1.0) if a else 0.0 for a, one, other in ratios)
         return r, c
 

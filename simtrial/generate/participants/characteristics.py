@@ -136,8 +136,8 @@ class Characteristics(Step):
             if not sum(getattr(self, name).values()) > 0:
                 raise ValueError(f"{name}: no category has a positive share")
         names = self._names()
-        for said, what, valid in ((self.known, "group", KNOWN), (self.iccs, "characteristic", names)):
-            wrong = [name for name in said if name not in valid]
+        for stated, what, valid in ((self.known, "group", KNOWN), (self.iccs, "characteristic", names)):
+            wrong = [name for name in stated if name not in valid]
             if wrong:
                 raise ValueError(unknown(what, wrong[0], valid))
         problem = refused(names, self.correlations) or self._tied_to_what_decides()
@@ -206,9 +206,9 @@ class Characteristics(Step):
         for group in KNOWN:
             found[f"{group}_known"] = (rng.random(people) < self.known.get(group, 1.0)).astype(np.int64)
         for name in QUANTITIES:
-            asked: Occasions | Hours | AgeAtDiagnosis = getattr(self, name)
-            values = asked.value(z[name], batch) if isinstance(asked, AgeAtDiagnosis) else asked.value(z[name])
-            found[name] = np.where(rng.random(people) < asked.answered, values, np.nan)
+            options: Occasions | Hours | AgeAtDiagnosis = getattr(self, name)
+            values = options.value(z[name], batch) if isinstance(options, AgeAtDiagnosis) else options.value(z[name])
+            found[name] = np.where(rng.random(people) < options.answered, values, np.nan)
         for name, of in APPLIES.items():
             found[name] = np.where(found[of] == 1, found[name], np.nan)
         return found

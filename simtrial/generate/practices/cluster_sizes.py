@@ -13,7 +13,7 @@ from simtrial.errors import OptionError, ScenarioError
 from simtrial.generate.distributions.tables import (
     invert,
     out_of_reach,
-    told_reach,
+    reach_in_words,
     truncated_negative_binomial,
     truncated_reach,
     truncated_shape,
@@ -49,9 +49,9 @@ def uses_mean(family: str, request: SizeRequest) -> bool:
 def _check_equal(family: str, request: SizeRequest) -> bool:
     if request.cv == 0 and request.mean != round(request.mean):
         whole = max(round(request.mean), 2)
-        reach = f"; {told_reach(family, request.mean, *REACH[family](request.mean))}" if request.mean > 1 else ""
-        said = f"with cluster_size_cv = 0 the mean cluster size must be a whole number, e.g. {whole}{reach}"
-        raise OptionError(said, "cluster_size_cv")
+        reach = f"; {reach_in_words(family, request.mean, *REACH[family](request.mean))}" if request.mean > 1 else ""
+        message = f"with cluster_size_cv = 0 the mean cluster size must be a whole number, e.g. {whole}{reach}"
+        raise OptionError(message, "cluster_size_cv")
     return request.cv == 0
 
 

@@ -115,8 +115,8 @@ class Practices(Step):
     @model_validator(mode="after")
     def _reachable(self) -> Practices:
         if self.cluster_size_mean <= 1 and cluster_sizes.uses_mean(self.sizes, self._size_request()):
-            said = f"a mean cluster size must exceed 1 with sizes = '{self.sizes}'; {self.cluster_size_mean:g} given"
-            raise OptionError(said, "cluster_size_mean")
+            message = f"a mean cluster size must exceed 1 with sizes = '{self.sizes}'; {self.cluster_size_mean:g} given"
+            raise OptionError(message, "cluster_size_mean")
         people = self.number * cluster_sizes.expected(self.sizes, self._size_request())
         if people > 100_000:
             raise ValueError(f"number times the mean cluster size is {people:,.0f} people per trial; at most 100,000")
