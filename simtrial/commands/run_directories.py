@@ -31,7 +31,7 @@ def fill(
         start_workers()
     if engine_name != "serial":  # enough chunks for every worker
         chunk = min(chunk, max(found.run.block, -(-found.run.replicates * len(cells) // (2 * granted))))
-    from simtrial.run.implied import warnings
+    from simtrial.run.implied_cuts import warnings
     from simtrial.run.loop import run as run_scenario  # heavy: imported while workers start
 
     for sentence in warnings(cells):

@@ -23,7 +23,8 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: 
     from simtrial.report.progress import Progress
     from simtrial.report.resolved import print_resolved, resolved_json
     from simtrial.report.text import emit
-    from simtrial.run.implied import implied_cells, warnings
+    from simtrial.run.implied import implied_cells
+    from simtrial.run.implied_cuts import warnings
     from simtrial.run.probe import SIMULATED, failing, power_rows, probe
     from simtrial.sample_size import refuse_impossible
     from simtrial.scenario import load

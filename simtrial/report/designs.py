@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any
 
 from simtrial.estimators import Method
-from simtrial.run.implied import Quantity
+from simtrial.run.implied_people import Quantity
 from simtrial.sample_size import Design, power
 from simtrial.scenario import Cell
 from simtrial.scenario.schema import targets

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import polars as pl
 
 from simtrial.report.text import number, say, show
-from simtrial.run.implied import ImpliedCells, Quantity
+from simtrial.run.implied import ImpliedCells
+from simtrial.run.implied_people import Quantity
 
 SCHEMA = {
     "cell": pl.String, "factors": pl.String, "quantity": pl.String, "of": pl.String, "arm": pl.String,

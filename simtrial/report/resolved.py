@@ -13,7 +13,8 @@ from simtrial.report.designs import following
 from simtrial.report.implied import implied_frame, print_implied
 from simtrial.report.text import number as fixed
 from simtrial.report.text import say, show
-from simtrial.run.implied import ImpliedCells, Quantity
+from simtrial.run.implied import ImpliedCells
+from simtrial.run.implied_people import Quantity
 from simtrial.run.probe import PROBE, SIMULATED, Probe
 from simtrial.sample_size import RULES, Design, power, sample_size
 from simtrial.scenario import Cell, Scenario

@@ -17,7 +17,9 @@ from tomls import SMALL, complaint, written
 from simtrial.generate import closed_form
 from simtrial.generate.closed_form import exact_values as exact_of
 from simtrial.report import resolved
-from simtrial.run.implied import Quantity, implied, warnings
+from simtrial.run.implied import implied
+from simtrial.run.implied_cuts import warnings
+from simtrial.run.implied_people import Quantity
 from simtrial.scenario import load
 
 UNITS = """\
@@ -271,13 +273,15 @@ def test_instruments_tell_their_cuts_and_warn_where_an_effect_is_lost(table: str
 def test_the_error_is_the_spread_over_repeated_simulations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """60 repetitions of 2,000 people: their SD is known to 1/sqrt(118), 9%; z 4.5."""
     from simtrial.run import implied as module
+    from simtrial.run import implied_cuts, implied_people
 
-    monkeypatch.setattr(module, "PEOPLE", 2000)
+    monkeypatch.setattr(implied_people, "PEOPLE", 2000)
     monkeypatch.setattr(module, "exact_values", lambda mechanism: {})
     monkeypatch.setattr(module, "true_values", lambda *a, **k: [])
     rows = []
     for at in range(60):
-        monkeypatch.setattr(module, "PURPOSE", f"implied {at}: ")
+        for draws in (implied_people, implied_cuts):
+            monkeypatch.setattr(draws, "PURPOSE", f"implied {at}: ")
         rows.append(found(tmp_path, f"{MANSA}.highest=1.0"))
     for name in ("mean", "sd", "icc", "baseline_correlation", "cut", "no_outcome"):
         of = (name, "mansa", "control")
