@@ -15,7 +15,7 @@ from simtrial.estimands import Estimand, ratio, true_values
 from simtrial.generate import drawn_for, simulate
 from simtrial.generate.missing.dropout import Dropout
 from simtrial.scenario import load
-from simtrial.scenario.schema import build_mechanism
+from simtrial.scenario.mechanism import build_mechanism
 from simtrial.seeding import stream
 
 SHIFTS = {"leavers_shift_control": -0.4, "leavers_shift_intervention": -1.1}

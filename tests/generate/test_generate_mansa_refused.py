@@ -10,7 +10,7 @@ from simulated import CONTINUOUS, draw, drawn_by, partners, published
 from simtrial.batch import Column, TrialBatch
 from simtrial.generate import variables
 from simtrial.generate.distributions.shapes import shaped
-from simtrial.scenario.schema import build_mechanism
+from simtrial.scenario.mechanism import build_mechanism
 
 
 @pytest.mark.parametrize(
