@@ -24,9 +24,13 @@ SHOWN = frozenset({
     "bias", "empirical_se", "model_se", "relative_error_model_se", "coverage", "rejection_rate", "convergence_rate",
     "flag:boundary",
 })  # fmt: skip
-ONLY = {"verify/itt-sweep": frozenset({"rejection_rate"})}  # it has 975 cells and methods
+ONLY = {
+    "verify/itt-sweep": frozenset({"rejection_rate"}),  # it has 975 cells and methods
+    "verify/informative-size": frozenset({"bias", "coverage"}),
+}
 SOURCES = {
     "partners": 10_000, "verify/twenty-practices": 10_000, "verify/clda": 10_000, "verify/itt-sweep": 4_000,
+    "verify/informative-size": 2_000,
 }  # fmt: skip
 """Scenarios, and replicates a cell."""
 
@@ -266,6 +270,39 @@ def by_variation(numbers: Numbers) -> str:
     return table(["coefficient of variation", *(f"{cv:g}" for cv in levels)], rows)
 
 
+INFORMATIVE = {
+    "over people": ("rows alike, CR2", "standardised over people", "mixed model", "GEE, exchangeable", "practice means"),
+    "over practices": (
+        "practice means", "standardised over practices", "mixed model", "GEE, exchangeable", "rows alike, CR2",
+    ),
+}  # fmt: skip
+TITLES = {
+    "rows alike, CR2": "least squares, rows alike", "practice means": "practice means, or rows by 1/n",
+    "standardised over people": "standardised mixed model (`g-computation`)",
+    "standardised over practices": "standardised mixed model (`g-computation`)",
+}  # fmt: skip
+
+
+def informative_size(numbers: Numbers) -> str:
+    """Bias and coverage against either average where the effect depends on practice size."""
+    source, rows = "verify/informative-size", []
+    cells = [(number, cv) for number in (39, 100) for cv in (0.62, 1.0)]
+    for estimand, methods in INFORMATIVE.items():
+        rows.append([f"**{estimand}**", *("" for _ in cells)])
+        for method in methods:
+            found = []
+            for number, cv in cells:
+                bias, coverage = (
+                    numbers.one(
+                        source, method, measure, estimand=estimand, number=number, cluster_size_cv=cv, size_effect=0.3
+                    ).value
+                    for measure in ("bias", "coverage")
+                )
+                found.append(f"{signed(bias, 2)} ({100 * coverage:.0f})")
+            rows.append([TITLES.get(method, method), *found])
+    return table(["", *(f"{number} practices, CV {cv:g}" for number, cv in cells)], rows)
+
+
 BLOCKS: dict[str, tuple[str, Callable[[Numbers], str]]] = {
     "demo": ("partners", demo),
     "published": ("partners", published),
@@ -275,6 +312,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Numbers], str]]] = {
     "rejections icc 5": ("verify/itt-sweep", rejections(0.05)),
     "rejections icc 20": ("verify/itt-sweep", rejections(0.2)),
     "rejections by variation": ("verify/itt-sweep", by_variation),
+    "informative size": ("verify/informative-size", informative_size),
 }
 """Every block: the scenario it comes from, and the function that writes it."""
 
