@@ -271,7 +271,9 @@ def by_variation(numbers: Numbers) -> str:
 
 
 INFORMATIVE = {
-    "over people": ("rows alike, CR2", "standardised over people", "mixed model", "GEE, exchangeable", "practice means"),
+    "over people": (
+        "rows alike, CR2", "standardised over people", "mixed model", "GEE, exchangeable", "practice means",
+    ),
     "over practices": (
         "practice means", "standardised over practices", "mixed model", "GEE, exchangeable", "rows alike, CR2",
     ),
