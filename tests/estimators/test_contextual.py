@@ -12,7 +12,7 @@ from simtrial.scenario import load
 
 
 def method(kind, **options):
-    return method_class(kind).model_validate({"name": "x", **options})
+    return method_class(kind).model_validate({"name": "x", "response": "mansa", **options})
 
 
 def trial(sizes, seed=4):

@@ -69,7 +69,9 @@ def test_no_fit_of_a_tiny_trial_depends_on_its_neighbours() -> None:
     """
     cells = load("partners", ["mechanism.practices.number=3", "mechanism.practices.cluster_size_mean=2.0"])[1]
     batch = simulate(cells[0].scenario.mechanism, 250, 1, cells[0].key, 0).observed()
-    lmm = method_class("lmm").model_validate({"kind": "lmm", "name": "lmm", "adjust": ["mansa_baseline"]})
+    lmm = method_class("lmm").model_validate(
+        {"kind": "lmm", "name": "lmm", "response": "mansa", "adjust": ["mansa_baseline"]}
+    )
     made = moments(batch, lmm.spec())
     together = lmm.fit(batch, made, None)
     one = ~made.failed & (made.counts - made.rank == 1) & (made.counts > made.clusters)

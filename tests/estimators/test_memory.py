@@ -32,7 +32,13 @@ def observed(partners):
 @pytest.mark.parametrize("kind", sorted(k for k, m in kinds().items() if m.__module__.startswith("simtrial.")))
 def test_a_block_of_250_trials_stays_below_500_megabytes(partners, observed, kind):
     own = {"allocation": partners.raw["mechanism"]["allocation"]} if kind == "randomisation-test" else {}
-    options = {"name": kind, **own, "adjust": ["mansa_baseline", "region", "practice_size"], **OPTIONS.get(kind, {})}
+    options = {
+        "name": kind,
+        "response": "mansa",
+        **own,
+        "adjust": ["mansa_baseline", "region", "practice_size"],
+        **OPTIONS.get(kind, {}),
+    }
     method = kinds()[kind].model_validate(options)
     tracemalloc.start()
     try:

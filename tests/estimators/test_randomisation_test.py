@@ -208,13 +208,13 @@ def test_a_scenario_hands_its_allocation_over(tmp_path):
 
 def test_a_methods_file_states_the_allocation(tmp_path):
     file = tmp_path / "m.toml"
-    table = '[allocation]\nmethod = "minimisation"\nfactors = ["region"]\n'
+    table = 'primary = "mansa"\n[allocation]\nmethod = "minimisation"\nfactors = ["region"]\n'
     file.write_text(table + '[[methods]]\nname = "test"\nkind = "randomisation-test"\n')
     (chosen,) = load_methods(str(file))
     assert chosen.allocation.factors == ["region"]
     assert chosen.adjust == ["mansa_baseline", "region"]
     file.write_text(table.replace("minim", "maxim") + '[[methods]]\nname = "test"\nkind = "randomisation-test"\n')
-    with pytest.raises(ScenarioError, match=r"m.toml:2: .*method"):
+    with pytest.raises(ScenarioError, match=r"m.toml:3: .*method"):
         load_methods(str(file))
 
 

@@ -107,7 +107,7 @@ def dense(one: ObservedBatch, tested: str) -> float:
 def test_one_coefficient_gives_the_t_test_of_the_model() -> None:
     batch = trials(5)
     lmm = method_class("lmm").model_validate(
-        {"kind": "lmm", "name": "m", "outcome": "change", "adjust": ["mansa_baseline", "period"]}
+        {"kind": "lmm", "name": "m", "response": "mansa", "outcome": "change", "adjust": ["mansa_baseline", "period"]}
     )
     fit = lmm.fit(batch, moments(batch, lmm.spec()), None, every_term=True)
     expected = fit.p_value[fit.terms.index("period=during")]
