@@ -14,9 +14,14 @@ ALIASED = 1e-10
 
 Elimination of cross-products leaves of an exact combination some p eps (1 + sum |w_k|)^2 of its squares, w_k its
 coefficients in columns of unit length: 1e-15 to 1e-13 in ordinary designs, and less than 1e-10 as long as the sum is
-below some 300. R's 1e-7 of the length, on a QR of the rows, is 1e-14 of the squares: rounding would be kept. And a
-column that keeps a share s has coefficients with a relative error of eps / s: 2e-6 at 1e-10, and 2% at 1e-14.
+below some 300, which it exceeds only beside columns that are nearly combinations themselves (`DOUBTFUL`). R's 1e-7 of
+the length, on a QR of the rows, is 1e-14 of the squares: rounding would be kept. And a column that keeps a share s has
+coefficients with a relative error of eps / s: 2e-6 at 1e-10, and 2% at 1e-14.
 """
+
+
+DOUBTFUL = 1e-5
+"""Share of a kept column's sum of squares below which cross-products cannot tell what comes after: 1 / 300^2."""
 
 
 @lru_cache(maxsize=64)
@@ -112,8 +117,8 @@ def cholesky(matrix: Floats) -> Floats:
     return lower
 
 
-def independent(gram: Floats, scale: Floats, tolerance: float = ALIASED) -> NDArray[np.bool_]:
-    """Find, in order, the variables that are not combinations of those before them.
+def remaining(gram: Floats, scale: Floats, tolerance: float = ALIASED) -> Floats:
+    """Share of its sum of squares that the variables before it leave of each, 0 where it is dropped (p, trials).
 
     Parameters
     ----------
@@ -121,21 +126,42 @@ def independent(gram: Floats, scale: Floats, tolerance: float = ALIASED) -> NDAr
         Cross-products (p, p, trials).
     scale
         Sum of squares (p, trials) against which each variable's remainder is judged.
-
-    Returns
-    -------
-    kept
-        (p, trials); a variable whose remainder is at most ``tolerance`` times its scale is dropped.
+    tolerance
+        A variable is dropped, and has no part in the others' remainders, if its own is at most this share.
     """
-    work = gram.copy()
-    kept = np.zeros(gram.shape[::2], dtype=bool)
+    work, left = gram.copy(), np.zeros_like(scale)
     for k in range(len(work)):
         pivot = work[k, k]
-        kept[k] = pivot > tolerance * scale[k]
-        safe = np.where(kept[k], pivot, 1.0)
-        ratio = np.where(kept[k], work[k, k + 1 :], 0.0) / safe
+        kept = pivot > tolerance * scale[k]
+        safe = np.where(kept, pivot, 1.0)
+        left[k] = np.where(kept, pivot, 0.0) / np.where(kept, scale[k], 1.0)
+        ratio = np.where(kept, work[k, k + 1 :], 0.0) / safe
         for i in range(k + 1, len(work)):
             work[i, i:] -= ratio[i - k - 1] * work[k, i:]
+    return left
+
+
+def independent(gram: Floats, scale: Floats, tolerance: float = ALIASED) -> NDArray[np.bool_]:
+    """Which variables (p, trials) are not combinations of those before them; parameters as of `remaining`."""
+    return np.asarray(remaining(gram, scale, tolerance) > 0.0)
+
+
+def independent_columns(columns: Floats) -> NDArray[np.bool_]:
+    """Which columns (p, rows) are not combinations of those before them, from the columns themselves.
+
+    Where earlier columns nearly are combinations, and keep a share s of their length, rounding leaves eps / s of the
+    length here and eps / s^2 of it in cross-products. Gram-Schmidt is done twice, which keeps the digits.
+    """
+    basis = np.empty((0, columns.shape[1]))
+    kept = np.zeros(len(columns), dtype=bool)
+    for k, column in enumerate(columns):
+        left = column
+        for _ in range(2):
+            left = left - basis.T @ (basis @ left)
+        length = np.sqrt(left @ left)
+        kept[k] = length > np.sqrt(ALIASED * (column @ column))
+        if kept[k]:
+            basis = np.vstack([basis, left / length])
     return kept
 
 

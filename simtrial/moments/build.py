@@ -14,7 +14,7 @@ from simtrial.expressions import truth
 from simtrial.flags import BIT
 from simtrial.kernels.cluster_basis import coordinates, directions, side_by_side
 from simtrial.kernels.segments import count_by, sum_by
-from simtrial.kernels.small_matrices import independent
+from simtrial.kernels.small_matrices import DOUBTFUL, independent, independent_columns, remaining
 from simtrial.moments.columns import Column, centred, within_with
 from simtrial.moments.moments import CONSTANT, Moments
 from simtrial.moments.rows import (
@@ -118,12 +118,17 @@ def _cluster_rank(found: Moments, squares: Floats, kept: Bools) -> Floats:
 
 
 def _independent(found: Moments, squares: Floats) -> Bools:
-    """Which regressors are kept (p, trials), order deciding; products give way to arm, though they come before it."""
-    if not found.products:
-        return independent(found.gram, squares)
+    """Which regressors are kept (p, trials), order deciding; products give way to arm, though they come before it.
+
+    Where one is next to a combination of others, the rows decide what the cross-products cannot tell.
+    """
     order = np.argsort([term.startswith(PRODUCT) for term in found.terms], kind="stable")
+    gram = found.gram[np.ix_(order, order)] if found.products else found.gram
+    left = remaining(gram, squares[order])
     kept = np.empty_like(found.kept)
-    kept[order] = independent(found.gram[np.ix_(order, order)], squares[order])
+    kept[order] = left > 0.0
+    for trial in np.flatnonzero(((left > 0.0) & (left < DOUBTFUL)).any(axis=0)):
+        kept[order, trial] = independent_columns(found.design[np.ix_(order, found.analysed.trial == trial)])
     return kept
 
 
