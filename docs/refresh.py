@@ -91,12 +91,12 @@ def run(source: str) -> Iterator[Line]:
     from simtrial.commands.run_directories import fill
     from simtrial.performance.summary import options_of, summary
     from simtrial.scenario import load
-    from simtrial.store.reading import read_cells
+    from simtrial.store.reading import read_run_by_cell
 
     scenario, cells = load(source, [f"run.replicates={SOURCES[source]}"])
     with tempfile.TemporaryDirectory() as folder:
         fill(scenario, cells, Path(folder) / "run", "auto", None, 1000, [])
-        parts, stored, record = read_cells(Path(folder) / "run")
+        parts, stored, record = read_run_by_cell(Path(folder) / "run")
         factors = dict(stored.select("cell", "factors").rows())
         options = options_of(record, everything=True)
         for rows in parts:

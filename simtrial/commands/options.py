@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +11,32 @@ from simtrial.errors import SimtrialError
 
 if TYPE_CHECKING:
     from simtrial.scenario import Cell, Scenario
+
+
+class Shard(click.ParamType[tuple[int, int]]):
+    """Part I of N, counted from 1."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
+        """Read ``3/8`` as (3, 8)."""
+        part, _, parts = str(value).partition("/")
+        if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+            self.fail(f"'{value}' is not a part I/N with I from 1 to N, e.g. 3/8", param, context)
+        return int(part), int(parts)
+
+
+class Duration(click.ParamType[float]):
+    """A time in seconds, minutes or hours."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:
+        """Read 90s, 30m or 2h as seconds; a number alone is seconds."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(value).strip())
+        if found is None:
+            self.fail(f"'{value}' is not a time such as 90s, 30m or 2h", param, context)
+        return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 FORMAT = click.option(

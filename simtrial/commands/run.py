@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from simtrial.commands import run_directories
-from simtrial.commands.options import FORMAT, PLUGINS, SEED, SETS, load_cells, records_of
+from simtrial.commands.options import FORMAT, PLUGINS, SEED, SETS, Duration, Shard, load_cells, records_of
 from simtrial.run.engines import engine_names
 
 
@@ -21,15 +21,22 @@ from simtrial.run.engines import engine_names
 @click.option(
     "--chunk", type=click.IntRange(min=1), default=1000, show_default=True, help="Replicates per stored file."
 )
+@click.option("--shard", type=Shard(), default="1/1", metavar="I/N",
+              help="Only part I of N of the work, counted from 1: for job arrays.")  # fmt: skip
+@click.option("--max-time", "seconds", type=Duration(), metavar="TIME",
+              help="Begin no more work after this time (90s, 30m, 2h), and say what is left.")  # fmt: skip
 @PLUGINS
 @SEED
 @SETS
 @FORMAT
 def run(
     scenario: str, output: Path, replicates: int | None, engine_name: str, workers: int | None, chunk: int,
-    plugins: tuple[str, ...], seed: int | None, sets: tuple[str, ...], form: str,
+    shard: tuple[int, int], seconds: float | None, plugins: tuple[str, ...], seed: int | None, sets: tuple[str, ...],
+    form: str,
 ) -> None:  # fmt: skip
     """Run a scenario into a directory and print its performance; the same command resumes an interrupted run.
+
+    Several processes may work on one directory: they share what is to be done.
 
     Example: simtrial run partners -o runs/partners --replicates 1000 --workers 2
     """
@@ -37,12 +44,14 @@ def run(
         run_directories.start_workers()
     records = records_of(plugins)
     found, cells = load_cells(scenario, sets, replicates, seed)
-    outcome = run_directories.fill(found, cells, output, engine_name, workers, chunk, records)
-    from simtrial.store.directory import read_run
-
+    outcome = run_directories.fill(found, cells, output, engine_name, workers, chunk, records, shard, seconds)
     if not outcome.chunks:
         click.echo("nothing to run: every chunk asked for is there", err=True)
-    held = read_run(output)["replicates"]
-    if held > found.run.replicates:
-        click.echo(f"the directory holds {held} replicates per cell; all of them are summarised", err=True)
-    run_directories.summarise(output, form, partial=False)
+    if outcome.left:
+        left = f"{outcome.left} of {outcome.chunks} chunks are left"
+        click.echo(f"time is up: {left}; run the same command to go on", err=True)
+        return
+    if shard != (1, 1) and not run_directories.is_complete(output, cells, found.run.replicates):
+        click.echo(f"shard {shard[0]}/{shard[1]} is complete; simtrial status {output} shows the whole run", err=True)
+        return
+    run_directories.summarise(output, form, partial=False, replicates=found.run.replicates)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from simtrial.errors import IncompleteRunError, SimtrialError
+from simtrial.errors import EnvironmentFailure, IncompleteRunError, SimtrialError
 
 if TYPE_CHECKING:
     from simtrial.run.loop import Outcome
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
 
 def fill(
     found: Scenario, cells: list[Cell], output: Path, engine_name: str, workers: int | None, chunk: int,
-    plugins: list[dict[str, str]],
+    plugins: list[dict[str, str]], shard: tuple[int, int] = (1, 1), seconds: float | None = None,
 ) -> Outcome:  # fmt: skip
     """Run missing chunks, showing progress; failed chunks end the program with exit 3."""
+    until = None if seconds is None else time.monotonic() + seconds
     from simtrial.report.progress import Progress
 
     granted = workers or cores()
@@ -29,7 +31,7 @@ def fill(
         engine_name = "processes" if granted > 1 and (work > 8 or workers) else "serial"
     if engine_name == "processes":
         start_workers()
-    if engine_name != "serial":  # enough chunks for every worker
+    if engine_name != "serial" and shard == (1, 1):  # enough chunks for every worker; shards must agree on them
         chunk = min(chunk, max(found.run.block, -(-found.run.replicates * len(cells) // (2 * granted))))
     from simtrial.run.implied_cuts import warnings
     from simtrial.run.loop import run as run_scenario  # heavy: imported while workers start
@@ -39,8 +41,8 @@ def fill(
 
     with Progress() as progress:
         outcome = run_scenario(
-            found, cells, output, engine_name=engine_name, workers=granted, chunk_replicates=chunk,
-            command=" ".join(sys.argv), plugins=plugins, progress=progress,
+            found, cells, output, engine_name=engine_name, workers=granted, chunk_replicates=chunk, shard=shard,
+            until=until, command=" ".join(sys.argv), plugins=plugins, progress=progress,
         )  # fmt: skip
     labels = {cell.id: cell.label for cell in cells}
     for failed, message in outcome.failed:
@@ -51,6 +53,16 @@ def fill(
         failure = f"{len(outcome.failed)} of {outcome.chunks} chunks failed; run the same command to try again"
         raise IncompleteRunError(failure)
     return outcome
+
+
+def is_complete(folder: Path, cells: list[Cell], replicates: int) -> bool:
+    """Whether a directory holds all blocks of so many replicates, and the true values."""
+    from simtrial.store.cells import has_cells
+    from simtrial.store.directory import read_run
+    from simtrial.store.stock import stock_of
+
+    run = read_run(folder)
+    return has_cells(folder) and not stock_of(folder, run, [cell.id for cell in cells], replicates).missing
 
 
 def start_workers() -> None:
@@ -77,9 +89,9 @@ def judge(folder: Path, form: str) -> None:
     from simtrial.performance.summary import options_of, summary
     from simtrial.report import tables
     from simtrial.report.text import emit
-    from simtrial.store.reading import SUMMARISED, read_cells
+    from simtrial.store.reading import SUMMARISED, read_run_by_cell
 
-    parts, cells, run = read_cells(folder, columns=SUMMARISED)
+    parts, cells, run = read_run_by_cell(folder, columns=SUMMARISED)
     expectations = run["scenario"].get("expect", [])
     if not expectations:
         raise SimtrialError(f"{folder}: its scenario has no [[expect]] table to check")
@@ -103,9 +115,10 @@ def reference_method(name: str | None, methods: list[str]) -> str | None:
 
 
 def summarise(
-    folder: Path, form: str, partial: bool, mcse: str | None = None, reference: str | None = None, common: bool = False
-) -> None:
-    """Print the performance of a run, and store it if it is the scenario's own."""
+    folder: Path, form: str, partial: bool, mcse: str | None = None, reference: str | None = None,
+    common: bool = False, replicates: int | None = None,
+) -> None:  # fmt: skip
+    """Print the performance of a run or of its first ``replicates``, and store it if it is the scenario's own."""
     from dataclasses import replace
 
     import polars as pl
@@ -114,9 +127,9 @@ def summarise(
     from simtrial.performance.summary import options_of, summary
     from simtrial.report import tables
     from simtrial.store.paths import performance_file
-    from simtrial.store.reading import SUMMARISED, read_cells
+    from simtrial.store.reading import SUMMARISED, read_run_by_cell
 
-    parts, cells, run = read_cells(folder, partial, SUMMARISED)
+    parts, cells, run = read_run_by_cell(folder, partial, SUMMARISED, replicates)
     stated = options_of(run)
     methods = [m["name"] for m in run["scenario"]["methods"]]
     compared = reference_method(reference, methods) or stated.reference
@@ -129,7 +142,10 @@ def summarise(
         beside += tables.beside_published(rows, published, labels)
     frame = pl.concat(frames)
     if chosen == stated:
-        write_bytes(performance_file(folder), parquet_bytes(frame, {}))
+        try:
+            write_bytes(performance_file(folder), parquet_bytes(frame, {}))
+        except EnvironmentFailure as error:  # a disk that is full or read-only: the table is printed all the same
+            click.echo(f"warning: {error}", err=True)
     tables.print_performance(frame, cells, form)
     if published and form == "table":
         tables.published_table(beside, labels)

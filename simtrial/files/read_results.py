@@ -23,7 +23,7 @@ ROWS = ("cell", "factors", "replicate", "method", "estimand", "estimate", "std_e
 
 @dataclass(frozen=True)
 class Results:
-    """Rows and cells as `simtrial.store.reading.read_cells` gives them, and how the file was understood.
+    """Rows and cells as `simtrial.store.reading.read_run_by_cell` gives them, and how the file was understood.
 
     ``columns`` says in one line what every column was taken for; ``notes`` what was odd; ``in_order`` that there was no
     column of replicates, so that rows were numbered as they stand.

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
+import socket
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from simtrial.errors import EnvironmentFailure
 
+ASIDE = re.compile(r"\..+\.(?P<host>[^.]+)-(?P<pid>\d+)\.part")
+"""Name of a file that is being written: dot, name, host and process."""
+
+DAY = 86_400.0
+
+
+def host() -> str:
+    """Name of this machine, as part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname())
+
 
 def write_bytes(file: Path, content: bytes) -> None:
-    """Write a file atomically: temporary file, fsync, rename.
+    """Write a file atomically: temporary file, fsync, rename, fsync of the folder.
 
     Raises
     ------
     EnvironmentFailure
         When the disk refuses.
     """
-    aside = file.with_name(f".{file.name}.{os.getpid()}.part")
+    aside = file.with_name(f".{file.name}.{host()}-{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as handle:
@@ -30,15 +41,59 @@ def write_bytes(file: Path, content: bytes) -> None:
             handle.flush()
             os.fsync(handle.fileno())
         aside.replace(file)
+        _settle(file.parent)
     except OSError as error:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
         raise EnvironmentFailure(f"{file}: cannot be written ({error.strerror or error})") from None
 
 
-def write_json(file: Path, value: Any) -> None:
-    """Write JSON, keys as given, no NaN."""
-    write_bytes(file, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+def _settle(folder: Path) -> None:
+    """Make a rename last, where folders can be synchronised at all (not on Windows)."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_bytes(file: Path) -> bytes | None:
+    """Content of a file, None where there is none.
+
+    Raises
+    ------
+    EnvironmentFailure
+        When the disk refuses: an error of reading is no damage.
+    """
+    try:
+        return file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise EnvironmentFailure(f"{file}: cannot be read ({error.strerror or error})") from None
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes left half written that run no more: of this machine, or a day old."""
+    for file in folder.rglob(".*.part"):
+        name = ASIDE.fullmatch(file.name)
+        with suppress(OSError):
+            own = name is not None and name["host"] == host()
+            if (own and name is not None and not alive(int(name["pid"]))) or time.time() - file.stat().st_mtime > DAY:
+                file.unlink(missing_ok=True)
+
+
+def alive(process: int) -> bool:
+    """Whether a process of this machine still runs."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's, or a system that does not tell
+        return True
+    return True
 
 
 def parquet_bytes(frame: pl.DataFrame, provenance: Mapping[str, str]) -> bytes:

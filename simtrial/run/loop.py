@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from simtrial.errors import in_words
+from simtrial.errors import EnvironmentFailure, in_words
 from simtrial.estimands import TrueValue, own_values, true_values
 from simtrial.estimators.fitting import attempt
 from simtrial.generate import simulate
@@ -24,10 +25,15 @@ from simtrial.scenario import Cell, Scenario, rebuild
 from simtrial.scenario.schema import finite_targets, targets
 from simtrial.seeding import stream
 from simtrial.store import directory
-from simtrial.store.cells import write_cells
-from simtrial.store.chunks import covered, held_blocks, write_chunk, write_failures
+from simtrial.store.cells import has_cells, write_cells
+from simtrial.store.chunks import held_blocks, is_held, write_chunk
+from simtrial.store.claims import claimed, is_claimed
 from simtrial.store.estimate_rows import bind, rows
-from simtrial.store.paths import cells_file, chunk_file, failures_file
+from simtrial.store.paths import claim_file
+from simtrial.store.stock import Stock
+
+POLL = 0.2
+"""Seconds between looks at the chunks that other processes are making."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +50,9 @@ class Chunk:
     last: int
 
     @property
-    def file(self) -> Path:
-        """Where its rows go."""
-        return chunk_file(Path(self.folder), self.cell, self.first, self.last)
+    def place(self) -> tuple[Path, str, int, int]:
+        """Its place in the store."""
+        return Path(self.folder), self.cell, self.first, self.last
 
 
 @dataclass(frozen=True)
@@ -60,12 +66,16 @@ class Truth:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result of a run: chunks requested, already stored, computed now, and failed with their messages."""
+    """Result of a run: chunks requested, blocks already stored, chunks computed now, and failed with their messages.
+
+    ``left`` are chunks that nobody has made, because the time was up.
+    """
 
     chunks: int
     found: int
     made: int
     failed: tuple[tuple[Chunk, str], ...]
+    left: int = 0
 
 
 def run(
@@ -76,11 +86,13 @@ def run(
     engine_name: str = "serial",
     workers: int = 1,
     chunk_replicates: int = 1000,
+    shard: tuple[int, int] = (1, 1),
+    until: float | None = None,
     command: str = "",
     plugins: Sequence[Mapping[str, str]] = (),
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Outcome:
-    """Run every chunk that the directory does not hold yet.
+    """Run every chunk that the directory does not hold yet; several processes may share the work on one directory.
 
     Parameters
     ----------
@@ -90,35 +102,111 @@ def run(
         The run directory: made, or extended when it belongs to the same scenario and seed.
     engine_name, workers, chunk_replicates
         How the work is spread; none of them changes a number.
+    shard
+        Which part of the chunks, and of how many, counted from 1: the parts share no block.
+    until
+        Time (of `time.monotonic`) from which on no chunk is begun.
     command, plugins
         Kept in run.json; plugins (from `simtrial.plugins.load.load_plugins`) are loaded again by worker processes.
     progress
         Called after every chunk with chunks done, chunks in all, and seconds since the start.
+
+    Raises
+    ------
+    EnvironmentFailure
+        When the disk refuses a chunk: no other is begun.
     """
     directory.open_run(folder, scenario, command, plugins)
     digest = directory.read_run(folder)["digest"]
-    sought = [] if cells_file(folder).is_file() else [Truth(str(folder), digest, cell.id) for cell in cells]
+    held = {cell.id: held_blocks(folder, cell.id, digest) for cell in cells}
+    wanted = range(blocks_of(scenario))
     per_chunk = max(1, -(-chunk_replicates // scenario.run.block))
-    chunks = [c for cell in cells for c in missing(folder, digest, scenario, cell, per_chunk)]
-    held = sum(covered(folder, cell.id, blocks_of(scenario)) for cell in cells)
-    begun = time.monotonic()
-    truths: dict[str, list[TrueValue]] = {}
-    failed: list[tuple[Chunk, str]] = []
-    done = 0
-    for task, result in engine(engine_name)(perform, [*sought, *chunks], workers):
-        if isinstance(task, Truth):
-            if isinstance(result, BaseException):
-                raise result
-            truths[task.cell] = result
-            if len(truths) == len(cells):
-                write_cells(folder, scenario, cells, truths)
-            continue
-        done += 1
+    shares = _shares(cells, wanted, per_chunk, shard)
+    chunks = [
+        c for cell in cells for c in missing(folder, digest, cell, wanted, held[cell.id], per_chunk)
+        if (cell.id, c.first // per_chunk) in shares
+    ]  # fmt: skip
+    there = sum(len(blocks.intersection(wanted)) for blocks in held.values())
+    sought = [] if has_cells(folder) else [Truth(str(folder), digest, cell.id) for cell in cells]
+    tally, truths, claims = _Tally(len(chunks), progress), dict[str, list[TrueValue]](), list[Chunk]()
+    tasks: list[Truth | Chunk] = [*sought, *chunks]
+    while tasks:
+        with closing(engine(engine_name)(perform, _in_time(tasks, until), workers)) as results:
+            for task, result in results:
+                if isinstance(result, EnvironmentFailure):
+                    raise result
+                if isinstance(task, Chunk) and result == CLAIMED:
+                    claims.append(task)
+                elif isinstance(task, Chunk):
+                    tally.enter(task, result)
+                elif isinstance(result, BaseException):
+                    raise result
+                else:
+                    truths[task.cell] = result
+                    if len(truths) == len(cells):
+                        origin = directory.provenance(scenario)
+                        write_cells(folder, scenario, cells, truths, identity=digest, provenance=origin)
+        tasks = list(_freed(claims, tally, until))
+    return Outcome(len(chunks), there, tally.made, tuple(tally.failed), len(chunks) - tally.done)
+
+
+class _Tally:
+    """What became of chunks so far."""
+
+    def __init__(self, chunks: int, progress: Callable[[int, int, float], None] | None) -> None:
+        self.chunks, self.progress, self.begun = chunks, progress, time.monotonic()
+        self.done = self.made = 0
+        self.failed: list[tuple[Chunk, str]] = []
+
+    def enter(self, chunk: Chunk, result: Any) -> None:
+        """Count a chunk that was made, stored by another process, or failed with an exception."""
+        self.done += 1
+        self.made += result == MADE
         if isinstance(result, BaseException):
-            failed.append((task, in_words(result)))
-        if progress is not None:
-            progress(done, len(chunks), time.monotonic() - begun)
-    return Outcome(len(chunks), held, len(chunks) - len(failed), tuple(failed))
+            self.failed.append((chunk, in_words(result)))
+        if self.progress is not None:
+            self.progress(self.done, self.chunks, time.monotonic() - self.begun)
+
+
+def _freed(claims: list[Chunk], tally: _Tally, until: float | None) -> list[Chunk]:
+    """Wait for chunks that other processes are making; return, and take from ``claims``, those they leave unmade."""
+    while claims and _is_time(until):
+        stored = [chunk for chunk in claims if is_held(*chunk.place)]
+        free = [c for c in claims if c not in stored and not is_claimed(claim_file(*c.place))]
+        claims[:] = [c for c in claims if c not in stored and c not in free]
+        for chunk in stored:
+            tally.enter(chunk, HELD)
+        if free:
+            return free
+        if claims:
+            time.sleep(POLL)
+    return []
+
+
+def _shares(cells: Sequence[Cell], wanted: range, per_chunk: int, shard: tuple[int, int]) -> set[tuple[str, int]]:
+    """Cells and places of the chunks that belong to a shard, dealt out like cards over all cells."""
+    every = [(cell.id, place) for cell in cells for place in range(-(-len(wanted) // per_chunk))]
+    return set(every[shard[0] - 1 :: shard[1]])
+
+
+def shards_of(cells: Sequence[Cell], stock: Stock, per_chunk: int, shards: int) -> list[int]:
+    """Shards, counted from 1, of which a chunk is not stored."""
+    wanted = range(stock.wanted)
+
+    def is_whole(cell: str, place: int) -> bool:
+        return set(wanted[place * per_chunk : (place + 1) * per_chunk]) <= stock.held[cell]
+
+    parts = ((shard, _shares(cells, wanted, per_chunk, (shard, shards))) for shard in range(1, shards + 1))
+    return [shard for shard, own in parts if not all(is_whole(*place) for place in own)]
+
+
+def _is_time(until: float | None) -> bool:
+    return until is None or time.monotonic() < until
+
+
+def _in_time(tasks: Sequence[Truth | Chunk], until: float | None) -> Iterator[Truth | Chunk]:
+    """Hand out tasks as long as there is time; true values in any case, for without them there is no table."""
+    return (task for task in tasks if isinstance(task, Truth) or _is_time(until))
 
 
 def perform(task: Truth | Chunk) -> Any:
@@ -138,33 +226,43 @@ def blocks_of(scenario: Scenario) -> int:
     return -(-scenario.run.replicates // scenario.run.block)
 
 
-def missing(folder: Path, digest: str, scenario: Scenario, cell: Cell, per_chunk: int) -> list[Chunk]:
-    """Chunks of blocks that no stored chunk of the cell covers."""
-    held = held_blocks(folder, cell.id)
+def missing(folder: Path, digest: str, cell: Cell, wanted: range, held: set[int], per_chunk: int) -> list[Chunk]:
+    """Chunks of the blocks that no stored chunk of the cell covers; a chunk never spans two runs of ``per_chunk``.
+
+    So the chunks of a run are the same whatever part of it is there, and however many replicates are requested.
+    """
     chunks: list[Chunk] = []
-    for block in range(blocks_of(scenario)):
+    for block in wanted:
         if block in held:
             continue
-        if chunks and chunks[-1].last == block - 1 and block - chunks[-1].first < per_chunk:
-            chunks[-1] = Chunk(folder=str(folder), digest=digest, cell=cell.id, first=chunks[-1].first, last=block)
+        if chunks and chunks[-1].last == block - 1 and block % per_chunk:
+            chunks[-1] = replace(chunks[-1], last=block)
         else:
             chunks.append(Chunk(folder=str(folder), digest=digest, cell=cell.id, first=block, last=block))
     return chunks
 
 
-def make_chunk(chunk: Chunk) -> int:
-    """Simulate, analyse and store one chunk; return its rows."""
-    begun = time.monotonic()
-    scenario, cells = _resolved(chunk.folder, chunk.digest)
-    cell = cells[chunk.cell]
-    failures: list[dict[str, Any]] = []
-    frame = bind([block_rows(cell, b, failures) for b in range(chunk.first, chunk.last + 1)])
-    if failures:
-        write_failures(failures_file(Path(chunk.folder), chunk.cell, chunk.first, chunk.last), failures)
-    record = {"cell": chunk.cell, "first": chunk.first, "last": chunk.last,
-              "seconds": round(time.monotonic() - begun, 3), "versions": directory.versions()}  # fmt: skip
-    write_chunk(chunk.file, frame, record, {"simtrial": directory.provenance(scenario)})
-    return frame.height
+MADE, HELD, CLAIMED = "made", "held", "claimed"
+"""What became of a chunk: made here, stored by another process, or being made by one."""
+
+
+def make_chunk(chunk: Chunk) -> str:
+    """Simulate, analyse and store one chunk, unless another process has done so or is about to."""
+    if is_held(*chunk.place):
+        return HELD
+    with claimed(claim_file(*chunk.place)) as free:
+        if not free:
+            return CLAIMED
+        begun = time.monotonic()
+        scenario, cells = _resolved(chunk.folder, chunk.digest)
+        failures: list[dict[str, Any]] = []
+        own = [block_rows(cells[chunk.cell], block, failures) for block in range(chunk.first, chunk.last + 1)]
+        write_chunk(
+            *chunk.place, bind(own), failures=failures, identity=chunk.digest,
+            provenance=directory.provenance(scenario),
+            about={"seconds": round(time.monotonic() - begun, 3), "versions": directory.versions()},
+        )  # fmt: skip
+    return MADE
 
 
 @lru_cache(maxsize=4)

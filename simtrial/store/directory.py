@@ -12,11 +12,12 @@ from typing import Any
 
 import simtrial
 from simtrial.errors import RunError, StoreError
-from simtrial.files.whole import write_json
+from simtrial.files.whole import read_bytes, sweep
 from simtrial.scenario import Scenario
 from simtrial.store.paths import run_file
+from simtrial.store.sealed import REPAIR, read_sealed, write_sealed
 
-FORMAT = 1
+FORMAT = 2
 
 
 def versions() -> dict[str, str]:
@@ -29,11 +30,15 @@ READING = ("title", "aims", "design", "performance", "published", "expect")
 """Tables that affect how rows are summarised, not their content: they may change in an existing directory."""
 
 
-def digest(raw: dict[str, Any]) -> str:
-    """Identity of what a scenario simulates and analyses, however many replicates and however it is read."""
+def simulated(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What a scenario simulates and analyses, however many replicates and however it is read."""
     kept = {k: v for k, v in raw.items() if k != "run" and k not in READING}
-    kept["run"] = {k: v for k, v in raw.get("run", {}).items() if k != "replicates"}
-    text = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return {**kept, "run": {k: v for k, v in raw.get("run", {}).items() if k != "replicates"}}
+
+
+def digest(raw: Mapping[str, Any]) -> str:
+    """Identity of what a scenario simulates and analyses."""
+    text = json.dumps(simulated(raw), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -43,9 +48,9 @@ def resolved(scenario: Scenario) -> dict[str, Any]:
 
 
 def provenance(scenario: Scenario) -> str:
-    """What every stored table carries: scenario, seed and versions, as JSON."""
+    """What every stored table carries: scenario, seed and versions, as JSON; the same however many replicates."""
     raw = resolved(scenario)
-    return json.dumps({"scenario": raw, "digest": digest(raw), "versions": versions()})
+    return json.dumps({"scenario": simulated(raw), "digest": digest(raw), "versions": versions()})
 
 
 def open_run(folder: Path, scenario: Scenario, command: str, plugins: Sequence[Mapping[str, str]] = ()) -> None:
@@ -59,31 +64,52 @@ def open_run(folder: Path, scenario: Scenario, command: str, plugins: Sequence[M
     RunError
         When the directory belongs to something else.
     """
-    file = run_file(folder)
     raw = resolved(scenario)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: a file, not a folder; choose another with -o")
-    if not file.exists():
-        if folder.exists() and any(not f.name.endswith(".part") for f in folder.iterdir()):
+    if folder.is_dir():
+        sweep(folder)
+    if not run_file(folder).exists():
+        others = [f.name for f in folder.iterdir() if not f.name.endswith(".part")] if folder.exists() else []
+        if not set(others) <= OURS:
             raise RunError(f"{folder}: not empty and not a run directory; choose another with -o")
-        import numpy as np
-
-        config: Any = np.show_config(mode="dicts")
-        blas = config["Build Dependencies"]["blas"]
-        record = {
-            "format": FORMAT,
-            "scenario": raw,
-            "digest": digest(raw),
-            "replicates": scenario.run.replicates,
-            "seed": scenario.run.seed,
-            "versions": versions(),
-            "plugins": [dict(p) for p in plugins],
-            "blas": f"{blas.get('name')} {blas.get('version')}",
-            "command": command,
-        }
-        write_json(file, record)
+        write_sealed(run_file(folder), _described(scenario, command, plugins))
         return
     held = read_run(folder)
+    _refuse_another(folder, held, raw, plugins)
+    while True:  # another process may extend the run at the same time: the larger number stays
+        replicates = max(scenario.run.replicates, held["replicates"])
+        now = {**raw, "run": {**raw["run"], "replicates": replicates}}
+        if now == held["scenario"]:
+            return
+        write_sealed(run_file(folder), {**held, "scenario": now, "replicates": replicates})
+        held = read_run(folder)
+        if held["replicates"] >= replicates:
+            return
+
+
+OURS = frozenset({"blocks", "records", "failures", "claims", "cells.parquet", "performance.parquet"})
+"""What a run directory holds beside run.json."""
+
+
+def _described(scenario: Scenario, command: str, plugins: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """Content of run.json for a new directory."""
+    import numpy as np
+
+    config: Any = np.show_config(mode="dicts")
+    blas = config["Build Dependencies"]["blas"]
+    raw = resolved(scenario)
+    return {
+        "format": FORMAT, "scenario": raw, "digest": digest(raw), "replicates": scenario.run.replicates,
+        "seed": scenario.run.seed, "versions": versions(), "plugins": [dict(p) for p in plugins],
+        "blas": f"{blas.get('name')} {blas.get('version')}", "command": command,
+    }  # fmt: skip
+
+
+def _refuse_another(
+    folder: Path, held: Mapping[str, Any], raw: dict[str, Any], plugins: Sequence[Mapping[str, str]]
+) -> None:
+    """Refuse a directory that belongs to another scenario, version or other plugins."""
     if held["digest"] != digest(raw):
         difference = _difference(held["scenario"], raw)
         raise RunError(f"{folder}: belongs to a different request ({difference}); choose another directory with -o")
@@ -96,10 +122,6 @@ def open_run(folder: Path, scenario: Scenario, command: str, plugins: Sequence[M
     if before != here:
         names = ", ".join(p["name"] for p in held["plugins"]) or "none"
         raise RunError(f"{folder}: made with other plugins or versions of them ({names}); choose another with -o")
-    replicates = max(scenario.run.replicates, held["replicates"])
-    now = {**raw, "run": {**raw["run"], "replicates": replicates}}
-    if now != held["scenario"]:
-        write_json(file, {**held, "scenario": now, "replicates": replicates})
 
 
 def _difference(a: Any, b: Any, path: str = "") -> str:
@@ -118,15 +140,32 @@ def _difference(a: Any, b: Any, path: str = "") -> str:
     return f"{path.rstrip('.')} is {a!r} there and {b!r} here"
 
 
-def read_run(folder: Path) -> dict[str, Any]:
-    """Read run.json of a run directory."""
-    file = run_file(folder)
-    if not file.is_file():
-        raise RunError(f"{folder}: not a run directory (no run.json)")
+def _other_format(content: bytes) -> bool:
+    """Whether this is the description of a run by an earlier version, which carried no seal."""
     try:
-        found = json.loads(file.read_text())
+        found = json.loads(content)
     except ValueError:
-        raise StoreError(f"{file}: damaged, it is not JSON") from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise RunError(f"{file}: this version cannot read its format")
+        return False
+    return isinstance(found, dict) and isinstance(found.get("format"), int) and found["format"] != FORMAT
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """Read run.json of a run directory.
+
+    Raises
+    ------
+    RunError
+        When there is none, or one of another version's format.
+    StoreError
+        When it is not as it was written.
+    """
+    file = run_file(folder)
+    content = read_bytes(file)
+    if content is None:
+        raise RunError(f"{folder}: not a run directory (no run.json)")
+    if b'"seal": ' not in content and _other_format(content):
+        raise RunError(f"{file}: this version cannot read its format; choose another directory with -o")
+    found = read_sealed(file)
+    if found is None or found.get("digest") != digest(found["scenario"]):
+        raise StoreError(f"{file}: damaged, its scenario is not the one that it names; {REPAIR}")
     return found

@@ -8,27 +8,30 @@ from typing import Any
 
 import polars as pl
 
-from simtrial.errors import IncompleteRunError, StoreError
-from simtrial.store.chunks import chunk_files, read_chunk
+from simtrial.errors import IncompleteRunError
+from simtrial.store.cells import read_cells
+from simtrial.store.chunks import Stored, read_chunk, stored_chunks
 from simtrial.store.directory import read_run
 from simtrial.store.estimate_rows import bind
-from simtrial.store.paths import cells_file
 
 
-def read_rows(folder: Path, partial: bool = False) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
+def read_rows(
+    folder: Path, partial: bool = False, replicates: int | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
     """Read a run back whole.
 
     Returns
     -------
     rows, cells, run
-        Rows of the replicates asked for (surplus of the last block cut), cells.parquet, and run.json.
+        Rows of the first ``replicates``, or of all that were requested (surplus of the last block cut); cells.parquet
+        and run.json.
 
     Raises
     ------
     IncompleteRunError
         When blocks are missing and ``partial`` is false.
     """
-    parts, cells, run = read_cells(folder, partial)
+    parts, cells, run = read_run_by_cell(folder, partial, replicates=replicates)
     return bind([part.sort("replicate", maintain_order=True) for part in parts]), cells, run
 
 
@@ -38,23 +41,18 @@ SUMMARISED = ("cell", "replicate", "method", "estimand", "estimate", "std_error"
 sets are not all intervals."""
 
 
-def read_cells(
-    folder: Path, partial: bool = False, columns: Sequence[str] | None = None
+def read_run_by_cell(
+    folder: Path, partial: bool = False, columns: Sequence[str] | None = None, replicates: int | None = None
 ) -> tuple[Iterator[pl.DataFrame], pl.DataFrame, dict[str, Any]]:
     """Read a run back cell by cell, so that no more than one is in memory; otherwise as `read_rows`."""
     run = read_run(folder)
-    file = cells_file(folder)
-    if not file.is_file():
-        raise IncompleteRunError(f"{folder}: no true values yet; run the same command again")
-    try:
-        cells = pl.read_parquet(file)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        cause = str(error).splitlines()[0]
-        raise StoreError(f"{file}: damaged ({cause}); delete it and run the same command again") from None
-    wanted = -(-run["replicates"] // run["scenario"]["run"]["block"])
-    found = {cell: chunk_files(folder, cell) for cell in cells["cell"].unique(maintain_order=True)}
-    held = [len({b for first, last, _ in files for b in range(first, last + 1) if b < wanted})
-            for files in found.values()]  # fmt: skip
+    cells = read_cells(folder, run["digest"])
+    size, replicates = run["scenario"]["run"]["block"], replicates or run["replicates"]
+    wanted = -(-replicates // size)
+    found = {
+        cell: list(stored_chunks(folder, cell, run["digest"])) for cell in cells["cell"].unique(maintain_order=True)
+    }
+    held = [len({b for chunk in chunks for b in chunk.blocks if b < wanted}) for chunks in found.values()]
     total = wanted * len(found)
     if sum(held) < total and not partial:
         raise IncompleteRunError(
@@ -63,26 +61,24 @@ def read_cells(
         )
     if not sum(held):
         raise IncompleteRunError(f"{folder}: no block is finished yet")
-    return (_cell_rows(f, wanted, run, columns) for f, n in zip(found.values(), held, strict=True) if n), cells, run
+    some = (chunks for chunks, number in zip(found.values(), held, strict=True) if number)
+    return (_cell_rows(chunks, size, replicates, columns) for chunks in some), cells, run
 
 
-def _cell_rows(
-    files: Sequence[tuple[int, int, Path]], wanted: int, run: dict[str, Any], columns: Sequence[str] | None
-) -> pl.DataFrame:
+def _cell_rows(chunks: Sequence[Stored], size: int, replicates: int, columns: Sequence[str] | None) -> pl.DataFrame:
     """Rows of one cell, each block once; those of a method in order of replicates."""
     seen: set[int] = set()
-    frames = []
-    for first, last, file in files:
-        new = [b for b in range(first, min(last + 1, wanted)) if b not in seen]
+    frames, wanted = [], range(-(-replicates // size))
+    for chunk in chunks:
+        new = [block for block in chunk.blocks if block in wanted and block not in seen]
         if new:
-            frames.append(_only_blocks(read_chunk(file, columns), new, last - first + 1, run))
+            frames.append(_only_blocks(read_chunk(chunk, columns), new, len(chunk.blocks), size, replicates))
             seen |= set(new)
     return bind(frames)
 
 
-def _only_blocks(frame: pl.DataFrame, wanted: list[int], there: int, run: dict[str, Any]) -> pl.DataFrame:
-    """Leave out blocks of a chunk that are held elsewhere, and replicates nobody asked for."""
-    size, replicates = run["scenario"]["run"]["block"], run["replicates"]
+def _only_blocks(frame: pl.DataFrame, wanted: list[int], there: int, size: int, replicates: int) -> pl.DataFrame:
+    """Leave out blocks of a chunk that are held elsewhere, and replicates beyond those wanted."""
     if len(wanted) == there and (wanted[-1] + 1) * size <= replicates:
         return frame
     return frame.filter(((pl.col("replicate") - 1) // size).is_in(wanted) & (pl.col("replicate") <= replicates))

@@ -36,3 +36,14 @@ def rows(folder: Path, partial: bool = False) -> pl.DataFrame:
 def chunks(folder: Path) -> list[Path]:
     """Stored chunks, in order."""
     return sorted((folder / "blocks").rglob("*.parquet"))
+
+
+def record(chunk: Path) -> Path:
+    """Record of a stored chunk."""
+    return chunk.parents[2] / "records" / chunk.parent.name / f"{chunk.stem}.json"
+
+
+def drop(chunk: Path) -> None:
+    """Remove a chunk and its record."""
+    chunk.unlink()
+    record(chunk).unlink()

@@ -48,7 +48,7 @@ def with_extra(kind: str) -> str:
 
 
 def logged(folder: Path) -> list[dict[str, Any]]:
-    files = sorted((folder / "failures").glob("*.jsonl"))
+    files = sorted((folder / "failures").glob("*/*.jsonl"))
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 

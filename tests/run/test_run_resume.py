@@ -1,6 +1,7 @@
 """A run that was interrupted, at whatever moment, ends with the same rows when the command is given again."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,12 +10,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from commands import simtrial
 from polars.testing import assert_frame_equal
-from runs import chunks, go, quick, rows
+from runs import chunks, drop, go, quick, record, rows
 from tomls import SMALL, written
 
-from simtrial.errors import IncompleteRunError
-from simtrial.store.chunks import chunk_files
+from simtrial.errors import IncompleteRunError, StoreError
+from simtrial.store.chunks import stored_chunks
+from simtrial.store.directory import read_run
 
 pytestmark = pytest.mark.usefixtures("quick")
 __all__ = ["quick"]
@@ -33,7 +36,7 @@ def missing_then_restored(folder: Path, expected: pl.DataFrame, absent: int) -> 
     with pytest.raises(IncompleteRunError, match=f"{absent} of 5 blocks are missing") as caught:
         rows(folder)
     assert caught.value.exit_code == 3
-    kept = {f: f.stat().st_mtime_ns for _, _, f in chunk_files(folder, "base")}
+    kept = {c.file: c.file.stat().st_mtime_ns for c in stored_chunks(folder, "base", read_run(folder)["digest"])}
     assert len(kept) == 5 - absent
     outcome = go(folder)
     assert (outcome.chunks, outcome.made, outcome.found) == (absent, absent, 5 - absent)
@@ -46,14 +49,13 @@ def test_deleted_chunks(gone: list[int], finished: tuple[Path, pl.DataFrame]) ->
     folder, expected = finished
     files = chunks(folder)
     for at in gone:
-        files[at].unlink()
-        files[at].with_suffix(".json").unlink()
+        drop(files[at])
     missing_then_restored(folder, expected, len(gone))
 
 
 def test_a_chunk_without_its_record(finished: tuple[Path, pl.DataFrame]) -> None:
     folder, expected = finished
-    chunks(folder)[2].with_suffix(".json").unlink()
+    record(chunks(folder)[2]).unlink()
     missing_then_restored(folder, expected, 1)
 
 
@@ -64,9 +66,15 @@ def test_a_record_without_its_chunk(finished: tuple[Path, pl.DataFrame]) -> None
 
 
 @pytest.mark.parametrize("content", ["", '{"sha256": "ab', "[]", '{"rows": 60}'])
-def test_a_record_that_cannot_be_read(content: str, finished: tuple[Path, pl.DataFrame]) -> None:
+def test_a_record_that_is_damaged(content: str, finished: tuple[Path, pl.DataFrame]) -> None:
     folder, expected = finished
-    chunks(folder)[1].with_suffix(".json").write_text(content)
+    record(chunks(folder)[1]).write_text(content)
+    for read in (rows, go):
+        with pytest.raises(StoreError, match=r"000001-000001\.json: damaged.* simtrial audit --repair") as caught:
+            read(folder)
+        assert caught.value.exit_code == 4
+    assert simtrial("audit", folder).code == 4
+    assert simtrial("audit", folder, "--repair").code == 0
     missing_then_restored(folder, expected, 1)
 
 
@@ -75,16 +83,15 @@ def test_a_half_written_file_lying_about(finished: tuple[Path, pl.DataFrame]) ->
     folder, expected = finished
     file = chunks(folder)[3]
     content = file.read_bytes()
-    file.unlink()
-    file.with_suffix(".json").unlink()
-    (file.parent / f".{file.name}.4711.part").write_bytes(content[: len(content) // 2])
+    drop(file)
+    (file.parent / f".{file.name}.here-4711.part").write_bytes(content[: len(content) // 2])
     missing_then_restored(folder, expected, 1)
 
 
 def test_killed_before_the_description_was_there(tmp_path: Path) -> None:
     """Also what a second process sees that starts at the same moment."""
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / ".run.json.4711.part").write_text('{"format": 1, "scen')
+    (tmp_path / "run" / ".run.json.here-4711.part").write_text('{"format": 1, "scen')
     go(tmp_path / "run", 20)
     assert rows(tmp_path / "run").height == 60
 
@@ -106,8 +113,9 @@ def test_two_processes_at_work_on_one_run(tmp_path: Path) -> None:
 
 def test_a_run_with_nothing_but_its_description(finished: tuple[Path, pl.DataFrame]) -> None:
     folder, expected = finished
-    for file in [*folder.rglob("*.parquet"), *(folder / "blocks").rglob("*.json")]:
-        file.unlink()
+    for name in ("blocks", "records", "failures"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / "cells.parquet").unlink()
     with pytest.raises(IncompleteRunError, match="no true values yet"):
         rows(folder)
     go(folder)
@@ -117,11 +125,11 @@ def test_a_run_with_nothing_but_its_description(finished: tuple[Path, pl.DataFra
 def test_part_of_a_run_can_be_read(finished: tuple[Path, pl.DataFrame]) -> None:
     folder, expected = finished
     for file in chunks(folder)[1:3]:
-        file.unlink()
+        drop(file)
     found = rows(folder, partial=True)
     assert_frame_equal(found, expected.filter(~pl.col("replicate").is_between(21, 60)), check_exact=True)
     for file in chunks(folder):
-        file.unlink()
+        drop(file)
     with pytest.raises(IncompleteRunError, match="no block is finished yet"):
         rows(folder, partial=True)
 
@@ -140,7 +148,7 @@ def test_killed_without_warning(how: list[str], tmp_path: Path) -> None:
     file = written(tmp_path, SMALL)
     command = [sys.executable, str(PROGRAM), "run", file, "-o", str(tmp_path / "run"), "--replicates", "600", *how]
     command += ["--chunk", "20", "--format", "csv"]
-    folder = tmp_path / "run" / "blocks" / "base"
+    folder = tmp_path / "run" / "records" / "base"
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     end = time.monotonic() + 60
     while len(list(folder.glob("*.json"))) < 2:
@@ -169,8 +177,8 @@ def test_stopped_in_an_orderly_way(sent: int, code: int, word: str, how: list[st
         [*command, *how, "--chunk", "20"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     end = time.monotonic() + 60
-    begun = [tmp_path / "run" / "blocks" / "base", tmp_path / "run"]
-    while not (list(begun[0].glob("*.json")) and list(begun[1].glob("cells.parquet"))) and time.monotonic() < end:
+    begun = tmp_path / "run" / "records"
+    while not (list(begun.glob("base/*.json")) and list(begun.glob("cells.json"))) and time.monotonic() < end:
         time.sleep(0.002)
     process.send_signal(sent)
     out, told = process.communicate(timeout=60)

@@ -6,12 +6,14 @@ from typing import Any
 
 import polars as pl
 import pytest
-from runs import chunks, go, quick, rows
+from commands import simtrial
+from runs import chunks, go, quick, record, rows
 from tomls import changed
 
 from simtrial.errors import EnvironmentFailure, RunError, StoreError
 from simtrial.files.whole import write_bytes
 from simtrial.store.reading import read_rows
+from simtrial.store.sealed import write_sealed
 
 pytestmark = pytest.mark.usefixtures("quick")
 __all__ = ["quick"]
@@ -53,9 +55,10 @@ def test_what_cannot_be_said_is_null_and_never_nan(folder: Path) -> None:
 def test_the_files_are_those_documented_and_nothing_else(folder: Path) -> None:
     found = {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()}
     names = ("000000-000000", "000001-000001")
-    stored = {f"blocks/base/{name}.{kind}" for name in names for kind in ("parquet", "json")}
-    assert {"run.json", "cells.parquet"} | stored <= found
-    assert all(name.startswith("failures/") for name in found - stored - {"run.json", "cells.parquet"})
+    stored = {f"blocks/base/{name}.parquet" for name in names} | {f"records/base/{name}.json" for name in names}
+    stored |= {"run.json", "cells.parquet", "records/cells.json"}
+    assert stored <= found
+    assert all(name.startswith("failures/") for name in found - stored)
 
 
 def test_every_table_says_where_it_comes_from(folder: Path) -> None:
@@ -87,10 +90,10 @@ def test_the_description_of_a_run(folder: Path) -> None:
 
 def test_records_of_chunks(folder: Path) -> None:
     for at, file in enumerate(chunks(folder)):
-        record = json.loads(file.with_suffix(".json").read_text())
-        assert (record["cell"], record["first"], record["last"], record["rows"]) == ("base", at, at, 60)
-        assert len(record["sha256"]) == 64
-        assert record["seconds"] >= 0
+        found = json.loads(record(file).read_text())
+        assert (found["cell"], found["first"], found["last"], found["rows"]) == ("base", at, at, 60)
+        assert len(found["sha256"]) == 64
+        assert found["seconds"] >= 0
 
 
 def test_true_values_are_stored_once(folder: Path) -> None:
@@ -135,10 +138,8 @@ def test_another_scenario_is_refused_and_told_what_differs(old: str, new: str, t
 
 
 def test_another_version_is_refused(folder: Path) -> None:
-    file = folder / "run.json"
-    run = json.loads(file.read_text())
-    run["versions"]["simtrial"] = "0.0.1"
-    file.write_text(json.dumps(run))
+    run = {k: v for k, v in json.loads((folder / "run.json").read_text()).items() if k != "seal"}
+    write_sealed(folder / "run.json", {**run, "versions": {**run["versions"], "simtrial": "0.0.1"}})
     with pytest.raises(RunError, match=r"made by simtrial 0\.0\.1"):
         go(folder, 60)
 
@@ -181,9 +182,9 @@ def test_a_truncated_chunk_is_noticed_and_can_be_made_again(folder: Path) -> Non
     expected = rows(folder)
     file = chunks(folder)[0]
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(StoreError, match="delete it and run again"):
+    with pytest.raises(StoreError, match="simtrial audit --repair removes what is damaged"):
         rows(folder)
-    file.unlink()
+    assert simtrial("audit", folder, "--repair").code == 0
     go(folder, 40)
     assert rows(folder).equals(expected)
 

@@ -1,18 +1,19 @@
 """Engines: ways of mapping a function over chunks of work.
 
-An engine is one function ``(function, tasks, workers) -> iterator of (task, result or exception)``, in any order. The
-file X.py holds the engine X.
+An engine is one function ``(function, tasks, workers) -> generator of (task, result or exception)``, in any order. It
+takes the next task when a worker is free, and not before, and ends its workers when it is closed. The file X.py holds
+the engine X.
 """
 
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, TypeVar
 
 from simtrial.registry import Registry
 
-Engine = Callable[[Callable[[Any], Any], Sequence[Any], int], Iterator[tuple[Any, Any]]]
+Engine = Callable[[Callable[[Any], Any], Iterable[Any], int], Generator[tuple[Any, Any], None, None]]
 E = TypeVar("E", bound=Engine)
 ENGINES: Registry[Engine] = Registry("engine", __name__)
 

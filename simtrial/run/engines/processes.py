@@ -2,47 +2,159 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from simtrial.errors import in_words
 from simtrial.run.engines import register_engine
+
+GRACE = 20.0
+"""Seconds that workers have for the chunks in hand when a run is stopped; batch systems kill after 30."""
+
+TRIES = 2
+"""Workers that may die of a task before it is given up."""
 
 
 @register_engine("processes")
-def run(function: Callable[[Any], Any], tasks: Sequence[Any], workers: int) -> Iterator[tuple[Any, Any]]:
-    """Map the function over worker processes.
+def run(function: Callable[[Any], Any], tasks: Iterable[Any], workers: int) -> Generator[tuple[Any, Any], None, None]:
+    """Map the function over worker processes, each given its next task when it has done one.
 
-    A worker that dies breaks the pool: what was unfinished is then tried once more, each chunk in a pool of its own, so
-    that only the chunk that kills its worker is given up.
+    A worker that dies costs the task in hand and nothing else: its place is filled and the task tried once more. A task
+    of which two workers died is given up. When the run is stopped, workers have `GRACE` seconds for what they have in
+    hand, and are then killed, as they are at once when this process ends.
     """
-    unfinished: list[Any] = []
-    yield from _pool(function, tasks, workers, unfinished)
-    for task in unfinished:
-        again: list[Any] = []
-        yield from _pool(function, [task], 1, again)
-        if again:
-            yield task, RuntimeError("the worker process died")
+    waiting, deaths = iter(tasks), Counter[Any]()
+    again: deque[Any] = deque()
+    busy: dict[_Worker, Any] = {}
+    idle: list[_Worker] = []
 
+    def next_task() -> Any:
+        return again.popleft() if again else next(waiting, _NO_TASK)
 
-def _pool(
-    function: Callable[[Any], Any], tasks: Sequence[Any], workers: int, unfinished: list[Any]
-) -> Iterator[tuple[Any, Any]]:
-    pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_quiet)
-    futures: dict[Future[Any], Any] = {}
     try:
-        futures = {pool.submit(function, task): task for task in tasks}
-        for future in as_completed(futures):
-            error = future.exception()
-            if isinstance(error, BrokenProcessPool):
-                unfinished.append(futures[future])
-            else:
-                yield futures[future], error if error is not None else future.result()
+        while True:
+            while len(busy) < workers and (task := next_task()) is not _NO_TASK:
+                worker = idle.pop() if idle else _Worker(function)
+                busy[worker] = task
+                worker.give(task)
+            if not busy:
+                return
+            for worker in _ready(busy):
+                task = busy.pop(worker)
+                result = worker.result()
+                if not isinstance(result, _Died):
+                    idle.append(worker)
+                    yield task, result
+                    continue
+                deaths[task] += 1
+                if deaths[task] < TRIES:
+                    again.append(task)
+                else:
+                    yield task, RuntimeError(f"the worker process died, {TRIES} times ({result.how})")
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        _end(busy, idle)
+
+
+class _Died:
+    """In place of a result: how a worker ended."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+
+_NO_TASK = object()
+
+
+class _Worker:
+    """A process and the connection over which it is given tasks and returns results."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        context = _context()
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(function, theirs), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def give(self, task: Any) -> None:
+        """Send a task; that the process has died is noticed when its result is fetched."""
+        with contextlib.suppress(OSError):
+            self.connection.send(task)
+
+    def result(self) -> Any:
+        """Result or exception of its task, or how the process died."""
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join(GRACE)
+            code = self.process.exitcode
+            self.connection.close()
+            return _Died(f"signal {-code}" if code is not None and code < 0 else f"exit code {code}")
+
+    def end(self, patience: float) -> None:
+        """Let an idle process end, and kill one that does not."""
+        with contextlib.suppress(OSError):
+            self.connection.send(None)
+        self.process.join(patience)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.connection.close()
+
+
+def _ready(busy: Iterable[_Worker]) -> list[_Worker]:
+    """Wait for workers with a result, or dead ones, whose connection is closed."""
+    found = wait([worker.connection for worker in busy])
+    return [worker for worker in busy if worker.connection in found]
+
+
+def _end(busy: Iterable[_Worker], idle: Iterable[_Worker]) -> None:
+    """End all workers: the idle ones now, the others when they have done what they have in hand, or are out of time."""
+    end = time.monotonic() + GRACE
+    for worker in idle:
+        worker.end(1.0)
+    left = list(busy)
+    try:
+        while left and (patience := end - time.monotonic()) > 0:
+            done = wait([worker.connection for worker in left], patience)
+            for worker in [w for w in left if w.connection in done]:
+                left.remove(worker)
+                worker.end(1.0)
+    finally:  # out of time, or interrupted once more
+        for worker in left:
+            worker.end(0.0)
+
+
+def _work(function: Callable[[Any], Any], connection: Connection) -> None:
+    """Do tasks until there is none, in a worker process."""
+    for sent in (signal.SIGINT, signal.SIGTERM):  # left to the parent, which stops handing out tasks
+        signal.signal(sent, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    with contextlib.suppress(EOFError, OSError):
+        while (task := connection.recv()) is not None:
+            try:
+                result = function(task)
+            except Exception as error:
+                result = error
+            try:
+                connection.send(result)
+            except (TypeError, AttributeError, ValueError):  # an exception that cannot be sent
+                connection.send(RuntimeError(in_words(result)))
+
+
+def _follow_parent() -> None:
+    """End this process when the one that started it does, however that ended."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def start() -> None:
@@ -50,7 +162,13 @@ def start() -> None:
     if _context().get_start_method() == "forkserver":
         from multiprocessing import forkserver
 
-        forkserver.ensure_running()
+        held = os.environ.get("PYTHONSAFEPATH")
+        os.environ["PYTHONSAFEPATH"] = "1"  # a csv.py in the working directory is not ours to import
+        try:
+            forkserver.ensure_running()
+        finally:
+            if held is None:
+                del os.environ["PYTHONSAFEPATH"]
 
 
 def _context() -> Any:
@@ -60,8 +178,3 @@ def _context() -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["simtrial.run.loop"])
     return context
-
-
-def _quiet() -> None:
-    """Leave Ctrl-C to the parent, which stops handing out chunks."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

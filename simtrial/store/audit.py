@@ -1,0 +1,101 @@
+"""What a run directory holds, how much is missing, what is damaged; and how damage is thrown away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from simtrial.errors import IncompleteRunError, RunError, StoreError
+from simtrial.store.cells import read_cells
+from simtrial.store.chunks import read_chunk, read_failures, stored_chunks
+from simtrial.store.directory import read_run
+from simtrial.store.paths import (
+    blocks_in,
+    cells_file,
+    cells_record,
+    chunk_file,
+    failures_file,
+    record_file,
+    run_file,
+)
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One thing that is wrong: what, and the files that belong to it, the damaged ones and those that go with them."""
+
+    message: str
+    files: tuple[Path, ...]
+
+
+def audit(folder: Path) -> list[Damage]:
+    """Everything in a run directory that is not as it was written; every file is read.
+
+    Files that belong to no run are among it: copies with names of their own, chunks of unknown cells.
+    """
+    try:
+        run = read_run(folder)
+    except RunError:
+        if not any((folder / name).is_dir() for name in ("records", "blocks")):
+            raise
+        return [Damage(f"{run_file(folder)}: missing, or of another version", ())]
+    except StoreError as error:
+        return [Damage(str(error), (run_file(folder),))]
+    found: list[Damage] = []
+    try:
+        cells = read_cells(folder, run["digest"])["cell"].unique(maintain_order=True).to_list()
+    except IncompleteRunError:
+        cells = None
+    except StoreError as error:
+        found.append(Damage(str(error), (cells_file(folder), cells_record(folder))))
+        cells = None
+    for cell in _cells_there(folder):
+        if cells is not None and cell not in cells:
+            own = tuple(f for place in ("blocks", "records", "failures") for f in (folder / place / cell).rglob("*.*"))
+            found.append(Damage(f"{folder / 'blocks' / cell}: no cell of this run", own))
+            continue
+        found += _of_cell(folder, cell, run["digest"])
+    return found + [Damage(f"{file}: no file of a run", (file,)) for file in _strays(folder)]
+
+
+def _cells_there(folder: Path) -> list[str]:
+    places = [folder / name for name in ("blocks", "records", "failures")]
+    return sorted({sub.name for place in places if place.is_dir() for sub in place.iterdir() if sub.is_dir()})
+
+
+def _of_cell(folder: Path, cell: str, identity: str) -> Iterator[Damage]:
+    """Damage of the chunks of a cell, one by one."""
+    for file in sorted((folder / "records" / cell).glob("*.json")):
+        place = blocks_in(file.stem)
+        if place is None:
+            continue
+        try:
+            for found in stored_chunks(folder, cell, identity, only=place):
+                read_chunk(found)
+                read_failures(found)
+            if not chunk_file(folder, cell, *place).is_file():
+                yield Damage(f"{file}: its chunk is missing", (file,))
+        except StoreError as error:
+            own = tuple(make(folder, cell, *place) for make in (chunk_file, record_file, failures_file))
+            yield Damage(str(error), own)
+
+
+def _strays(folder: Path) -> Iterator[Path]:
+    """Files below blocks, records and failures that are not named as ours."""
+    endings = {"blocks": ".parquet", "records": ".json", "failures": ".jsonl"}
+    for name, ending in endings.items():
+        for file in sorted((folder / name).rglob("*")):
+            if not file.is_file() or file == cells_record(folder) or file.name.endswith(".part"):
+                continue
+            if file.suffix != ending or blocks_in(file.stem) is None or file.parent.parent != folder / name:
+                yield file
+
+
+def throw_away(damage: Sequence[Damage]) -> None:
+    """Remove damaged files, so that the same command makes them again."""
+    for one in damage:
+        for file in one.files:
+            with suppress(FileNotFoundError):
+                file.unlink()

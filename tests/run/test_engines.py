@@ -1,0 +1,209 @@
+"""The contract of an engine, tried on every one: the same rows as one after the other, and faults that stay alone."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from polars.testing import assert_frame_equal
+from runs import go, quick, rows
+from tomls import SMALL, written
+
+from simtrial.run.engines import engine, engine_names
+
+pytestmark = pytest.mark.usefixtures("quick")
+__all__ = ["quick"]
+PROGRAM = Path(__file__).parents[2] / "cli.py"
+NOISY = """
+from simtrial import plain_method
+
+@plain_method("noisy")
+def noisy(frame):
+    print("noise on stdout")
+    return {"estimate": float(frame["arm"].mean()), "std_error": 1.0}
+"""
+
+
+def doubled(number: int) -> int:
+    """Twice a number; 3 raises."""
+    if number == 3:
+        raise ValueError("three")
+    return 2 * number
+
+
+def doubled_or_killed(number: int) -> int:
+    """Twice a number; 5 kills its process, and 7 does so the first time."""
+    if number == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    first = Path(os.environ["SIMTRIAL_TEST_FOLDER"]) / "seven"
+    if number == 7 and not first.exists():
+        first.write_text("tried")
+        os._exit(3)
+    return 2 * number
+
+
+@pytest.mark.parametrize("name", engine_names())
+def test_the_rows_are_those_of_one_chunk_after_the_other(name: str, tmp_path: Path) -> None:
+    go(tmp_path / "alone", engine_name="serial")
+    for workers in (1, 2, 3):
+        go(tmp_path / f"run{workers}", engine_name=name, workers=workers)
+        assert_frame_equal(rows(tmp_path / f"run{workers}"), rows(tmp_path / "alone"), check_exact=True)
+
+
+@pytest.mark.parametrize("name", engine_names())
+def test_an_exception_is_a_result(name: str) -> None:
+    found = dict(engine(name)(doubled, range(6), 2))
+    assert isinstance(found[3], ValueError)
+    assert {k: v for k, v in found.items() if k != 3} == {0: 0, 1: 2, 2: 4, 4: 8, 5: 10}
+
+
+@pytest.mark.parametrize("name", engine_names())
+def test_tasks_are_taken_when_a_worker_is_free_and_not_before(name: str) -> None:
+    taken = []
+
+    def tasks():
+        for number in (0, 1, 2, 4, 6, 8, 9, 10):
+            taken.append(number)
+            yield number
+
+    results = engine(name)(doubled, tasks(), 2)
+    next(results)
+    assert len(taken) <= 3
+    results.close()
+    assert len(taken) <= 3
+
+
+@pytest.mark.parametrize("name", engine_names())
+def test_no_process_is_left(name: str) -> None:
+    list(engine(name)(doubled, range(4), 2))
+    results = engine(name)(doubled, range(100), 2)
+    next(results)
+    results.close()
+    assert not [p for p in multiprocessing.active_children() if p.is_alive()]
+    assert threading.active_count() <= 3
+
+
+@pytest.mark.parametrize("name", engine_names())
+def test_a_method_that_prints_leaves_stdout_to_the_table(name: str, tmp_path: Path) -> None:
+    (tmp_path / "noisy.py").write_text(NOISY)
+    text = SMALL.replace("[run]\n", '[[methods]]\nname = "noise"\nkind = "noisy"\n\n[run]\n')
+    command = [
+        sys.executable,
+        str(PROGRAM),
+        "run",
+        written(tmp_path, text),
+        "-o",
+        str(tmp_path / "run"),
+        "--engine",
+        name,
+    ]
+    command += ["--plugin", str(tmp_path / "noisy.py"), "--replicates", "100", "--chunk", "20", "--format", "csv"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("cell,")
+    assert "noise on stdout" not in done.stdout
+    assert "noise on stdout" in done.stderr
+
+
+def test_a_worker_that_dies_costs_its_task_in_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of 40 tasks kills every worker that takes it, and another the first one; nothing else is lost."""
+    monkeypatch.setenv("SIMTRIAL_TEST_FOLDER", str(tmp_path))
+    found = dict(engine("processes")(_with_folder(str(tmp_path)), range(40), 3))
+    assert "the worker process died, 2 times (signal 9)" in str(found.pop(5))
+    assert found == {number: 2 * number for number in range(40) if number != 5}
+
+
+class _with_folder:
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __call__(self, number: int) -> int:
+        os.environ["SIMTRIAL_TEST_FOLDER"] = self.folder
+        return doubled_or_killed(number)
+
+
+def sleeping(number: int) -> int:
+    """Longer than anybody waits."""
+    time.sleep(600 if number else 0)
+    return number
+
+
+def test_a_worker_that_hangs_is_killed_after_the_grace_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simtrial.run.engines.processes.GRACE", 0.5)
+    results = engine("processes")(sleeping, range(5), 2)
+    assert next(results) == (0, 0)
+    begun = time.monotonic()
+    results.close()
+    assert time.monotonic() - begun < 5
+    assert not [p for p in multiprocessing.active_children() if p.is_alive()]
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    script = f"""
+import sys, time
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[2]), *sys.path]!r}
+from test_engines import reporting
+from simtrial.run.engines import engine
+if __name__ == "__main__":
+    for _ in engine("processes")(reporting({str(tmp_path)!r}), range(9), 3):
+        pass
+"""
+    (tmp_path / "driver.py").write_text(script)
+    process = subprocess.Popen([sys.executable, str(tmp_path / "driver.py")])
+    end = time.monotonic() + 60
+    while len(list(tmp_path.glob("pid-*"))) < 3 and time.monotonic() < end:
+        assert process.poll() is None
+        time.sleep(0.05)
+    workers = [int(f.name.removeprefix("pid-")) for f in tmp_path.glob("pid-*")]
+    assert len(workers) == 3
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 5
+    while any(_alive(w) for w in workers) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(_alive(w) for w in workers)
+
+
+class reporting:
+    """Leave the number of the process in a folder, and sleep."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def __call__(self, number: int) -> int:
+        (self.folder / f"pid-{os.getpid()}").write_text("")
+        time.sleep(600)
+        return number
+
+
+def _alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
+def test_modules_in_the_working_directory_are_not_imported(tmp_path: Path) -> None:
+    """A folder called simtrial and a csv.py beside the user."""
+    (tmp_path / "simtrial").mkdir()
+    for name in ("simtrial/__init__.py", "csv.py", "json.py", "polars.py"):
+        (tmp_path / name).write_text("raise RuntimeError('imported from the working directory')\n")
+    command = [
+        sys.executable,
+        str(PROGRAM),
+        "run",
+        written(tmp_path, SMALL),
+        "-o",
+        str(tmp_path / "run"),
+        "--workers",
+        "2",
+    ]
+    command += ["--replicates", "40", "--engine", "processes"]
+    path = {"PYTHONPATH": str(PROGRAM.parent)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=os.environ | path)
+    assert done.returncode == 0, done.stderr
+    assert "RuntimeError" not in done.stderr
