@@ -35,37 +35,39 @@ def audit(folder: Path) -> list[Damage]:
 
     Files that belong to no run are among it: copies with names of their own, chunks of unknown cells.
     """
+    found: list[Damage] = []
+    identity: str | None = None
     try:
-        run = read_run(folder)
-    except RunError:
+        identity = read_run(folder)["digest"]
+    except RunError as error:
         if not any((folder / name).is_dir() for name in ("records", "blocks")):
             raise
-        return [Damage(f"{run_file(folder)}: missing, or of another version", ())]
+        found.append(Damage(str(error), ()))
     except StoreError as error:
-        return [Damage(str(error), (run_file(folder),))]
-    found: list[Damage] = []
+        found.append(Damage(str(error), (run_file(folder),)))
+    cells = None
     try:
-        cells = read_cells(folder, run["digest"])["cell"].unique(maintain_order=True).to_list()
+        cells = read_cells(folder, identity)["cell"].unique(maintain_order=True).to_list()
     except IncompleteRunError:
-        cells = None
+        pass
     except StoreError as error:
         found.append(Damage(str(error), (cells_file(folder), cells_record(folder))))
-        cells = None
     for cell in _cells_there(folder):
         if cells is not None and cell not in cells:
             own = tuple(f for place in ("blocks", "records", "failures") for f in (folder / place / cell).rglob("*.*"))
             found.append(Damage(f"{folder / 'blocks' / cell}: no cell of this run", own))
             continue
-        found += _of_cell(folder, cell, run["digest"])
+        found += _of_cell(folder, cell, identity)
     return found + [Damage(f"{file}: no file of a run", (file,)) for file in _strays(folder)]
 
 
 def _cells_there(folder: Path) -> list[str]:
     places = [folder / name for name in ("blocks", "records", "failures")]
-    return sorted({sub.name for place in places if place.is_dir() for sub in place.iterdir() if sub.is_dir()})
+    folders = {sub for place in places if place.is_dir() for sub in place.iterdir() if sub.is_dir()}
+    return sorted({sub.name for sub in folders if any(sub.iterdir())})
 
 
-def _of_cell(folder: Path, cell: str, identity: str) -> Iterator[Damage]:
+def _of_cell(folder: Path, cell: str, identity: str | None) -> Iterator[Damage]:
     """Damage of the chunks of a cell, one by one."""
     for file in sorted((folder / "records" / cell).glob("*.json")):
         place = blocks_in(file.stem)

@@ -46,7 +46,7 @@ def has_cells(folder: Path) -> bool:
     return cells_file(folder).is_file() and cells_record(folder).is_file()
 
 
-def read_cells(folder: Path, identity: str) -> pl.DataFrame:
+def read_cells(folder: Path, identity: str | None) -> pl.DataFrame:
     """Factors and true values of every cell.
 
     Raises
@@ -59,6 +59,6 @@ def read_cells(folder: Path, identity: str) -> pl.DataFrame:
     record = read_sealed(cells_record(folder))
     if record is None or not cells_file(folder).is_file():
         raise IncompleteRunError(f"{folder}: no true values yet; run the same command again")
-    if record.get("scenario") != identity:
+    if identity is not None and record.get("scenario") != identity:
         raise StoreError(f"{cells_record(folder)}: damaged, it belongs to another run; {REPAIR}")
     return pl.read_parquet(verified(cells_file(folder), str(record["sha256"])))

@@ -64,8 +64,12 @@ def write_chunk(
     write_sealed(record_file(folder, cell, first, last), record)
 
 
-def stored_chunks(folder: Path, cell: str, identity: str, only: tuple[int, int] | None = None) -> Iterator[Stored]:
+def stored_chunks(
+    folder: Path, cell: str, identity: str | None, only: tuple[int, int] | None = None
+) -> Iterator[Stored]:
     """Chunks of a cell that count, in order of their blocks; ``only`` that of these blocks, first and last.
+
+    Without ``identity``, the digest of the run's scenario, chunks of other runs count as well.
 
     Raises
     ------
@@ -85,13 +89,13 @@ def stored_chunks(folder: Path, cell: str, identity: str, only: tuple[int, int] 
         yield found
 
 
-def _check_record(found: Stored, identity: str) -> None:
+def _check_record(found: Stored, identity: str | None) -> None:
     """Refuse a record that was copied or renamed, or is of another run."""
     file = record_file(found.folder, found.cell, found.first, found.last)
     described = tuple(found.record.get(key) for key in ("cell", "first", "last"))
     if described != (found.cell, found.first, found.last):
         raise StoreError(f"{file}: damaged, it describes blocks {described[1]}-{described[2]} of another; {REPAIR}")
-    if found.record.get("scenario") != identity:
+    if identity is not None and found.record.get("scenario") != identity:
         raise StoreError(f"{file}: damaged, it belongs to another run; {REPAIR}")
 
 
