@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint test verify verify-quick docs-numbers bench clean
+.PHONY: help setup demo lint test verify verify-quick faults docs-numbers bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,9 @@ verify: setup ## every statistical verification run (long)
 
 verify-quick: setup ## the verification runs that take less than half a minute each
 	$(PYTEST) tests -q -m "verify and not slow" $(SPREAD) --durations=5 --durations-min=30
+
+faults: setup ## damage, full disks, killed processes and races on purpose, with their figures (long)
+	$(PYTEST) tests/faults -q -s --timeout=3600
 
 docs-numbers: setup ## rerun the scenarios that numbers in README and docs come from, and write them there (minutes)
 	"$(BIN)/python" docs/refresh.py

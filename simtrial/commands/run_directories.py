@@ -136,9 +136,10 @@ def summarise(
     chosen = replace(stated, form=mcse or stated.form, reference=compared, common=common)  # type: ignore[arg-type]
     published: list[dict[str, Any]] = run["scenario"].get("published", [])
     labels = tables.cell_labels(cells)
-    frames, beside = [], []
+    frames, beside, again = [], [], list[str]()
     for rows in parts:
         frames.append(summary(rows, cells, chosen))
+        again += tables.replay_commands(rows, str(folder), labels)
         beside += tables.beside_published(rows, published, labels)
     frame = pl.concat(frames)
     if chosen == stated:
@@ -147,5 +148,7 @@ def summarise(
         except EnvironmentFailure as error:  # a disk that is full or read-only: the table is printed all the same
             click.echo(f"warning: {error}", err=True)
     tables.print_performance(frame, cells, form)
+    if again and form == "table":
+        tables.print_replays(again)
     if published and form == "table":
         tables.published_table(beside, labels)

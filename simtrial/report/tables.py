@@ -52,6 +52,10 @@ PAIRED_COLUMNS = (
 """Paired measures of the printed table."""
 
 
+FEW = 8
+"""Commands printed for failed replicates; of more, the number."""
+
+
 def failures(frame: pl.DataFrame, labels: Mapping[str, str], stored: bool = True) -> None:
     """Print failures, flags and sets other than intervals of every method, zeros included for failures.
 
@@ -174,6 +178,42 @@ def analyses_table(frame: pl.DataFrame) -> None:
                 say(f"trial {row['trial_id']}, {row['method']}: {text}")
     if compared := _reference_categories(frame):
         say(f"reference categories: {compared}")
+
+
+def replay_table(rows: pl.DataFrame, title: str) -> None:
+    """Print what every method makes of one replicate of a run, and what is unusual about it."""
+    shown, odd = [], []
+    for row in rows.unique("method", keep="first", maintain_order=True).iter_rows(named=True):
+        digits = [(row[n], d) for n, d in (("estimate", 4), ("std_error", 4), ("df", 1), ("p_value", 4))]
+        interval = "-" if row["ci_lower"] is None else f"{number(row['ci_lower'], 3)} to {number(row['ci_upper'], 3)}"
+        used = [str(row["n_used"]), str(row["clusters_used"])]
+        shown.append([row["method"], row["status"], *(number(v, d) for v, d in digits), interval, *used])
+        notes = [row["flags"].replace(";", ", "), row.get("message") or ""]
+        odd += [f"{row['method']}: {'; '.join(note for note in notes if note)}"] if any(notes) else []
+    show(title, ["method", "status", "estimate", "SE", "df", "p", "interval", "people", "practices"], shown, 2)
+    for line in odd:
+        say(line)
+
+
+def replay_commands(rows: pl.DataFrame, folder: str, labels: Mapping[str, str]) -> list[str]:
+    """Command that makes the first failed replicate of each method of a cell again."""
+    failed = rows.filter(pl.col("status") == "failed").sort("replicate")
+    first = failed.unique("method", keep="first", maintain_order=True).select("cell", "method", "replicate")
+    cells = {cell: f" --cell '{label}'" if _many(labels) else "" for cell, label in labels.items()}
+    return [
+        f"{method}: simtrial replay {folder}{cells[str(cell)]} --replicate {replicate}"
+        for cell, method, replicate in first.iter_rows()
+    ]
+
+
+def print_replays(commands: Sequence[str]) -> None:
+    """Say how to look at failed fits: the first ones, each by a command of its own."""
+    say("To draw a failed replicate again and look at it, the first of each method:")
+    for line in commands[:FEW]:
+        print(f"  {line}")  # in one piece, to be copied
+    if len(commands) > FEW:
+        say(f"  and {len(commands) - FEW} more methods or cells")
+    say("")
 
 
 def _reference_categories(frame: pl.DataFrame) -> str:

@@ -1,0 +1,50 @@
+"""simtrial replay: one replicate of a run made again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from simtrial.commands.generate import named_cell
+from simtrial.commands.options import FORMAT
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--replicate", type=click.IntRange(min=1), required=True, help="Number of the replicate, from 1.")
+@click.option("--cell", metavar="FACTORS", help="Cell of a sweep, e.g. 'icc=0.05, number=12'; default: the first.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write its data set (CSV) into this folder.")
+@FORMAT
+def replay(run: Path, replicate: int, cell: str | None, output: Path | None, form: str) -> None:
+    """Draw one replicate of a run again, analyse it by every method, and compare with the stored rows.
+
+    Exit 1 if a stored row is another.
+
+    Example: simtrial replay runs/a --replicate 17 -o trial
+    """
+    from simtrial.files.write_trials import trial_frames, write_frame
+    from simtrial.report.tables import replay_table
+    from simtrial.report.text import emit
+    from simtrial.run.replay import cells_of, differing, replayed, stored_rows
+
+    chosen = named_cell(cells_of(run), cell)
+    rows = replayed(chosen, replicate)
+    if output is not None:
+        ((_, frame),) = trial_frames(chosen, replicate, replicate)
+        file = output / f"{chosen.scenario.name}-{replicate:06d}.csv"
+        write_frame(frame, file, {})
+        click.echo(f"data set: {file}", err=True)
+    if form == "table":
+        replay_table(rows, f"Replicate {replicate}" + (f" of cell '{chosen.label}'" if chosen.factors else ""))
+    else:
+        emit(rows, form)
+    stored = stored_rows(run, chosen, replicate)
+    if stored is None:
+        click.echo("not stored: nothing to compare with", err=True)
+        return
+    others = differing(rows, stored)
+    if others:
+        click.echo(f"differs from the stored rows: {', '.join(others)}", err=True)
+        raise click.exceptions.Exit(1)
+    click.echo("identical to the stored rows", err=True)

@@ -1,0 +1,128 @@
+"""status, audit, replay, --shard and --max-time as a user meets them."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from commands import simtrial
+from runs import chunks, drop, quick
+from tomls import SMALL, written
+
+__all__ = ["quick"]
+pytestmark = pytest.mark.usefixtures("quick")
+SWEEP = SMALL + '\n[vary.cross]\n"mechanism.practices.number" = [3, 12]\n'
+
+
+def run(folder: Path, *more: object, text: str = SWEEP, replicates: int = 80):
+    file = written(folder.parent, text, f"{folder.name}.toml")
+    base = [
+        "run",
+        file,
+        "-o",
+        folder,
+        "--replicates",
+        replicates,
+        "--chunk",
+        20,
+        "--engine",
+        "serial",
+        "--format",
+        "csv",
+    ]
+    return simtrial(*base, *more)
+
+
+def test_shards_in_any_order_make_one_run(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole")
+    for shards in (1, 3, 7):
+        folder = tmp_path / f"run{shards}"
+        parts = [run(folder, "--shard", f"{shard}/{shards}") for shard in range(shards, 0, -1)]
+        assert [part.code for part in parts] == [0] * shards
+        assert all(part.out == "" for part in parts[:-1])
+        assert parts[-1].out == whole.out, "the shard that completes the run prints its table"
+        for file in chunks(tmp_path / "whole"):
+            assert (folder / file.relative_to(tmp_path / "whole")).read_bytes() == file.read_bytes()
+
+
+def test_shards_share_no_chunk(tmp_path: Path) -> None:
+    made = []
+    for shard in range(1, 4):
+        run(tmp_path / f"run{shard}", "--shard", f"{shard}/3")
+        made.append({str(f.relative_to(tmp_path / f"run{shard}")) for f in chunks(tmp_path / f"run{shard}")})
+    assert [len(part) for part in made] == [3, 3, 2]
+    assert len(set.union(*made)) == 8
+
+
+def test_status_says_what_is_missing_and_which_shards_to_submit_again(tmp_path: Path) -> None:
+    for shard in (1, 3):
+        told = run(tmp_path / "run", "--shard", f"{shard}/4")
+        assert f"shard {shard}/4 is complete" in told.err
+    found = simtrial("status", tmp_path / "run", "--shards", 4, "--chunk", 20)
+    assert found.code == 3
+    assert "4 of 8 blocks of 20 replicates are stored (80 replicates in 2 cells); true values are stored." in found.out
+    assert "--array=2,4" in found.out
+    rows = json.loads(simtrial("status", tmp_path / "run", "--format", "json").out)["rows"]
+    assert [(row["cell"], row["missing"]) for row in rows] == [("number=3", 2), ("number=12", 2)]
+    run(tmp_path / "run")
+    assert simtrial("status", tmp_path / "run", "--shards", 4, "--chunk", 20).code == 0
+
+
+@pytest.mark.parametrize("wrong", ["0/3", "4/3", "3", "a/b", "1/0", "-1/2"])
+def test_a_shard_that_is_none(wrong: str, tmp_path: Path) -> None:
+    found = run(tmp_path / "run", f"--shard={wrong}")
+    assert found.code == 2
+    assert "is not a part I/N with I from 1 to N" in found.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_when_the_time_is_up_it_says_what_is_left(tmp_path: Path) -> None:
+    found = run(tmp_path / "run", "--max-time", "0s")
+    assert (found.code, found.out) == (0, "")
+    assert "time is up: 8 of 8 chunks are left" in found.err
+    assert run(tmp_path / "run", "--max-time", "1h").out == run(tmp_path / "whole").out
+    for wrong in ("soon", "-3s", "1d"):
+        assert run(tmp_path / "run", f"--max-time={wrong}").code == 2
+
+
+def test_a_smaller_number_prints_the_first_so_many(tmp_path: Path) -> None:
+    run(tmp_path / "run", replicates=80)
+    assert run(tmp_path / "run", replicates=30).out == run(tmp_path / "short", replicates=30).out
+    drop(chunks(tmp_path / "run")[-1])
+    found = run(tmp_path / "run", replicates=30)
+    assert found.code == 0, "what was never finished does not matter to what is asked now"
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["replicates"] == 80
+
+
+def test_replay_makes_a_replicate_again(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+    found = simtrial("replay", tmp_path / "run", "--cell", "number=3", "--replicate", 33, "-o", tmp_path / "trial")
+    assert found.code == 0, found.err
+    assert "identical to the stored rows" in found.err
+    assert "Replicate 33 of cell 'number=3'" in found.out
+    (file,) = (tmp_path / "trial").iterdir()
+    simtrial("generate", tmp_path / "run.toml", "--cell", "number=3", "--replicate", 33, "-o", tmp_path / "again")
+    ours = pl.read_csv(file).drop("trial_id")
+    assert ours.equals(pl.read_csv(next((tmp_path / "again").glob("*33.csv"))).drop("trial_id"))
+
+
+def test_a_summary_ends_with_the_commands_that_show_failed_fits(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+    shown = simtrial("summarise", tmp_path / "run").out
+    line = next(line for line in shown.splitlines() if "simtrial replay" in line and "mixed model" in line)
+    words = line.split("simtrial replay ")[1]
+    folder, rest = words.split(" --cell '")
+    cell, number = rest.split("' --replicate ")
+    found = simtrial("replay", folder, "--cell", cell, "--replicate", number, "--format", "csv")
+    assert found.code == 0
+    assert "failed" in found.out
+
+
+def test_replay_of_what_is_not_there(tmp_path: Path) -> None:
+    run(tmp_path / "run", replicates=20)
+    found = simtrial("replay", tmp_path / "run", "--replicate", 61)
+    assert (found.code, "not stored" in found.err) == (0, True)
+    assert simtrial("replay", tmp_path / "run", "--replicate", 1, "--cell", "number=5").code == 2
+    assert simtrial("replay", tmp_path / "nowhere", "--replicate", 1).code == 2
+    assert simtrial("audit", tmp_path / "nowhere").code == 2
+    assert simtrial("status", tmp_path / "nowhere").code == 2
