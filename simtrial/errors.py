@@ -53,6 +53,10 @@ class EnvironmentFailure(SimtrialError):
     exit_code = 5
 
 
+class WorkerDiedError(Exception):
+    """Every process that was given a task ended before it was done."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str | None:
     """Return the valid name closest to a misspelt one, whatever its case, or None if none is close."""
     names = list(valid)

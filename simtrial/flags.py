@@ -25,6 +25,8 @@ CAUSES: dict[str, str] = {
     "imputation_failed": "An imputation model or an analysis of completed data failed; its message gives the reason.",
     "error": "The method raised an error; see the message in its row, or the run's failures folder.",
     "invalid_result": "The method returned an invalid result.",
+    "timeout": "The fit took longer than [run] method_seconds; raise the limit, or make the method faster.",
+    "global_random": "The method drew from the global random generators, seeded for its trial; use the given rng.",
     "no_allocation": "The allocation is not stated or a column it needs is blank; give [allocation] and its factors.",
     "few_allocations": "Fewer than 40 distinct allocations were drawn, so small p-values cannot occur; report this.",
     "out_of_range": "Values are above 1e45, below 1e-45 or infinite and are not used; change the units.",

@@ -115,6 +115,7 @@ FATAL = bits(
         "not_converged",
         "error",
         "invalid_result",
+        "timeout",
         "no_allocation",
         "out_of_range",
     ]

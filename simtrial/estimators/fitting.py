@@ -9,6 +9,19 @@ import numpy as np
 
 from simtrial.errors import in_words
 from simtrial.estimators import Estimates, Method, failed_estimates
+from simtrial.estimators.contained import (
+    FitTimeoutError,
+    InvalidResultError,
+    apart,
+    checked,
+    global_seeds,
+    is_own,
+    limited,
+    quiet,
+    seconds_per_fit,
+    seeded,
+)
+from simtrial.flags import BIT
 from simtrial.moments.shared import SharedMoments
 
 
@@ -23,7 +36,7 @@ class Attempt(NamedTuple):
     """Estimates of a method, failed in every trial where it raised, and the exception."""
 
     estimates: Estimates
-    error: Exception | None = None
+    error: BaseException | None = None
 
     @property
     def with_message(self) -> Estimates:
@@ -41,11 +54,52 @@ def attempt(
     every_term: bool = False,
     *,
     refuse: tuple[type[Exception], ...] = (),
+    seconds: float | None = None,
+    seeds: np.random.Generator | None = None,
 ) -> Attempt:
-    """Fit a method; one that raises costs its own rows and nothing else, unless ``refuse`` lets the exception pass."""
+    """Fit a method; one that raises costs its own rows and nothing else, unless ``refuse`` lets the exception pass.
+
+    A method of the user's own is contained (see `contained`): ``seconds`` is its time limit for each trial, ``seeds``
+    seeds the global random generators. A lack of memory is no result and passes.
+    """
+    trials = shared.batch.index.trials
     try:
-        return Attempt(fit(method, shared, rng, every_term))
+        found = _contained(method, shared, rng, every_term, seconds, seeds) if is_own(method) else fit(
+            method, shared, rng, every_term
+        )  # fmt: skip
+        return Attempt(checked(found, trials))
+    except MemoryError:
+        raise
     except refuse:
         raise
-    except Exception as error:
-        return Attempt(failed_estimates(shared.batch.index.trials, method.target, "error"), error)
+    except FitTimeoutError as error:
+        return Attempt(failed_estimates(trials, method.target, "timeout"), error)
+    except InvalidResultError as error:
+        return Attempt(failed_estimates(trials, method.target, "invalid_result"), error)
+    except (Exception, SystemExit) as error:
+        return Attempt(failed_estimates(trials, method.target, "error"), error)
+
+
+def killed(method: Method, trials: int) -> Attempt:
+    """What becomes of a method that ends the process it runs in."""
+    error = RuntimeError("the method ended its process")
+    return Attempt(failed_estimates(trials, method.target, "error"), error)
+
+
+def _contained(
+    method: Method, shared: SharedMoments, rng: np.random.Generator | None, every_term: bool,
+    seconds: float | None, seeds: np.random.Generator | None,
+) -> Estimates:  # fmt: skip
+    """Fit a method of the user's own on data that it shares with nobody."""
+    own = SharedMoments(apart(shared.batch))
+    moments = own.moments(method.spec())
+    limit, source = seconds_per_fit.set(seconds), global_seeds.set(seeds)
+    try:
+        with quiet(), limited(None if seconds is None else seconds * own.batch.index.trials), seeded() as drawn:
+            found = method.fit(own.batch, moments, rng, every_term)
+    finally:
+        seconds_per_fit.reset(limit)
+        global_seeds.reset(source)
+    if not drawn[0] or not isinstance(found, Estimates) or not isinstance(found.flags, np.ndarray):
+        return found
+    return replace(found, flags=found.flags | BIT["global_random"])

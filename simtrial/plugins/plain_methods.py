@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -15,6 +13,7 @@ from pydantic import Field, create_model
 from simtrial.batch import ObservedBatch
 from simtrial.errors import in_words
 from simtrial.estimators import Estimates, Method, register, wald
+from simtrial.estimators.contained import FitTimeoutError, limited, quiet, seconds_per_fit, seeded
 from simtrial.flags import BIT
 from simtrial.moments.moments import Moments
 from simtrial.plugins.trial_frame import trial_frame
@@ -43,8 +42,8 @@ class PlainMethod(Method):
         """Call the function for every trial in turn."""
         results = [self._one(batch.only(t), rng) for t in range(batch.index.trials)]
         numbers = np.array([[found.get(name, np.nan) for name in NUMBERS] for found, _, _ in results]).T
-        flags = np.array([BIT[flag] if flag else 0 for _, flag, _ in results], dtype=np.int64) | moments.flags
-        failed = np.array([bool(flag) for _, flag, _ in results])
+        flags = np.array([sum(BIT[flag] for flag in names) for _, names, _ in results], dtype=np.int64) | moments.flags
+        failed = np.array([bool({*names} - {"global_random"}) for _, names, _ in results])
         estimate, std_error, df, lower, upper, p = (row[None] for row in numbers)
         df = np.where(np.isnan(df) & ~np.isnan(std_error), np.inf, df)
         _, low, high, p_made = wald(estimate, std_error**2, df, self.level)
@@ -57,17 +56,24 @@ class PlainMethod(Method):
             n_used=moments.counts, clusters_used=moments.clusters, notes={"message": message},
         )  # fmt: skip
 
-    def _one(self, trial: ObservedBatch, rng: np.random.Generator | None) -> tuple[dict[str, float], str, str]:
-        """Return numbers, flag and message of one trial."""
+    def _one(
+        self, trial: ObservedBatch, rng: np.random.Generator | None
+    ) -> tuple[dict[str, float], tuple[str, ...], str]:
+        """Return numbers, flags and message of one trial."""
         extra: dict[str, Any] = {name: getattr(self, name) for name in self.parameters}
         if self.draws:
             extra["rng"] = rng
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with quiet(), limited(seconds_per_fit.get()), seeded() as drawn:
                 found = type(self).function(frame_of(trial), **extra)
-        except Exception as error:
-            return {}, "error", in_words(error)
-        return checked(found)
+        except MemoryError:
+            raise
+        except FitTimeoutError as error:
+            return {}, ("timeout",), in_words(error)
+        except (Exception, SystemExit) as error:
+            return {}, ("error",), in_words(error)
+        numbers, flag, message = checked(found)
+        return numbers, (flag,) * bool(flag) + ("global_random",) * drawn[0], message
 
 
 def checked(found: Any) -> tuple[dict[str, float], str, str]:

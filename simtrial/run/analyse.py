@@ -12,6 +12,7 @@ import polars as pl
 from simtrial.batch import ObservedBatch
 from simtrial.errors import SimtrialError
 from simtrial.estimators import Estimates, Method
+from simtrial.estimators.contained import is_own
 from simtrial.estimators.fitting import attempt
 from simtrial.moments.references import references
 from simtrial.moments.shared import SharedMoments
@@ -53,7 +54,8 @@ def _fits(
     method: Method, trial_ids: Sequence[str], shared: SharedMoments, seed: int, every_term: bool
 ) -> Iterator[tuple[Estimates, Sequence[str]]]:
     """Estimates of all trials together; one by one for a method that draws, or that raises for some of them."""
-    if not method.draws:
+    own = is_own(method)
+    if not method.draws and not own:
         together = attempt(method, shared, None, every_term, refuse=REQUEST)
         if together.error is None:
             yield together.estimates, trial_ids
@@ -61,7 +63,8 @@ def _fits(
     for at, name in enumerate(trial_ids):  # of one that raised, the trial that is to blame is found here
         rng = stream(seed, name, 0, f"method:{method.name}") if method.draws else None
         alone = SharedMoments(shared.batch.only(at))
-        yield attempt(method, alone, rng, every_term, refuse=REQUEST).with_message, [name]
+        seeds = stream(seed, name, 0, f"global:{method.name}") if own else None
+        yield attempt(method, alone, rng, every_term, refuse=REQUEST, seeds=seeds).with_message, [name]
 
 
 def _references(method: Method, batch: ObservedBatch) -> list[dict[str, str]]:

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from simtrial.errors import EnvironmentFailure, in_words
+from simtrial.errors import EnvironmentFailure, WorkerDiedError, in_words
 from simtrial.estimands import TrueValue, own_values, true_values
-from simtrial.estimators.fitting import attempt
+from simtrial.estimators.contained import is_own
+from simtrial.estimators.fitting import attempt, killed
 from simtrial.generate import simulate
 from simtrial.moments.shared import SharedMoments
 from simtrial.plugins.load import load_plugins
@@ -40,7 +41,8 @@ POLL = 0.2
 class Chunk:
     """Blocks ``first`` to ``last`` (both included) of one cell, to be stored in one file of a run directory.
 
-    ``digest`` is that of the directory's scenario.
+    ``digest`` is that of the directory's scenario; ``without`` a method that is not tried, because it may be the one
+    that ends its process: its fits count as failed.
     """
 
     folder: str
@@ -48,6 +50,7 @@ class Chunk:
     cell: str
     first: int
     last: int
+    without: str = ""
 
     @property
     def place(self) -> tuple[Path, str, int, int]:
@@ -129,6 +132,7 @@ def run(
     there = sum(len(blocks.intersection(wanted)) for blocks in held.values())
     sought = [] if has_cells(folder) else [Truth(str(folder), digest, cell.id) for cell in cells]
     tally, truths, claims = _Tally(len(chunks), progress), dict[str, list[TrueValue]](), list[Chunk]()
+    own, suspects = [m.name for m in scenario.methods if is_own(m)], list[Chunk]()
     tasks: list[Truth | Chunk] = [*sought, *chunks]
     while tasks:
         with closing(engine(engine_name)(perform, _in_time(tasks, until), workers)) as results:
@@ -138,7 +142,11 @@ def run(
                 if isinstance(task, Chunk) and result == CLAIMED:
                     claims.append(task)
                 elif isinstance(task, Chunk):
-                    tally.enter(task, result)
+                    other = _without_next(task, own) if isinstance(result, WorkerDiedError) else None
+                    if other is not None:
+                        suspects.append(other)
+                    else:
+                        tally.enter(task, result)
                 elif isinstance(result, BaseException):
                     raise result
                 else:
@@ -146,8 +154,15 @@ def run(
                     if len(truths) == len(cells):
                         origin = directory.provenance(scenario)
                         write_cells(folder, scenario, cells, truths, identity=digest, provenance=origin)
-        tasks = list(_freed(claims, tally, until))
+        tasks = [*suspects, *_freed(claims, tally, until)]
+        suspects.clear()
     return Outcome(len(chunks), there, tally.made, tuple(tally.failed), len(chunks) - tally.done)
+
+
+def _without_next(chunk: Chunk, own: Sequence[str]) -> Chunk | None:
+    """The chunk without the next of the user's own methods, any of which may have ended its process; None after all."""
+    at = own.index(chunk.without) + 1 if chunk.without else 0
+    return replace(chunk, without=own[at]) if at < len(own) else None
 
 
 class _Tally:
@@ -256,7 +271,8 @@ def make_chunk(chunk: Chunk) -> str:
         begun = time.monotonic()
         scenario, cells = _resolved(chunk.folder, chunk.digest)
         failures: list[dict[str, Any]] = []
-        own = [block_rows(cells[chunk.cell], block, failures) for block in range(chunk.first, chunk.last + 1)]
+        every = range(chunk.first, chunk.last + 1)
+        own = [block_rows(cells[chunk.cell], block, failures, chunk.without) for block in every]
         write_chunk(
             *chunk.place, bind(own), failures=failures, identity=chunk.digest,
             provenance=directory.provenance(scenario),
@@ -273,10 +289,11 @@ def _resolved(folder: str, digest: str) -> tuple[Scenario, dict[str, Cell]]:
     return scenario, {cell.id: cell for cell in cells}
 
 
-def block_rows(cell: Cell, block: int, failures: list[dict[str, Any]] | None = None) -> pl.DataFrame:
+def block_rows(cell: Cell, block: int, failures: list[dict[str, Any]] | None = None, without: str = "") -> pl.DataFrame:
     """Rows of one block: every replicate by every method, once per estimand of the method.
 
-    Rows against a finite estimand carry the true value of their own trial, ``own_true_value``.
+    A method that is not to be tried, ``without``, has failed rows. Rows against a finite estimand carry the true value
+    of their own trial, ``own_true_value``.
     """
     scenario = cell.scenario
     size, seed = scenario.run.block, scenario.run.seed
@@ -287,7 +304,11 @@ def block_rows(cell: Cell, block: int, failures: list[dict[str, Any]] | None = N
     frames = []
     for method in scenario.methods:
         rng = stream(seed, cell.key, block, f"method:{method.name}") if method.draws else None
-        estimates, error = attempt(method, shared, rng)
+        seeds = stream(seed, cell.key, block, f"global:{method.name}") if is_own(method) else None
+        if method.name == without:
+            estimates, error = killed(method, size)
+        else:
+            estimates, error = attempt(method, shared, rng, seconds=scenario.run.method_seconds, seeds=seeds)
         if error is not None and failures is not None:
             failures.append(_raised(error, cell.id, block, method.name))
         labels = {"cell": cell.id, "replicate": replicate, "method": method.name}
@@ -299,7 +320,7 @@ def block_rows(cell: Cell, block: int, failures: list[dict[str, Any]] | None = N
     return bind(frames)
 
 
-def _raised(error: Exception, cell: str, block: int, method: str) -> dict[str, Any]:
+def _raised(error: BaseException, cell: str, block: int, method: str) -> dict[str, Any]:
     record = {"cell": cell, "block": block, "method": method, "error": in_words(error)}
     return {**record, "traceback": "".join(traceback.format_exception(error))}
 

@@ -50,6 +50,7 @@ class Run(_Table):
     replicates: int = Field(1000, ge=1, le=100_000_000, description="replicates per cell")
     seed: int = Field(1, ge=0, lt=2**63, description="seed of the run")
     block: int = Field(250, ge=1, le=100_000, description="replicates drawn together; part of the scenario's identity")
+    method_seconds: float | None = Field(None, gt=0, description="time limit of one fit by a method of your own")
     streams: Literal["independent", "common"] = Field("independent", description="random streams across cells")
 
 

@@ -145,7 +145,7 @@ def test_an_estimator_that_goes_wrong_costs_only_its_own_rows(folder):
     bad = rows.filter(pl.col("method") == "bad")
     assert bad["status"].unique().to_list() == ["failed"]
     assert set(bad["flags"]) == {"error", "invalid_result"}
-    failures = "".join(f.read_text() for f in (folder / "with" / "failures").iterdir())
+    failures = "".join(f.read_text() for f in (folder / "with" / "failures").rglob("*.jsonl"))
     assert failures.count("ValueError: no luck") == bad.filter(pl.col("flags") == "error").height
 
 

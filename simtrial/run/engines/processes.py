@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from simtrial.errors import in_words
+from simtrial.errors import WorkerDiedError, in_words
 from simtrial.run.engines import register_engine
 
 GRACE = 20.0
@@ -58,7 +58,7 @@ def run(function: Callable[[Any], Any], tasks: Iterable[Any], workers: int) -> G
                 if deaths[task] < TRIES:
                     again.append(task)
                 else:
-                    yield task, RuntimeError(f"the worker process died, {TRIES} times ({result.how})")
+                    yield task, WorkerDiedError(f"the worker process died, {TRIES} times ({result.how})")
     finally:
         _end(busy, idle)
 
