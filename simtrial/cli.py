@@ -13,7 +13,7 @@ import click
 
 import simtrial
 from simtrial import commands
-from simtrial.errors import EnvironmentFailure, SimtrialError
+from simtrial.errors import EnvironmentFailure, SimtrialError, printable
 
 
 def main() -> NoReturn:
@@ -43,13 +43,13 @@ def main() -> NoReturn:
     except SimtrialError as error:
         if debug:
             raise
-        click.echo(f"error: {error}", err=True)
+        click.echo(printable(f"error: {error}"), err=True)
         sys.exit(error.exit_code)
     except Exception as error:
         if debug:
             raise
         kind = "the disk or the machine failed" if isinstance(error, OSError) else "this is a fault of simtrial"
-        click.echo(f"error: {type(error).__name__}: {error} ({kind}; --debug shows where)", err=True)
+        click.echo(printable(f"error: {type(error).__name__}: {error} ({kind}; --debug shows where)"), err=True)
         sys.exit(EnvironmentFailure.exit_code)
 
 

@@ -71,6 +71,11 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def printable(text: str) -> str:
+    """Text whose lines may be printed anywhere: what moves a cursor or turns the direction of writing is escaped."""
+    return "\n".join(one_line(line) for line in text.split("\n"))
+
+
 def in_words(error: BaseException) -> str:
     """An exception in a line: what kind, and what it says."""
     return f"{type(error).__name__}: {error}"

@@ -11,6 +11,8 @@ from typing import Any
 
 import polars as pl
 
+from simtrial.errors import one_line, printable
+
 LARGE = 1e9  # numbers of this size are printed with an exponent, so that one does not widen a table
 
 
@@ -38,7 +40,7 @@ def width() -> int | None:
 def say(text: str) -> None:
     """Print sentences, wrapped where stdout is no terminal (which wraps by itself)."""
     room = width()
-    for line in text.split("\n"):
+    for line in printable(text).split("\n"):
         print(line if room is None else fill(line, room, break_long_words=False, break_on_hyphens=False))
 
 
@@ -50,6 +52,8 @@ def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], tex
     from rich.console import Console
     from rich.text import Text
 
+    title, headings = one_line(title), [one_line(heading) for heading in headings]
+    rows = [[one_line(cell) for cell in row] for row in rows]
     console = Console(width=width(), highlight=False, no_color=bool(os.environ.get("NO_COLOR")) or None)
     widths = [
         max(len(h), *(len(row[at]) for row in rows), 1) + 3 if rows else len(h) + 3 for at, h in enumerate(headings)
@@ -96,10 +100,15 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns:
     return table
 
 
+def _without_formula(cells: pl.Expr) -> pl.Expr:
+    """Text that a spreadsheet would take for a formula, after an apostrophe."""
+    return pl.when(cells.str.contains(r"^[=+\-@\t\r]")).then(pl.lit("'") + cells).otherwise(cells).name.keep()
+
+
 def emit(frame: pl.DataFrame, form: str) -> None:
     """Write a frame on stdout as csv or json."""
     if form == "csv":
-        sys.stdout.write(frame.write_csv())
+        sys.stdout.write(frame.with_columns(_without_formula(pl.col(pl.String))).write_csv())
     else:
         numbers = pl.col(pl.Float64)
         finite = frame.with_columns(pl.when(numbers.is_finite()).then(numbers).name.keep())  # JSON has no infinity

@@ -16,12 +16,31 @@ from simtrial.generate.allocation.allocation import Allocation
 from simtrial.scenario.categories import declared
 from simtrial.scenario.cells import Cell, expand, set_path
 from simtrial.scenario.held import hold
+from simtrial.scenario.lines import TEXTS, find_lines
 from simtrial.scenario.methods import build_methods, validated
 from simtrial.scenario.primary_outcome import about
-from simtrial.scenario.problems import Path, Problem, depth, find_lines, key_name
+from simtrial.scenario.problems import Path, Problem, depth, key_name
 from simtrial.scenario.schema import HEAD, Raw, Scenario, build
 
 __all__ = ["Cell", "Scenario", "builtin_names", "load", "load_categories", "load_methods", "rebuild"]
+
+
+LARGEST, DEEPEST = 500_000, 20
+"""Size of a scenario file in bytes, and depth to which its tables and lists may be nested."""
+
+
+MOST_LINES = 100
+"""Problems listed of a file; of more, the number."""
+
+
+def too_deep(text: str) -> bool:
+    """Whether brackets or the parts of a dotted key go deeper than `DEEPEST`, texts and comments aside."""
+    bare = TEXTS.sub("'", text)
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[\]{}]", bare):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest > DEEPEST or re.search(rf"(?:[\w'-]+\s*\.\s*){{{DEEPEST},}}", bare) is not None
 
 
 @dataclass(frozen=True)
@@ -206,7 +225,11 @@ def _read(name: str) -> _Source:
         raise ScenarioError(unknown("scenario", name, builtin_names()) + "; a file's name ends in .toml")
     shown = name if file == File(name) else f"{name}.toml"
     try:
+        if file.stat().st_size > LARGEST:
+            raise ScenarioError(f"{shown}: larger than {LARGEST:,} bytes, which no scenario is")
         text = file.read_bytes().decode("utf-8-sig")
+        if too_deep(text):
+            raise ScenarioError(f"{shown}: tables or lists nested more than {DEEPEST} deep")
         return _Source(shown, text, tomllib.loads(text))
     except UnicodeDecodeError as error:
         raise ScenarioError(f"{shown}: not UTF-8 text (byte {error.start + 1})") from None
@@ -258,7 +281,9 @@ def _message(problems: Sequence[Problem], sources: Sequence[_Source], places: Ma
         name = key_name(problem.path)
         where = f"{sources[at].name}{f':{line}' if line else ''}: {f'{name}: ' if name else ''}"
         lines_by_place.append((-at, line, where + problem.message))
-    return "\n".join(dict.fromkeys(text for _, _, text in sorted(lines_by_place, key=lambda t: t[:2])))
+    every = list(dict.fromkeys(text for _, _, text in sorted(lines_by_place, key=lambda t: t[:2])))
+    more = [f"and {len(every) - MOST_LINES} more"] if len(every) > MOST_LINES else []
+    return "\n".join([*every[:MOST_LINES], *more])
 
 
 def _origin(path: Path, sources: Sequence[_Source]) -> int:

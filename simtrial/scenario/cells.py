@@ -9,10 +9,14 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from simtrial.scenario.problems import Path, Problem
 from simtrial.scenario.schema import Raw, Scenario, Vary, build
+
+MOST_CELLS = 20_000
+"""Cells of a sweep; each is a scenario in memory."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,12 @@ def combinations(vary: Vary) -> tuple[list[dict[str, Any]], list[Problem]]:
         sizes = ", ".join(f"{name} has {len(v)}" for name, v in vary.zip.items())
         problems.append(Problem(("vary", "zip"), f"factors varied together must have equal numbers of values: {sizes}"))
         return [], problems
+    cells = prod(len(values) for values in vary.cross.values()) * (min(lengths) if lengths else 1)
+    if cells > MOST_CELLS:
+        return [], [
+            *problems,
+            Problem(("vary",), f"{cells:,} cells; at most {MOST_CELLS:,} are allowed"),
+        ]
     together = [dict(zip(vary.zip, row, strict=True)) for row in zip(*vary.zip.values(), strict=True)] or [{}]
     crossed = [dict(zip(vary.cross, row, strict=True)) for row in itertools.product(*vary.cross.values())]
     rows = [{**a, **b} for b in together for a in crossed]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,30 +80,6 @@ def _problem(item: dict[str, Any], model: type[BaseModel], path: Path) -> Proble
 def _close(given: Any, expected: str) -> str:
     close = nearest(str(given), re.findall(r"'([^']*)'", expected))
     return f"; did you mean '{close}'?" if close else ""
-
-
-def find_lines(text: str, paths: Iterable[Path]) -> dict[Path, int]:
-    """Line of each path in a TOML text, or of the closest table that holds it.
-
-    A key's line is the end of the shortest prefix of the file that parses and contains it.
-    """
-    lines = text.splitlines()
-    wanted = {path: 0 for path in paths}
-    reached = dict.fromkeys(wanted, 0)
-    for end in range(1, min(len(lines), 2000) + 1):
-        if not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#"):
-            continue
-        try:
-            data = tomllib.loads("\n".join(lines[:end]))
-        except tomllib.TOMLDecodeError:
-            continue
-        for path in wanted:
-            found = depth(data, path)
-            if found > reached[path]:
-                wanted[path], reached[path] = end, found
-        if all(reached[path] == len(path) for path in wanted):
-            break
-    return wanted
 
 
 def depth(data: Any, path: Path) -> int:

@@ -2,7 +2,8 @@
 
 from tomls import line_of
 
-from simtrial.scenario.problems import find_lines, key_name
+from simtrial.scenario.lines import find_lines
+from simtrial.scenario.problems import key_name
 
 TEXT = """\
 schema = 1

@@ -1,0 +1,65 @@
+"""Text from outside: printed without what moves a cursor or turns the direction of writing, and never as a formula."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from commands import simtrial
+from runs import quick
+from tomls import SMALL, written
+
+__all__ = ["quick"]
+pytestmark = pytest.mark.usefixtures("quick")
+EVIL = 'red \x1b[31m bell \x07 right-to-left \u202e override \u2066 <script>alert(1)</script> "quoted"'
+FORMULAS = ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)"]
+
+
+def toml(text: str) -> str:
+    return '"' + "".join(f"\\u{ord(c):04x}" if not c.isalnum() else c for c in text) + '"'
+
+
+def clean(text: str) -> bool:
+    return all(c.isprintable() or c == "\n" for c in text)
+
+
+def test_titles_methods_and_names_are_printed_without_control_characters(tmp_path: Path) -> None:
+    text = SMALL.replace('title = "Twelve practices, quick to analyse"', f"title = {toml(EVIL)}")
+    text = text.replace('name = "mixed model"', f"name = {toml(EVIL)}")
+    file = written(tmp_path, text)
+    for arguments in (("show", file), ("run", file, "-o", tmp_path / "run", "--replicates", 20, "--engine", "serial"),
+                      ("summarise", tmp_path / "run"), ("replay", tmp_path / "run", "--replicate", 1)):  # fmt: skip
+        found = simtrial(*arguments)
+        assert found.code == 0, found.err
+        assert clean(found.out), arguments
+        assert clean(found.err.replace("\r", "")), arguments
+        assert "\\x1b[31m" in found.out
+        assert "<script>alert(1)</script>" in found.out
+
+
+def test_errors_and_analyses_of_files_are_printed_without_control_characters(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text('[[methods]]\nname = "a"\nkind = "ols"\nadjust = []\nresponse = "y"\n')
+    rows = "".join(f"{EVIL.replace(chr(34), '')},{p},{p % 2},{p + k}\n" for p in range(1, 7) for k in range(3))
+    (tmp_path / "d.csv").write_text(f"trial_id,practice,arm,y_followup\n{rows}")
+    found = simtrial("analyse", tmp_path / "d.csv", "--methods", tmp_path / "m.toml")
+    assert (found.code, clean(found.out)) == (0, True)
+    (tmp_path / "d.csv").write_text(f"trial_id,practice,arm,y_followup\nx,1,0,{EVIL.replace(chr(34), '')}\n")
+    found = simtrial("analyse", tmp_path / "d.csv", "--methods", tmp_path / "m.toml")
+    assert (found.code, clean(found.err)) == (2, True)
+    found = simtrial("show", f"no-{EVIL}")
+    assert (found.code, clean(found.err)) == (2, True)
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_a_formula_is_text_in_a_csv(formula: str, tmp_path: Path) -> None:
+    file = written(tmp_path, SMALL.replace('name = "mixed model"', f"name = {toml(formula)}"))
+    command = ("run", file, "-o", tmp_path / "run", "--replicates", 20, "--engine", "serial")
+    found = simtrial(*command, "--format", "csv")
+    methods = {row["method"] for row in csv.DictReader(io.StringIO(found.out))}
+    assert "'" + formula in methods
+    assert all(not method.startswith(("=", "+", "-", "@")) for method in methods)
+    assert formula in simtrial(*command).out
+    numbers = [
+        row[name] for row in csv.DictReader(io.StringIO(found.out)) for name in ("value", "mc_lower", "mc_upper")
+    ]
+    assert any(text.startswith("-") for text in numbers), "numbers are left as they are"
