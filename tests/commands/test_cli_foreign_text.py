@@ -59,7 +59,6 @@ def test_a_formula_is_text_in_a_csv(formula: str, tmp_path: Path) -> None:
     assert "'" + formula in methods
     assert all(not method.startswith(("=", "+", "-", "@")) for method in methods)
     assert formula in simtrial(*command).out
-    numbers = [
-        row[name] for row in csv.DictReader(io.StringIO(found.out)) for name in ("value", "mc_lower", "mc_upper")
-    ]
+    names = ("value", "mc_lower", "mc_upper")
+    numbers = [row[name] for row in csv.DictReader(io.StringIO(found.out)) for name in names]
     assert any(text.startswith("-") for text in numbers), "numbers are left as they are"
