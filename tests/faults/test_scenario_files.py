@@ -14,8 +14,8 @@ from simtrial.scenario import load
 
 PIECES = [
     "[", "]", "[[", "]]", "{", "}", '"', "'", '"""', "=", ".", ",", "#", "\n", "\\", "true", "inf", "nan", "-1",
-    "1e400", "0x1f", "2020-01-01", "[run]", "[[methods]]", "[vary.cross]", "extends = 'partners'", "kind = 'lmm'", "\u202e",
-    "[mechanism.generator]", "a" * 300, "9" * 400, "[" * 40, "a." * 40, "\x00", "é",
+    "1e400", "0x1f", "2020-01-01", "[run]", "[[methods]]", "[vary.cross]", "extends = 'partners'", "kind = 'lmm'",
+    "\u202e", "[mechanism.generator]", "a" * 300, "9" * 400, "[" * 40, "a." * 40, "\x00", "é",
 ]  # fmt: skip
 MANY = pytest.param(10_000, marks=[pytest.mark.verify, pytest.mark.slow])
 

@@ -113,9 +113,6 @@ PLAIN = {
 DEADLY = {"os-exit": _dies, "killed": _is_killed, "segfault": _crashes}
 SLOW = {"never-ends": _swallows}
 
-for _name, _function in {**PLAIN, **DEADLY, **SLOW}.items():
-    plain_method(f"bad-{_name}")(_function)
-
 
 def _ordinary(batch, moments) -> Estimates:
     return method_class("ols")(kind="ols", name="x", response="mansa", adjust=[]).fit(batch, moments, None)
@@ -187,8 +184,13 @@ def _make(name, function):
     register(name)(made)
 
 
-for _name, _function in BATCHED.items():
-    _make(f"bad-batched-{_name}", _function)
+def register_all() -> None:
+    """Enter them all as methods; only in a process of their own, for other tests try every kind there is."""
+    for name, function in {**PLAIN, **DEADLY, **SLOW}.items():
+        plain_method(f"bad-{name}")(function)
+    for name, function in BATCHED.items():
+        _make(f"bad-batched-{name}", function)
+
 
 HARMLESS = {"prints", "seeds", "changes-its-frame", "warns", "sleeps", "moves-about", "global-random"}
 """Names of those whose results are valid all the same."""
