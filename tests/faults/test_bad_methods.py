@@ -11,8 +11,7 @@ from polars.testing import assert_frame_equal
 from runs import go, quick, rows
 from tomls import SMALL, written
 
-from simtrial.store.chunks import read_chunk, stored_chunks
-from simtrial.store.directory import read_run
+from simtrial.store.reading import read_rows
 
 pytestmark = pytest.mark.usefixtures("quick")
 __all__ = ["quick"]
@@ -30,9 +29,7 @@ def with_methods(names: list[str], seconds: float | None = None) -> str:
 
 
 def stored(folder: Path) -> pl.DataFrame:
-    """Rows as they are stored: reading them back as a summary does would need the plug-in."""
-    every = stored_chunks(folder, "base", read_run(folder)["digest"])
-    return pl.concat([read_chunk(found) for found in every], how="diagonal")
+    return read_rows(folder)[0]
 
 
 def others(folder: Path) -> pl.DataFrame:
