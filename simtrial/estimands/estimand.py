@@ -11,6 +11,7 @@ from simtrial.expressions import columns, parse
 from simtrial.generate import (
     Mechanism,
     Variable,
+    added,
     before_allocation,
 )
 from simtrial.generate.column_names import IF_CONTROL, IF_OFFERED, in_either_world
@@ -117,7 +118,7 @@ MEANINGS = {
 def problems(estimand: Estimand, mechanism: Mechanism, variables: Mapping[str, Variable]) -> list[tuple[str, str]]:
     """What an estimand asks for that has no true value in a mechanism: (key, message) pairs."""
     found = []
-    home = {name: stage for stage, step in mechanism.items() for name in step.adds()}
+    home = {name: stage for stage, step in mechanism.items() for name in added(step)}
     option = NEEDS.get(estimand.kind)
     read = columns(parse(estimand.expression)) if estimand.expression else frozenset()
     earlier = before_allocation(mechanism)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simtrial.generate.mechanism import before_allocation, drawing_order, drawn_for, variables
+from simtrial.generate.mechanism import added, before_allocation, drawing_order, drawn_for, variables
 from simtrial.generate.simulate import practices_per_trial, simulate
 from simtrial.generate.stages import REQUIRED, STAGES, steps
 from simtrial.generate.step import Drawn, EstimandOptions, Generator, Mechanism, Step, Variable, expression_problems
@@ -16,6 +16,7 @@ __all__ = [
     "Mechanism",
     "Step",
     "Variable",
+    "added",
     "before_allocation",
     "drawing_order",
     "drawn_for",

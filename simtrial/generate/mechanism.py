@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+
 from simtrial.batch import hidden_by
 from simtrial.generate.stages import REQUIRED, STAGES
-from simtrial.generate.step import Mechanism, Variable
+from simtrial.generate.step import Mechanism, Step, Variable
 
 
 def drawing_order(mechanism: Mechanism) -> list[str]:
@@ -21,18 +25,41 @@ def drawing_order(mechanism: Mechanism) -> list[str]:
     return order
 
 
+class _Same:
+    """A step as itself: equal to nothing but the same object, whatever its options."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+
+    def __hash__(self) -> int:
+        return id(self.step)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.step is self.step
+
+
+@lru_cache(maxsize=4096)
+def _added(same: _Same) -> Mapping[str, Variable]:
+    return MappingProxyType(same.step.adds())
+
+
+def added(step: Step) -> Mapping[str, Variable]:
+    """Columns that a step adds; found once for each step, as cells of a sweep share most of theirs."""
+    return _added(_Same(step))
+
+
 def before_allocation(mechanism: Mechanism) -> frozenset[str]:
     """Names of the columns that are known when practices are allocated."""
     if "generator" in mechanism:
-        names = list(mechanism["generator"].adds())
+        names = list(added(mechanism["generator"]))
         return frozenset(names[: names.index("arm")])
     earlier = STAGES[: STAGES.index("allocation")]
-    return frozenset(name for stage in earlier if stage in mechanism for name in mechanism[stage].adds())
+    return frozenset(name for stage in earlier if stage in mechanism for name in added(mechanism[stage]))
 
 
 def variables(mechanism: Mechanism) -> dict[str, Variable]:
     """All columns of the mechanism, in order."""
-    return {name: v for stage in STAGES if stage in mechanism for name, v in mechanism[stage].adds().items()}
+    return {name: v for stage in STAGES if stage in mechanism for name, v in added(mechanism[stage]).items()}
 
 
 def drawn_for(mechanism: Mechanism, wanted: frozenset[str], masks: bool = True) -> Mechanism:
@@ -45,7 +72,7 @@ def drawn_for(mechanism: Mechanism, wanted: frozenset[str], masks: bool = True) 
     masks
         Draw what hides any of them as well.
     """
-    adds = {stage: step.adds() for stage, step in mechanism.items()}
+    adds = {stage: added(step) for stage, step in mechanism.items()}
     chosen = {s for s in mechanism if s in (*REQUIRED[:2], "generator") or mechanism[s].enrols()}
     open_ = set(wanted).union(*(mechanism[s].reads() for s in chosen))
     needed: set[str] = set()

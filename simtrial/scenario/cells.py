@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from simtrial.scenario.memory import Memory
 from simtrial.scenario.problems import Path, Problem
 from simtrial.scenario.schema import Raw, Scenario, Vary, build
 
@@ -78,6 +79,16 @@ def set_path(raw: Raw, dotted: str, value: Any) -> None:
     table[last] = value
 
 
+def with_value(table: Mapping[str, Any], keys: Sequence[str], value: Any) -> dict[str, Any]:
+    """A table with one value set, tables made on the way; what lies beside the way is shared and not copied."""
+    if len(keys) == 1:
+        return {**table, keys[0]: value}
+    inner = table.get(keys[0], {})
+    if not isinstance(inner, dict):
+        raise KeyError(".".join(keys))
+    return {**table, keys[0]: with_value(inner, keys[1:], value)}
+
+
 def expand(scenario: Scenario) -> tuple[list[Cell], list[Problem]]:
     """Expand [vary] into cells and check every one of them.
 
@@ -86,8 +97,9 @@ def expand(scenario: Scenario) -> tuple[list[Cell], list[Problem]]:
     """
     rows, problems = combinations(scenario.vary)
     cells: dict[str, Cell] = {}
+    memory = Memory()
     for factors in rows:
-        cell, found = _cell(scenario, factors)
+        cell, found = _cell(scenario, factors, memory)
         problems += [p for p in found if p not in problems]
         if cell is not None:
             cells.setdefault(cell.id, cell)
@@ -124,8 +136,9 @@ def combinations(vary: Vary) -> tuple[list[dict[str, Any]], list[Problem]]:
     return kept, problems
 
 
-def _cell(scenario: Scenario, factors: dict[str, Any]) -> tuple[Cell | None, list[Problem]]:
-    raw = copy.deepcopy({k: v for k, v in scenario.raw.items() if k not in ("vary", "expect")})
+def _cell(scenario: Scenario, factors: dict[str, Any], memory: Memory) -> tuple[Cell | None, list[Problem]]:
+    """Cell of a combination; what its file shares with the scenario's is the same object, built once."""
+    raw = {k: v for k, v in scenario.raw.items() if k not in ("vary", "expect")}
     where = {name: _where(scenario, name) for name in factors}
     problems = [
         Problem(
@@ -138,10 +151,10 @@ def _cell(scenario: Scenario, factors: dict[str, Any]) -> tuple[Cell | None, lis
         return None, problems
     for name, value in factors.items():
         try:
-            set_path(raw, name, value)
+            raw = with_value(raw, name.split("."), copy.deepcopy(value))
         except KeyError:
             return None, [Problem(where[name], f"'{name}' lies below a value that is not a table")]
-    made, found = build(raw)
+    made, found = build(raw, memory)
     if made is None:
         blame = [p for p in found if ".".join(map(str, p.path)) in factors] or found
         return None, [Problem(_blamed(p, where), p.message) for p in blame]

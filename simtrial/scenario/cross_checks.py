@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from simtrial.errors import MANY, unknown
 from simtrial.estimands import NEEDS, Estimand
 from simtrial.estimands import problems as estimand_problems
-from simtrial.generate import Mechanism, variables
+from simtrial.generate import Mechanism, Variable, variables
 from simtrial.generate.column_names import IF_CONTROL
 from simtrial.scenario.known_columns import Known
 from simtrial.scenario.problems import Path, Problem
@@ -34,9 +34,10 @@ def cross_checks(raw: Raw, parts: Mapping[str, Any], mechanism: Mechanism | None
     methods, estimands = (_rows(raw, key) for key in ("methods", "estimands"))
     listed = {key: isinstance(raw.get(key, []), list) for key in ("methods", "estimands")}
     problems: list[Problem] = []
+    there = {} if mechanism is None else variables(mechanism)
     for at, estimand in enumerate(parts["estimands"]):
         if estimand is not None:
-            problems += _about_an_estimand(estimand, mechanism, known, ("estimands", at))
+            problems += _about_an_estimand(estimand, mechanism, there, known, ("estimands", at))
     names = [str(row.get("name")) for row in estimands]
     for at, row in enumerate(methods if listed["estimands"] else []):
         stated = row.get("estimand", [])
@@ -59,14 +60,15 @@ def _rows(raw: Raw, key: str) -> list[Raw]:
     return [row if isinstance(row, dict) else {} for row in rows] if isinstance(rows, list) else []
 
 
-def _about_an_estimand(estimand: Estimand, mechanism: Mechanism | None, known: Known, path: Path) -> list[Problem]:
+def _about_an_estimand(
+    estimand: Estimand, mechanism: Mechanism | None, there: Mapping[str, Variable], known: Known, path: Path
+) -> list[Problem]:
     """Check that the columns of an estimand exist and are defined for potential outcomes."""
     problems: list[Problem] = []
     if estimand.expression is not None:
         problems = known.expression_problems(estimand.expression, (*path, NEEDS[estimand.kind]))
     if mechanism is None:
         return problems
-    there = variables(mechanism)
     if estimand.response + IF_CONTROL not in there:
         message = f"no outcome '{estimand.response}' in [mechanism.outcomes]"
         problems.append(Problem((*path, "response"), message))

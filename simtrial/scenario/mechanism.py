@@ -6,16 +6,17 @@ from typing import Any
 
 from simtrial.errors import SimtrialError, unknown
 from simtrial.expressions import ExpressionError
-from simtrial.generate import REQUIRED, STAGES, Mechanism, Step, Variable, drawing_order, steps, variables
+from simtrial.generate import REQUIRED, STAGES, Mechanism, Step, Variable, added, drawing_order, steps, variables
 from simtrial.generate.generators import generator_class, generators, promise_problems
+from simtrial.scenario.memory import Memory, remembered
 from simtrial.scenario.methods import validated
 from simtrial.scenario.problems import Path, Problem
 
 Raw = dict[str, Any]
 
 
-def build_mechanism(raw: Any) -> tuple[dict[str, Step], list[Problem]]:
-    """Build the options of every stage, and check that each finds the columns it reads."""
+def build_mechanism(raw: Any, memory: Memory | None = None) -> tuple[dict[str, Step], list[Problem]]:
+    """Build the options of every stage, and check that each finds the columns it reads; ``memory`` as of `Memory`."""
     if not isinstance(raw, dict):
         return {}, [Problem(("mechanism",), "mechanism must be a table")]
     if "generator" in raw:
@@ -27,7 +28,7 @@ def build_mechanism(raw: Any) -> tuple[dict[str, Step], list[Problem]]:
             names = [f"mechanism.{name}" for name in STAGES]
             problems.append(Problem(path, unknown("table", f"mechanism.{stage}", names)))
             continue
-        step, wrong = validated(known[stage], data, path)
+        step, wrong = remembered(memory, known[stage], data, path)
         problems += wrong
         if step is not None:
             found[stage] = step
@@ -93,7 +94,7 @@ def _reads(mechanism: Mechanism) -> list[Problem]:
             needed = step.reads()
         except ExpressionError as error:
             problems.append(Problem(path, str(error)))
-            available |= step.adds()  # what is wrong here is told once, not again wherever its columns are read
+            available |= added(step)  # what is wrong here is told once, not again wherever its columns are read
             continue
         wrong = step.problems(available)
         seen = [name for name, variable in available.items() if not variable.latent]
@@ -111,5 +112,5 @@ def _reads(mechanism: Mechanism) -> list[Problem]:
             else:
                 problems.append(Problem(path, f"{stage}: {unknown('column', name, seen)}"))
         problems += [Problem((*path, *key.split(".")), message) for key, message in wrong]
-        available |= step.adds()
+        available |= added(step)
     return problems

@@ -17,6 +17,7 @@ from simtrial.scenario.cross_checks import cross_checks
 from simtrial.scenario.default_estimand import default_estimand
 from simtrial.scenario.known_columns import Known, observed, presumed
 from simtrial.scenario.mechanism import build_mechanism
+from simtrial.scenario.memory import Memory, remembered
 from simtrial.scenario.methods import build_methods, validated
 from simtrial.scenario.primary_outcome import about, measured, primary_outcome
 from simtrial.scenario.problems import Problem
@@ -154,8 +155,15 @@ class Scenario:
         return drawn_for(self.mechanism, self.reads().union(*own))
 
 
-def build(raw: Raw) -> tuple[Scenario | None, list[Problem]]:
+def build(raw: Raw, memory: Memory | None = None) -> tuple[Scenario | None, list[Problem]]:
     """Check a resolved file in whole.
+
+    Parameters
+    ----------
+    raw
+        The file.
+    memory
+        What was built of files that share parts with this one, the very same objects.
 
     Returns
     -------
@@ -167,11 +175,11 @@ def build(raw: Raw) -> tuple[Scenario | None, list[Problem]]:
     problems += found
     parts: dict[str, Any] = {}
     for key, model in TABLES.items():
-        parts[key], found = validated(model, raw.get(key, {}), (key,))
+        parts[key], found = remembered(memory, model, raw.get(key, _NONE), (key,))
         problems += found
     parts["design"], found = validated(Design, raw["design"], ("design",)) if "design" in raw else (None, [])
     problems += found
-    mechanism, found = build_mechanism(raw.get("mechanism", {}))
+    mechanism, found = build_mechanism(raw.get("mechanism", {}), memory)
     problems += found
     factors = list(getattr(mechanism.get("allocation"), "factors", []))
     allocation = raw["mechanism"]["allocation"] if "allocation" in mechanism else None
@@ -183,13 +191,25 @@ def build(raw: Raw) -> tuple[Scenario | None, list[Problem]]:
         rows = raw.get(key, [])
         parts[key], found = _models(row_model, about(rows, primary) if key == "estimands" else rows, key)
         problems += found
-    rows = about(raw.get("methods", []), primary)
-    rows = about(raw.get("methods", []), primary)
-    methods, found = build_methods(rows, factors, known, allocation, measured(known.columns))
+    stated = raw.get("methods", _NONE)
+
+    def made() -> tuple[list[Method], list[Problem]]:
+        rows = about(raw.get("methods", []), primary)
+        return build_methods(rows, factors, known, allocation, measured(known.columns))
+
+    if memory is None:
+        methods, found = made()
+    else:
+        seen = tuple((name, v.level, v.categories) for name, v in known.columns.items())
+        methods, found = memory.get(stated, (primary, *factors, id(allocation), seen, known.unsure, known.more), made)
     problems += found + cross_checks(raw, parts, sound, known)
     if problems:
         return None, problems
     return Scenario(head.name, head.title, mechanism=mechanism, methods=methods, raw=raw, **parts), []
+
+
+_NONE: dict[str, Any] = {}
+"""In place of a table that is not there, always the same."""
 
 
 def _models(model: type[BaseModel], rows: Any, key: str) -> tuple[list[Any], list[Problem]]:

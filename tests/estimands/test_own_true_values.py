@@ -241,21 +241,6 @@ def test_a_run_without_finite_estimands_is_stored_and_told_as_before(tmp_path: P
     assert "trial's own" not in found.out
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_run_from_before_there_were_own_true_values_is_held_against_their_mean(tmp_path: Path) -> None:
-    """Its cells do not say ``own``, its rows have no such column: one true value per cell, as then."""
-    go(tmp_path / "old", text=OWN)
-    cells_file = tmp_path / "old" / "cells.parquet"
-    cells = pl.read_parquet(cells_file).drop("own")
-    cells.write_parquet(cells_file)
-    found = pl.read_csv(io.StringIO(simtrial("summarise", tmp_path / "old", "--format", "csv").out))
-    mean = cells.filter(estimand="itt here")["true_value"].item()
-    estimate = rows(tmp_path / "old").filter(method="mixed model", estimand="itt here")["estimate"].mean()
-    bias = found.filter(method="mixed model", estimand="itt here", measure="bias")["value"].item()
-    assert bias == pytest.approx(estimate - mean, abs=1e-12)
-    assert found.filter(measure="own_true_value").height == 0
-
-
 def test_results_made_elsewhere_may_have_them_too(tmp_path: Path) -> None:
     """Errors 0.5, -0.5 and 1, of the fourth none; named as ours, or by --map."""
     text = "method,rep,est,se,{}\na,1,1,1,0.5\na,2,1,1,1.5\na,3,3,1,2\na,4,9,1,\n"

@@ -6,6 +6,7 @@ import pytest
 from tomls import SMALL, complaint, written
 
 from simtrial.scenario import Cell, load
+from simtrial.scenario.schema import build
 
 ICC, RATE, NUMBER = "mechanism.outcomes.mansa.icc", "mechanism.dropout.rate", "mechanism.practices.number"
 
@@ -127,3 +128,28 @@ def test_every_cell_is_checked_not_just_the_first(tmp_path: Path) -> None:
     """Five people on average, and a CV of 0.3 that sizes of this family cannot have."""
     message = complaint(tmp_path, SMALL + '\n[vary.cross]\n"mechanism.practices.cluster_size_cv" = [0.62, 0.9, 0.3]\n')
     assert "0.3 given" in message
+
+
+def test_cells_that_share_parts_are_those_built_alone(tmp_path: Path) -> None:
+    """Parts are built once and shared; a cell whose columns, factors or categories differ has methods of its own."""
+    text = (
+        SMALL.replace('adjust = ["mansa_baseline"]\n', "")
+        + """
+[vary.cross]
+"mechanism.practices.regions" = [{ North = 2, South = 1 }, { East = 1, West = 1, Middle = 3 }]
+"mechanism.allocation.factors" = [["region", "practice_size"], ["region"]]
+"mechanism.outcomes.mansa.icc" = [0.05, 0.1]
+"""
+    )
+    scenario, cells = load(written(tmp_path, text))
+    assert len(cells) == 8
+    for cell in cells:
+        alone = build(cell.scenario.raw)[0]
+        assert alone == cell.scenario
+        assert alone.methods == cell.scenario.methods
+    assert {tuple(cell.scenario.methods[1].adjust) for cell in cells} == {
+        ("mansa_baseline", "region", "practice_size"), ("mansa_baseline", "region"),
+    }  # fmt: skip
+    assert scenario.raw["mechanism"]["practices"]["regions"] == {"North": 2, "South": 1}, (
+        "the file itself is not changed"
+    )
