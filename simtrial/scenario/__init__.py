@@ -15,6 +15,7 @@ from simtrial.estimators import Method
 from simtrial.generate.allocation.allocation import Allocation
 from simtrial.scenario.categories import declared
 from simtrial.scenario.cells import Cell, expand, set_path
+from simtrial.scenario.grid import with_grid
 from simtrial.scenario.held import hold
 from simtrial.scenario.lines import TEXTS, find_lines
 from simtrial.scenario.methods import build_methods, validated
@@ -230,7 +231,7 @@ def _read(name: str) -> _Source:
         text = file.read_bytes().decode("utf-8-sig")
         if too_deep(text):
             raise ScenarioError(f"{shown}: tables or lists nested more than {DEEPEST} deep")
-        return _Source(shown, text, tomllib.loads(text))
+        return _Source(shown, text, with_grid(tomllib.loads(text), shown, file.parent))
     except UnicodeDecodeError as error:
         raise ScenarioError(f"{shown}: not UTF-8 text (byte {error.start + 1})") from None
     except tomllib.TOMLDecodeError as error:
