@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from simtrial.errors import SimtrialError, in_words
+from simtrial.plugins.source import digest_of_source
 
 
 def load_plugins(names: Sequence[str]) -> list[dict[str, str]]:
@@ -20,7 +21,7 @@ def load_plugins(names: Sequence[str]) -> list[dict[str, str]]:
     Returns
     -------
     records
-        Name, file and SHA-256 of each, to be kept with the run.
+        Name, file and SHA-256 of the source of each, to be kept with the run.
     """
     records = []
     for name in names:
@@ -34,7 +35,8 @@ def load_plugins(names: Sequence[str]) -> list[dict[str, str]]:
         except Exception as error:
             raise SimtrialError(f"--plugin {name}: import failed: {in_words(error)}") from error
         file = Path(str(module.__file__)).resolve()
-        records.append({"name": name, "file": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()})
+        source = digest_of_source(file, "" if name.endswith(".py") else name)
+        records.append({"name": name, "file": str(file), "sha256": source})
     return records
 
 

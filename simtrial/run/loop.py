@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from simtrial.errors import EnvironmentFailure, WorkerDiedError, in_words
+from simtrial.errors import EnvironmentFailure, RunError, WorkerDiedError, in_words
 from simtrial.estimands import TrueValue, own_values, true_values
 from simtrial.estimators.contained import is_own
 from simtrial.estimators.fitting import attempt, killed
@@ -244,7 +244,7 @@ def blocks_of(scenario: Scenario) -> int:
 def missing(folder: Path, digest: str, cell: Cell, wanted: range, held: set[int], per_chunk: int) -> list[Chunk]:
     """Chunks of the blocks that no stored chunk of the cell covers; a chunk never spans two runs of ``per_chunk``.
 
-    So the chunks of a run are the same whatever part of it is there, and however many replicates are requested.
+    So that shards agree on them, whatever part of the run is there.
     """
     chunks: list[Chunk] = []
     for block in wanted:
@@ -284,7 +284,9 @@ def make_chunk(chunk: Chunk) -> str:
 @lru_cache(maxsize=4)
 def _resolved(folder: str, digest: str) -> tuple[Scenario, dict[str, Cell]]:
     run = directory.read_run(Path(folder))
-    load_plugins([plugin["name"] for plugin in run["plugins"]])
+    for before, now in zip(run["plugins"], load_plugins([p["name"] for p in run["plugins"]]), strict=True):
+        if before["sha256"] != now["sha256"]:
+            raise RunError(f"--plugin {now['name']}: its source has changed since the run was begun")
     scenario, cells = rebuild(run["scenario"])
     return scenario, {cell.id: cell for cell in cells}
 
