@@ -110,15 +110,25 @@ def performance(rows: pl.DataFrame, truths: pl.DataFrame, options: Options | Non
     chosen = options or Options()
     known = {(r["cell"], r["estimand"]): r for r in truths.iter_rows(named=True)}
     lines: list[tuple[object, ...]] = []
-    for (cell, estimand), group in rows.group_by("cell", "estimand", maintain_order=True):
+    for cell, estimand in rows.select("cell", "estimand").unique(maintain_order=True).iter_rows():
+        group = rows.filter((pl.col("cell") == cell) & (pl.col("estimand") == estimand))
         truth = known.get((cell, estimand), {})
-        samples = {m: (_sample(g, truth, chosen, m), g) for m, g in _by_method(group, chosen.common)}
-        for method, (sample, part) in samples.items():
+        methods = [str(method) for method in group["method"].unique(maintain_order=True)]
+        group = _complete(group) if chosen.common else group
+
+        def sampled(method: str, group: pl.DataFrame = group, truth: dict[str, Any] = truth) -> _Rows:
+            part = group.filter(pl.col("method") == method)
+            return _sample(part, truth, chosen, method), part
+
+        reference = sampled(chosen.reference) if chosen.reference is not None and chosen.reference in methods else None
+        for method in methods:  # one at a time: what is made of a million replicates fills memory
+            sample, part = sampled(method)
             found = [("failures", count(int(sample.failed.sum()), len(sample.failed))), *_flag_counts(part["flags"])]
             found += _set_counts(part)
             found += [] if sample.own is None else [("own_true_value", mean(present(sample.own)[0]))]
             found += _plain(sample, chosen)
-            found += _paired(method, samples, chosen)
+            if reference is not None and method != chosen.reference:
+                found += _paired((sample, part), reference, chosen)
             lines += [(cell, method, estimand, name, v.value, v.mcse, v.n, *v.interval) for name, v in found]
     frame = pl.DataFrame(lines, schema=SCHEMA, orient="row")
     return frame.with_columns(pl.col(pl.Float64).fill_nan(None))
@@ -130,28 +140,19 @@ def _plain(sample: Sample, options: Options) -> Iterator[tuple[str, Value]]:
             yield name, MEASURES[name](sample, options.form)
 
 
-def _paired(
-    method: str, samples: Mapping[str, tuple[Sample, pl.DataFrame]], options: Options
-) -> Iterator[tuple[str, Value]]:
+_Rows = tuple[Sample, pl.DataFrame]
+"""Results of a method, and the rows that they come from."""
+
+
+def _paired(sample: _Rows, reference: _Rows, options: Options) -> Iterator[tuple[str, Value]]:
     """Measures against the reference, replicate by replicate."""
-    if options.reference is None or method == options.reference or options.reference not in samples:
-        return
-    (one, rows), (other, others) = samples[method], samples[options.reference]
+    (one, rows), (other, others) = sample, reference
     a, b = rows["replicate"].to_numpy(), others["replicate"].to_numpy()
     if not np.array_equal(a, b):
         _, at, there = np.intersect1d(a, b, return_indices=True)
         one, other = one.only(at), other.only(there)
     for name in [name for name in options.measures if name in PAIRED] or PAIRED:  # none named: all, for one was asked
         yield name, PAIRED[name](one, other, options.form)
-
-
-def _by_method(group: pl.DataFrame, common: bool) -> list[tuple[str, pl.DataFrame]]:
-    """Rows of every method; a method without a common replicate keeps its place, without rows."""
-    kept = _complete(group) if common else group
-    parts = {str(m): g for (m,), g in kept.group_by("method", maintain_order=True)}
-    if not common:
-        return list(parts.items())
-    return [(str(m), parts.get(str(m), group.clear())) for m in group["method"].unique(maintain_order=True)]
 
 
 def _complete(group: pl.DataFrame) -> pl.DataFrame:
