@@ -14,7 +14,8 @@ from typing import Any
 
 from simtrial.scenario.memory import Memory
 from simtrial.scenario.problems import Path, Problem
-from simtrial.scenario.schema import Raw, Scenario, Vary, build
+from simtrial.scenario.schema import Raw, Scenario, build
+from simtrial.scenario.tables import Vary
 
 MOST_CELLS = 20_000
 """Cells of a sweep; each is a scenario in memory."""

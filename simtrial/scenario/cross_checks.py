@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simtrial.errors import MANY, unknown
 from simtrial.estimands import NEEDS, Estimand
@@ -12,9 +12,7 @@ from simtrial.generate import Mechanism, Variable, variables
 from simtrial.generate.column_names import IF_CONTROL
 from simtrial.scenario.known_columns import Known
 from simtrial.scenario.problems import Path, Problem
-
-if TYPE_CHECKING:
-    from simtrial.scenario.schema import Expectation, Performance, Vary
+from simtrial.scenario.tables import Expectation, Performance, Vary
 
 Raw = Mapping[str, Any]
 

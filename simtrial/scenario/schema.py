@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel
 
 from simtrial.errors import unknown
 from simtrial.estimands import Estimand
@@ -21,99 +21,10 @@ from simtrial.scenario.memory import Memory, remembered
 from simtrial.scenario.methods import build_methods, validated
 from simtrial.scenario.primary_outcome import about, measured, primary_outcome
 from simtrial.scenario.problems import Problem
+from simtrial.scenario.tables import Aims, Expectation, Head, Performance, Published, Run, Table, Vary
 
 Raw = dict[str, Any]
-NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Aims(_Table):
-    """What the simulation is to find out, in words."""
-
-    question: str = Field("", description="the question the simulation answers")
-    source: str = Field("", description="where the settings come from")
-
-
-class Performance(_Table):
-    """What is reported of every method."""
-
-    measures: list[str] = Field(default_factory=list, description="measures to report; default: all")
-    mcse: Literal["robust", "jackknife", "normal"] = Field("robust", description="form of Monte Carlo standard errors")
-    reference: str = Field("", description="method the others are compared with, trial by trial; empty: none")
-
-
-class Run(_Table):
-    """How much is run, and from which seed."""
-
-    replicates: int = Field(1000, ge=1, le=100_000_000, description="replicates per cell")
-    seed: int = Field(1, ge=0, lt=2**63, description="seed of the run")
-    block: int = Field(250, ge=1, le=100_000, description="replicates drawn together; part of the scenario's identity")
-    method_seconds: float | None = Field(None, gt=0, description="time limit of one fit by a method of your own")
-    streams: Literal["independent", "common"] = Field("independent", description="random streams across cells")
-
-
-class Published(_Table):
-    """A published result to show beside the simulated ones of a method."""
-
-    method: str = Field(description="name of the method")
-    estimate: float = Field(description="published estimate")
-    ci_lower: float = Field(description="published lower limit")
-    ci_upper: float = Field(description="published upper limit")
-    source: str = Field("", description="where it is printed")
-
-    @model_validator(mode="after")
-    def _interval(self) -> Published:
-        if self.ci_lower >= self.ci_upper:
-            raise ValueError("ci_lower must be below ci_upper")
-        return self
-
-
-class Expectation(_Table):
-    """What `simtrial check` asserts of a measure: a theory value, or bounds, judged in Monte Carlo errors."""
-
-    measure: str = Field(description="name of a measure, failures, or flag:NAME (as a share of replicates)")
-    method: str = Field(description="name of the method")
-    estimand: str = Field("", description="estimand, where a method has several")
-    cell: dict[str, Any] = Field(default_factory=dict, description="factors of the cells; default: all cells")
-    value: float | None = Field(None, description="theory or published value")
-    mcse: float = Field(0.0, ge=0, description="Monte Carlo error of that value")
-    lower: float | None = Field(None, description="lower bound")
-    upper: float | None = Field(None, description="upper bound")
-    margin: float = Field(0.0, ge=0, description="difference that does not matter")
-    z: float = Field(3.3, gt=0, description="standard errors allowed; 3.3 gives a false alarm in 1,000 checks")
-    source: str = Field("", description="where the expectation comes from")
-
-    @model_validator(mode="after")
-    def _something(self) -> Expectation:
-        bounds = self.lower is not None or self.upper is not None
-        if (self.value is None) != bounds:
-            raise ValueError("an expectation has either a value, or a lower and/or an upper bound")
-        if self.lower is not None and self.upper is not None and self.lower > self.upper:
-            raise ValueError("lower is above upper")
-        return self
-
-
-class Vary(_Table):
-    """Factors of a sweep: ``cross`` full factorial, ``zip`` moved together, ``exclude`` combinations left out."""
-
-    cross: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
-    zip: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
-    exclude: list[dict[str, Any]] = Field(default_factory=list)
-
-
-class Head(_Table):
-    """The keys above the first table."""
-
-    schema_: Literal[1] = Field(1, alias="schema", description="version of the file format")
-    name: str = Field(pattern=NAME, description="short name: lower-case letters, digits, - and _")
-    title: str = Field("", description="one line for people")
-    primary: str = Field("", description="outcome of methods and estimands that name none; default: the only one")
-
-
-TABLES: dict[str, type[_Table]] = {"aims": Aims, "performance": Performance, "run": Run, "vary": Vary}
+TABLES: dict[str, type[Table]] = {"aims": Aims, "performance": Performance, "run": Run, "vary": Vary}
 LISTS: dict[str, type[BaseModel]] = {"estimands": Estimand, "published": Published, "expect": Expectation}
 HEAD = ("schema", "name", "title", "primary")
 KNOWN = (*TABLES, *LISTS, "design", "mechanism", "methods", *HEAD)
