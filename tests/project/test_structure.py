@@ -5,6 +5,7 @@ import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,13 @@ def test_imports_point_one_way(file: Path) -> None:
     for module in imports(file):
         there = room(module)
         assert there in ("", here) or ORDER.index(there) < ORDER.index(here), f"{here} imports {module}"
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """Not even for types; the face of a package, its __init__, only hands names on."""
+    faces = {name_of(file) for file in MODULES if file.name == "__init__.py"}
+    graph = {name_of(file): set(imports(file)) - faces for file in MODULES if file.name != "__init__.py"}
+    TopologicalSorter(graph).prepare()  # raises an error that names the circle
 
 
 def test_the_map_shows_every_folder_and_every_loose_module() -> None:
