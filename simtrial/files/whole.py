@@ -85,8 +85,11 @@ def sweep(folder: Path) -> None:
                 file.unlink(missing_ok=True)
 
 
-def alive(process: int) -> bool:
-    """Whether a process of this machine still runs."""
+def alive(process: int, since: str = "") -> bool:
+    """Whether a process of this machine still runs, and began when it is known to have begun (see `beginning`)."""
+    if Path("/proc/self/stat").exists():
+        now = beginning(process)
+        return bool(now) and since in ("", now)
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -94,6 +97,18 @@ def alive(process: int) -> bool:
     except OSError:  # another user's, or a system that does not tell
         return True
     return True
+
+
+def beginning(process: int) -> str:
+    """When a process began, in the system's own count; empty where it has ended, waited for or not, or none is told.
+
+    Numbers of processes are given again; together with their beginning they are not.
+    """
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]
 
 
 def parquet_bytes(frame: pl.DataFrame, provenance: Mapping[str, str]) -> bytes:

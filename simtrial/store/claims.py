@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from simtrial.files.whole import alive, host
+from simtrial.files.whole import alive, beginning, host
 
 STALE = 900.0
 """Seconds after which a claim of another machine counts no more."""
@@ -37,17 +37,17 @@ def is_claimed(file: Path) -> bool:
         owner, age = file.read_text().split(), time.time() - file.stat().st_mtime
     except (OSError, ValueError):
         return False
-    if len(owner) != 2 or not owner[1].isdigit():
+    if len(owner) < 2 or not owner[1].isdigit():
         return age < STALE
-    machine, process = owner
+    machine, process, since = owner[0], int(owner[1]), "".join(owner[2:])
     if machine == host():
-        return int(process) != os.getpid() and alive(int(process))
+        return process != os.getpid() and alive(process, since)
     return age < STALE
 
 
 def _claim(file: Path) -> bool:
     """Enter a claim; True as well where a disk takes none."""
-    mine = f"{host()} {os.getpid()}\n".encode()
+    mine = f"{host()} {os.getpid()} {beginning(os.getpid())}\n".encode()
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(2):
