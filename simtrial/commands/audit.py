@@ -25,8 +25,8 @@ def audit(run: Path, repair: bool) -> None:
     if repair:
         throw_away(damage)
         files = sum(len(one.files) for one in damage)
-        click.echo(f"{files} files removed; run the same command again" if files else "nothing to repair", err=True)
+        click.echo(f"{files} files removed; run the same command again" if damage else "nothing to repair", err=True)
     elif damage:
         raise StoreError(f"{run}: {len(damage)} damaged; simtrial audit {run} --repair removes what is damaged")
     else:
-        click.echo(f"{run}: sound", err=True)
+        click.echo(f"{run}: what is stored is sound; simtrial status {run} shows what is missing", err=True)

@@ -27,12 +27,16 @@ def replay(run: Path, replicate: int, cell: str | None, output: Path | None, for
     from simtrial.report.tables import replay_table
     from simtrial.report.text import emit
     from simtrial.run.replay import cells_of, differing, replayed, stored_rows
+    from simtrial.scenario.cells import file_names
 
-    chosen = named_cell(cells_of(run), cell)
+    cells = cells_of(run)
+    chosen = named_cell(cells, cell)
     rows = replayed(chosen, replicate)
     if output is not None:
-        ((_, frame),) = trial_frames(chosen, replicate, replicate)
-        file = output / f"{chosen.scenario.name}-{replicate:06d}.csv"
+        short = file_names(cells)[chosen.id]
+        stem = f"{chosen.scenario.name}-{short}" if short else chosen.scenario.name
+        file = output / f"{stem}-{replicate:06d}.csv"
+        ((_, frame),) = trial_frames(chosen, replicate, replicate, name=stem)
         write_frame(frame, file, {})
         click.echo(f"data set: {file}", err=True)
     if form == "table":

@@ -24,13 +24,13 @@ def status(run: Path, chunk: int, shards: int | None, form: str) -> None:
 
     from simtrial.report.text import emit, say, show
     from simtrial.run.loop import shards_of
-    from simtrial.scenario import rebuild
+    from simtrial.run.replay import cells_of
     from simtrial.store.cells import has_cells
     from simtrial.store.directory import read_run
     from simtrial.store.stock import stock_of
 
     record = read_run(run)
-    cells = rebuild(record["scenario"])[1]
+    cells = cells_of(run)
     stock = stock_of(run, record, [cell.id for cell in cells])
     rows = [(cell.label, stock.wanted, len(stock.held[cell.id])) for cell in cells]
     frame = pl.DataFrame(rows, schema=["cell", "blocks", "stored"], orient="row")

@@ -41,5 +41,6 @@ def about(rows: Any, primary: str) -> Any:
 def unstated(outcomes: Iterable[str]) -> str:
     """Message for a method or an estimand of which the outcome cannot be told."""
     listed = ", ".join(outcomes)
-    there = f"the outcomes are {listed}: " if listed else "no outcome has a value at follow-up: "
+    none = "no column ends in _followup (--map NAME_followup=yours renames one)"
+    there = f"the outcomes are {listed}: " if listed else f"{none}: "
     return f"missing key 'response': {there}name one here, or for the whole file as primary = \"...\" above its tables"

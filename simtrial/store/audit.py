@@ -42,7 +42,7 @@ def audit(folder: Path) -> list[Damage]:
     except RunError as error:
         if not any((folder / name).is_dir() for name in ("records", "blocks")):
             raise
-        found.append(Damage(str(error), ()))
+        found.append(Damage(f"{run_file(folder)}: {_without_run(error)}", ()))
     except StoreError as error:
         found.append(Damage(str(error), (run_file(folder),)))
     cells = None
@@ -57,8 +57,13 @@ def audit(folder: Path) -> list[Damage]:
             own = tuple(f for place in ("blocks", "records", "failures") for f in (folder / place / cell).rglob("*.*"))
             found.append(Damage(f"{folder / 'blocks' / cell}: no cell of this run", own))
             continue
-        found += _of_cell(folder, cell, identity)
+        found += [*_of_cell(folder, cell, identity), *_orphans(folder, cell)]
     return found + [Damage(f"{file}: no file of a run", (file,)) for file in _strays(folder)]
+
+
+def _without_run(error: RunError) -> str:
+    """What is wrong with a run.json that cannot be read, and how it comes back."""
+    return f"{str(error).partition(': ')[2]}; the same run command writes it again"
 
 
 def _cells_there(folder: Path) -> list[str]:
@@ -82,6 +87,14 @@ def _of_cell(folder: Path, cell: str, identity: str | None) -> Iterator[Damage]:
         except StoreError as error:
             own = tuple(make(folder, cell, *place) for make in (chunk_file, record_file, failures_file))
             yield Damage(str(error), own)
+
+
+def _orphans(folder: Path, cell: str) -> Iterator[Damage]:
+    """Chunks without a record, which do not count."""
+    for file in sorted((folder / "blocks" / cell).glob("*.parquet")):
+        place = blocks_in(file.stem)
+        if place is not None and not record_file(folder, cell, *place).is_file():
+            yield Damage(f"{file}: its record is missing, so that it does not count", (file,))
 
 
 def _strays(folder: Path) -> Iterator[Path]:

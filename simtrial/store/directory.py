@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,11 @@ def open_run(folder: Path, scenario: Scenario, command: str, plugins: Sequence[M
         others = [f.name for f in folder.iterdir() if not f.name.endswith(".part")] if folder.exists() else []
         if not set(others) <= OURS:
             raise RunError(f"{folder}: not empty and not a run directory; choose another with -o")
+        if any(belongs != digest(raw) for belongs in _records(folder)):
+            raise RunError(
+                f"{folder}: run.json is missing, and the results there are of another request; the command that made "
+                "them makes it again"
+            )
         write_sealed(run_file(folder), _described(scenario, command, plugins))
         return
     held = read_run(folder)
@@ -86,6 +92,15 @@ def open_run(folder: Path, scenario: Scenario, command: str, plugins: Sequence[M
         held = read_run(folder)
         if held["replicates"] >= replicates:
             return
+
+
+def _records(folder: Path) -> Iterator[str]:
+    """Scenarios that the records of a directory without run.json belong to, the damaged ones aside."""
+    for file in sorted((folder / "records").rglob("*.json")):
+        with suppress(StoreError):
+            found = read_sealed(file)
+            if found is not None:
+                yield str(found.get("scenario"))
 
 
 OURS = frozenset({"blocks", "records", "failures", "claims", "cells.parquet", "performance.parquet"})

@@ -56,8 +56,8 @@ def read_run_by_cell(
     total = wanted * len(found)
     if sum(held) < total and not partial:
         raise IncompleteRunError(
-            f"{folder}: {total - sum(held)} of {total} blocks are missing; run the same command again, or summarise "
-            "with --partial"
+            f"{folder}: {total - sum(held)} of {total} blocks are missing; run the same command again (--replicates "
+            f"{replicates}), or summarise with --partial"
         )
     if not sum(held):
         raise IncompleteRunError(f"{folder}: no block is finished yet")

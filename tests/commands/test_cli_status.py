@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from commands import simtrial
+from commands import program, simtrial
 from runs import chunks, drop, quick
 from tomls import SMALL, written
 
@@ -126,3 +126,24 @@ def test_replay_of_what_is_not_there(tmp_path: Path) -> None:
     assert simtrial("replay", tmp_path / "nowhere", "--replicate", 1).code == 2
     assert simtrial("audit", tmp_path / "nowhere").code == 2
     assert simtrial("status", tmp_path / "nowhere").code == 2
+
+
+def test_status_of_a_run_with_a_plugin(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from simtrial import plain_method\n\n@plain_method('status-mine')\ndef mine(frame):\n"
+        "    return {'estimate': 0.0, 'std_error': 1.0}\n"
+    )
+    text = SMALL.replace("[run]\n", '[[methods]]\nname = "mine"\nkind = "status-mine"\n\n[run]\n')
+    file = written(tmp_path, text)
+    how = ("-o", tmp_path / "run", "--replicates", 20, "--engine", "serial", "--plugin", tmp_path / "mine.py")
+    assert program("run", file, *how).code == 0
+    for command in (("status",), ("audit",), ("replay", "--replicate", 3), ("summarise",)):
+        found = program(command[0], tmp_path / "run", *command[1:])
+        assert found.code == 0, found.err
+
+
+def test_data_sets_of_replays_in_two_cells_have_two_names(tmp_path: Path) -> None:
+    run(tmp_path / "run", replicates=20)
+    for cell in ("number=3", "number=12"):
+        simtrial("replay", tmp_path / "run", "--cell", cell, "--replicate", 7, "-o", tmp_path / "trials")
+    assert len(list((tmp_path / "trials").iterdir())) == 2

@@ -184,3 +184,29 @@ def test_an_error_of_reading_is_no_damage(run: tuple[Path, str], monkeypatch: py
 def test_audit_of_what_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(SimtrialError, match="not a run directory"):
         audit(tmp_path)
+
+
+@pytest.mark.usefixtures("quick")
+def test_without_its_description_a_directory_takes_its_own_request_only(run: tuple[Path, str], tmp_path: Path) -> None:
+    there = copied(run[0], tmp_path / "run")
+    (there / "run.json").unlink()
+    told = simtrial("audit", there)
+    assert told.code == 4
+    assert "the same run command writes it again" in told.out
+    with pytest.raises(SimtrialError, match=r"run\.json is missing, and the results there are of another request"):
+        go(there, 60, text=SWEEP.replace("seed = 5", "seed = 6"))
+    assert not (there / "run.json").exists()
+    go(there, 60, text=SWEEP)
+    assert audit(there) == []
+    assert summary(there).out == run[1]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_chunk_without_its_record_is_named_and_made_again(run: tuple[Path, str], tmp_path: Path) -> None:
+    there = copied(run[0], tmp_path / "run")
+    record(sorted(there.glob("blocks/*/*.parquet"))[0]).unlink()
+    assert "its record is missing" in simtrial("audit", there).out
+    assert summary(there).code == 3
+    go(there, 60, text=SWEEP)
+    assert audit(there) == []
+    assert summary(there).out == run[1]

@@ -117,7 +117,7 @@ def test_of_own_data_with_several_outcomes_one_must_be_named(tmp_path: Path) -> 
 def test_own_data_without_an_outcome(tmp_path: Path) -> None:
     code, text = analysed(tmp_path, "pain,sleep", METHOD)
     assert code == 2
-    assert "missing key 'response': no outcome has a value at follow-up" in text
+    assert "missing key 'response': no column ends in _followup (--map NAME_followup=yours renames one)" in text
 
 
 def test_a_methods_file_needs_no_data_where_it_names_its_responses(tmp_path: Path) -> None:
