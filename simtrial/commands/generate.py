@@ -36,15 +36,14 @@ def generate(
     Example: simtrial generate partners -n 10 -o trials
     """
     from simtrial.files.write_trials import codebook, refuse_others, trial_frames, write_frame
-    from simtrial.scenario.cells import file_names
+    from simtrial.scenario.cells import file_stem
 
     records_of(plugins)
-    found, cells = load_cells(scenario, sets, None, seed)
+    _, cells = load_cells(scenario, sets, None, seed)
     chosen = named_cell(cells, cell)
     first, last = (replicate, replicate) if replicate else (1, replicates)
     names = {n: v.label for n, v in chosen.scenario.variables.items()}
-    short = file_names(cells)[chosen.id]
-    stem = f"{found.name}-{short}" if short else found.name
+    stem = file_stem(cells, chosen)
     files = {number: f"{stem}-{number:06d}.{form}" for number in range(first, last + 1)}
     refuse_others(output, ["codebook.csv", *files.values()])
     for number, frame in trial_frames(chosen, first, last, with_latent, stem):

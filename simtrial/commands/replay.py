@@ -27,14 +27,13 @@ def replay(run: Path, replicate: int, cell: str | None, output: Path | None, for
     from simtrial.report.tables import replay_table
     from simtrial.report.text import emit
     from simtrial.run.replay import cells_of, differing, replayed, stored_rows
-    from simtrial.scenario.cells import file_names
+    from simtrial.scenario.cells import file_stem
 
     cells = cells_of(run)
     chosen = named_cell(cells, cell)
     rows = replayed(chosen, replicate)
     if output is not None:
-        short = file_names(cells)[chosen.id]
-        stem = f"{chosen.scenario.name}-{short}" if short else chosen.scenario.name
+        stem = file_stem(cells, chosen)
         file = output / f"{stem}-{replicate:06d}.csv"
         ((_, frame),) = trial_frames(chosen, replicate, replicate, name=stem)
         write_frame(frame, file, {})

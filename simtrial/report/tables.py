@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 import polars as pl
 
+from simtrial.errors import one_line
 from simtrial.flags import CAUSES
 from simtrial.kernels.interval_sets import EMPTY, TWO_RAYS
 from simtrial.performance import PAIRED, SEEN
@@ -201,7 +203,7 @@ def replay_commands(rows: pl.DataFrame, folder: str, labels: Mapping[str, str]) 
     first = failed.unique("method", keep="first", maintain_order=True).select("cell", "method", "replicate")
     cells = {cell: f" --cell '{label}'" if _many(labels) else "" for cell, label in labels.items()}
     return [
-        f"{method}: simtrial replay {folder}{cells[str(cell)]} --replicate {replicate}"
+        f"{method}: simtrial replay {quote(folder)}{cells[str(cell)]} --replicate {replicate}"
         for cell, method, replicate in first.iter_rows()
     ]
 
@@ -210,7 +212,7 @@ def print_replays(commands: Sequence[str]) -> None:
     """Say how to look at failed fits: the first ones, each by a command of its own."""
     say("To draw a failed replicate again and look at it, the first of each method:")
     for line in commands[:FEW]:
-        print(f"  {line}")  # in one piece, to be copied
+        print(f"  {one_line(line)}")  # in one piece, to be copied
     if len(commands) > FEW:
         say(f"  and {len(commands) - FEW} more methods or cells")
     say("")

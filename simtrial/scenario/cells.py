@@ -80,6 +80,12 @@ def set_path(raw: Raw, dotted: str, value: Any) -> None:
     table[last] = value
 
 
+def file_stem(cells: Sequence[Cell], chosen: Cell) -> str:
+    """What names of files about a cell begin with: the scenario's name and, in a sweep, the cell's."""
+    short = file_names(cells)[chosen.id]
+    return f"{chosen.scenario.name}-{short}" if short else chosen.scenario.name
+
+
 def with_value(table: Mapping[str, Any], keys: Sequence[str], value: Any) -> dict[str, Any]:
     """A table with one value set, tables made on the way; what lies beside the way is shared and not copied."""
     if len(keys) == 1:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shlex
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,15 @@ def test_a_formula_is_text_in_a_csv(formula: str, tmp_path: Path) -> None:
     names = ("value", "mc_lower", "mc_upper")
     numbers = [row[name] for row in csv.DictReader(io.StringIO(found.out)) for name in names]
     assert any(text.startswith("-") for text in numbers), "numbers are left as they are"
+
+
+def test_commands_for_failed_fits_can_be_copied_whatever_names_hold(tmp_path: Path) -> None:
+    """A method with control characters that fails in a folder whose name has a space."""
+    text = SMALL.replace("number = 12", "number = 3").replace('name = "mixed model"', f"name = {toml(EVIL)}")
+    folder = tmp_path / "a run"
+    found = simtrial("run", written(tmp_path, text), "-o", folder, "--replicates", 60, "--engine", "serial")
+    assert clean(found.out)
+    lines = [line for line in found.out.splitlines() if ": simtrial replay" in line]
+    assert any("\\x1b[31m" in line for line in lines)
+    words = shlex.split(lines[-1].rpartition(": simtrial ")[2])
+    assert simtrial(*words).code == 0

@@ -47,21 +47,22 @@ def tried(folder: Path, expected: str, changes) -> dict[str, int]:
     return seen
 
 
-@pytest.mark.parametrize(
-    "count", [250, pytest.param(5000, marks=[pytest.mark.verify, pytest.mark.slow])], ids=["some", "many"]
-)
-def test_a_flipped_bit_is_never_silent(count: int, run: tuple[Path, str]) -> None:
-    seen = tried(*run, flips(run[0], count, seed=1))
-    print(f"{count} flipped bits: {seen}")
-    assert seen[NAMED] > 0.4 * count
+MANY = [pytest.mark.verify, pytest.mark.slow]
 
 
 @pytest.mark.parametrize(
-    "count", [50, pytest.param(300, marks=[pytest.mark.verify, pytest.mark.slow])], ids=["some", "many"]
+    ("changes", "count"),
+    [
+        (flips, 250),
+        (truncations, 50),
+        pytest.param(flips, 5000, marks=MANY),
+        pytest.param(truncations, 300, marks=MANY),
+    ],
+    ids=["some bits", "some ends", "many bits", "many ends"],
 )
-def test_a_truncated_file_is_never_silent(count: int, run: tuple[Path, str]) -> None:
-    seen = tried(*run, truncations(run[0], count, seed=2))
-    print(f"{count} truncations: {seen}")
+def test_flipped_bits_and_missing_ends_are_never_silent(changes, count: int, run: tuple[Path, str]) -> None:
+    seen = tried(*run, changes(run[0], count, seed=1))
+    print(f"{count} {changes.__name__}: {seen}")
     assert seen[NAMED] > 0.4 * count
 
 
