@@ -37,7 +37,7 @@ from simtrial.run.engines import engine_names
 @click.option("--max-time", "seconds", type=Duration(), metavar="TIME",
               help="Begin no more work after this time (90s, 30m, 2h), and say what is left.")  # fmt: skip
 @click.option("--until", metavar="MEASURE=MCSE,...",
-              help="End a cell once these Monte Carlo errors are reached, or with --replicates at the latest.")  # fmt: skip
+              help="End a cell at these Monte Carlo errors, or with --replicates at the latest.")  # fmt: skip
 @PLUGINS
 @SEED
 @SETS

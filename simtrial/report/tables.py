@@ -295,8 +295,8 @@ def adaptive_note(until: Mapping[str, float]) -> None:
     say(
         "Replicates were added to each cell until these Monte Carlo errors were reached, or the most replicates:\n"
         f"{wanted}.\n"
-        "A cell that ends when its errors happen to be small has errors that are up to 3% too small, and shares near 0 or "
-        "1 lie\nup to a fifth of a Monte Carlo error too near (docs/measures.md).\n"
+        "A cell that ends when its errors happen to be small has errors that are up to 3% too small, and shares\n"
+        "near 0 or 1 lie up to a fifth of a Monte Carlo error too near (docs/measures.md).\n"
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from simtrial.performance import MEASURES, SHARES, Options, performance
+from simtrial.performance import SHARES, Options, performance
 from simtrial.performance.summary import options_of
 from simtrial.store.reading import SUMMARISED, read_run_by_cell
 
@@ -55,8 +55,13 @@ def look(folder: Path, run: Mapping[str, Any], cell: str, blocks: int, most: int
     excess = {f"{m} of {name}": ratio for name, m, ratio in _ratios(frame, run["until"]) if ratio > 1}
     if not excess or blocks >= most:
         return Look(None, tuple(excess))
-    needed = ceil(blocks * max(excess.values()) ** 2)
-    return Look(min(max(needed, blocks + 1), GROWTH * blocks, most), tuple(excess))
+    return Look(next_look(blocks, max(excess.values()), most), tuple(excess))
+
+
+def next_look(blocks: int, excess: float, most: int) -> int:
+    """Blocks before the next look where an error is ``excess`` times as large as wanted."""
+    needed = most if excess**2 * blocks > most else ceil(blocks * excess**2)
+    return min(max(needed, blocks + 1), GROWTH * blocks, most)
 
 
 def _ratios(frame: pl.DataFrame, wanted: Mapping[str, float]) -> list[tuple[str, str, float]]:
@@ -78,8 +83,3 @@ def _error(measure: str, value: float, mcse: float | None, n: int) -> float:
         share = (value * n + 2) / (n + 4)
         return sqrt(share * (1 - share) / (n + 4))
     return float("inf") if mcse is None else mcse
-
-
-def measures_with_error() -> list[str]:
-    """Measures that may be asked to be precise."""
-    return list(MEASURES)

@@ -108,8 +108,14 @@ def test_a_request_for_less_is_computed_where_it_is_missing(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (changed('kind = "lmm"', 'kind = "lmm"\ndf = "normal"', MORE_METHODS), "method 'mixed model': df is None there"),
-        (changed('name = "mixed model"', 'name = "other"'), "method 'mixed model' there alone; method 'other' here alone"),
+        (
+            changed('kind = "lmm"', 'kind = "lmm"\ndf = "normal"', MORE_METHODS),
+            "method 'mixed model': df is None there",
+        ),
+        (
+            changed('name = "mixed model"', 'name = "other"'),
+            "method 'mixed model' there alone; method 'other' here alone",
+        ),
         (varied(SMALL, 0.1), "effect 0.1 here alone"),
         (changed("icc = 0.1", "icc = 0.2", MORE_METHODS), "mechanism.outcomes.mansa.icc is 0.1 there and 0.2 here"),
     ],
