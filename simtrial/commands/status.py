@@ -23,7 +23,7 @@ def status(run: Path, chunk: int, shards: int | None, form: str) -> None:
     import polars as pl
 
     from simtrial.report.text import emit, say, show
-    from simtrial.run.loop import shards_of
+    from simtrial.run.plan import shards_of
     from simtrial.run.replay import cells_of
     from simtrial.store.cells import has_cells
     from simtrial.store.directory import read_run
