@@ -132,6 +132,7 @@ def summarise(
 
     from simtrial.performance.summary import options_of, summary
     from simtrial.report import tables
+    from simtrial.store.directory import read_run
     from simtrial.store.reading import SUMMARISED, read_run_by_cell
     from simtrial.store.several import Reading, read_several
 
@@ -156,7 +157,7 @@ def summarise(
             again += tables.replay_commands(rows, str(one.folders[0]), its_labels) if len(one.folders) == 1 else []
             beside += tables.beside_published(rows, published, labels)
         frames.append(pl.concat(parts))
-        if len(folders) == 1 and request is None and chosen == stated:
+        if len(folders) == 1 and chosen == stated and request in (None, read_run(folders[0])):
             _keep(folders[0], frames[0])
     tables.print_performance(pl.concat(frames), cells, form)
     for one in runs:
