@@ -87,7 +87,7 @@ def judge(folder: Path, form: str) -> None:
 
     from simtrial.check.expectations import check
     from simtrial.performance.summary import options_of, summary
-    from simtrial.plugins.source import changed_source
+    from simtrial.plugins.recorded import refuse_changed
     from simtrial.report import tables
     from simtrial.report.text import emit
     from simtrial.store.reading import SUMMARISED, read_run_by_cell
@@ -96,9 +96,7 @@ def judge(folder: Path, form: str) -> None:
     expectations = run["scenario"].get("expect", [])
     if not expectations:
         raise SimtrialError(f"{folder}: its scenario has no [[expect]] table to check")
-    for plugin in run["plugins"]:
-        if changed_source(plugin):
-            raise SimtrialError(f"{plugin['file']} has changed since these rows were made; run the scenario anew")
+    refuse_changed(run["plugins"])
     everything = options_of(run, everything=True)
     frame = check(pl.concat([summary(rows, cells, everything) for rows in parts]), cells, expectations)
     if form == "table":

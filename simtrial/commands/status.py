@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from simtrial.commands.notes import warn
 from simtrial.commands.options import FORMAT
 
 
@@ -30,7 +31,7 @@ def status(run: Path, chunk: int, shards: int | None, form: str) -> None:
     from simtrial.store.stock import stock_of
 
     record = read_run(run)
-    cells = cells_of(run)
+    cells = cells_of(run, warn)
     stock = stock_of(run, record, [cell.id for cell in cells])
     rows = [(cell.label, stock.wanted, len(stock.held[cell.id])) for cell in cells]
     frame = pl.DataFrame(rows, schema=["cell", "blocks", "stored"], orient="row")

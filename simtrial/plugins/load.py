@@ -37,7 +37,17 @@ def load_plugins(names: Sequence[str]) -> list[dict[str, str]]:
         file = Path(str(module.__file__)).resolve()
         source = digest_of_source(file, "" if name.endswith(".py") else name)
         records.append({"name": name, "file": str(file), "sha256": source})
+        _loaded[source] = module.__name__
     return records
+
+
+_loaded: dict[str, str] = {}
+"""Modules of the plug-ins that this process has loaded, by the digest of their source."""
+
+
+def is_loaded(source: str) -> bool:
+    """Whether this process has loaded a plug-in of this source, from wherever."""
+    return _loaded.get(source) in sys.modules
 
 
 def _from_path(name: str) -> types.ModuleType:
