@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from simtrial.commands.generate import named_cell
+from simtrial.commands.notes import note
 from simtrial.commands.options import FORMAT
 
 
@@ -37,17 +38,17 @@ def replay(run: Path, replicate: int, cell: str | None, output: Path | None, for
         file = output / f"{stem}-{replicate:06d}.csv"
         ((_, frame),) = trial_frames(chosen, replicate, replicate, name=stem)
         write_frame(frame, file, {})
-        click.echo(f"data set: {file}", err=True)
+        note(f"data set: {file}")
     if form == "table":
         replay_table(rows, f"Replicate {replicate}" + (f" of cell '{chosen.label}'" if chosen.factors else ""))
     else:
         emit(rows, form)
     stored = stored_rows(run, chosen, replicate)
     if stored is None:
-        click.echo("not stored: nothing to compare with", err=True)
+        note("not stored: nothing to compare with")
         return
     others = differing(rows, stored)
     if others:
-        click.echo(f"differs from the stored rows: {', '.join(others)}", err=True)
+        note(f"differs from the stored rows: {', '.join(others)}")
         raise click.exceptions.Exit(1)
-    click.echo("identical to the stored rows", err=True)
+    note("identical to the stored rows")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from simtrial.commands import run_directories
+from simtrial.commands.notes import note
 from simtrial.commands.options import FORMAT, PLUGINS, SEED, SETS, Duration, Shard, load_cells, records_of
 from simtrial.run.engines import engine_names
 
@@ -46,12 +47,12 @@ def run(
     found, cells = load_cells(scenario, sets, replicates, seed)
     outcome = run_directories.fill(found, cells, output, engine_name, workers, chunk, records, shard, seconds)
     if not outcome.chunks:
-        click.echo("nothing to run: every chunk asked for is there", err=True)
+        note("nothing to run: every chunk asked for is there")
     if outcome.left:
         left = f"{outcome.left} of {outcome.chunks} chunks are left"
-        click.echo(f"time is up: {left}; run the same command to go on", err=True)
+        note(f"time is up: {left}; run the same command to go on")
         return
     if shard != (1, 1) and not run_directories.is_complete(output, cells, found.run.replicates):
-        click.echo(f"shard {shard[0]}/{shard[1]} is complete; simtrial status {output} shows the whole run", err=True)
+        note(f"shard {shard[0]}/{shard[1]} is complete; simtrial status {output} shows the whole run")
         return
     run_directories.summarise(output, form, partial=False, replicates=found.run.replicates)

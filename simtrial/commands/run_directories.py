@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simtrial.commands.notes import note, warn
 from simtrial.errors import EnvironmentFailure, IncompleteRunError, SimtrialError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def fill(
     from simtrial.run.loop import run as run_scenario  # heavy: imported while workers start
 
     for sentence in warnings(cells):
-        click.echo(f"warning: {sentence}", err=True)
+        warn(sentence)
 
     with Progress() as progress:
         outcome = run_scenario(
@@ -46,9 +47,7 @@ def fill(
         )  # fmt: skip
     labels = {cell.id: cell.label for cell in cells}
     for failed, message in outcome.failed:
-        click.echo(
-            f"chunk of cell '{labels[failed.cell]}', blocks {failed.first}-{failed.last} failed: {message}", err=True
-        )
+        note(f"chunk of cell '{labels[failed.cell]}', blocks {failed.first}-{failed.last} failed: {message}")
     if outcome.failed:
         failure = f"{len(outcome.failed)} of {outcome.chunks} chunks failed; run the same command to try again"
         raise IncompleteRunError(failure)
@@ -148,7 +147,7 @@ def summarise(
         try:
             write_bytes(performance_file(folder), parquet_bytes(frame, {}))
         except EnvironmentFailure as error:  # a disk that is full or read-only: the table is printed all the same
-            click.echo(f"warning: {error}", err=True)
+            warn(str(error))
     tables.print_performance(frame, cells, form)
     if again and form == "table":
         tables.print_replays(again)

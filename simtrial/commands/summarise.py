@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from simtrial.commands import run_directories
+from simtrial.commands.notes import note
 from simtrial.commands.options import FORMAT, pair_of
-from simtrial.errors import SimtrialError, one_line
+from simtrial.errors import SimtrialError
 
 
 @click.command()
@@ -59,7 +60,7 @@ def summarise(
     if reference is not None or common:
         pairs(found, run, reference)
     for text in (found.columns, *found.notes):
-        click.echo(one_line(text), err=True)
+        note(text)
     alphas = dict.fromkeys(methods, 1 - level)
     chosen = Options(form=mcse or "robust", reference=reference, alphas=alphas, common=common)  # type: ignore[arg-type]
     frame = performance(rows, cells.filter(pl.col("true_value").is_not_null() | pl.col("own")), chosen)

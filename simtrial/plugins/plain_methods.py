@@ -24,6 +24,7 @@ from simtrial.estimators.contained import (
     trial_wanted,
     unseen,
 )
+from simtrial.expressions import truth
 from simtrial.flags import BIT
 from simtrial.moments.moments import Moments
 from simtrial.moments.shared import SharedMoments
@@ -76,6 +77,13 @@ class PlainMethod(Method):
             n_used=moments.counts, clusters_used=moments.clusters, notes={"message": message},
         )  # fmt: skip
 
+    def _people(self, trial: ObservedBatch) -> pl.DataFrame:
+        """One trial's frame: people who meet the ``subset``, unless the function takes it and sees to it itself."""
+        frame = frame_of(trial)
+        if self.subset is None or "subset" in self.parameters:
+            return frame
+        return frame.filter(pl.Series(truth(self.subset, trial).holds, dtype=pl.Boolean))
+
     def _in_turn(self, batch: ObservedBatch, trial: int, rng: np.random.Generator | None) -> Result:
         """Result of a trial; of one that is not wanted, after what the wanted one needs of it: draws made before."""
         wanted = trial_wanted.get()
@@ -97,7 +105,7 @@ class PlainMethod(Method):
             extra["rng"] = rng
         try:
             with quiet(), limited(seconds_per_fit.get()) as limit, seeded() as drawn:
-                found = type(self).function(frame_of(trial), **extra)
+                found = type(self).function(self._people(trial), **extra)
         except MemoryError:
             raise
         except FitTimeoutError as error:

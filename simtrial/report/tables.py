@@ -10,11 +10,10 @@ from typing import Any
 
 import polars as pl
 
-from simtrial.errors import one_line
 from simtrial.flags import CAUSES
 from simtrial.kernels.interval_sets import EMPTY, TWO_RAYS
 from simtrial.performance import PAIRED, SEEN
-from simtrial.report.text import emit, number, say, show, with_mcse
+from simtrial.report.text import emit, number, say, say_whole, show, with_mcse
 from simtrial.scenario.cells import label
 
 COLUMNS = (
@@ -212,7 +211,7 @@ def print_replays(commands: Sequence[str]) -> None:
     """Say how to look at failed fits: the first ones, each by a command of its own."""
     say("To draw a failed replicate again and look at it, the first of each method:")
     for line in commands[:FEW]:
-        print(f"  {one_line(line)}")  # in one piece, to be copied
+        say_whole(f"  {line}")
     if len(commands) > FEW:
         say(f"  and {len(commands) - FEW} more methods or cells")
     say("")

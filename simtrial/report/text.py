@@ -44,6 +44,11 @@ def say(text: str) -> None:
         print(line if room is None else fill(line, room, break_long_words=False, break_on_hyphens=False))
 
 
+def say_whole(line: str) -> None:
+    """Print a line in one piece, to be copied."""
+    print(one_line(line))
+
+
 def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> None:
     """Print a table on stdout; the first columns are text, the others numbers.
 
@@ -112,4 +117,9 @@ def emit(frame: pl.DataFrame, form: str) -> None:
     else:
         numbers = pl.col(pl.Float64)
         finite = frame.with_columns(pl.when(numbers.is_finite()).then(numbers).name.keep())  # JSON has no infinity
-        sys.stdout.write(json.dumps({"schema": 1, "rows": finite.to_dicts()}, indent=1, allow_nan=False) + "\n")
+        emit_text(json.dumps({"schema": 1, "rows": finite.to_dicts()}, indent=1, allow_nan=False))
+
+
+def emit_text(text: str) -> None:
+    """Write JSON on stdout, which escapes what is no letter by itself."""
+    sys.stdout.write(text + "\n")

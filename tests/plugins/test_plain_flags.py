@@ -14,11 +14,31 @@ import simtrial
 def alone(trial):
     return {"estimate": 0.5, "std_error": 1.0}
 
+@simtrial.plain_method("counted")
+def counted(trial):
+    return {"estimate": float(trial.height), "std_error": 1.0}
+
 @simtrial.plain_method("adjusted")
 def adjusted(trial, adjust=()):
     return {"estimate": 0.5, "std_error": 1.0}
 """
-METHODS = "".join(
+AMONG = """
+[[methods]]
+name = "counted"
+kind = "counted"
+response = "y"
+adjust = []
+subset = "sex == 1"
+
+[[methods]]
+name = "kept"
+kind = "per-protocol"
+response = "y"
+adjust = []
+keep = "twin == 1"
+analysis = { kind = "counted" }
+"""
+METHODS = AMONG + "".join(
     f'[[methods]]\nname = "{kind}"\nkind = "{kind}"\nresponse = "y"\nadjust = ["sex", "twin"]\n\n'
     for kind in ("alone", "adjusted", "ols")
 )
@@ -41,6 +61,12 @@ def rows(tmp_path: Path) -> dict[str, dict[str, object]]:
 def test_covariates_that_a_function_does_not_take_raise_no_flag(rows: dict[str, dict[str, object]]) -> None:
     assert rows["alone"]["flags"] in ("", None)
     assert rows["alone"]["n_used"] == 32
+
+
+def test_a_function_without_subset_is_given_the_people_who_are_analysed(rows: dict[str, dict[str, object]]) -> None:
+    """Alone and inside per-protocol; a person whose condition is unknown is left out."""
+    assert rows["counted"]["estimate"] == rows["counted"]["n_used"] == 16
+    assert rows["kept"]["estimate"] == rows["kept"]["n_used"] == 15
 
 
 def test_covariates_that_it_takes_do(rows: dict[str, dict[str, object]]) -> None:

@@ -1,4 +1,4 @@
-"""Plug-ins of a stored run: loaded from wherever a command stands, refused when changed, and called as seldom as can be."""
+"""Plug-ins of a stored run: loaded from wherever a command stands, refused when changed, called where wanted alone."""
 
 import shutil
 from pathlib import Path
@@ -31,7 +31,7 @@ NAMES = ("noted", "drawing", "global")
 
 def scenario(folder: Path) -> str:
     tables = "".join(f'[[methods]]\nname = "{n}"\nkind = "{n}"\nestimand = "itt"\n\n' for n in NAMES)
-    around = '[[methods]]\nname = "imputed noted"\nkind = "mi"\nestimand = "itt"\nm = 2\nanalysis = { kind = "noted" }\n\n'
+    around = '[[methods]]\nname = "imputed"\nkind = "mi"\nestimand = "itt"\nm = 2\nanalysis = { kind = "noted" }\n\n'
     return written(folder, SMALL.replace("[run]\n", f"{tables}{around}[run]\n"))
 
 
