@@ -15,8 +15,9 @@ from simtrial.estimators import Method
 from simtrial.generate.allocation.allocation import Allocation
 from simtrial.scenario.categories import declared
 from simtrial.scenario.cells import Cell, expand, set_path
-from simtrial.scenario.grid import with_grid
+from simtrial.scenario.grid import Grid, with_grid
 from simtrial.scenario.held import hold
+from simtrial.scenario.levels import repeated
 from simtrial.scenario.lines import TEXTS, find_lines
 from simtrial.scenario.methods import build_methods, validated
 from simtrial.scenario.primary_outcome import about
@@ -46,11 +47,12 @@ def too_deep(text: str) -> bool:
 
 @dataclass(frozen=True)
 class _Source:
-    """A file that was read: its name as the user knows it, its text and its tables."""
+    """A file that was read: its name as the user knows it, its text, its tables and the grid of its sweep."""
 
     name: str
     text: str
     data: Raw
+    grid: Grid | None = None
 
 
 def builtin_folder() -> File:
@@ -92,6 +94,7 @@ def _built(sources: Sequence[_Source], settings: Settings) -> tuple[Scenario | N
     for source in sources:
         raw = _merge(_still_apt(raw, source.data), source.data)
     raw.pop("extends", None)
+    twice = repeated(raw)
     for dotted, (text, value) in settings.items():
         try:
             set_path(raw, dotted, copy.deepcopy(value))
@@ -101,8 +104,9 @@ def _built(sources: Sequence[_Source], settings: Settings) -> tuple[Scenario | N
     raw = _without_published(raw, sources)
     scenario, problems = build(raw)
     if scenario is None:
-        return None, [], problems + _of_other_factors(raw, problems)
-    return scenario, *expand(scenario)
+        return None, [], problems + _of_other_factors(raw, problems) + twice
+    cells, problems = expand(scenario)
+    return scenario, cells, problems + twice
 
 
 def _of_other_factors(raw: Raw, problems: Sequence[Problem]) -> list[Problem]:
@@ -231,7 +235,7 @@ def _read(name: str) -> _Source:
         text = file.read_bytes().decode("utf-8-sig")
         if too_deep(text):
             raise ScenarioError(f"{shown}: tables or lists nested more than {DEEPEST} deep")
-        return _Source(shown, text, with_grid(tomllib.loads(text), shown, file.parent))
+        return _Source(shown, text, *with_grid(tomllib.loads(text), shown, file.parent))
     except UnicodeDecodeError as error:
         raise ScenarioError(f"{shown}: not UTF-8 text (byte {error.start + 1})") from None
     except tomllib.TOMLDecodeError as error:
@@ -278,6 +282,11 @@ def _message(problems: Sequence[Problem], sources: Sequence[_Source], places: Ma
             lines_by_place.append((-len(sources), 0, f"{places[problem]}: {problem.message}"))
             continue
         at = _origin(problem.path, sources)
+        grid = sources[at].grid
+        if grid is not None and problem.path[:2] == ("vary", "zip"):
+            line, where = grid.place(problem.path[2:])
+            lines_by_place.append((-at, line, where + problem.message))
+            continue
         line = lines[at][problem.path]
         name = key_name(problem.path)
         where = f"{sources[at].name}{f':{line}' if line else ''}: {f'{name}: ' if name else ''}"
