@@ -35,7 +35,7 @@ def analyse(
     from simtrial.files.read_trials import open_files, outcomes_in, read_trials
     from simtrial.files.trials.column_use import use_of
     from simtrial.files.trials.missing_codes import likely_codes
-    from simtrial.report.tables import analyses_table
+    from simtrial.report.analyses import analyses_table
     from simtrial.report.text import emit
     from simtrial.run.analyse import analyse as analyse_trials
     from simtrial.scenario import load_categories, load_methods
@@ -57,6 +57,6 @@ def analyse(
         warn(sentence)
     frame = analyse_trials(ids, batch, chosen, seed, all_terms)
     if form == "table":
-        analyses_table(frame)
+        analyses_table(frame, chosen)
     else:
         emit(frame, form)

@@ -90,8 +90,9 @@ def read_trials(
         raise DataError(f"--map name=yours: {stated}; methods read no other")
     names = _names([file.file if isinstance(file, Source) else file for file in files])
     read = [_one_file(file, name, wanted, renamed, use) for file, name in zip(files, names, strict=True)]
-    for code in sorted(use.missing.difference(*(part.codes for part in read))) if told is not None else ():
-        told(f"--missing {code}: no cell of {', '.join(w for w in wanted if w not in (*IDS, 'arm'))} is {code}")
+    if told is not None:
+        for code in sorted(use.missing.difference(*(part.codes for part in read))):
+            told(f"--missing {code}: no cell of {', '.join(w for w in wanted if w not in (*IDS, 'arm'))} is {code}")
     rows = pl.concat([part.rows for part in read]).with_row_index("order")
     _refuse_spellings(rows)
     ids = rows["trial_id"].unique(maintain_order=True).to_list()

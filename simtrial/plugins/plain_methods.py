@@ -96,9 +96,7 @@ class PlainMethod(Method):
             skip_seeds()
         return {}, (), ""
 
-    def _one(
-        self, trial: ObservedBatch, rng: np.random.Generator | None
-    ) -> Result:
+    def _one(self, trial: ObservedBatch, rng: np.random.Generator | None) -> Result:
         """Return numbers, flags and message of one trial."""
         extra: dict[str, Any] = {name: getattr(self, name) for name in self.parameters}
         if self.draws:

@@ -17,6 +17,7 @@ from simtrial.scenario.categories import declared
 from simtrial.scenario.cells import Cell, expand, set_path
 from simtrial.scenario.grid import Grid, with_grid
 from simtrial.scenario.held import hold
+from simtrial.scenario.homes import HEAD_PLACE, at_home, keys
 from simtrial.scenario.levels import repeated
 from simtrial.scenario.lines import TEXTS, find_lines
 from simtrial.scenario.methods import build_methods, validated
@@ -114,6 +115,8 @@ def _of_other_factors(raw: Raw, problems: Sequence[Problem]) -> list[Problem]:
     wrong = {p.path[1:3] for p in problems if p.path[0] == "vary" and len(p.path) > 2}
     if not all(p.path[0] == "vary" for p in problems):
         return []
+    if not isinstance(raw["vary"], dict):
+        return []
     sound = {
         kind: {name: values for name, values in table.items() if (kind, name) not in wrong}
         for kind, table in raw["vary"].items()
@@ -171,7 +174,7 @@ def load_methods(name: str, outcomes: Sequence[str] = ()) -> list[Method]:
     if "mechanism" in source.data or "extends" in source.data:
         return load(name)[0].methods
     problems = [
-        Problem((k,), unknown("table", k, ("methods", "allocation", "categories")))
+        Problem((k,), unknown("table", k, ("methods", "allocation", "categories")), unknown=k)
         for k in source.data
         if k not in ("methods", "allocation", "categories", *HEAD)
     ]
@@ -190,7 +193,8 @@ def load_methods(name: str, outcomes: Sequence[str] = ()) -> list[Method]:
     if not methods and not problems:
         problems.append(Problem((), "no [[methods]] table"))
     if problems:
-        raise ScenarioError(_message(problems, [source], {}))
+        places = {HEAD_PLACE: HEAD, "in [allocation]": keys(Allocation)}
+        raise ScenarioError(_message(at_home(problems, places, whole=False), [source], {}))
     return methods
 
 

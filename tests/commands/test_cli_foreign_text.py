@@ -82,6 +82,7 @@ def test_commands_for_failed_fits_can_be_copied_whatever_names_hold(tmp_path: Pa
     assert simtrial(*words).code == 0
 
 
+PRINTERS, STREAMS = ("print", "click.echo", "click.secho"), ("stdout.write", "stderr.write")
 WRITES = {"commands/notes.py", "report/text.py", "report/progress.py", "cli.py"}
 """Files that write on a terminal, all others through them."""
 
@@ -94,7 +95,9 @@ def test_nothing_is_printed_but_through_what_escapes() -> None:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
-                if called in ("print", "click.echo", "click.secho") or called.endswith(("stdout.write", "stderr.write")):
+                if called in ("print", "click.echo", "click.secho") or called.endswith(
+                    ("stdout.write", "stderr.write")
+                ):
                     found.add(str(file.relative_to(folder)))
     assert found == WRITES
 

@@ -102,7 +102,10 @@ def test_every_file_is_opened_once(tmp_path: Path, ending: str, monkeypatch: pyt
     (tmp_path / "m.toml").write_text(METHODS)
     frame = _frame(3.5)
     file = tmp_path / f"t{ending}"
-    pd.DataFrame(frame.to_dict(as_series=False)).to_stata(file) if ending == ".dta" else _written(frame, tmp_path, ending)
+    if ending == ".dta":
+        pd.DataFrame(frame.to_dict(as_series=False)).to_stata(file)
+    else:
+        _written(frame, tmp_path, ending)
     opened, held = list[Path](), reading.open_file
     monkeypatch.setattr(reading, "open_file", lambda file: opened.append(file) or held(file))
     assert simtrial("analyse", file, "--methods", tmp_path / "m.toml").code == 0

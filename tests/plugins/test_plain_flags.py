@@ -1,11 +1,11 @@
 """Flags and counts of a plain function are about what it was given and uses."""
 
+import io
 from pathlib import Path
 
+import polars as pl
 import pytest
 from commands import program
-import polars as pl
-import io
 
 PLUGIN = """
 import simtrial

@@ -118,8 +118,10 @@ def test_the_methods_do_not_enter_the_identity(tmp_path: Path) -> None:
         (f'[vary.cross]\n"{ICC}" = [0, 0.0]\n', ["vary.cross", "levels 1 and 2 are both 0.0"]),
         (f'[vary.zip]\n"{ICC}" = [0.1, 0.2, 0.1]\n"{RATE}" = [0.1, 0.2, 0.1]\n', ["vary.zip", "rows 1 and 3"]),
         (f'[vary.zip]\n"{ICC}" = [0.1, 1.5]\n"{RATE}" = [0.1, 0.2]\n', [f"vary.zip.{ICC}[2]", "must be < 1"]),
-        ('[vary.cross]\n"mechanism.missingness" = [{ followup = 0.02 }, { followup = 0.02, baseline = 0.0 }]\n',
-         ["vary", "are the same; leave one out"]),
+        (
+            '[vary.cross]\n"mechanism.missingness" = [{ followup = 0.02 }, { followup = 0.02, baseline = 0.0 }]\n',
+            ["vary", "are the same; leave one out"],
+        ),
         (f'[vary.crosss]\n"{ICC}" = [0.1]\n', ["vary.crosss", "did you mean 'cross'"]),
     ],
 )
