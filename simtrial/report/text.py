@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from textwrap import fill
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from simtrial.errors import one_line, printable
+
+if TYPE_CHECKING:
+    import polars as pl
 
 LARGE = 1e9  # numbers of this size are printed with an exponent, so that one does not widen a table
 
@@ -105,19 +108,36 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns:
     return table
 
 
-def _without_formula(cells: pl.Expr) -> pl.Expr:
-    """Text that a spreadsheet would take for a formula, after an apostrophe."""
-    return pl.when(cells.str.contains(r"^[=+\-@\t\r]")).then(pl.lit("'") + cells).otherwise(cells).name.keep()
+_FORMULA = r"^[=+\-@\t\r]"
+"""How text begins that a spreadsheet would take for a formula; it is written after an apostrophe."""
 
 
 def emit(frame: pl.DataFrame, form: str) -> None:
     """Write a frame on stdout as csv or json."""
+    import polars as pl
+
     if form == "csv":
-        sys.stdout.write(frame.with_columns(_without_formula(pl.col(pl.String))).write_csv())
+        text = pl.col(pl.String)
+        formula = text.str.contains(_FORMULA)
+        safe = pl.when(formula).then(pl.lit("'") + text).otherwise(text).name.keep()
+        sys.stdout.write(frame.with_columns(safe).write_csv())
     else:
         numbers = pl.col(pl.Float64)
         finite = frame.with_columns(pl.when(numbers.is_finite()).then(numbers).name.keep())  # JSON has no infinity
-        emit_text(json.dumps({"schema": 1, "rows": finite.to_dicts()}, indent=1, allow_nan=False))
+        _emit_json(finite.to_dicts())
+
+
+def emit_words(headings: Sequence[str], rows: Sequence[Sequence[str]], form: str) -> None:
+    """Write rows of words as `emit` does, without importing what frames need."""
+    if form == "csv":
+        safe = [["'" + word if re.match(_FORMULA, word) else word for word in row] for row in rows]
+        csv.writer(sys.stdout, lineterminator="\n").writerows([headings, *safe])
+    else:
+        _emit_json([dict(zip(headings, row, strict=True)) for row in rows])
+
+
+def _emit_json(rows: Sequence[dict[str, Any]]) -> None:
+    emit_text(json.dumps({"schema": 1, "rows": rows}, indent=1, allow_nan=False))
 
 
 def emit_text(text: str) -> None:

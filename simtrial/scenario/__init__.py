@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Any
 
+from simtrial.catalogue import builtin_folder, builtin_names
 from simtrial.errors import ScenarioError, unknown
 from simtrial.estimators import Method
 from simtrial.generate.allocation.allocation import Allocation
@@ -54,19 +55,6 @@ class _Source:
     text: str
     data: Raw
     grid: Grid | None = None
-
-
-def builtin_folder() -> File:
-    """Folder of the scenarios that come with the program."""
-    package = File(__file__).parents[1]
-    inside = package / "scenarios"
-    return inside if inside.is_dir() else package.parent / "scenarios"
-
-
-def builtin_names() -> list[str]:
-    """Names of the built-in scenarios, e.g. partners, verify/null-39."""
-    folder = builtin_folder()
-    return sorted(str(f.relative_to(folder).with_suffix("")).replace("\\", "/") for f in folder.rglob("*.toml"))
 
 
 def load(name: str, sets: Sequence[str] = ()) -> tuple[Scenario, list[Cell]]:
