@@ -40,6 +40,8 @@ def analyse(
     from simtrial.run.analyse import analyse as analyse_trials
     from simtrial.scenario import load_categories, load_methods
 
+    if "" in (code.strip() for code in missing):
+        raise SimtrialError("--missing takes a code, e.g. --missing -99; blank cells are missing anyway")
     records_of(plugins)
     renamed = dict(pair_of(text, "--map") for text in maps)
     skipped = [file for file in data if file.name == "codebook.csv"]

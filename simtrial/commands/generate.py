@@ -12,13 +12,13 @@ from simtrial.errors import SimtrialError
 if TYPE_CHECKING:
     from simtrial.scenario import Cell
 from simtrial.commands.notes import note
-from simtrial.commands.options import PLUGINS, SEED, SETS, load_cells, records_of
+from simtrial.commands.options import PLUGINS, REPLICATE, SEED, SETS, given, load_cells, records_of
 
 
 @click.command()
 @click.argument("scenario")
-@click.option("-n", "--replicates", type=click.IntRange(min=1), default=1, show_default=True, help="How many trials.")
-@click.option("--replicate", type=click.IntRange(min=1), help="This replicate alone, exactly as a run draws it.")
+@click.option("-n", "--replicates", type=REPLICATE, default=1, show_default=True, help="How many trials.")
+@click.option("--replicate", type=REPLICATE, help="This replicate alone, exactly as a run draws it.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the data sets.")
 @click.option("--cell", metavar="FACTORS", help="Cell of a sweep, e.g. 'icc=0.05, number=12'; see simtrial show.")
 @click.option("--format", "form", type=click.Choice(["csv", "parquet", "dta"]), default="csv", show_default=True)
@@ -39,6 +39,8 @@ def generate(
     from simtrial.files.write_trials import codebook, refuse_others, trial_frames, write_frame
     from simtrial.scenario.cells import file_stem
 
+    if replicate and given("replicates"):
+        raise SimtrialError("--replicate is one replicate and -n the first ones: give one of them")
     records_of(plugins)
     _, cells = load_cells(scenario, sets, None, seed)
     chosen = named_cell(cells, cell)
@@ -66,7 +68,7 @@ def named_cell(cells: list[Cell], name: str | None) -> Cell:
     files = file_names(cells)
     parts = _factors(name)
     for cell in cells:
-        if name in (cell.id, cell.label, files[cell.id]) or parts == _factors(cell.label):
+        if (name and name in (cell.id, cell.label, files[cell.id])) or parts == _factors(cell.label):
             return cell
     raise SimtrialError(unknown("cell", name, [cell.label for cell in cells]))
 

@@ -8,12 +8,12 @@ import click
 
 from simtrial.commands.generate import named_cell
 from simtrial.commands.notes import note
-from simtrial.commands.options import FORMAT
+from simtrial.commands.options import FORMAT, REPLICATE
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--replicate", type=click.IntRange(min=1), required=True, help="Number of the replicate, from 1.")
+@click.option("--replicate", type=REPLICATE, required=True, help="Number of the replicate, from 1.")
 @click.option("--cell", metavar="FACTORS", help="Cell of a sweep, e.g. 'icc=0.05, number=12'; default: the first.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write its data set (CSV) into this folder.")
 @FORMAT
@@ -24,12 +24,14 @@ def replay(run: Path, replicate: int, cell: str | None, output: Path | None, for
 
     Example: simtrial replay runs/a --replicate 17 -o trial
     """
-    from simtrial.files.write_trials import trial_frames, write_frame
+    from simtrial.files.write_trials import refuse_file, trial_frames, write_frame
     from simtrial.report.tables import replay_table
     from simtrial.report.text import emit
     from simtrial.run.replay import cells_of, differing, replayed, stored_rows
     from simtrial.scenario.cells import file_stem
 
+    if output is not None:
+        refuse_file(output)
     cells = cells_of(run)
     chosen = named_cell(cells, cell)
     rows = replayed(chosen, replicate)

@@ -8,7 +8,7 @@ import click
 
 from simtrial.commands import run_directories
 from simtrial.commands.notes import note
-from simtrial.commands.options import FORMAT, pair_of
+from simtrial.commands.options import FORMAT, given, pair_of
 from simtrial.errors import SimtrialError
 
 
@@ -41,6 +41,8 @@ def summarise(
     Example: simtrial summarise estimates.csv --true 0.5 --by dgm --reference lmm
     """
     if run.is_dir() or not run.suffix:
+        if others := given("true", "by", "maps", "df", "level"):
+            raise SimtrialError(f"{run}: {others[0]} is for a FILE of results; a run has its own")
         run_directories.summarise(run, form, partial, mcse, reference, common)
         return
     import polars as pl

@@ -17,8 +17,16 @@ from simtrial.scenario import Cell
 FORMATS = ("csv", "parquet", "dta")
 
 
+def refuse_file(folder: Path) -> None:
+    """Refuse a folder to write into that is a file, or lies below one."""
+    there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    if there.exists() and not there.is_dir():
+        raise RunError(f"{there}: a file, not a folder; choose another with -o")
+
+
 def refuse_others(folder: Path, names: Iterable[str]) -> None:
     """Refuse a folder with data files other than those about to be written, which would stay among the new ones."""
+    refuse_file(folder)
     if not folder.is_dir():
         return
     expected = set(names)

@@ -214,6 +214,8 @@ def _read(name: str) -> _Source:
     file = File(name)
     if name in builtin_names():
         file = builtin_folder() / f"{name}.toml"
+    elif file.is_dir():
+        raise ScenarioError(f"{name}: a folder; a scenario or methods file ends in .toml")
     elif not file.is_file():
         if file.suffix == ".toml" or ("/" in name and not file.suffix):
             raise ScenarioError(

@@ -83,7 +83,7 @@ def test_commands_for_failed_fits_can_be_copied_whatever_names_hold(tmp_path: Pa
 
 
 PRINTERS, STREAMS = ("print", "click.echo", "click.secho"), ("stdout.write", "stderr.write")
-WRITES = {"commands/notes.py", "report/text.py", "report/progress.py", "cli.py"}
+WRITES = {"commands/notes.py", "report/text.py", "report/progress.py", "cli.py", "group.py"}
 """Files that write on a terminal, all others through them."""
 
 
