@@ -18,10 +18,9 @@ FORMATS = ("csv", "parquet", "dta")
 
 
 def refuse_file(folder: Path) -> None:
-    """Refuse a folder to write into that is a file, or lies below one."""
-    there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
-    if there.exists() and not there.is_dir():
-        raise RunError(f"{there}: a file, not a folder; choose another with -o")
+    """Refuse a folder to write into that is a file."""
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder}: a file, not a folder; choose another with -o")
 
 
 def refuse_others(folder: Path, names: Iterable[str]) -> None:

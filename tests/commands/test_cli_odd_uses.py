@@ -44,7 +44,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("summarise file", "file: not a run directory"), ("replay file --replicate 1", "file: not a run directory"),
     ("check file", "file:"), ("run trial.toml -o file", "file: a file, not a folder"),
     ("generate trial.toml -o file", "file: a file, not a folder; choose another with -o"),
-    ("generate trial.toml -o file/below", "file: a file, not a folder; choose another with -o"),
     ("status folder", "folder: not a run directory"), ("check folder", "folder: not a run directory"),
     ("show folder", "folder: a folder; a scenario or methods file ends in .toml"),
     ("run folder -o out", "folder: a folder"), ("show ./folder/", "./folder/: a folder"),
