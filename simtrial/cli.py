@@ -1,80 +1,33 @@
-"""The command line; heavy packages are imported inside the commands that need them."""
+"""The command line: everything is imported inside it, so that it can be interrupted at any time."""
 
 from __future__ import annotations
 
-import importlib
 import os
-import pkgutil
-import signal
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import click
-
-import simtrial
-from simtrial import commands
-from simtrial.errors import EnvironmentFailure, SimtrialError, printable
+if TYPE_CHECKING:
+    from simtrial.group import cli as cli
 
 
 def main() -> NoReturn:
     """Run the command line; a user's mistake is one message and exit 2, never a traceback (unless --debug)."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")  # small matrices: threads only cost, and processes do the work
-    debug = "--debug" in sys.argv
-    arguments = [a for a in sys.argv[1:] if a != "--debug"]
-    signal.signal(signal.SIGTERM, _terminated)
     try:
-        code = cli.main(arguments, prog_name="simtrial", standalone_mode=False)
-        sys.stdout.flush()
-        sys.exit(code if isinstance(code, int) else 0)
-    except SystemExit as error:  # click ends with 1 when the reader of a pipe has gone, which is no failed check
-        sys.exit(0 if "PacifyFlush" in type(sys.stdout).__name__ else error.code)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted: finished chunks are kept; run the same command to go on", err=True)
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # it was closed by the shell
+                setattr(sys, name, open(os.devnull, "w"))
+        from simtrial.group import run
+
+        run()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: finished chunks are kept; run the same command to go on\n")
         sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except SimtrialError as error:
-        if debug:
-            raise
-        click.echo(printable(f"error: {error}"), err=True)
-        sys.exit(error.exit_code)
-    except Exception as error:
-        if debug:
-            raise
-        kind = "the disk or the machine failed" if isinstance(error, OSError) else "this is a fault of simtrial"
-        click.echo(printable(f"error: {type(error).__name__}: {error} ({kind}; --debug shows where)"), err=True)
-        sys.exit(EnvironmentFailure.exit_code)
 
 
-def _terminated(number: int, frame: object) -> NoReturn:
-    click.echo("terminated: finished chunks are kept; run the same command to go on", err=True)
-    sys.exit(143)
+def __getattr__(name: str) -> Any:
+    """Import the group of commands on first use."""
+    if name != "cli":
+        raise AttributeError(f"module 'simtrial.cli' has no attribute '{name}'")
+    from simtrial.group import cli
 
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(simtrial.__version__, prog_name="simtrial")
-def cli() -> None:
-    """Simulate cluster-randomised trials like PARTNERS2 and test the estimators that analyse them.
-
-    A SCENARIO is the name of a built-in one (simtrial list) or a .toml file. Results go to stdout, progress to stderr.
-    Exit 0: done; 1: a check failed; 2: the request was wrong; 3: chunks failed or are missing; 4: stored results are
-    damaged; 5: disk or engine failed; 130, 143: interrupted, run the same command to go on.
-    """
-
-
-def _add_commands() -> None:
-    """Add the command of every file in `simtrial.commands`."""
-    for file in pkgutil.iter_modules(commands.__path__):
-        for value in vars(importlib.import_module(f"{commands.__name__}.{file.name}")).values():
-            if isinstance(value, click.Command):
-                cli.add_command(value)
-
-
-_add_commands()
+    return cli

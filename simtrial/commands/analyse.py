@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from simtrial.commands.notes import note, warn
 from simtrial.commands.options import FORMAT, PLUGINS, pair_of, records_of
 from simtrial.errors import SimtrialError
 
@@ -31,30 +32,33 @@ def analyse(
 
     Example: simtrial analyse trial.csv --methods methods.toml --map practice=gp_id
     """
-    from simtrial.files.read_trials import outcomes_in, read_trials
+    from simtrial.files.read_trials import open_files, outcomes_in, read_trials
     from simtrial.files.trials.column_use import use_of
     from simtrial.files.trials.missing_codes import likely_codes
-    from simtrial.report.tables import analyses_table
+    from simtrial.report.analyses import analyses_table
     from simtrial.report.text import emit
     from simtrial.run.analyse import analyse as analyse_trials
     from simtrial.scenario import load_categories, load_methods
 
+    if "" in (code.strip() for code in missing):
+        raise SimtrialError("--missing takes a code, e.g. --missing -99; blank cells are missing anyway")
     records_of(plugins)
     renamed = dict(pair_of(text, "--map") for text in maps)
     skipped = [file for file in data if file.name == "codebook.csv"]
     if skipped:
-        click.echo(f"{skipped[0]}: skipped, it is a codebook", err=True)
+        note(f"{skipped[0]}: skipped, it is a codebook")
         data = tuple(file for file in data if file not in skipped)
         if not data:
             raise SimtrialError("no data set is left: a codebook was the only file given")
-    chosen = load_methods(methods, outcomes_in(data, renamed))
+    sources = open_files(data)
+    chosen = load_methods(methods, outcomes_in(sources, renamed))
     use = use_of(chosen, factors, numbers, *load_categories(methods), missing=missing)
     needed = frozenset[str]().union(*(m.reads() for m in chosen))
-    ids, batch = read_trials(data, needed, renamed, use=use)
+    ids, batch = read_trials(sources, needed, renamed, use=use, told=warn)
     for sentence in likely_codes(batch):
-        click.echo(f"warning: {sentence}", err=True)
+        warn(sentence)
     frame = analyse_trials(ids, batch, chosen, seed, all_terms)
     if form == "table":
-        analyses_table(frame)
+        analyses_table(frame, chosen)
     else:
         emit(frame, form)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from simtrial.commands.notes import note
+
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
@@ -15,18 +17,19 @@ def audit(run: Path, repair: bool) -> None:
 
     Example: simtrial audit runs/a --repair
     """
-    from simtrial.errors import StoreError, one_line
+    from simtrial.errors import StoreError
+    from simtrial.report.text import say_whole
     from simtrial.store.audit import audit as find_damage
     from simtrial.store.audit import throw_away
 
     damage = find_damage(run)
     for one in damage:
-        click.echo(one_line(one.message))
+        say_whole(one.message)
     if repair:
         throw_away(damage)
         files = sum(len(one.files) for one in damage)
-        click.echo(f"{files} files removed; run the same command again" if damage else "nothing to repair", err=True)
+        note(f"{files} files removed; run the same command again" if damage else "nothing to repair")
     elif damage:
         raise StoreError(f"{run}: {len(damage)} damaged; simtrial audit {run} --repair removes what is damaged")
     else:
-        click.echo(f"{run}: what is stored is sound; simtrial status {run} shows what is missing", err=True)
+        note(f"{run}: what is stored is sound; simtrial status {run} shows what is missing")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from simtrial.commands.notes import note
 from simtrial.commands.options import FORMAT, SEED, SETS, load_cells
 
 
@@ -33,9 +34,9 @@ def fidelity(
     untold = facts.without_columns(every, found.variables)
     chosen = [fact for fact in every if fact.id not in untold]
     if untold:
-        click.echo(f"{len(untold)} of {len(every)} facts skipped: the scenario has no such columns", err=True)
+        note(f"{len(untold)} of {len(every)} facts skipped: the scenario has no such columns")
     if len(cells) > 1:
-        click.echo(f"first of {len(cells)} cells: {cells[0].label}", err=True)
+        note(f"first of {len(cells)} cells: {cells[0].label}")
     with Progress() as progress:
         values = facts.simulated(chosen, cells[0], replicates, progress)
     frame = facts.compared(chosen, values)

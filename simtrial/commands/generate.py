@@ -11,13 +11,14 @@ from simtrial.errors import SimtrialError
 
 if TYPE_CHECKING:
     from simtrial.scenario import Cell
-from simtrial.commands.options import PLUGINS, SEED, SETS, load_cells, records_of
+from simtrial.commands.notes import note
+from simtrial.commands.options import PLUGINS, REPLICATE, SEED, SETS, given, load_cells, records_of
 
 
 @click.command()
 @click.argument("scenario")
-@click.option("-n", "--replicates", type=click.IntRange(min=1), default=1, show_default=True, help="How many trials.")
-@click.option("--replicate", type=click.IntRange(min=1), help="This replicate alone, exactly as a run draws it.")
+@click.option("-n", "--replicates", type=REPLICATE, default=1, show_default=True, help="How many trials.")
+@click.option("--replicate", type=REPLICATE, help="This replicate alone, exactly as a run draws it.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the data sets.")
 @click.option("--cell", metavar="FACTORS", help="Cell of a sweep, e.g. 'icc=0.05, number=12'; see simtrial show.")
 @click.option("--format", "form", type=click.Choice(["csv", "parquet", "dta"]), default="csv", show_default=True)
@@ -38,6 +39,8 @@ def generate(
     from simtrial.files.write_trials import codebook, refuse_others, trial_frames, write_frame
     from simtrial.scenario.cells import file_stem
 
+    if replicate and given("replicates"):
+        raise SimtrialError("--replicate is one replicate and -n the first ones: give one of them")
     records_of(plugins)
     _, cells = load_cells(scenario, sets, None, seed)
     chosen = named_cell(cells, cell)
@@ -52,19 +55,33 @@ def generate(
     write_frame(codebook(chosen.scenario.mechanism, with_latent), output / "codebook.csv", {})
     others = f" (--cell chooses another of {len(cells)})" if len(cells) > 1 else ""
     which = f" of cell '{chosen.label}'{others}" if chosen.factors else ""
-    click.echo(f"{count} data set{'s' if count > 1 else ''}{which} and codebook.csv in {output}", err=True)
+    note(f"{count} data set{'s' if count > 1 else ''}{which} and codebook.csv in {output}")
 
 
 def named_cell(cells: list[Cell], name: str | None) -> Cell:
-    """Cell by name: its factors in any order, the name in files, or its id; default: the first."""
+    """Cell by name: its factors in any order (0.10 is 0.1), the name in files, or its id; default: the first."""
     from simtrial.errors import unknown
     from simtrial.scenario.cells import file_names
 
     if name is None:
         return cells[0]
     files = file_names(cells)
-    parts = sorted(part.strip() for part in name.split(","))
+    parts = _factors(name)
     for cell in cells:
-        if name in (cell.id, cell.label, files[cell.id]) or parts == sorted(cell.label.split(", ")):
+        if (name and name in (cell.id, cell.label, files[cell.id])) or parts == _factors(cell.label):
             return cell
     raise SimtrialError(unknown("cell", name, [cell.label for cell in cells]))
+
+
+def _factors(label: str) -> list[str]:
+    """Factors of a cell's name in one order and without spaces, numbers in one spelling."""
+    return sorted("=".join(_spelled(side) for side in part.split("=")) for part in label.split(","))
+
+
+def _spelled(text: str) -> str:
+    """A number as Python writes it, true and false in small letters, anything else as it is."""
+    text = text.strip()
+    try:
+        return repr(float(text))
+    except ValueError:
+        return text.lower() if text.lower() in ("true", "false") else text

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from simtrial.errors import SimtrialError
 
@@ -38,6 +39,9 @@ class Duration(click.ParamType[float]):
             self.fail(f"'{value}' is not a time such as 90s, 30m or 2h", param, context)
         return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
+
+REPLICATE = click.IntRange(1, 100_000_000)
+"""Number of a replicate, or how many: as many as a scenario may have."""
 
 FORMAT = click.option(
     "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="Output."
@@ -73,6 +77,14 @@ def pair_of(text: str, option: str) -> tuple[str, str]:
     if not (name and equals and value):
         raise SimtrialError(f"{option} takes name=yours, e.g. {option} practice=gp_id; '{text}' given")
     return name, value
+
+
+def given(*names: str) -> list[str]:
+    """Which of some options of the present command are stated, in the order given and as they are typed."""
+    context = click.get_current_context()
+    spelled = {option.name: max(option.opts, key=len) for option in context.command.params}
+    stated = ParameterSource.COMMANDLINE
+    return [spelled[name] for name in names if context.get_parameter_source(name) is stated]
 
 
 def records_of(names: tuple[str, ...]) -> list[dict[str, str]]:

@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from simtrial.commands.generate import named_cell
-from simtrial.commands.options import FORMAT
+from simtrial.commands.notes import note
+from simtrial.commands.options import FORMAT, REPLICATE
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--replicate", type=click.IntRange(min=1), required=True, help="Number of the replicate, from 1.")
+@click.option("--replicate", type=REPLICATE, required=True, help="Number of the replicate, from 1.")
 @click.option("--cell", metavar="FACTORS", help="Cell of a sweep, e.g. 'icc=0.05, number=12'; default: the first.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write its data set (CSV) into this folder.")
 @FORMAT
@@ -23,12 +24,14 @@ def replay(run: Path, replicate: int, cell: str | None, output: Path | None, for
 
     Example: simtrial replay runs/a --replicate 17 -o trial
     """
-    from simtrial.files.write_trials import trial_frames, write_frame
+    from simtrial.files.write_trials import refuse_file, trial_frames, write_frame
     from simtrial.report.tables import replay_table
     from simtrial.report.text import emit
     from simtrial.run.replay import cells_of, differing, replayed, stored_rows
     from simtrial.scenario.cells import file_stem
 
+    if output is not None:
+        refuse_file(output)
     cells = cells_of(run)
     chosen = named_cell(cells, cell)
     rows = replayed(chosen, replicate)
@@ -37,17 +40,17 @@ def replay(run: Path, replicate: int, cell: str | None, output: Path | None, for
         file = output / f"{stem}-{replicate:06d}.csv"
         ((_, frame),) = trial_frames(chosen, replicate, replicate, name=stem)
         write_frame(frame, file, {})
-        click.echo(f"data set: {file}", err=True)
+        note(f"data set: {file}")
     if form == "table":
         replay_table(rows, f"Replicate {replicate}" + (f" of cell '{chosen.label}'" if chosen.factors else ""))
     else:
         emit(rows, form)
     stored = stored_rows(run, chosen, replicate)
     if stored is None:
-        click.echo("not stored: nothing to compare with", err=True)
+        note("not stored: nothing to compare with")
         return
     others = differing(rows, stored)
     if others:
-        click.echo(f"differs from the stored rows: {', '.join(others)}", err=True)
+        note(f"differs from the stored rows: {', '.join(others)}")
         raise click.exceptions.Exit(1)
-    click.echo("identical to the stored rows", err=True)
+    note("identical to the stored rows")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from simtrial.commands import run_directories
+from simtrial.commands.notes import note
 from simtrial.commands.options import (
     FORMAT,
     PLUGINS,
@@ -64,12 +65,12 @@ def run(
         found, cells, output, engine_name, workers, chunk, records, shard, seconds, precision_of(until)
     )
     if not outcome.chunks:
-        click.echo("nothing to run: every chunk asked for is there", err=True)
+        note("nothing to run: every chunk asked for is there")
     if outcome.left:
         left = f"{outcome.left} of {outcome.chunks} chunks are left"
-        click.echo(f"time is up: {left}; run the same command to go on", err=True)
+        note(f"time is up: {left}; run the same command to go on")
         return
     if shard != (1, 1) and not run_directories.is_complete(output, outcome.request):
-        click.echo(f"shard {shard[0]}/{shard[1]} is complete; simtrial status {output} shows the whole run", err=True)
+        note(f"shard {shard[0]}/{shard[1]} is complete; simtrial status {output} shows the whole run")
         return
     run_directories.summarise([output], form, request=outcome.request)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simtrial.commands.notes import note, warn
 from simtrial.errors import EnvironmentFailure, IncompleteRunError, SimtrialError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def fill(
     from simtrial.run.loop import run as run_scenario  # heavy: imported while workers start
 
     for sentence in warnings(cells):
-        click.echo(f"warning: {sentence}", err=True)
+        warn(sentence)
 
     with Progress() as progress:
         outcome = run_scenario(
@@ -52,7 +53,7 @@ def fill(
     labels = {cell.id: cell.label for cell in cells}
     for failed, message in outcome.failed:
         at = failed.place
-        click.echo(f"chunk of cell '{labels[at.cell]}', blocks {at.first}-{at.last} failed: {message}", err=True)
+        note(f"chunk of cell '{labels[at.cell]}', blocks {at.first}-{at.last} failed: {message}")
     if outcome.failed:
         failure = f"{len(outcome.failed)} of {outcome.chunks} chunks failed; run the same command to try again"
         raise IncompleteRunError(failure)
@@ -90,7 +91,7 @@ def judge(folder: Path, form: str) -> None:
 
     from simtrial.check.expectations import check
     from simtrial.performance.summary import options_of, summary
-    from simtrial.plugins.source import changed_source
+    from simtrial.plugins.recorded import refuse_changed
     from simtrial.report import tables
     from simtrial.report.text import emit
     from simtrial.store.reading import SUMMARISED, read_run_by_cell
@@ -99,9 +100,7 @@ def judge(folder: Path, form: str) -> None:
     expectations = run["scenario"].get("expect", [])
     if not expectations:
         raise SimtrialError(f"{folder}: its scenario has no [[expect]] table to check")
-    for plugin in run["plugins"]:
-        if changed_source(plugin):
-            raise SimtrialError(f"{plugin['file']} has changed since these rows were made; run the scenario anew")
+    refuse_changed(run["plugins"])
     everything = options_of(run, everything=True)
     frame = check(pl.concat([summary(rows, cells, everything) for rows in parts]), cells, expectations)
     if form == "table":
@@ -177,4 +176,4 @@ def _keep(folder: Path, frame: pl.DataFrame) -> None:
     try:
         write_bytes(performance_file(folder), parquet_bytes(frame, {}))
     except EnvironmentFailure as error:  # a disk that is full or read-only: the table is printed all the same
-        click.echo(f"warning: {error}", err=True)
+        warn(str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from simtrial.commands.notes import note, warn
 from simtrial.commands.options import FORMAT, PLUGINS, SETS, records_of
 
 
@@ -22,7 +23,7 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: 
     from simtrial.report.implied import implied_frame
     from simtrial.report.progress import Progress
     from simtrial.report.resolved import print_resolved, resolved_json
-    from simtrial.report.text import emit
+    from simtrial.report.text import emit, emit_text
     from simtrial.run.implied import implied_cells
     from simtrial.run.implied_cuts import warnings
     from simtrial.run.probe import SIMULATED, failing, power_rows, probe
@@ -32,23 +33,23 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: 
     records_of(plugins)
     found, cells = load(scenario, sets)
     for sentence in warnings(cells):
-        click.echo(f"warning: {sentence}", err=True)
+        warn(sentence)
     with Progress("cells") as progress:
         implied = implied_cells(found, cells, progress)
     if form == "csv":
         emit(implied_frame(implied), form)
         return
     if form == "json":
-        click.echo(resolved_json(found, cells, implied))
+        emit_text(resolved_json(found, cells, implied))
         return
     drawn = {}
     if found.design is not None:
         for cell in cells:
             refuse_impossible(cell.scenario.design)
-        click.echo(f"[design]: {SIMULATED:,} trials per cell are simulated and analysed for the power", err=True)
+        note(f"[design]: {SIMULATED:,} trials per cell are simulated and analysed for the power")
         with Progress("cells") as progress:
             drawn = power_rows(cells, progress)
     first = probe(found)
     for line in failing(first.rows):
-        click.echo(f"warning: {line}", err=True)
+        warn(line)
     print_resolved(found, cells, implied, drawn, first)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import click
 
+from simtrial.commands.notes import note, warn
 from simtrial.commands.options import FORMAT
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--chunk", type=click.IntRange(min=1), default=1000, show_default=True,
-              help="Replicates per stored file, as in the run command.")  # fmt: skip
+@click.option("--chunk", type=click.IntRange(min=1),
+              help="Replicates per stored file, as in the run command; default: as in the first.")  # fmt: skip
 @click.option("--shards", type=click.IntRange(min=1), help="Number of shards: print those to submit again.")
 @FORMAT
-def status(run: Path, chunk: int, shards: int | None, form: str) -> None:
+def status(run: Path, chunk: int | None, shards: int | None, form: str) -> None:
     """Print how much of a run is stored, what is missing, and which shards to submit again; exit 3 if it is incomplete.
 
     Example: simtrial status runs/a --shards 64
@@ -31,7 +34,7 @@ def status(run: Path, chunk: int, shards: int | None, form: str) -> None:
     from simtrial.store.stock import stock_of
 
     record = read_run(run)
-    cells = cells_of(run)
+    cells = cells_of(run, warn)
     stock, known = stock_of(run, record), has_cells(run, from_json(record))
     rows = [(cell.label, stock.wanted[cell.id], len(stock.held[cell.id])) for cell in cells]
     frame = pl.DataFrame(rows, schema=["cell", "blocks", "stored"], orient="row")
@@ -51,7 +54,19 @@ def status(run: Path, chunk: int, shards: int | None, form: str) -> None:
             f"true values are {truths}."
         )
         if shards and stock.missing:
-            left = shards_of(stock, max(1, -(-chunk // stock.block)), shards)
+            size = chunk or chunk_in(record["command"])
+            left = shards_of(stock, max(1, -(-size // stock.block)), shards)
             say(f"submit again: --array={','.join(map(str, left))}")
+            if chunk is None:
+                note(f"for chunks of {size} replicates, as in the command that began the run; --chunk states another")
     if stock.missing or not known:
         raise click.exceptions.Exit(3)
+
+
+def chunk_in(command: str) -> int:
+    """Replicates per stored file by a run command, its default where none is stated."""
+    from simtrial.commands.run import run as run_command
+
+    stated = re.findall(r"\s--chunk[\s=]+(\d+)", command)
+    default: Any = next(option.default for option in run_command.params if option.name == "chunk")
+    return int(stated[-1] if stated else default)

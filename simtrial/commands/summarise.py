@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from simtrial.commands import run_directories
-from simtrial.commands.options import FORMAT, pair_of
-from simtrial.errors import SimtrialError, one_line
+from simtrial.commands.notes import note
+from simtrial.commands.options import FORMAT, given, pair_of
+from simtrial.errors import SimtrialError
 
 
 @click.command()
@@ -43,6 +44,8 @@ def summarise(
     Example: simtrial summarise estimates.csv --true 0.5 --by dgm --reference lmm
     """
     if len(runs) > 1 or runs[0].is_dir() or not runs[0].suffix:
+        if others := given("true", "by", "maps", "df", "level"):
+            raise SimtrialError(f"{runs[0]}: {others[0]} is for a FILE of results; a run has its own")
         run_directories.summarise(runs, form, partial, mcse, reference, common)
         return
     (run,) = runs
@@ -63,7 +66,7 @@ def summarise(
     if reference is not None or common:
         pairs(found, run, reference)
     for text in (found.columns, *found.notes):
-        click.echo(one_line(text), err=True)
+        note(text)
     alphas = dict.fromkeys(methods, 1 - level)
     chosen = Options(form=mcse or "robust", reference=reference, alphas=alphas, common=common)  # type: ignore[arg-type]
     frame = performance(rows, cells.filter(pl.col("true_value").is_not_null() | pl.col("own")), chosen)

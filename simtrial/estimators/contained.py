@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import replace
@@ -23,8 +25,16 @@ from simtrial.flags import BIT
 SHAPED = ("estimate", "std_error", "df", "ci_lower", "ci_upper", "p_value")
 
 
+class Limit:
+    """A time limit, to tell those within each other apart."""
+
+
 class FitTimeoutError(BaseException):
-    """A fit took longer than it may; no `except Exception` of a method takes it for its own."""
+    """A fit took longer than ``limit`` lets it; no `except Exception` of a method takes it for its own."""
+
+    def __init__(self, message: str, limit: Limit | None = None) -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class InvalidResultError(Exception):
@@ -36,6 +46,9 @@ seconds_per_fit: ContextVar[float | None] = ContextVar("seconds_per_fit", defaul
 
 global_seeds: ContextVar[np.random.Generator | None] = ContextVar("global_seeds", default=None)
 """Where the seeds of the global random generators come from, trial by trial."""
+
+trial_wanted: ContextVar[int | None] = ContextVar("trial_wanted", default=None)
+"""Place of the one trial of a block that functions of the user are wanted of, None if of all."""
 
 
 def is_own(method: Method) -> bool:
@@ -62,22 +75,32 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def limited(seconds: float | None) -> Iterator[None]:
-    """Raise `FitTimeoutError` in what takes longer; only the main thread of a POSIX process can be interrupted."""
+def limited(seconds: float | None) -> Iterator[Limit]:
+    """Raise `FitTimeoutError` in what takes longer; of limits within each other the one that ends first holds.
+
+    Only the main thread of a POSIX process can be interrupted.
+    """
+    own = Limit()
     if seconds is None or not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
-        yield
+        yield own
+        return
+    left, again = signal.getitimer(signal.ITIMER_REAL)
+    if 0.0 < left <= seconds:  # a limit around this one ends earlier, and stands
+        yield own
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise FitTimeoutError(f"it took longer than {seconds:g} s")
+        raise FitTimeoutError(f"it took longer than {seconds:g} s", own)
 
-    before, left = signal.signal(signal.SIGALRM, stop), signal.getitimer(signal.ITIMER_REAL)
+    begun, before = time.monotonic(), signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # and again every second, should it be swallowed
     try:
-        yield
+        yield own
     finally:
-        signal.setitimer(signal.ITIMER_REAL, *left)
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
+        if left:  # what the limit around this one has left; if it has run out, it ends at once
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - begun), 1e-6), again)
 
 
 @contextlib.contextmanager
@@ -101,6 +124,20 @@ def seeded() -> Iterator[list[bool]]:
         drawn[0] = (random.getstate(), _position()) != begun
         random.setstate(before[0])
         np.random.set_state(before[1])  # noqa: NPY002
+
+
+def skip_seeds() -> None:
+    """Pass over the seeds of a trial that is not analysed, so that those after it have the seeds of a run."""
+    seeds = global_seeds.get()
+    if seeds is not None:
+        seeds.integers(2**32)
+
+
+@contextlib.contextmanager
+def unseen() -> Iterator[None]:
+    """Drop what a method prints about a trial that nobody asked for."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        yield
 
 
 def _position() -> tuple[Any, ...]:

@@ -94,8 +94,9 @@ def _contained(
     own = SharedMoments(apart(shared.batch))
     moments = own.moments(method.spec())
     limit, source = seconds_per_fit.set(seconds), global_seeds.set(seeds)
+    together = None if seconds is None or method.times_itself else seconds * own.batch.index.trials
     try:
-        with quiet(), limited(None if seconds is None else seconds * own.batch.index.trials), seeded() as drawn:
+        with quiet(), limited(together), seeded() as drawn:
             found = method.fit(own.batch, moments, rng, every_term)
     finally:
         seconds_per_fit.reset(limit)

@@ -56,6 +56,7 @@ class Method(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     draws: ClassVar[bool] = False
     sees_all: ClassVar[bool] = False
+    times_itself: ClassVar[bool] = False  # whether it keeps the time limit of a fit trial by trial
     target: ClassVar[str] = "arm"
     effect: ClassVar[bool] = True  # whether the estimate is an effect, judged against an estimand by default
     interacts: ClassVar[bool] = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,19 +46,26 @@ def read_frame(file: Path) -> tuple[pl.DataFrame, Place]:
     return text, Place(file, source.unit, content.places)
 
 
+def open_files(files: Sequence[Path]) -> list[Source]:
+    """Open every file, once: its columns first say which outcomes there are, and are then read."""
+    return [open_file(file) for file in files]
+
+
 def read_trials(
-    files: Sequence[Path],
+    files: Sequence[Path | Source],
     needed: Iterable[str],
     renamed: Mapping[str, str],
     factors: Sequence[str] = (),
     use: Use | None = None,
+    told: Callable[[str], object] | None = None,
 ) -> tuple[list[str], ObservedBatch]:
     """Read one or more files, one or more trials in each, as one batch.
 
     Parameters
     ----------
     files
-        CSV, Parquet or .dta; one row per participant. Without a column trial_id a file is one trial named after it.
+        CSV, Parquet or .dta, opened or not; one row per participant. Without a column trial_id a file is one trial
+        named after it.
     needed
         Columns the methods read; what else a file holds is not looked at.
     renamed
@@ -67,6 +74,8 @@ def read_trials(
         Columns of numbers to be taken as categories.
     use
         How columns are taken where the data do not say it; by default as `Use` without anything stated.
+    told
+        Is told of codes of missing values that occur nowhere.
 
     Returns
     -------
@@ -79,7 +88,11 @@ def read_trials(
     if others:
         stated = "; ".join(unknown("name", ours, {*wanted, *IDS}) for ours in others)
         raise DataError(f"--map name=yours: {stated}; methods read no other")
-    read = [_one_file(file, name, wanted, renamed, use) for file, name in zip(files, _names(files), strict=True)]
+    names = _names([file.file if isinstance(file, Source) else file for file in files])
+    read = [_one_file(file, name, wanted, renamed, use) for file, name in zip(files, names, strict=True)]
+    if told is not None:
+        for code in sorted(use.missing.difference(*(part.codes for part in read))):
+            told(f"--missing {code}: no cell of {', '.join(w for w in wanted if w not in (*IDS, 'arm'))} is {code}")
     rows = pl.concat([part.rows for part in read]).with_row_index("order")
     _refuse_spellings(rows)
     ids = rows["trial_id"].unique(maintain_order=True).to_list()
@@ -100,20 +113,24 @@ def read_trials(
     return ids, ObservedBatch(index, columns)
 
 
-def outcomes_in(files: Sequence[Path], renamed: Mapping[str, str]) -> list[str]:
+def outcomes_in(files: Sequence[Source], renamed: Mapping[str, str]) -> list[str]:
     """Outcomes that every file has a column at follow-up of, its name given by ``renamed`` or its own."""
-    by_file = [{*open_file(file).columns, *renamed} - {*renamed.values()} for file in files]
+    by_file = [{*file.columns, *renamed} - {*renamed.values()} for file in files]
     names = sorted(set.intersection(*by_file)) if by_file else []
     return [name.removesuffix(FOLLOWUP) for name in names if name.endswith(FOLLOWUP)]
 
 
 @dataclass(frozen=True)
 class _Part:
-    """What one file adds: trial and practice of each row, the cells of the other columns, and where rows stand."""
+    """What one file adds: trial and practice of each row, the cells of the other columns, and where rows stand.
+
+    ``codes`` are the codes of missing values that occur in it.
+    """
 
     rows: pl.DataFrame
     content: Content
     where: Place
+    codes: frozenset[str] = frozenset()
 
 
 def _names(files: Sequence[Path]) -> list[str]:
@@ -126,13 +143,14 @@ def _names(files: Sequence[Path]) -> list[str]:
     return names
 
 
-def _one_file(file: Path, name: str, wanted: Sequence[str], renamed: Mapping[str, str], use: Use) -> _Part:
+def _one_file(opened: Path | Source, name: str, wanted: Sequence[str], renamed: Mapping[str, str], use: Use) -> _Part:
     """Read one file; ``name`` names its trial if no column does."""
-    source = open_file(file)
+    source = opened if isinstance(opened, Source) else open_file(opened)
+    file, codes = source.file, frozenset[str]()
     theirs_of = _matched(source, wanted, renamed)
     content = _renamed(source.read([*dict.fromkeys(theirs_of.values())]), theirs_of)
     if use.missing:
-        blanked = blanked_codes(content.frame, use.missing, but=(*IDS, "arm"))
+        blanked, codes = blanked_codes(content.frame, use.missing, but=(*IDS, "arm"))
         content = replace(content, frame=blanked)
     where = Place(file, source.unit, content.places)
     rows = content.frame.select(_id(content, id_).alias(id_) for id_ in IDS if id_ in theirs_of)
@@ -143,7 +161,7 @@ def _one_file(file: Path, name: str, wanted: Sequence[str], renamed: Mapping[str
         if len(blank):
             raise DataError(f"{where.at(blank[0])}: {id_} is blank")
     rows = rows.select(*IDS, pl.lit(str(file)).alias("file"), pl.int_range(pl.len(), dtype=pl.Int64).alias("row"))
-    return _Part(rows, content, where)
+    return _Part(rows, content, where, codes)
 
 
 def _matched(source: Source, wanted: Sequence[str], renamed: Mapping[str, str]) -> dict[str, str]:

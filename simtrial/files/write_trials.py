@@ -17,8 +17,15 @@ from simtrial.scenario import Cell
 FORMATS = ("csv", "parquet", "dta")
 
 
+def refuse_file(folder: Path) -> None:
+    """Refuse a folder to write into that is a file."""
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder}: a file, not a folder; choose another with -o")
+
+
 def refuse_others(folder: Path, names: Iterable[str]) -> None:
     """Refuse a folder with data files other than those about to be written, which would stay among the new ones."""
+    refuse_file(folder)
     if not folder.is_dir():
         return
     expected = set(names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,9 +14,20 @@ from pydantic import Field, create_model
 from simtrial.batch import ObservedBatch
 from simtrial.errors import in_words
 from simtrial.estimators import Estimates, Method, register, wald
-from simtrial.estimators.contained import FitTimeoutError, limited, quiet, seconds_per_fit, seeded
+from simtrial.estimators.contained import (
+    FitTimeoutError,
+    limited,
+    quiet,
+    seconds_per_fit,
+    seeded,
+    skip_seeds,
+    trial_wanted,
+    unseen,
+)
+from simtrial.expressions import truth
 from simtrial.flags import BIT
 from simtrial.moments.moments import Moments
+from simtrial.moments.shared import SharedMoments
 from simtrial.plugins.trial_frame import trial_frame
 
 COMMON = ("adjust", "response", "outcome", "level", "subset")
@@ -23,11 +35,15 @@ COMMON = ("adjust", "response", "outcome", "level", "subset")
 
 NUMBERS = ("estimate", "std_error", "df", "ci_lower", "ci_upper", "p_value")
 
+Result = tuple[dict[str, float], tuple[str, ...], str]
+"""Numbers, flags and message of one trial; without numbers it has failed."""
+
 
 class PlainMethod(Method):
     """A user's function called trial by trial; an error fails only the rows of that trial."""
 
     sees_all: ClassVar[bool] = True
+    times_itself: ClassVar[bool] = True
     function: ClassVar[Callable[..., Any]]
     needs: ClassVar[tuple[str, ...]] = ()
     parameters: ClassVar[tuple[str, ...]] = ()
@@ -39,11 +55,16 @@ class PlainMethod(Method):
     def fit(
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
     ) -> Estimates:
-        """Call the function for every trial in turn."""
-        results = [self._one(batch.only(t), rng) for t in range(batch.index.trials)]
+        """Call the function for every trial in turn, or for the one that is wanted.
+
+        What a function is not given cannot be unusual about its fit: covariates count if it takes ``adjust``.
+        """
+        if "adjust" not in self.parameters:
+            moments = SharedMoments(batch).moments(replace(self.spec(), adjust=(), interaction=None))
+        results = [self._in_turn(batch, t, rng) for t in range(batch.index.trials)]
         numbers = np.array([[found.get(name, np.nan) for name in NUMBERS] for found, _, _ in results]).T
         flags = np.array([sum(BIT[flag] for flag in names) for _, names, _ in results], dtype=np.int64) | moments.flags
-        failed = np.array([bool({*names} - {"global_random"}) for _, names, _ in results])
+        failed = np.array([not found for found, _, _ in results])
         estimate, std_error, df, lower, upper, p = (row[None] for row in numbers)
         df = np.where(np.isnan(df) & ~np.isnan(std_error), np.inf, df)
         _, low, high, p_made = wald(estimate, std_error**2, df, self.level)
@@ -56,19 +77,38 @@ class PlainMethod(Method):
             n_used=moments.counts, clusters_used=moments.clusters, notes={"message": message},
         )  # fmt: skip
 
-    def _one(
-        self, trial: ObservedBatch, rng: np.random.Generator | None
-    ) -> tuple[dict[str, float], tuple[str, ...], str]:
+    def _people(self, trial: ObservedBatch) -> pl.DataFrame:
+        """One trial's frame: people who meet the ``subset``, unless the function takes it and sees to it itself."""
+        frame = frame_of(trial)
+        if self.subset is None or "subset" in self.parameters:
+            return frame
+        return frame.filter(pl.Series(truth(self.subset, trial).holds, dtype=pl.Boolean))
+
+    def _in_turn(self, batch: ObservedBatch, trial: int, rng: np.random.Generator | None) -> Result:
+        """Result of a trial; of one that is not wanted, after what the wanted one needs of it: draws made before."""
+        wanted = trial_wanted.get()
+        if wanted in (None, trial):
+            return self._one(batch.only(trial), rng)
+        if self.draws and trial < wanted:
+            with unseen():
+                self._one(batch.only(trial), rng)
+        else:
+            skip_seeds()
+        return {}, (), ""
+
+    def _one(self, trial: ObservedBatch, rng: np.random.Generator | None) -> Result:
         """Return numbers, flags and message of one trial."""
         extra: dict[str, Any] = {name: getattr(self, name) for name in self.parameters}
         if self.draws:
             extra["rng"] = rng
         try:
-            with quiet(), limited(seconds_per_fit.get()), seeded() as drawn:
-                found = type(self).function(frame_of(trial), **extra)
+            with quiet(), limited(seconds_per_fit.get()) as limit, seeded() as drawn:
+                found = type(self).function(self._people(trial), **extra)
         except MemoryError:
             raise
         except FitTimeoutError as error:
+            if error.limit is not limit:  # the time of all trials together is up
+                raise
             return {}, ("timeout",), in_words(error)
         except (Exception, SystemExit) as error:
             return {}, ("error",), in_words(error)

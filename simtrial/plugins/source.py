@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -21,12 +21,6 @@ def digest_of_source(file: Path, module: str) -> str:
     for one in files:
         whole.update(str(one.relative_to(base)).encode() + b"\0" + hashlib.sha256(one.read_bytes()).digest())
     return whole.hexdigest()
-
-
-def changed_source(record: Mapping[str, str]) -> bool:
-    """Whether the source of a plug-in, as a run recorded it, is another now; one that is gone has not changed."""
-    file, name = Path(record["file"]), record["name"]
-    return file.is_file() and digest_of_source(file, "" if name.endswith(".py") else name) != record["sha256"]
 
 
 def _with_neighbours(file: Path) -> set[Path]:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from shlex import quote
 from typing import Any
 
 import polars as pl
 
-from simtrial.errors import one_line
-from simtrial.flags import CAUSES
-from simtrial.kernels.interval_sets import EMPTY, TWO_RAYS
+from simtrial.kernels.interval_sets import TWO_RAYS
 from simtrial.performance import PAIRED, SEEN
-from simtrial.report.text import emit, number, say, show, with_mcse
+from simtrial.report.text import emit, number, say, say_whole, show, with_mcse
 from simtrial.scenario.cells import label
 
 COLUMNS = (
@@ -155,33 +152,6 @@ def published_table(lines: Sequence[Sequence[str]], labels: Mapping[str, str]) -
     show("Published and simulated estimates and CI half-widths", headings, lines, 1 + _many(labels))
 
 
-def analyses_table(frame: pl.DataFrame) -> None:
-    """Print analyses of data sets, and what their flags mean."""
-    rows = []
-    unknown = [json.loads(text).get("n_unknown") for text in frame["extra"]]
-    excluded = any(unknown)  # else the column would hold zeros alone
-    for row, people in zip(frame.iter_rows(named=True), unknown, strict=True):
-        digits = [(row[n], d) for n, d in (("estimate", 4), ("std_error", 4), ("df", 1))]
-        p = "<0.0001" if (row["p_value"] or 1.0) < 1e-4 else number(row["p_value"], 4)
-        interval = _set(row)
-        named = [row[n] for n in ("trial_id", "method", "term", "status")]
-        used = [str(row["n_used"]), str(row["clusters_used"]), *([number(people, 0)] if excluded else [])]
-        rows.append([*named, row["flags"].replace(";", " "), *(number(v, d) for v, d in digits), p, interval, *used])
-    headings = ["trial", "method", "term", "status", "flags", "estimate", "SE", "df", "p", "interval"]
-    headings += ["people", "practices", *(["n_unknown"] if excluded else [])]
-    show("Analyses", headings, rows, 5)
-    seen = sorted({name for row in frame["flags"] for name in row.split(";") if name})
-    for name in seen:
-        say(f"{name}: {CAUSES[name]}")
-    for row in frame.iter_rows(named=True):
-        extra = json.loads(row["extra"])
-        for text in (extra.get("message"), extra.get("reason")):
-            if text:
-                say(f"trial {row['trial_id']}, {row['method']}: {text}")
-    if compared := _reference_categories(frame):
-        say(f"reference categories: {compared}")
-
-
 def replay_table(rows: pl.DataFrame, title: str) -> None:
     """Print what every method makes of one replicate of a run, and what is unusual about it."""
     shown, odd = [], []
@@ -212,28 +182,10 @@ def print_replays(commands: Sequence[str]) -> None:
     """Say how to look at failed fits: the first ones, each by a command of its own."""
     say("To draw a failed replicate again and look at it, the first of each method:")
     for line in commands[:FEW]:
-        print(f"  {one_line(line)}")  # in one piece, to be copied
+        say_whole(f"  {line}")
     if len(commands) > FEW:
         say(f"  and {len(commands) - FEW} more methods or cells")
     say("")
-
-
-def _reference_categories(frame: pl.DataFrame) -> str:
-    """Say which category contrasts are with, by covariate; several where trials differ, the most frequent first."""
-    found: dict[str, Counter[str]] = {}
-    for text in frame["extra"]:
-        for name, category in json.loads(text).get("reference", {}).items():
-            found.setdefault(name, Counter())[category] += 1
-    return "; ".join(f"{name} {' or '.join(text for text, _ in n.most_common())}" for name, n in found.items())
-
-
-def _set(row: Mapping[str, Any]) -> str:
-    """Confidence set of one analysis; what two rays leave out lies between them."""
-    lower, upper = (number(row[end], 3) for end in ("ci_lower", "ci_upper"))
-    kind = json.loads(row["extra"]).get("ci_type")
-    if kind == TWO_RAYS:
-        return f"-inf to {lower}, {upper} to inf"
-    return kind if kind == EMPTY else "-" if row["ci_lower"] is None else f"{lower} to {upper}"
 
 
 def check_table(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:

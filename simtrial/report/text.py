@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from textwrap import fill
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from simtrial.errors import one_line, printable
+
+if TYPE_CHECKING:
+    import polars as pl
 
 LARGE = 1e9  # numbers of this size are printed with an exponent, so that one does not widen a table
 
@@ -42,6 +45,11 @@ def say(text: str) -> None:
     room = width()
     for line in printable(text).split("\n"):
         print(line if room is None else fill(line, room, break_long_words=False, break_on_hyphens=False))
+
+
+def say_whole(line: str) -> None:
+    """Print a line in one piece, to be copied."""
+    print(one_line(line))
 
 
 def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> None:
@@ -100,16 +108,38 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns:
     return table
 
 
-def _without_formula(cells: pl.Expr) -> pl.Expr:
-    """Text that a spreadsheet would take for a formula, after an apostrophe."""
-    return pl.when(cells.str.contains(r"^[=+\-@\t\r]")).then(pl.lit("'") + cells).otherwise(cells).name.keep()
+_FORMULA = r"^[=+\-@\t\r]"
+"""How text begins that a spreadsheet would take for a formula; it is written after an apostrophe."""
 
 
 def emit(frame: pl.DataFrame, form: str) -> None:
     """Write a frame on stdout as csv or json."""
+    import polars as pl
+
     if form == "csv":
-        sys.stdout.write(frame.with_columns(_without_formula(pl.col(pl.String))).write_csv())
+        text = pl.col(pl.String)
+        formula = text.str.contains(_FORMULA)
+        safe = pl.when(formula).then(pl.lit("'") + text).otherwise(text).name.keep()
+        sys.stdout.write(frame.with_columns(safe).write_csv())
     else:
         numbers = pl.col(pl.Float64)
         finite = frame.with_columns(pl.when(numbers.is_finite()).then(numbers).name.keep())  # JSON has no infinity
-        sys.stdout.write(json.dumps({"schema": 1, "rows": finite.to_dicts()}, indent=1, allow_nan=False) + "\n")
+        _emit_json(finite.to_dicts())
+
+
+def emit_words(headings: Sequence[str], rows: Sequence[Sequence[str]], form: str) -> None:
+    """Write rows of words as `emit` does, without importing what frames need."""
+    if form == "csv":
+        safe = [["'" + word if re.match(_FORMULA, word) else word for word in row] for row in rows]
+        csv.writer(sys.stdout, lineterminator="\n").writerows([headings, *safe])
+    else:
+        _emit_json([dict(zip(headings, row, strict=True)) for row in rows])
+
+
+def _emit_json(rows: Sequence[dict[str, Any]]) -> None:
+    emit_text(json.dumps({"schema": 1, "rows": rows}, indent=1, allow_nan=False))
+
+
+def emit_text(text: str) -> None:
+    """Write JSON on stdout, which escapes what is no letter by itself."""
+    sys.stdout.write(text + "\n")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 
 from simtrial.errors import SimtrialError
-from simtrial.plugins.load import load_plugins
+from simtrial.estimators.contained import trial_wanted
+from simtrial.plugins.recorded import load_recorded
 from simtrial.run.block import block_rows
 from simtrial.scenario import Cell, rebuild
 from simtrial.store.chunks import read_chunk, stored_chunks
@@ -16,17 +18,24 @@ from simtrial.store.estimate_rows import bind
 from simtrial.store.identity import from_json
 
 
-def cells_of(folder: Path) -> list[Cell]:
-    """Cells of a stored run, its plug-ins loaded."""
+def cells_of(folder: Path, warn: Callable[[str], object] | None = None) -> list[Cell]:
+    """Cells of a stored run, its plug-ins loaded; ``warn`` is called with changed source where it is not refused."""
     run = read_run(folder)
-    load_plugins([plugin["name"] for plugin in run["plugins"]])
+    load_recorded(run["plugins"], warn)
     return rebuild(run["scenario"])[1]
 
 
 def replayed(cell: Cell, replicate: int) -> pl.DataFrame:
-    """Rows of one replicate by every method, computed anew with its block as in a run."""
-    block = (replicate - 1) // cell.scenario.run.block
-    return block_rows(cell, block).filter(pl.col("replicate") == replicate)
+    """Rows of one replicate by every method, computed anew with its block as in a run.
+
+    Functions of one trial are called for the replicate alone.
+    """
+    block, place = divmod(replicate - 1, cell.scenario.run.block)
+    held = trial_wanted.set(place)
+    try:
+        return block_rows(cell, block).filter(pl.col("replicate") == replicate)
+    finally:
+        trial_wanted.reset(held)
 
 
 def stored_rows(folder: Path, cell: Cell, replicate: int) -> pl.DataFrame | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from simtrial.errors import RunError
 from simtrial.estimands import true_values
-from simtrial.plugins.load import load_plugins
+from simtrial.plugins.recorded import load_recorded
 from simtrial.run.block import block_rows
 from simtrial.scenario import Cell, Scenario, rebuild_cell, rebuild_scenario
 from simtrial.scenario.memory import Memory
@@ -111,9 +111,7 @@ class _Opened:
 
     def __init__(self, folder: Path) -> None:
         record = directory.read_run(folder)
-        for before, now in zip(record["plugins"], load_plugins([p["name"] for p in record["plugins"]]), strict=True):
-            if before["sha256"] != now["sha256"]:
-                raise RunError(f"--plugin {now['name']}: its source has changed since the run was begun")
+        load_recorded(record["plugins"])
         self.identity: Identity = from_json(record)
         self._scenario: Scenario = rebuild_scenario(record["scenario"])
         self._memory, self._cells = Memory(), dict[str, Cell]()

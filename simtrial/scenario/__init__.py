@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Any
 
+from simtrial.catalogue import builtin_folder, builtin_names
 from simtrial.errors import ScenarioError, unknown
 from simtrial.estimators import Method
 from simtrial.generate.allocation.allocation import Allocation
 from simtrial.scenario.categories import declared
 from simtrial.scenario.cells import Cell, expand, expand_one, set_path
-from simtrial.scenario.grid import with_grid
+from simtrial.scenario.grid import Grid, with_grid
 from simtrial.scenario.held import hold
+from simtrial.scenario.homes import HEAD_PLACE, at_home, keys
+from simtrial.scenario.levels import repeated
 from simtrial.scenario.lines import TEXTS, find_lines
 from simtrial.scenario.memory import Memory
 from simtrial.scenario.methods import build_methods, validated
@@ -57,24 +60,12 @@ def too_deep(text: str) -> bool:
 
 @dataclass(frozen=True)
 class _Source:
-    """A file that was read: its name as the user knows it, its text and its tables."""
+    """A file that was read: its name as the user knows it, its text, its tables and the grid of its sweep."""
 
     name: str
     text: str
     data: Raw
-
-
-def builtin_folder() -> File:
-    """Folder of the scenarios that come with the program."""
-    package = File(__file__).parents[1]
-    inside = package / "scenarios"
-    return inside if inside.is_dir() else package.parent / "scenarios"
-
-
-def builtin_names() -> list[str]:
-    """Names of the built-in scenarios, e.g. partners, verify/null-39."""
-    folder = builtin_folder()
-    return sorted(str(f.relative_to(folder).with_suffix("")).replace("\\", "/") for f in folder.rglob("*.toml"))
+    grid: Grid | None = None
 
 
 def load(name: str, sets: Sequence[str] = ()) -> tuple[Scenario, list[Cell]]:
@@ -103,6 +94,7 @@ def _built(sources: Sequence[_Source], settings: Settings) -> tuple[Scenario | N
     for source in sources:
         raw = _merge(_still_apt(raw, source.data), source.data)
     raw.pop("extends", None)
+    twice = repeated(raw)
     for dotted, (text, value) in settings.items():
         try:
             set_path(raw, dotted, copy.deepcopy(value))
@@ -112,14 +104,17 @@ def _built(sources: Sequence[_Source], settings: Settings) -> tuple[Scenario | N
     raw = _without_published(raw, sources)
     scenario, problems = build(raw)
     if scenario is None:
-        return None, [], problems + _of_other_factors(raw, problems)
-    return scenario, *expand(scenario)
+        return None, [], problems + _of_other_factors(raw, problems) + twice
+    cells, problems = expand(scenario)
+    return scenario, cells, problems + twice
 
 
 def _of_other_factors(raw: Raw, problems: Sequence[Problem]) -> list[Problem]:
     """Problems of the factors of [vary] beside those that are no lists, where only these are wrong."""
     wrong = {p.path[1:3] for p in problems if p.path[0] == "vary" and len(p.path) > 2}
     if not all(p.path[0] == "vary" for p in problems):
+        return []
+    if not isinstance(raw["vary"], dict):
         return []
     sound = {
         kind: {name: values for name, values in table.items() if (kind, name) not in wrong}
@@ -192,7 +187,7 @@ def load_methods(name: str, outcomes: Sequence[str] = ()) -> list[Method]:
     if "mechanism" in source.data or "extends" in source.data:
         return load(name)[0].methods
     problems = [
-        Problem((k,), unknown("table", k, ("methods", "allocation", "categories")))
+        Problem((k,), unknown("table", k, ("methods", "allocation", "categories")), unknown=k)
         for k in source.data
         if k not in ("methods", "allocation", "categories", *HEAD)
     ]
@@ -211,7 +206,8 @@ def load_methods(name: str, outcomes: Sequence[str] = ()) -> list[Method]:
     if not methods and not problems:
         problems.append(Problem((), "no [[methods]] table"))
     if problems:
-        raise ScenarioError(_message(problems, [source], {}))
+        places = {HEAD_PLACE: HEAD, "in [allocation]": keys(Allocation)}
+        raise ScenarioError(_message(at_home(problems, places, whole=False), [source], {}))
     return methods
 
 
@@ -243,6 +239,8 @@ def _read(name: str) -> _Source:
     file = File(name)
     if name in builtin_names():
         file = builtin_folder() / f"{name}.toml"
+    elif file.is_dir():
+        raise ScenarioError(f"{name}: a folder; a scenario or methods file ends in .toml")
     elif not file.is_file():
         if file.suffix == ".toml" or ("/" in name and not file.suffix):
             raise ScenarioError(
@@ -256,7 +254,7 @@ def _read(name: str) -> _Source:
         text = file.read_bytes().decode("utf-8-sig")
         if too_deep(text):
             raise ScenarioError(f"{shown}: tables or lists nested more than {DEEPEST} deep")
-        return _Source(shown, text, with_grid(tomllib.loads(text), shown, file.parent))
+        return _Source(shown, text, *with_grid(tomllib.loads(text), shown, file.parent))
     except UnicodeDecodeError as error:
         raise ScenarioError(f"{shown}: not UTF-8 text (byte {error.start + 1})") from None
     except tomllib.TOMLDecodeError as error:
@@ -303,6 +301,11 @@ def _message(problems: Sequence[Problem], sources: Sequence[_Source], places: Ma
             lines_by_place.append((-len(sources), 0, f"{places[problem]}: {problem.message}"))
             continue
         at = _origin(problem.path, sources)
+        grid = sources[at].grid
+        if grid is not None and problem.path[:2] == ("vary", "zip"):
+            line, where = grid.place(problem.path[2:])
+            lines_by_place.append((-at, line, where + problem.message))
+            continue
         line = lines[at][problem.path]
         name = key_name(problem.path)
         where = f"{sources[at].name}{f':{line}' if line else ''}: {f'{name}: ' if name else ''}"

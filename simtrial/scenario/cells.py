@@ -105,15 +105,34 @@ def expand(scenario: Scenario) -> tuple[list[Cell], list[Problem]]:
     rows, problems = combinations(scenario.vary)
     cells: dict[str, Cell] = {}
     memory = Memory()
-    for factors in rows:
-        cell, found = expand_one(scenario, factors, memory)
-        problems += [p for p in found if p not in problems]
+    stated = {_key(problem) for problem in problems}
+    for place, factors in rows:
+        cell, found = expand_one(scenario, factors, memory, place)
         if cell is not None:
-            cells.setdefault(cell.id, cell)
+            other = cells.setdefault(cell.id, cell)
+            found += [] if other.factors == factors else [_alike(other, cell)]
+        for problem in found:  # of a wrong value that several rows have, the first
+            if _key(problem) not in stated:
+                stated.add(_key(problem))
+                problems.append(problem)
     return list(cells.values()), problems
 
 
-def combinations(vary: Vary) -> tuple[list[dict[str, Any]], list[Problem]]:
+def _key(problem: Problem) -> tuple[Path, str]:
+    """What makes two problems one: the same said of a factor, in whatever row."""
+    return problem.path[:3] if problem.path[0] == "vary" else problem.path, problem.message
+
+
+def _alike(one: Cell, other: Cell) -> Problem:
+    """Problem of two combinations that are written in two ways and mean the same trials."""
+    return Problem(("vary",), f"cells '{one.label}' and '{label(other.factors)}' are the same; leave one out")
+
+
+Row = tuple[int, dict[str, Any]]
+"""A combination of factors, and the place in [vary.zip] of those that are moved together, 0 without any."""
+
+
+def combinations(vary: Vary) -> tuple[list[Row], list[Problem]]:
     """Every combination of factors that is not excluded."""
     problems: list[Problem] = []
     both = sorted(set(vary.cross) & set(vary.zip))
@@ -131,20 +150,30 @@ def combinations(vary: Vary) -> tuple[list[dict[str, Any]], list[Problem]]:
         ]
     together = [dict(zip(vary.zip, row, strict=True)) for row in zip(*vary.zip.values(), strict=True)] or [{}]
     crossed = [dict(zip(vary.cross, row, strict=True)) for row in itertools.product(*vary.cross.values())]
-    rows = [{**a, **b} for b in together for a in crossed]
+    rows = [(at, {**a, **b}) for at, b in enumerate(together) for a in crossed]
     names = {*vary.cross, *vary.zip}
     for at, rule in enumerate(vary.exclude):
         for name in rule:
             if name not in names:
                 problems.append(Problem(("vary", "exclude", at), f"'{name}' is not varied"))
-    kept = [r for r in rows if not any(rule and all(r.get(k) == v for k, v in rule.items()) for rule in vary.exclude)]
+    kept = [row for row in rows if not _excluded(row[1], vary)]
     if not kept and not problems:
         problems.append(Problem(("vary", "exclude"), "every combination is excluded"))
     return kept, problems
 
 
-def expand_one(scenario: Scenario, factors: Mapping[str, Any], memory: Memory) -> tuple[Cell | None, list[Problem]]:
-    """Cell of a combination; what its file shares with the scenario's is the same object, built once."""
+def _excluded(factors: Mapping[str, Any], vary: Vary) -> bool:
+    """Whether a rule excludes a combination."""
+    return any(rule and all(factors.get(k) == v for k, v in rule.items()) for rule in vary.exclude)
+
+
+def expand_one(
+    scenario: Scenario, factors: Mapping[str, Any], memory: Memory, at: int = 0
+) -> tuple[Cell | None, list[Problem]]:
+    """Cell of a combination; what its file shares with the scenario's is the same object, built once.
+
+    ``at`` is the place in [vary.zip] of the factors that are moved together.
+    """
     raw = {k: v for k, v in scenario.raw.items() if k not in ("vary", "expect")}
     where = {name: _where(scenario, name) for name in factors}
     problems = [
@@ -164,7 +193,8 @@ def expand_one(scenario: Scenario, factors: Mapping[str, Any], memory: Memory) -
     made, found = build(raw, memory)
     if made is None:
         blame = [p for p in found if ".".join(map(str, p.path)) in factors] or found
-        return None, [Problem(_blamed(p, where), p.message) for p in blame]
+        exactly = {name: (*path, at) if path[1] == "zip" else path for name, path in where.items()}
+        return None, [Problem(_blamed(p, exactly), p.message) for p in blame]
     changed = {n: value_at(made, n) for n in factors if value_at(scenario, n) != value_at(made, n)}
     text = json.dumps(changed, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(text.encode()).hexdigest()[:12] if changed else "base"

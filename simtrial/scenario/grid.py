@@ -5,30 +5,50 @@ from __future__ import annotations
 import csv
 import io
 import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from simtrial.errors import ScenarioError
+from simtrial.scenario.levels import same_as_before
 
 
-def with_grid(data: dict[str, Any], shown: str, beside: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Grid:
+    """A grid that was read: its file, the lines of its rows, and the values of each varied key in their order."""
+
+    file: Path
+    lines: Sequence[int]
+    values: dict[str, list[Any]]
+
+    def place(self, key: Sequence[str | int]) -> tuple[int, str]:
+        """Line of a key's value in a row (key and number of the row), or of the key, and how a message begins."""
+        name = "".join(f"{part}: " for part in key[:1] if isinstance(part, str))
+        row = next((part for part in key if isinstance(part, int)), None)
+        line = 1 if row is None else self.lines[row]
+        return line, f"{self.file}:{line}: {name}"
+
+
+def with_grid(data: dict[str, Any], shown: str, beside: Path) -> tuple[dict[str, Any], Grid | None]:
     """A file's tables with the rows of its grid as factors that are moved together, as ``[vary.zip]`` has them.
 
     ``shown`` names the scenario file in messages, ``beside`` is the folder in which the grid is looked for.
     """
     vary = data.get("vary")
     if not isinstance(vary, dict) or "table" not in vary:
-        return data
+        return data, None
     name = vary["table"]
     if not isinstance(name, str):
         raise ScenarioError(f"{shown}: vary.table must be the name of a CSV file in quotes; {name!r} given")
     if "zip" in vary:
         raise ScenarioError(f"{shown}: vary.table and [vary.zip] both move factors together; write one of them")
     rest = {key: value for key, value in vary.items() if key != "table"}
-    return {**data, "vary": {**rest, "zip": read_grid(beside / name)}}
+    grid = read_grid(beside / name)
+    return {**data, "vary": {**rest, "zip": grid.values}}, grid
 
 
-def read_grid(file: Path) -> dict[str, list[Any]]:
+def read_grid(file: Path) -> Grid:
     """Values of each varied key in the order of rows; a cell is a TOML value, or else text."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
@@ -48,7 +68,11 @@ def read_grid(file: Path) -> dict[str, list[Any]]:
     for line, row in rows[1:]:
         if len(row) != len(names):
             raise ScenarioError(f"{file}:{line}: {len(row)} cells, and {len(names)} names in the header")
-    return {name: [_value(row[at], file, line) for line, row in rows[1:]] for at, name in enumerate(names)}
+    values = {name: [_value(row[at], file, line) for line, row in rows[1:]] for at, name in enumerate(names)}
+    numbers = [line for line, _ in rows[1:]]
+    for at, before in same_as_before([*zip(*values.values(), strict=True)]):
+        raise ScenarioError(f"{file}:{numbers[at]}: the same values as in line {numbers[before]}; leave one out")
+    return Grid(file, numbers, values)
 
 
 def _value(cell: str, file: Path, line: int) -> Any:

@@ -10,7 +10,7 @@ from simtrial.generate import REQUIRED, STAGES, Mechanism, Step, Variable, added
 from simtrial.generate.generators import generator_class, generators, promise_problems
 from simtrial.scenario.memory import Memory, remembered
 from simtrial.scenario.methods import validated
-from simtrial.scenario.problems import Path, Problem
+from simtrial.scenario.problems import Path, Problem, short
 
 Raw = dict[str, Any]
 
@@ -18,7 +18,8 @@ Raw = dict[str, Any]
 def build_mechanism(raw: Any, memory: Memory | None = None) -> tuple[dict[str, Step], list[Problem]]:
     """Build the options of every stage, and check that each finds the columns it reads; ``memory`` as of `Memory`."""
     if not isinstance(raw, dict):
-        return {}, [Problem(("mechanism",), "mechanism must be a table")]
+        message = f"mechanism must be tables, written [mechanism.practices] and so on; {short(raw)} given"
+        return {}, [Problem(("mechanism",), message)]
     if "generator" in raw:
         return _build_generator(raw)
     found, problems = {}, []
@@ -26,7 +27,8 @@ def build_mechanism(raw: Any, memory: Memory | None = None) -> tuple[dict[str, S
     for stage, data, path in _stages(raw):
         if stage not in known:
             names = [f"mechanism.{name}" for name in STAGES]
-            problems.append(Problem(path, unknown("table", f"mechanism.{stage}", names)))
+            message = unknown("table", f"mechanism.{stage}", names)
+            problems.append(Problem(path, message, unknown=stage.rpartition(".")[2]))
             continue
         step, wrong = remembered(memory, known[stage], data, path)
         problems += wrong

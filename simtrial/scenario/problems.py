@@ -16,10 +16,11 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Problem:
-    """One error: its path in the file (keys and list positions), and its message."""
+    """One error: its path in the file (keys and list positions), and its message; ``unknown``: a name nobody knows."""
 
     path: Path
     message: str
+    unknown: str = ""
 
 
 _BOUNDS = {"greater_than": ("gt", ">"), "greater_than_equal": ("ge", ">="), "less_than": ("lt", "<"),
@@ -31,10 +32,9 @@ _TYPES = {
     "string_type": "text in quotes",
     "bool_type": "true or false",
     "list_type": "a list in square brackets",
-    "dict_type": "a table",
-    "model_type": "a table",
     "finite_number": "a finite number",
 }
+_TABLES = ("dict_type", "model_type")
 
 
 def from_pydantic(error: ValidationError, model: type[BaseModel], path: Path) -> list[Problem]:
@@ -54,6 +54,7 @@ def _problem(item: dict[str, Any], model: type[BaseModel], path: Path) -> Proble
         close = nearest(name, names)
         hint = f"; did you mean '{close}'?" if close else ""
         message = f"unknown key '{name}'{hint} (allowed: {', '.join(names)})"
+        return Problem((*path, *loc), message, unknown=name)
     elif kind == "missing":
         message = f"missing key '{name}'{meaning}"
     elif kind in _BOUNDS:
@@ -64,8 +65,9 @@ def _problem(item: dict[str, Any], model: type[BaseModel], path: Path) -> Proble
         message = f"{name} must be {one_of}{context['expected']}; {given!r} given{_close(given, context['expected'])}"
     elif kind == "string_pattern_mismatch":
         message = f"{name} has a form that is not allowed; {given!r} given{meaning}"
-    elif kind in _TYPES:
-        message = f"{name or key_name(path[-1:])} must be {_TYPES[kind]}; {given!r} given{meaning}"
+    elif kind in _TYPES or kind in _TABLES:
+        wanted = _written((*path, *loc)) if kind in _TABLES else _TYPES[kind]
+        message = f"{name or key_name(path[-1:])} must be {wanted}; {short(given)} given{meaning}"
         if kind == "list_type" and isinstance(given, dict):
             message += '; write a path with dots in quotes: "mechanism.practices.number" = [...]'
     elif kind == "value_error":
@@ -75,6 +77,20 @@ def _problem(item: dict[str, Any], model: type[BaseModel], path: Path) -> Proble
     else:
         message = f"{name}: {item['msg']}; {given!r} given{meaning}"
     return Problem((*path, *loc), message)
+
+
+def _written(path: Path) -> str:
+    """How a table is written, where it has a header of its own rather than being a value in braces or one of a list."""
+    if path == ("vary",):
+        return 'tables, written [vary.cross] or [vary.zip], or [vary] with table = "grid.csv"'
+    own = len(path) <= 3 and all(isinstance(key, str) for key in path)
+    return f"a table, written [{key_name(path)}]" if own else "a table"
+
+
+def short(given: Any, most: int = 60) -> str:
+    """A value in at most so many letters, as far as it is the value itself that is wrong."""
+    text = repr(given)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _close(given: Any, expected: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,7 @@ from simtrial.generate import Mechanism, Variable, drawn_for, variables
 from simtrial.sample_size import Design
 from simtrial.scenario.cross_checks import cross_checks
 from simtrial.scenario.default_estimand import default_estimand
+from simtrial.scenario.homes import HEAD_PLACE, at_home, keys
 from simtrial.scenario.known_columns import Known, observed, presumed
 from simtrial.scenario.mechanism import build_mechanism
 from simtrial.scenario.memory import Memory, remembered
@@ -28,6 +30,15 @@ TABLES: dict[str, type[Table]] = {"aims": Aims, "performance": Performance, "run
 LISTS: dict[str, type[BaseModel]] = {"estimands": Estimand, "published": Published, "expect": Expectation}
 HEAD = ("schema", "name", "title", "primary")
 KNOWN = (*TABLES, *LISTS, "design", "mechanism", "methods", *HEAD)
+PLACES: dict[str, Sequence[str]] = {
+    HEAD_PLACE: (*HEAD, "extends"),
+    **{f"in [{name}]": keys(model) for name, model in TABLES.items()},
+    "in [design]": keys(Design),
+    **{f"in [[{name}]]": keys(model) for name, model in LISTS.items()},
+    **{f"at the top level, as [{name}]": (name,) for name in (*TABLES, "design", "mechanism")},
+    **{f"at the top level, as [[{name}]]": (name,) for name in (*LISTS, "methods")},
+}
+"""Keys by the place where they belong, in words."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,7 @@ def build(raw: Raw, memory: Memory | None = None) -> tuple[Scenario | None, list
     scenario, problems
         The scenario is None when anything is wrong.
     """
-    problems = [Problem((k,), unknown("table", k, KNOWN)) for k in raw if k not in KNOWN]
+    problems = [Problem((k,), unknown("table", k, KNOWN), unknown=k) for k in raw if k not in KNOWN]
     head, found = validated(Head, {k: raw[k] for k in HEAD if k in raw}, ())
     problems += found
     parts: dict[str, Any] = {}
@@ -115,7 +126,7 @@ def build(raw: Raw, memory: Memory | None = None) -> tuple[Scenario | None, list
         methods, found = memory.get(stated, (primary, *factors, id(allocation), seen, known.unsure, known.more), made)
     problems += found + cross_checks(raw, parts, sound, known)
     if problems:
-        return None, problems
+        return None, at_home(problems, PLACES)
     return Scenario(head.name, head.title, mechanism=mechanism, methods=methods, raw=raw, **parts), []
 
 

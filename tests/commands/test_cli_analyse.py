@@ -157,3 +157,25 @@ def test_a_trial_of_another_name_draws_otherwise_whatever_is_analysed_beside_it(
     assert found["one", "mixed model"] == found["two", "mixed model"]
     assert found["one", "mi"] != found["two", "mi"]
     assert both["one",]["one", "mi"] == found["one", "mi"]
+
+
+def test_the_table_says_which_covariates_the_methods_have(tmp_path: Path, methods: str) -> None:
+    """A line for methods with the same ones, what `mi` wraps included; in the table alone."""
+    more = "".join(
+        f'[[methods]]\nname = "{name}"\nkind = "{kind}"\n{options}\n\n'
+        for name, kind, options in (
+            ("crude", "ols", "adjust = []"),
+            ("imputed", "mi", 'm = 2\nadjust = ["mansa_baseline"]\nauxiliary = ["age"]\nanalysis = { kind = "lmm" }'),
+            ("both", "lmm", 'adjust = ["mansa_baseline", "age"]'),
+        )
+    )
+    trial([0, 1] * 6).with_columns(age=pl.int_range(pl.len()) % 9).write_csv(tmp_path / "trial.csv")
+    command = ("analyse", tmp_path / "trial.csv", "--methods", written(tmp_path, METHODS + "\n" + more, "m.toml"))
+    lines = simtrial(*command).out.splitlines()
+    assert [line for line in lines if "adjusted" in line] == [
+        "adjusted for mansa_baseline: mixed model; least squares; imputed",
+        "not adjusted: crude",
+        "adjusted for mansa_baseline, age: both",
+    ]
+    assert "adjusted" not in simtrial(*command, "--format", "csv").out
+    assert "adjusted" not in simtrial(*command, "--format", "json").out

@@ -1,14 +1,19 @@
 """Text from outside: printed without what moves a cursor or turns the direction of writing, and never as a formula."""
 
+import ast
 import csv
 import io
 import shlex
 from pathlib import Path
 
+import polars as pl
 import pytest
 from commands import simtrial
 from runs import quick
 from tomls import SMALL, written
+
+import simtrial as package
+from simtrial.run import implied_cuts, loop
 
 __all__ = ["quick"]
 pytestmark = pytest.mark.usefixtures("quick")
@@ -75,3 +80,61 @@ def test_commands_for_failed_fits_can_be_copied_whatever_names_hold(tmp_path: Pa
     assert any("\\x1b[31m" in line for line in lines)
     words = shlex.split(lines[-1].rpartition(": simtrial ")[2])
     assert simtrial(*words).code == 0
+
+
+PRINTERS, STREAMS = ("print", "click.echo", "click.secho"), ("stdout.write", "stderr.write")
+WRITES = {"commands/notes.py", "report/text.py", "report/progress.py", "cli.py", "group.py"}
+"""Files that write on a terminal, all others through them."""
+
+
+def test_nothing_is_printed_but_through_what_escapes() -> None:
+    """No `print`, `click.echo` or write to a standard stream elsewhere."""
+    folder = Path(package.__file__).parent
+    found = set()
+    for file in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                if called in ("print", "click.echo", "click.secho") or called.endswith(
+                    ("stdout.write", "stderr.write")
+                ):
+                    found.add(str(file.relative_to(folder)))
+    assert found == WRITES
+
+
+def test_chunks_that_fail_are_named_without_control_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message of an exception, and the label of its cell."""
+
+    def fails(*arguments: object) -> pl.DataFrame:
+        raise ValueError(EVIL)
+
+    monkeypatch.setattr(loop, "block_rows", fails)
+    text = SMALL + '\n[vary.cross]\n"mechanism.practices.regions" = [{ North = 2, ' + toml(EVIL) + " = 1 }]\n"
+    found = simtrial("run", written(tmp_path, text), "-o", tmp_path / "run", "--engine", "serial")
+    assert found.code == 3
+    assert "chunk of cell" in found.err
+    assert "\\x1b[31m" in found.err
+    assert clean(found.err)
+
+
+def test_warnings_are_printed_without_control_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(implied_cuts, "warnings", lambda cells: [EVIL])
+    file = written(tmp_path, SMALL)
+    for arguments in (("show", file), ("run", file, "-o", tmp_path / "run", "--replicates", 20, "--engine", "serial")):
+        found = simtrial(*arguments)
+        assert "warning: red \\x1b[31m" in found.err
+        assert clean(found.err)
+
+
+def test_names_of_files_and_methods_on_stderr(tmp_path: Path) -> None:
+    """What commands say beside their results: files written, methods that differ, mistaken options."""
+    folder = tmp_path / EVIL.replace("/", "")
+    file = written(tmp_path, SMALL.replace('name = "mixed model"', f"name = {toml(EVIL)}"))
+    command = ("run", file, "-o", folder, "--replicates", 20, "--engine", "serial", "--shard", "1/2")
+    for arguments in (command, ("generate", "partners", "-o", folder / "trials"), ("audit", folder),
+                      ("replay", folder, "--replicate", 1, "-o", folder / "one"), ("status", folder),
+                      ("list", "--format", EVIL), (EVIL,), ("check", folder), ("summarise", folder)):  # fmt: skip
+        found = simtrial(*arguments)
+        assert found.err or arguments[0] in ("status", "summarise")
+        assert clean(found.err), arguments
+        assert clean(found.out), arguments

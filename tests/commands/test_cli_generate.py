@@ -154,6 +154,18 @@ def test_a_cell_of_a_sweep(tmp_path: Path) -> None:
         assert data["practice"].n_unique() == cell["factors"]["mechanism.practices.number"]
 
 
+@pytest.mark.parametrize("name", ["icc=0.10", "icc=1e-1, number=12", "number=12.0,icc=.1", "number = 12, icc = 0.1"])
+def test_numbers_of_a_cell_s_name_compare_as_numbers(name: str, tmp_path: Path) -> None:
+    vary = '"mechanism.outcomes.mansa.icc" = [0.2, 0.1]\n'
+    vary += '"mechanism.practices.number" = [12, 30]\n' if "," in name else ""
+    file = written(tmp_path, f"{SMALL}\n[vary.cross]\n{vary}")
+    done = simtrial("generate", file, "-o", tmp_path / "trials", "--cell", name)
+    assert done.code == 0, done.err
+    assert "of cell 'icc=0.1" in done.err
+    wrong = simtrial("generate", file, "-o", tmp_path / "trials", "--cell", name.replace("1", "3"))
+    assert (wrong.code, "unknown cell" in wrong.err) == (2, True)
+
+
 def test_older_data_sets_are_not_left_among_new_ones(tmp_path: Path) -> None:
     """The same command writes the same files again; what it would not replace is refused before anything is written."""
     file, folder = written(tmp_path, SMALL), tmp_path / "trials"

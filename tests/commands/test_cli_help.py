@@ -1,14 +1,25 @@
 """Help of every command: at once, with an example, and without loading what computes."""
 
+import io
+import json
 import subprocess
 import sys
 
 import click
+import polars as pl
 import pytest
 from commands import PROGRAM, program, simtrial
 
 import simtrial as package
+from simtrial.catalogue import builtin_names, catalogue
 from simtrial.cli import cli
+from simtrial.estimands import MEANINGS
+from simtrial.estimators import kinds
+from simtrial.estimators.imputation.engine import IMPUTATION_ENGINES
+from simtrial.flags import CAUSES
+from simtrial.generate.generators import generators
+from simtrial.performance import MEASURES, PAIRED
+from simtrial.scenario import load
 
 COMMANDS = sorted(cli.commands)
 HEAVY = ("numpy", "polars", "scipy", "pydantic", "pandas", "statsmodels", "rich")
@@ -49,6 +60,40 @@ def test_help_loads_nothing_that_computes(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.startswith("Usage: simtrial")
     assert done.stderr.strip() == ""
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+def test_list_loads_nothing_that_computes(form: str) -> None:
+    """`rich` lays out the table, and is all that is heavy about it."""
+    script = (
+        f"import sys; sys.argv = ['simtrial', 'list', '--format', '{form}']\n"
+        "from simtrial.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"print(*[m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout
+    assert done.stderr.strip() == ("rich" if form == "table" else "")
+
+
+def test_the_list_is_what_is_registered() -> None:
+    """The list is read from the source, and holds what importing it would find."""
+    expected = [("scenario", name, load(name)[0].title) for name in builtin_names()]
+    for what, found in (("generator", generators()), ("method", kinds()), ("imputation", IMPUTATION_ENGINES.all())):
+        own = {name: thing for name, thing in found.items() if thing.__module__.startswith("simtrial.")}
+        expected += [(what, name, first_line(thing)) for name, thing in own.items()]
+    expected += [("estimand", *entry) for entry in MEANINGS.items()]
+    expected += [("measure", name, first_line(measure)) for name, measure in {**MEASURES, **PAIRED}.items()]
+    expected += [("flag", *entry) for entry in CAUSES.items()]
+    assert list(catalogue()) == expected
+    rows = json.loads(simtrial("list", "--format", "json").out)["rows"]
+    assert [tuple(row.values()) for row in rows] == expected
+    frame = pl.read_csv(io.StringIO(simtrial("list", "--format", "csv").out))
+    assert frame.rows() == expected
+
+
+def first_line(thing: object) -> str:
+    return (thing.__doc__ or "").strip().partition("\n")[0].rstrip(".").replace("``", "")
 
 
 def test_exit_codes_are_in_the_help() -> None:

@@ -9,6 +9,8 @@ from commands import program, simtrial
 from runs import chunks, drop, quick
 from tomls import SMALL, written
 
+from simtrial.commands.status import chunk_in
+
 __all__ = ["quick"]
 pytestmark = pytest.mark.usefixtures("quick")
 SWEEP = SMALL + '\n[vary.cross]\n"mechanism.practices.number" = [3, 12]\n'
@@ -62,10 +64,22 @@ def test_status_says_what_is_missing_and_which_shards_to_submit_again(tmp_path: 
     assert found.code == 3
     assert "4 of 8 blocks of 20 replicates are stored (80 replicates in 2 cells); true values are stored." in found.out
     assert "--array=2,4" in found.out
+    same = simtrial("status", tmp_path / "run", "--shards", 4)
+    assert same.out == found.out, "the size of chunks is that of the command"
+    assert "for chunks of 20 replicates, as in the command that began the run" in same.err
     rows = json.loads(simtrial("status", tmp_path / "run", "--format", "json").out)["rows"]
     assert [(row["cell"], row["missing"]) for row in rows] == [("number=3", 2), ("number=12", 2)]
     run(tmp_path / "run")
     assert simtrial("status", tmp_path / "run", "--shards", 4, "--chunk", 20).code == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "size"),
+    [("simtrial run partners -o a", 1000), ("simtrial run partners --chunk=500 -o a", 500), ("", 1000),
+     ("cli.py run a --chunk 20 --shard 1/2", 20), ("simtrial run x--chunk 3 -o a --chunk 40", 40)],
+)  # fmt: skip
+def test_the_size_of_chunks_is_read_from_the_command(command: str, size: int) -> None:
+    assert chunk_in(command) == size
 
 
 @pytest.mark.parametrize("wrong", ["0/3", "4/3", "3", "a/b", "1/0", "-1/2"])

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from commands import simtrial
 
+from simtrial.files import read_trials as reading
 from simtrial.files.read_trials import read_trials
 from simtrial.files.trials.column_use import Use
 from simtrial.files.trials.missing_codes import likely_codes
@@ -76,3 +78,35 @@ def test_analyse_warns_and_obeys(tmp_path: Path) -> None:
     obeyed = simtrial("analyse", coded, "--methods", methods, "--format", "csv", "--missing", "-99")
     assert obeyed.out == simtrial("analyse", blank, "--methods", methods, "--format", "csv").out != warned.out
     assert obeyed.err == ""
+
+
+def test_a_code_that_occurs_nowhere_is_pointed_at(tmp_path: Path) -> None:
+    """Files are looked at together; practices and arms do not count, for they are left as they are."""
+    (tmp_path / "m.toml").write_text(METHODS)
+    _written(_frame(-99.0), tmp_path, ".csv"), _written(_frame(-77.0), tmp_path, ".parquet")
+    command = ("analyse", tmp_path / "t.csv", "--methods", tmp_path / "m.toml")
+    found = simtrial(*command, "--missing", "-99.0", "--missing", "99", "--missing", "refused")
+    assert found.code == 0
+    assert [line for line in found.err.splitlines() if "--missing" in line] == [
+        "warning: --missing 99: no cell of mansa_followup is 99",
+        "warning: --missing refused: no cell of mansa_followup is refused",
+    ]
+    both = ("--missing", "-99", "--missing", "-77")
+    frame = _frame(-77.0).with_columns(pl.lit("b").alias("trial_id"))
+    frame.write_csv(tmp_path / "b.csv")
+    assert simtrial("analyse", tmp_path / "b.csv", *command[1:], *both).err == ""
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".dta"])
+def test_every_file_is_opened_once(tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "m.toml").write_text(METHODS)
+    frame = _frame(3.5)
+    file = tmp_path / f"t{ending}"
+    if ending == ".dta":
+        pd.DataFrame(frame.to_dict(as_series=False)).to_stata(file)
+    else:
+        _written(frame, tmp_path, ending)
+    opened, held = list[Path](), reading.open_file
+    monkeypatch.setattr(reading, "open_file", lambda file: opened.append(file) or held(file))
+    assert simtrial("analyse", file, "--methods", tmp_path / "m.toml").code == 0
+    assert opened == [file]

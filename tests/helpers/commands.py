@@ -39,8 +39,8 @@ def simtrial(*arguments: object) -> Result:
     return Result(code, out.getvalue(), err.getvalue())
 
 
-def program(*arguments: object) -> Result:
-    """Run a command through cli.py in a process of its own."""
+def program(*arguments: object, cwd: Path | None = None) -> Result:
+    """Run a command through cli.py in a process of its own, in a folder of one's choice."""
     command = [sys.executable, str(PROGRAM), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=cwd)
     return Result(done.returncode, done.stdout, done.stderr)

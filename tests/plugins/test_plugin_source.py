@@ -85,4 +85,4 @@ def test_a_run_whose_plugin_has_changed_beside_it_is_refused(tmp_path: Path) -> 
     assert "made with other plugins or versions of them" in found.err
     judged = program("check", tmp_path / "run")
     assert judged.code == 2
-    assert "plugin.py has changed since these rows were made" in judged.err
+    assert "plugin.py: its source has changed since the run was begun" in judged.err

@@ -54,11 +54,38 @@ def test_as_excel_writes_it_and_with_text_and_lists(tmp_path: Path) -> None:
     (f"{NUMBER},{ICC}\n12\n", "grid.csv:2: 1 cells, and 2 names in the header"),
     (f"{NUMBER},{ICC}\n12,0.1\n,0.1\n", "grid.csv:3: a blank cell"),
     ("mechanism.practices.numbr\n12\n", "unknown key 'numbr'; did you mean 'number'?"),
-    (f"{ICC}\n1.5\n", "icc must be < 1; 1.5 given"),
+    (f"{NUMBER},{ICC}\n12,0.1\n\n12,1.5\n", f"grid.csv:4: {ICC}: icc must be < 1; 1.5 given"),
+    (f"{NUMBER},run.seed\n12,1\n", "grid.csv:1: run.seed: 'run.seed' cannot be varied"),
+    (f"{NUMBER},{ICC}\n12,0.1\n20,0.1\n12.0,0.10\n", "grid.csv:4: the same values as in line 2; leave one out"),
 ])  # fmt: skip
 def test_a_wrong_grid_is_refused_with_its_line(grid: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "grid.csv").write_text(grid)
     assert told in complaint(tmp_path, SMALL + VARY)
+
+
+def test_every_wrong_value_of_a_grid_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "grid.csv").write_text(f"{NUMBER},{ICC}\n12,1.5\n0,0.1\n20,high\n30,1.5\n")
+    message = complaint(tmp_path, SMALL + VARY)
+    assert [line.partition(" must")[0] for line in message.splitlines()] == [
+        f"grid.csv:2: {ICC}: icc", f"grid.csv:3: {NUMBER}: number", f"grid.csv:4: {ICC}: icc",
+    ]  # fmt: skip
+
+
+def test_a_grid_of_the_file_that_is_extended_and_a_setting(tmp_path: Path) -> None:
+    """Lines are those of the grid wherever it is named; what a setting causes is told of the setting."""
+    (tmp_path / "grid.csv").write_text(f"{NUMBER},{ICC}\n12,0.1\n20,1.5\n")
+    written(tmp_path, SMALL + VARY, "parent.toml")
+    child = 'schema = 1\nname = "child"\nextends = "parent.toml"\n'
+    assert f"grid.csv:3: {ICC}: icc must be < 1" in complaint(tmp_path, child)
+    held = complaint(tmp_path, child, f"{NUMBER}=0", f"{ICC}=0.1")
+    assert f"--set {NUMBER}=0" in held
+    assert "grid.csv" not in held
+
+
+def test_rows_that_become_alike_by_a_setting_are_one_cell(tmp_path: Path) -> None:
+    (tmp_path / "grid.csv").write_text(f"{NUMBER},{ICC}\n12,0.05\n20,0.05\n20,0.2\n")
+    found = load(written(tmp_path, SMALL + VARY), [f"{NUMBER}=12"])[1]
+    assert [cell.factors[ICC] for cell in found] == [0.05, 0.2]
 
 
 def test_a_grid_that_is_not_there_or_beside_zip(tmp_path: Path) -> None:

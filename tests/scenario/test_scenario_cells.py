@@ -114,6 +114,14 @@ def test_the_methods_do_not_enter_the_identity(tmp_path: Path) -> None:
         (f'[vary.zip]\n"{ICC}" = [0.1]\n[vary.cross]\n"{ICC}" = [0.2]\n', ["vary.zip", "[vary.cross] as well"]),
         (f'[vary.cross]\n"{ICC}" = [0.1]\n[[vary.exclude]]\n"{RATE}" = 0.1\n', ["vary.exclude", "is not varied"]),
         (f'[vary.cross]\n"{ICC}" = [0.1]\n[[vary.exclude]]\n"{ICC}" = 0.1\n', ["vary.exclude", "every combination"]),
+        (f'[vary.cross]\n"{ICC}" = [0.1, 0.2, 0.10]\n', ["vary.cross", "levels 1 and 3 are both 0.1"]),
+        (f'[vary.cross]\n"{ICC}" = [0, 0.0]\n', ["vary.cross", "levels 1 and 2 are both 0.0"]),
+        (f'[vary.zip]\n"{ICC}" = [0.1, 0.2, 0.1]\n"{RATE}" = [0.1, 0.2, 0.1]\n', ["vary.zip", "rows 1 and 3"]),
+        (f'[vary.zip]\n"{ICC}" = [0.1, 1.5]\n"{RATE}" = [0.1, 0.2]\n', [f"vary.zip.{ICC}[2]", "must be < 1"]),
+        (
+            '[vary.cross]\n"mechanism.missingness" = [{ followup = 0.02 }, { followup = 0.02, baseline = 0.0 }]\n',
+            ["vary", "are the same; leave one out"],
+        ),
         (f'[vary.crosss]\n"{ICC}" = [0.1]\n', ["vary.crosss", "did you mean 'cross'"]),
     ],
 )

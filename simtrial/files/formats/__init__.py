@@ -25,11 +25,13 @@ def open_file(file: Path) -> Source:
         When there is no such file, or it is none of the kinds that can be read.
     """
     ending = file.suffix.lower()
+    if file.is_dir():
+        raise DataError(f"{file}: is a folder; give the files in it, e.g. {file}/*.csv")
     if ending not in KINDS:
         advice = "; save the sheet of a workbook as CSV and give that file" if ending in BOOKS else ""
         raise DataError(f"{file}: unknown kind of file '{file.suffix}' (allowed: .csv, .parquet, .dta){advice}")
     if not file.is_file():
-        raise DataError(f"{file}: {'is a folder' if file.is_dir() else 'no such file'}")
+        raise DataError(f"{file}: no such file")
     if ending == ".parquet":
         from simtrial.files.formats.parquet_file import parquet_source as source
     elif ending == ".dta":

@@ -15,15 +15,31 @@ USUAL = (*_REPEATED, -9.0, -8.0)
 """What surveys write for a missing answer: 77, 88, 99, 999, ... of either sign, and -8 and -9."""
 
 
-def blanked_codes(frame: pl.DataFrame, codes: Collection[str], but: Collection[str]) -> pl.DataFrame:
-    """Blank the cells that are one of the codes, as a number (-99, -99.0) or as text; columns ``but`` are left."""
-    values = {float(value) for code in codes if (value := number(code)) is not None}
-    return frame.with_columns(_blanked(frame[name], set(codes), values) for name in frame.columns if name not in but)
+def blanked_codes(
+    frame: pl.DataFrame, codes: Collection[str], but: Collection[str]
+) -> tuple[pl.DataFrame, frozenset[str]]:
+    """Blank the cells that are one of the codes, as a number (-99, -99.0) or as text; columns ``but`` are left.
+
+    Returns
+    -------
+    frame, found
+        The frame, and the codes that occur.
+    """
+    found = set[str]()
+    for name in [name for name in frame.columns if name not in but]:
+        by_code = {code: _is_code(frame[name], code) for code in codes}
+        found |= {code for code, cells in by_code.items() if cells.any()}
+        coded = pl.any_horizontal(*(pl.lit(cells) for cells in by_code.values()))
+        frame = frame.with_columns(pl.when(~coded).then(pl.col(name)).alias(name))
+    return frame, frozenset(found)
 
 
-def _blanked(cells: pl.Series, codes: set[str], values: set[float]) -> pl.Series:
-    coded = cells.cast(pl.Float64, strict=False).is_in(list(values)) | as_text(cells).is_in(list(codes))
-    return cells.to_frame("c").select(pl.when(~coded.fill_null(False)).then(pl.col("c")).alias(cells.name)).to_series()
+def _is_code(cells: pl.Series, code: str) -> pl.Series:
+    """Which cells are a code."""
+    alike, value = (as_text(cells) == code).fill_null(False), number(code)
+    if value is not None:
+        alike |= (cells.cast(pl.Float64, strict=False) == float(value)).fill_null(False)
+    return alike
 
 
 def likely_codes(batch: ObservedBatch) -> list[str]:

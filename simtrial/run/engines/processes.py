@@ -160,13 +160,16 @@ def _follow_parent() -> None:
 def start() -> None:
     """Start the server that forks workers, so that it imports while this process still reads the scenario."""
     if _context().get_start_method() == "forkserver":
-        from multiprocessing import forkserver
+        from multiprocessing import forkserver, resource_tracker
 
+        resource_tracker.ensure_running()  # it would end the blocking below
         held = os.environ.get("PYTHONSAFEPATH")
         os.environ["PYTHONSAFEPATH"] = "1"  # a csv.py in the working directory is not ours to import
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the server is not to die while it imports
         try:
             forkserver.ensure_running()
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             if held is None:
                 del os.environ["PYTHONSAFEPATH"]
 

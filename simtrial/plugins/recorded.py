@@ -1,0 +1,97 @@
+"""Plug-ins of a stored run, loaded again: wherever the command stands, and only with the source of the run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from simtrial.errors import RunError
+from simtrial.plugins.load import is_loaded, load_plugins
+from simtrial.plugins.source import digest_of_source
+
+Record = Mapping[str, str]
+"""A plug-in as run.json has it: ``name`` as the user gave it, ``file``, and ``sha256`` of its source."""
+
+
+def load_recorded(records: Sequence[Record], warn: Callable[[str], object] | None = None) -> None:
+    """Load the plug-ins of a run.
+
+    One that is named by a relative path is looked for below the working directory (a project that was moved), and then
+    where it was. ``warn`` is called with changed source where this is no reason to refuse.
+
+    Raises
+    ------
+    RunError
+        When one is gone, or its source is not that of the run.
+    """
+    for record in records:
+        if not is_loaded(record["sha256"]):
+            _load(record, warn)
+
+
+def refuse_changed(records: Sequence[Record]) -> None:
+    """Refuse source that is not that of the run, without loading it; what is gone cannot have changed."""
+    for record in records:
+        _unchanged(record)
+
+
+def _load(record: Record, warn: Callable[[str], object] | None) -> None:
+    try:
+        file = _unchanged(record)
+    except RunError as error:
+        if warn is None:
+            raise
+        warn(str(error))
+        file = _places(record)[0]
+    if not _is_file(record):
+        if file is not None:
+            _search_first(os.getcwd())
+            _search_first(str(_root(file, record["name"])))
+        if load_plugins([record["name"]])[0]["sha256"] != record["sha256"] and warn is None:
+            raise _changed(record)
+    elif file is None:
+        here = "" if Path(record["name"]).is_absolute() else f", nor '{record['name']}' here"
+        raise RunError(f"--plugin {record['name']}: no file {record['file']} any more{here}; the run needs it")
+    else:
+        load_plugins([str(file)])
+
+
+def _unchanged(record: Record) -> Path | None:
+    """File whose source is that of the run, None if there is no file at all."""
+    there = _places(record)
+    name = "" if _is_file(record) else record["name"]
+    same = next((file for file in there if digest_of_source(file, name) == record["sha256"]), None)
+    if same is None and there:
+        raise _changed(record)
+    return same
+
+
+def _changed(record: Record) -> RunError:
+    return RunError(f"--plugin {record['name']}: its source has changed since the run was begun")
+
+
+def _is_file(record: Record) -> bool:
+    """Whether it is named by the path of a file, rather than as package.module."""
+    return record["name"].endswith(".py")
+
+
+def _places(record: Record) -> list[Path]:
+    """Files that may be the plug-in: below the working directory, then where it was."""
+    here = Path(record["name"])
+    if not _is_file(record):
+        inside = Path(*record["name"].split("."))
+        here = inside / "__init__.py" if Path(record["file"]).name == "__init__.py" else inside.with_suffix(".py")
+    return [file for file in (here.resolve(), Path(record["file"])) if file.is_file()]
+
+
+def _root(file: Path, module: str) -> Path:
+    """Folder from which a module is imported."""
+    parts = len(module.split(".")) + (file.name == "__init__.py")
+    return file.parents[parts - 1]
+
+
+def _search_first(folder: str) -> None:
+    if folder not in sys.path:
+        sys.path.insert(0, folder)

@@ -1,0 +1,112 @@
+"""Plug-ins of a stored run: loaded from wherever a command stands, refused when changed, called where wanted alone."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from commands import program
+from tomls import SMALL, written
+
+PLUGIN = """
+import numpy as np
+import simtrial
+
+@simtrial.plain_method("noted")
+def noted(trial, adjust=()):
+    print("a trial of", trial.height)
+    return {"estimate": float(trial["mansa_followup"].mean()), "std_error": 1.0}
+
+@simtrial.plain_method("drawing")
+def drawing(trial, rng=None):
+    print("a draw")
+    return {"estimate": rng.normal(), "std_error": 1.0}
+
+@simtrial.plain_method("global")
+def drawing_globally(trial):
+    print("global")
+    return {"estimate": np.random.normal(), "std_error": 1.0}
+"""
+NAMES = ("noted", "drawing", "global")
+
+
+def scenario(folder: Path) -> str:
+    tables = "".join(f'[[methods]]\nname = "{n}"\nkind = "{n}"\nestimand = "itt"\n\n' for n in NAMES)
+    around = '[[methods]]\nname = "imputed"\nkind = "mi"\nestimand = "itt"\nm = 2\nanalysis = { kind = "noted" }\n\n'
+    return written(folder, SMALL.replace("[run]\n", f"{tables}{around}[run]\n"))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a plug-in, and a run that was made in it with the plug-in's relative path."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "mine.py").write_text(PLUGIN)
+    scenario(folder)
+    command = ("run", "trial.toml", "-o", "out", "--plugin", "mine.py", "--replicates", 20, "--engine", "serial")
+    assert program(*command, cwd=folder).code == 0
+    return folder
+
+
+@pytest.fixture
+def moved(project: Path, tmp_path: Path) -> Path:
+    """A copy, whose run knows the plug-in at its old place only."""
+    return Path(shutil.copytree(project, tmp_path / "moved"))
+
+
+def test_functions_are_called_for_the_replicate_alone(project: Path) -> None:
+    """Printed once (three times: `mi` analyses it twice), with the numbers of the run, drawing or not."""
+    found = program("replay", "out", "--replicate", 17, cwd=project)
+    assert (found.code, "identical to the stored rows" in found.err) == (0, True)
+    printed = found.err.splitlines()
+    assert sum(line.startswith("a trial of") for line in printed) == 3
+    assert printed.count("a draw") == 1
+    assert printed.count("global") == 1
+
+
+def test_a_relative_plugin_is_found_from_another_folder(project: Path, tmp_path: Path) -> None:
+    out = project / "out"
+    assert program("replay", out, "--replicate", 3, cwd=tmp_path).code == 0
+    assert program("status", out, cwd=tmp_path).code == 0
+    command = ("run", project / "trial.toml", "-o", out, "--plugin", project / "mine.py", "--replicates", 40)
+    assert program(*command, "--workers", 2, "--engine", "processes", cwd=tmp_path).code == 0
+
+
+def test_a_project_that_was_moved_or_copied(project: Path, moved: Path) -> None:
+    """The same source below the working directory counts, whether or not the old one is still there."""
+    command = ("run", "trial.toml", "-o", "out", "--plugin", "mine.py", "--replicates", 60)
+    assert program(*command, "--engine", "serial", cwd=moved).code == 0
+    held = (project / "mine.py").read_text()
+    (project / "mine.py").unlink()
+    try:
+        assert program("replay", "out", "--replicate", 3, cwd=moved).code == 0
+        gone = program("replay", moved / "out", "--replicate", 3, cwd=moved.parent)
+        assert gone.code == 2
+        assert f"--plugin mine.py: no file {project / 'mine.py'} any more, nor 'mine.py' here" in gone.err
+    finally:
+        (project / "mine.py").write_text(held)
+
+
+def test_changed_source_is_refused_in_the_same_words_everywhere(project: Path, moved: Path) -> None:
+    held = (project / "mine.py").read_text()
+    words = "--plugin mine.py: its source has changed since the run was begun"
+    try:
+        for folder in (project, moved):
+            (folder / "mine.py").write_text(PLUGIN + "# changed\n")
+        found = program("replay", "out", "--replicate", 3, cwd=moved)
+        assert (found.code, words in found.err) == (2, True)
+        assert found.out == ""
+        counted = program("status", "out", cwd=moved)
+        assert f"warning: {words}" in counted.err
+        assert "Traceback" not in counted.err
+    finally:
+        (project / "mine.py").write_text(held)
+
+
+def test_a_module_is_found_from_another_folder(tmp_path: Path) -> None:
+    (tmp_path / "here" / "package").mkdir(parents=True)
+    (tmp_path / "here" / "package" / "__init__.py").write_text("")
+    (tmp_path / "here" / "package" / "mine.py").write_text(PLUGIN)
+    scenario(tmp_path / "here")
+    command = ("run", "trial.toml", "-o", "out", "--plugin", "package.mine", "--replicates", 20, "--engine", "serial")
+    assert program(*command, cwd=tmp_path / "here").code == 0
+    found = program("replay", tmp_path / "here" / "out", "--replicate", 3, cwd=tmp_path)
+    assert found.code == 0, found.err
