@@ -21,7 +21,7 @@ from simtrial.estimators.fitting import attempt, killed
 from simtrial.generate import simulate
 from simtrial.moments.shared import SharedMoments
 from simtrial.plugins.load import load_plugins
-from simtrial.run.engines import engine
+from simtrial.run.engines import Engine, engine
 from simtrial.scenario import Cell, Scenario, rebuild
 from simtrial.scenario.schema import finite_targets, targets
 from simtrial.seeding import stream
@@ -86,7 +86,7 @@ def run(
     cells: Sequence[Cell],
     folder: Path,
     *,
-    engine_name: str = "serial",
+    engine_name: str | Engine = "serial",
     workers: int = 1,
     chunk_replicates: int = 1000,
     shard: tuple[int, int] = (1, 1),
