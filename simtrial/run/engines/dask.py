@@ -32,6 +32,9 @@ POLL = 0.3
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 """Variables for the threads of a process: workers take those of the driver, or one."""
 
+LOGGERS = ("distributed", "tornado", "asyncio")
+"""Packages whose messages are kept from the user."""
+
 GO_ON = "stored chunks are kept; run the same command to go on"
 
 
@@ -78,7 +81,9 @@ def _distributed() -> Any:
     try:
         import distributed
     except ModuleNotFoundError as error:
-        raise SimtrialError(f"--engine dask needs pip install simtrial-bench[dask] (no module '{error.name}')") from None
+        raise SimtrialError(
+            f"--engine dask needs pip install simtrial-bench[dask] (no module '{error.name}')"
+        ) from None
     return distributed
 
 
@@ -260,7 +265,9 @@ def _client(cluster: Any) -> Iterator[Any]:
     try:
         client = _distributed().Client(cluster, set_as_default=False, timeout=PATIENCE)
     except ValueError as error:
-        raise SimtrialError(f"--scheduler {cluster}: no address of a scheduler such as tcp://host:8786 ({error})") from None
+        raise SimtrialError(
+            f"--scheduler {cluster}: no address of a scheduler such as tcp://host:8786 ({error})"
+        ) from None
     except OSError:
         raise EnvironmentFailure(f"no scheduler answers at {cluster}") from None
     try:
@@ -316,16 +323,16 @@ def _sign(folder: Path | None) -> Iterator[Look]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep to ourselves what dask says about workers that come and go; what matters is an error."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "tornado", "asyncio")]
-    before = [(logger.level, logger.propagate) for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
+    """Keep from the user what dask says about workers that come and go; what matters is an error."""
+    _distributed()  # enters its loggers
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in LOGGERS]
+    before = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, (level, propagate) in zip(loggers, before, strict=True):
-            logger.setLevel(level)
-            logger.propagate = propagate
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)

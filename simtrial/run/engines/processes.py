@@ -79,9 +79,7 @@ class Worker:
     Without a task for ``patience`` seconds it ends by itself.
     """
 
-    def __init__(
-        self, function: Callable[[Any], Any], context: Any = None, patience: float | None = None
-    ) -> None:
+    def __init__(self, function: Callable[[Any], Any], context: Any = None, patience: float | None = None) -> None:
         context = context or _context()
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(function, theirs, patience), daemon=True)
