@@ -85,9 +85,10 @@ def engine_for(
         raise SimtrialError(f"{named[0]} goes with --engine dask, not {engine_name}")
     if not named and engine_name != "dask":
         return engine_name
-    from simtrial.run.engines.dask import Joined, address_in, check_installed
+    from simtrial.run.dask_cluster import address_in, installed
+    from simtrial.run.engines.dask import Joined
 
-    check_installed()
+    installed()
     address = address_in(scheduler_file) if scheduler_file is not None else scheduler
     return Joined(address, output, workers) if address else engine_name
 

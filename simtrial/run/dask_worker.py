@@ -32,12 +32,13 @@ class Look:
 
     file: str = ""
     content: str = ""
+    seconds: float = 0.0
 
     def answer(self) -> tuple[dict[str, str], bool]:
         """Versions, and whether the file is there with its content."""
         from simtrial.store.directory import versions
 
-        end = time.monotonic() + SIGHT
+        end = time.monotonic() + self.seconds
         while not (seen := self._is_seen()) and time.monotonic() < end:
             time.sleep(0.1)
         return versions(), seen

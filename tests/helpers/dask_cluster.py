@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-QUIET = {"DASK_LOGGING__DISTRIBUTED": "critical", "PYTHONSAFEPATH": "1"}
+PATH = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(folder for folder in sys.path if folder)}
 
 
 class Cluster:
@@ -39,10 +39,11 @@ class Cluster:
         self, name: str, module: str, *options: str, variables: dict[str, str] | None = None, cwd: Path | None = None
     ) -> None:
         command = [sys.executable, "-m", f"distributed.cli.{module}", "--scheduler-file", str(self.file)]
-        self.processes[name] = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", *options], cwd=cwd or self.folder, env=os.environ | QUIET | (variables or {}),
-            stdout=subprocess.DEVNULL, stderr=(self.folder / f"{name}.log").open("wb"),
-        )  # fmt: skip
+        with (self.folder / f"{name}.log").open("wb") as log:
+            self.processes[name] = subprocess.Popen(
+                [*command, "--host", "127.0.0.1", *options], cwd=cwd or self.folder,
+                env=os.environ | PATH | (variables or {}), stdout=subprocess.DEVNULL, stderr=log,
+            )  # fmt: skip
 
     def kill(self, name: str) -> None:
         """End one of the processes without warning."""
@@ -50,15 +51,9 @@ class Cluster:
         self.processes[name].wait()
 
     def end(self) -> None:
-        """End what is left, workers first."""
-        for process in reversed(self.processes.values()):
-            if process.poll() is None:
-                process.terminate()
-        for process in self.processes.values():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-            process.kill()
-            process.wait()
+        """End everything; what a process has started follows it."""
+        for name in self.processes:
+            self.kill(name)
 
 
 @contextlib.contextmanager

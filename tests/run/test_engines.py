@@ -7,18 +7,21 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from dask_cluster import Cluster, cluster
 from polars.testing import assert_frame_equal
 from runs import go, quick, rows
 from tomls import SMALL, written
 
-from simtrial.run.engines import engine, engine_names
+from simtrial.run.engines import Engine, engine, engine_names
 
 pytestmark = pytest.mark.usefixtures("quick")
 __all__ = ["quick"]
 PROGRAM = Path(__file__).parents[2] / "cli.py"
+SPREAD = ["processes", "dask"]
 NOISY = """
 from simtrial import plain_method
 
@@ -47,23 +50,54 @@ def doubled_or_killed(number: int) -> int:
     return 2 * number
 
 
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three workers of dask, one of them without a nanny to start it again."""
+    pytest.importorskip("distributed", reason="pip install simtrial-bench[dask]")
+    with cluster(tmp_path_factory.mktemp("dask"), 2) as found:
+        found.start(1, "--no-nanny")
+        yield found
+
+
+@pytest.fixture
+def called(request: pytest.FixtureRequest) -> Callable[..., Engine]:
+    """Engines by name; dask on a cluster that the tests share, for one of its own takes seconds to start."""
+
+    def called(name: str, workers: int = 2) -> Engine:
+        if name != "dask":
+            return engine(name)
+        address = request.getfixturevalue("dask").address
+        from simtrial.run.engines.dask import Joined
+
+        return Joined(address, most=workers)
+
+    return called
+
+
+def needs(name: str) -> None:
+    if name == "dask":
+        pytest.importorskip("distributed", reason="pip install simtrial-bench[dask]")
+
+
 @pytest.mark.parametrize("name", engine_names())
-def test_the_rows_are_those_of_one_chunk_after_the_other(name: str, tmp_path: Path) -> None:
+def test_the_rows_are_those_of_one_chunk_after_the_other(
+    name: str, called: Callable[..., Engine], tmp_path: Path
+) -> None:
     go(tmp_path / "alone", engine_name="serial")
     for workers in (1, 2, 3):
-        go(tmp_path / f"run{workers}", engine_name=name, workers=workers)
+        go(tmp_path / f"run{workers}", engine_name=called(name, workers), workers=workers)
         assert_frame_equal(rows(tmp_path / f"run{workers}"), rows(tmp_path / "alone"), check_exact=True)
 
 
 @pytest.mark.parametrize("name", engine_names())
-def test_an_exception_is_a_result(name: str) -> None:
-    found = dict(engine(name)(doubled, range(6), 2))
+def test_an_exception_is_a_result(name: str, called: Callable[..., Engine]) -> None:
+    found = dict(called(name)(doubled, range(6), 2))
     assert isinstance(found[3], ValueError)
     assert {k: v for k, v in found.items() if k != 3} == {0: 0, 1: 2, 2: 4, 4: 8, 5: 10}
 
 
 @pytest.mark.parametrize("name", engine_names())
-def test_tasks_are_taken_when_a_worker_is_free_and_not_before(name: str) -> None:
+def test_tasks_are_taken_when_a_worker_is_free_and_not_before(name: str, called: Callable[..., Engine]) -> None:
     taken = []
 
     def tasks():
@@ -71,7 +105,7 @@ def test_tasks_are_taken_when_a_worker_is_free_and_not_before(name: str) -> None
             taken.append(number)
             yield number
 
-    results = engine(name)(doubled, tasks(), 2)
+    results = called(name)(doubled, tasks(), 2)
     next(results)
     assert len(taken) <= 3
     results.close()
@@ -80,6 +114,7 @@ def test_tasks_are_taken_when_a_worker_is_free_and_not_before(name: str) -> None
 
 @pytest.mark.parametrize("name", engine_names())
 def test_no_process_is_left(name: str) -> None:
+    needs(name)
     list(engine(name)(doubled, range(4), 2))
     results = engine(name)(doubled, range(100), 2)
     next(results)
@@ -90,6 +125,7 @@ def test_no_process_is_left(name: str) -> None:
 
 @pytest.mark.parametrize("name", engine_names())
 def test_a_method_that_prints_leaves_stdout_to_the_table(name: str, tmp_path: Path) -> None:
+    needs(name)
     (tmp_path / "noisy.py").write_text(NOISY)
     text = SMALL.replace("[run]\n", '[[methods]]\nname = "noise"\nkind = "noisy"\n\n[run]\n')
     command = [
@@ -109,10 +145,10 @@ def test_a_method_that_prints_leaves_stdout_to_the_table(name: str, tmp_path: Pa
     assert "noise on stdout" in done.stderr
 
 
-def test_a_worker_that_dies_costs_its_task_in_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", SPREAD)
+def test_a_worker_that_dies_costs_its_task_in_hand(name: str, called: Callable[..., Engine], tmp_path: Path) -> None:
     """One of 40 tasks kills every worker that takes it, and another the first one; nothing else is lost."""
-    monkeypatch.setenv("SIMTRIAL_TEST_FOLDER", str(tmp_path))
-    found = dict(engine("processes")(_with_folder(str(tmp_path)), range(40), 3))
+    found = dict(called(name, 3)(_with_folder(str(tmp_path)), range(40), 3))
     assert "the worker process died, 2 times (signal 9)" in str(found.pop(5))
     assert found == {number: 2 * number for number in range(40) if number != 5}
 
@@ -132,9 +168,12 @@ def sleeping(number: int) -> int:
     return number
 
 
-def test_a_worker_that_hangs_is_killed_after_the_grace_period(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", SPREAD)
+def test_a_worker_that_hangs_is_killed_after_the_grace_period(
+    name: str, called: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("simtrial.run.engines.processes.GRACE", 0.5)
-    results = engine("processes")(sleeping, range(5), 2)
+    results = called(name)(sleeping, range(5), 2)
     assert next(results) == (0, 0)
     begun = time.monotonic()
     results.close()
@@ -142,14 +181,16 @@ def test_a_worker_that_hangs_is_killed_after_the_grace_period(monkeypatch: pytes
     assert not [p for p in multiprocessing.active_children() if p.is_alive()]
 
 
-def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", SPREAD)
+def test_workers_end_with_the_process_that_started_them(name: str, tmp_path: Path) -> None:
+    needs(name)
     script = f"""
 import sys, time
 sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[2]), *sys.path]!r}
 from test_engines import reporting
 from simtrial.run.engines import engine
 if __name__ == "__main__":
-    for _ in engine("processes")(reporting({str(tmp_path)!r}), range(9), 3):
+    for _ in engine({name!r})(reporting({str(tmp_path)!r}), range(9), 3):
         pass
 """
     (tmp_path / "driver.py").write_text(script)
@@ -187,11 +228,13 @@ def _alive(process: int) -> bool:
         return False
 
 
-def test_modules_in_the_working_directory_are_not_imported(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", SPREAD)
+def test_modules_in_the_working_directory_are_not_imported(name: str, tmp_path: Path) -> None:
     """A folder called simtrial and a csv.py beside the user."""
+    needs(name)
     (tmp_path / "simtrial").mkdir()
-    for name in ("simtrial/__init__.py", "csv.py", "json.py", "polars.py"):
-        (tmp_path / name).write_text("raise RuntimeError('imported from the working directory')\n")
+    for file in ("simtrial/__init__.py", "csv.py", "json.py", "polars.py", "distributed.py", "socket.py"):
+        (tmp_path / file).write_text("raise RuntimeError('imported from the working directory')\n")
     command = [
         sys.executable,
         str(PROGRAM),
@@ -202,7 +245,7 @@ def test_modules_in_the_working_directory_are_not_imported(tmp_path: Path) -> No
         "--workers",
         "2",
     ]
-    command += ["--replicates", "40", "--engine", "processes"]
+    command += ["--replicates", "40", "--engine", name]
     path = {"PYTHONPATH": str(PROGRAM.parent)}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=os.environ | path)
     assert done.returncode == 0, done.stderr

@@ -1,39 +1,26 @@
-"""Chunks over the workers of dask.distributed: a cluster on this machine for the time of a run, or one that is there."""
+"""Chunks over the workers of a dask cluster."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import logging
-import multiprocessing
 import os
-import tempfile
 import time
 import uuid
-import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simtrial.errors import EnvironmentFailure, SimtrialError, WorkerDiedError, in_words
+from simtrial.errors import EnvironmentFailure, WorkerDiedError, in_words
 from simtrial.run import dask_worker
+from simtrial.run.dask_cluster import PATIENCE, connected, installed, quiet, started, threads
 from simtrial.run.dask_worker import Job, Look
 from simtrial.run.engines import processes, register_engine
 from simtrial.run.engines.processes import TRIES, Died
 
-PATIENCE = 20.0
-"""Seconds without an answer of the scheduler, or without any worker, after which a run ends."""
-
 POLL = 0.3
 """Seconds between looks at which workers there are."""
-
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
-"""Variables for the threads of a process: workers take those of the driver, or one."""
-
-LOGGERS = ("distributed", "tornado", "asyncio")
-"""Packages whose messages are kept from the user."""
 
 GO_ON = "stored chunks are kept; run the same command to go on"
 
@@ -41,7 +28,7 @@ GO_ON = "stored chunks are kept; run the same command to go on"
 @register_engine("dask")
 def run(function: Callable[[Any], Any], tasks: Iterable[Any], workers: int) -> Generator[tuple[Any, Any], None, None]:
     """Map the function over a cluster of this machine, which lives as long as the run and listens on loopback only."""
-    with _quiet(), _cluster(workers) as cluster, _client(cluster) as client:
+    with quiet(), started(workers) as cluster, connected(cluster) as client:
         yield from _Crew(client, function, workers, Look()).map(tasks)
 
 
@@ -60,31 +47,8 @@ class Joined:
         self, function: Callable[[Any], Any], tasks: Iterable[Any], workers: int
     ) -> Generator[tuple[Any, Any], None, None]:
         """Map the function over the workers of the cluster."""
-        with _quiet(), _client(self.address) as client, _sign(self.folder) as look:
+        with quiet(), connected(self.address) as client, _sign(self.folder) as look:
             yield from _Crew(client, function, self.most, look).map(tasks)
-
-
-def check_installed() -> None:
-    """Refuse to go on without dask.distributed."""
-    _distributed()
-
-
-def address_in(file: Path) -> str:
-    """Address of a scheduler in the file that it wrote."""
-    try:
-        return str(json.loads(file.read_text(encoding="utf-8"))["address"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise SimtrialError(f"{file}: not the file of a dask scheduler (no address in it)") from None
-
-
-def _distributed() -> Any:
-    try:
-        import distributed
-    except ModuleNotFoundError as error:
-        raise SimtrialError(
-            f"--engine dask needs pip install simtrial-bench[dask] (no module '{error.name}')"
-        ) from None
-    return distributed
 
 
 class _Given:
@@ -104,7 +68,7 @@ class _Crew:
     """
 
     def __init__(self, client: Any, function: Callable[[Any], Any], most: int | None, look: Look) -> None:
-        environment = tuple((name, os.environ.get(name, "1")) for name in THREADS)
+        environment = tuple(threads().items())
         self.client, self.most, self.look = client, most, look
         self.job = Job(uuid.uuid4().hex, function, os.getcwd(), environment)
         self.busy: dict[str, _Given] = {}
@@ -203,7 +167,7 @@ class _Crew:
     def _wait(self, seconds: float) -> None:
         """Wait until a worker has done its task."""
         futures = [given.future for given in self.busy.values()]
-        distributed = _distributed()
+        distributed = installed()
         with self.client.as_current(), contextlib.suppress(TimeoutError, distributed.CancelledError):
             if futures:
                 distributed.wait(futures, timeout=seconds, return_when="FIRST_COMPLETED")
@@ -260,51 +224,6 @@ class _Crew:
 
 
 @contextlib.contextmanager
-def _client(cluster: Any) -> Iterator[Any]:
-    """A connection to a cluster, or to the scheduler at an address."""
-    try:
-        client = _distributed().Client(cluster, set_as_default=False, timeout=PATIENCE)
-    except ValueError as error:
-        raise SimtrialError(
-            f"--scheduler {cluster}: no address of a scheduler such as tcp://host:8786 ({error})"
-        ) from None
-    except OSError:
-        raise EnvironmentFailure(f"no scheduler answers at {cluster}") from None
-    try:
-        yield client
-    finally:
-        client.close(timeout=3)
-
-
-@contextlib.contextmanager
-def _cluster(workers: int) -> Iterator[Any]:
-    """Workers on this machine, one process and thread each."""
-    import dask
-
-    distributed = _distributed()  # brings defaults, which must be there before one is changed
-    before, environment = set(multiprocessing.active_children()), dict(os.environ)
-    with tempfile.TemporaryDirectory(prefix="simtrial-", ignore_cleanup_errors=True) as scratch:
-        variables = {**{name: os.environ.get(name, "1") for name in THREADS}, "PYTHONSAFEPATH": "1"}
-        try:
-            with dask.config.set({"distributed.nanny.pre-spawn-environ": variables}):
-                cluster = distributed.LocalCluster(
-                    n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", scheduler_port=0,
-                    dashboard_address=None, worker_dashboard_address=None, silence_logs=logging.CRITICAL,
-                    local_directory=scratch, memory_limit=0, preload=[dask_worker.__name__],
-                )  # fmt: skip
-            try:
-                yield cluster
-            finally:
-                cluster.close(timeout=5)
-        finally:
-            for process in set(multiprocessing.active_children()) - before:
-                process.kill()
-                process.join()
-            os.environ.clear()
-            os.environ.update(environment)
-
-
-@contextlib.contextmanager
 def _sign(folder: Path | None) -> Iterator[Look]:
     """A file in the run directory by which workers show that they see it; what is left of one is swept as any other."""
     if folder is None:
@@ -315,24 +234,7 @@ def _sign(folder: Path | None) -> Iterator[Look]:
     file, content = folder / f".dask.{host()}-{os.getpid()}.part", uuid.uuid4().hex
     write_bytes(file, content.encode())
     try:
-        yield Look(str(file), content)
+        yield Look(str(file), content, dask_worker.SIGHT)
     finally:
         with contextlib.suppress(OSError):
             file.unlink()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep from the user what dask says about workers that come and go; what matters is an error."""
-    _distributed()  # enters its loggers
-    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in LOGGERS]
-    before = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
