@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+MISSING = "no dask here: pip install simtrial-bench[dask]"
 PATH = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(folder for folder in sys.path if folder)}
 
 
