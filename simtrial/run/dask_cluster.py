@@ -102,16 +102,15 @@ def _local_cluster(workers: int, folder: str, variables: Mapping[str, str]) -> A
 
 @contextlib.contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for processes that are started here, and set them back."""
-    held = {name: os.environ.get(name) for name in variables}
+    """Set variables for processes that are started here; set back these, and others that dask sets."""
+    held = dict(os.environ)
     os.environ.update(variables)
     try:
         yield
     finally:
-        for name, value in held.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        for name in os.environ.keys() - held.keys():
+            del os.environ[name]
+        os.environ.update(held)
 
 
 @contextlib.contextmanager
