@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import multiprocessing
@@ -115,16 +116,18 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep from the user what dask says about workers that come and go; what matters is an error."""
+    """Keep from the user what dask says about workers that come and go; what matters is an error.
+
+    For good after a failure, since dask then reports what it has left undone when Python ends.
+    """
     installed()  # enters its loggers
-    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in LOGGERS]
+    names = [name for name in (*logging.root.manager.loggerDict, *LOGGERS) if name.split(".")[0] in LOGGERS]
     before = {name: logging.getLogger(name).level for name in names}
     for name in names:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+        gc.collect()
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)
