@@ -17,7 +17,7 @@ from tomls import SMALL, written
 
 pytest.importorskip("distributed", reason=MISSING)
 MANY = [pytest.mark.verify, pytest.mark.slow]
-TIMES = pytest.mark.parametrize("times", [pytest.param(4, marks=MANY)], ids=["often"])
+TIMES = pytest.mark.parametrize("times", [pytest.param(2, marks=MANY)], ids=["often"])
 LIMIT = 30.0
 """Seconds within which a run that cannot go on must end."""
 
