@@ -39,14 +39,18 @@ from simtrial.run.engines import engine_names
               help="Begin no more work after this time (90s, 30m, 2h), and say what is left.")  # fmt: skip
 @click.option("--until", metavar="MEASURE=MCSE,...",
               help="End a cell at these Monte Carlo errors, or with --replicates at the latest.")  # fmt: skip
+@click.option("--scheduler", metavar="ADDRESS",
+              help="Work on the dask cluster of this scheduler, e.g. tcp://node1:8786.")  # fmt: skip
+@click.option("--scheduler-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+              help="The same, with the file that the scheduler wrote.")  # fmt: skip
 @PLUGINS
 @SEED
 @SETS
 @FORMAT
 def run(
     scenario: str, output: Path, replicates: int | None, engine_name: str, workers: int | None, chunk: int,
-    shard: tuple[int, int], seconds: float | None, until: str | None, plugins: tuple[str, ...], seed: int | None,
-    sets: tuple[str, ...], form: str,
+    shard: tuple[int, int], seconds: float | None, until: str | None, scheduler: str | None,
+    scheduler_file: Path | None, plugins: tuple[str, ...], seed: int | None, sets: tuple[str, ...], form: str,
 ) -> None:  # fmt: skip
     """Run a scenario into a directory and print its performance; the same command resumes an interrupted run.
 
@@ -57,12 +61,13 @@ def run(
     """
     if until is not None and shard != (1, 1):
         raise SimtrialError("--until: where a cell ends depends on all its rows; leave out --shard")
-    if engine_name == "processes" or (engine_name == "auto" and (workers or 1) > 1):
+    engine = run_directories.engine_for(engine_name, scheduler, scheduler_file, output, workers)
+    if engine == "processes" or (engine == "auto" and (workers or 1) > 1):
         run_directories.start_workers()
     records = records_of(plugins)
     found, cells = load_cells(scenario, sets, replicates, seed)
     outcome = run_directories.fill(
-        found, cells, output, engine_name, workers, chunk, records, shard, seconds, precision_of(until)
+        found, cells, output, engine, workers, chunk, records, shard, seconds, precision_of(until)
     )
     if not outcome.chunks:
         note("nothing to run: every chunk asked for is there")

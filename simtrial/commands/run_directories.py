@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from simtrial.run.engines import Engine
     from simtrial.run.loop import Outcome
     from simtrial.scenario import Cell, Scenario
 
 
 def fill(
-    found: Scenario, cells: list[Cell], output: Path, engine_name: str, workers: int | None, chunk: int,
+    found: Scenario, cells: list[Cell], output: Path, engine_name: str | Engine, workers: int | None, chunk: int,
     plugins: list[dict[str, str]], shard: tuple[int, int] = (1, 1), seconds: float | None = None,
     until: Mapping[str, float] | None = None,
 ) -> Outcome:  # fmt: skip
@@ -75,6 +76,25 @@ def start_workers() -> None:
 
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     start()
+
+
+def engine_for(
+    engine_name: str, scheduler: str | None, scheduler_file: Path | None, output: Path, workers: int | None
+) -> str | Engine:
+    """Return the engine of these options: one by its name, or dask on the scheduler that they name."""
+    named = [option for option, value in (("--scheduler", scheduler), ("--scheduler-file", scheduler_file)) if value]
+    if len(named) > 1:
+        raise SimtrialError("--scheduler and --scheduler-file name one scheduler each; give one of them")
+    if named and engine_name not in ("auto", "dask"):
+        raise SimtrialError(f"{named[0]} goes with --engine dask, not {engine_name}")
+    if not named and engine_name != "dask":
+        return engine_name
+    from simtrial.run.dask_cluster import address_in, installed
+    from simtrial.run.engines.dask import Joined
+
+    installed()
+    address = address_in(scheduler_file) if scheduler_file is not None else scheduler
+    return Joined(address, output, workers) if address else engine_name
 
 
 def cores() -> int:

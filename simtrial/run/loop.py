@@ -11,7 +11,7 @@ from typing import Any
 
 from simtrial.errors import EnvironmentFailure, WorkerDiedError, in_words
 from simtrial.estimators.contained import is_own
-from simtrial.run.engines import engine
+from simtrial.run.engines import Engine, engine
 from simtrial.run.plan import Plan
 from simtrial.run.tasks import CLAIMED, HELD, MADE, Chunk, Task, Truth, perform
 from simtrial.scenario import Cell, Scenario
@@ -46,7 +46,7 @@ def run(
     cells: Sequence[Cell],
     folder: Path,
     *,
-    engine_name: str = "serial",
+    engine_name: str | Engine = "serial",
     workers: int = 1,
     chunk_replicates: int = 1000,
     shard: tuple[int, int] = (1, 1),
@@ -106,7 +106,7 @@ class _Workforce:
     """Workers, and what is done with their results."""
 
     def __init__(
-        self, engine_name: str, workers: int, deadline: float | None, own: Sequence[str], tally: _Tally
+        self, engine_name: str | Engine, workers: int, deadline: float | None, own: Sequence[str], tally: _Tally
     ) -> None:
         self._engine, self._workers, self._deadline = engine(engine_name), workers, deadline
         self._own, self.tally = own, tally

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import bad_methods
 import polars as pl
 import pytest
+from dask_cluster import MISSING
 from polars.testing import assert_frame_equal
 from runs import go, quick, rows
 from tomls import SMALL, written
@@ -16,6 +18,9 @@ from simtrial.store.reading import read_rows
 pytestmark = pytest.mark.usefixtures("quick")
 __all__ = ["quick"]
 PROGRAM = Path(__file__).parents[2] / "cli.py"
+DASK = pytest.param("dask", marks=[
+    pytest.mark.skipif(not find_spec("distributed"), reason=MISSING), pytest.mark.verify, pytest.mark.slow
+])  # fmt: skip
 PLUGIN = Path(__file__).parents[1] / "helpers" / "plugin_of_bad_methods.py"
 
 
@@ -49,7 +54,7 @@ def run(folder: Path, text: str, engine: str) -> subprocess.CompletedProcess:
     return subprocess.run([*command, "--format", "csv"], capture_output=True, text=True, check=False, cwd=folder.parent)
 
 
-@pytest.mark.parametrize("engine", ["serial", "processes"])
+@pytest.mark.parametrize("engine", ["serial", "processes", DASK])
 def test_forty_bad_methods(engine: str, tmp_path: Path) -> None:
     done = run(tmp_path / "run", with_methods(bad_methods.EVERY), engine)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -81,9 +86,10 @@ def test_what_is_drawn_from_the_global_generators_is_the_same_however_the_work_i
     assert frames[0]["estimate"].n_unique() == 40
 
 
+@pytest.mark.parametrize("engine", ["processes", DASK])
 @pytest.mark.parametrize("name", sorted(bad_methods.DEADLY))
-def test_a_method_that_ends_its_process(name: str, tmp_path: Path) -> None:
-    done = run(tmp_path / "run", with_methods([f"bad-{name}", "bad-none"]), "processes")
+def test_a_method_that_ends_its_process(name: str, engine: str, tmp_path: Path) -> None:
+    done = run(tmp_path / "run", with_methods([f"bad-{name}", "bad-none"]), engine)
     assert done.returncode == 0, done.stderr[-3000:]
     go(tmp_path / "plain", 40)
     expected = rows(tmp_path / "plain")
@@ -93,8 +99,9 @@ def test_a_method_that_ends_its_process(name: str, tmp_path: Path) -> None:
     assert set(own["flags"]) == {"error"}
 
 
-def test_a_method_that_takes_too_long(tmp_path: Path) -> None:
-    done = run(tmp_path / "run", with_methods(["bad-never-ends", "bad-sleeps"], seconds=0.05), "processes")
+@pytest.mark.parametrize("engine", ["processes", DASK])
+def test_a_method_that_takes_too_long(engine: str, tmp_path: Path) -> None:
+    done = run(tmp_path / "run", with_methods(["bad-never-ends", "bad-sleeps"], seconds=0.05), engine)
     assert done.returncode == 0, done.stderr[-3000:]
     go(tmp_path / "plain", 40)
     expected = rows(tmp_path / "plain")

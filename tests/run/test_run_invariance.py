@@ -1,8 +1,11 @@
 """Identical rows whatever the engine, the number of workers, the chunks, or how often a run was extended."""
 
+import random
 import shutil
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -11,6 +14,7 @@ from runs import chunks, go, quick, rows
 from tomls import SMALL
 
 from simtrial.run.block import block_rows
+from simtrial.run.engines import Engine, engine, engine_names
 from simtrial.scenario import Cell, load
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -33,28 +37,45 @@ def same(folder: Path, expected: pl.DataFrame) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 40, 60, 1000])
-def test_the_size_of_chunks(size: int, tmp_path: Path, expected: pl.DataFrame) -> None:
+def test_the_size_of_chunks(size: int, tmp_path: Path) -> None:
     outcome = go(tmp_path / "run", chunk_replicates=size)
     assert outcome.chunks == len(chunks(tmp_path / "run")) == {1: 5, 40: 3, 60: 2, 1000: 1}[size]
+
+
+def shuffled(function: Callable[[Any], Any], tasks: Iterable[Any], workers: int) -> Iterator[tuple[Any, Any]]:
+    """Engine that takes the tasks in another order."""
+    every = list(tasks)
+    random.Random(len(every)).shuffle(every)
+    yield from engine("serial")(function, every, workers)
+
+
+WAYS: dict[str, list[dict[str, Any]]] = {
+    **{f"chunks of {size}": [{"chunk_replicates": size}] for size in (1, 40, 60, 1000)},
+    **{f"processes, {n} workers": [{"engine_name": "processes", "workers": n}] for n in (1, 2, 3)},
+    **{f"dask, {n} workers": [{"engine_name": "dask", "workers": n}] for n in (1, 3)},
+    **{f"{n} shards": [{"shard": (part, n)} for part in range(n, 0, -1)] for n in (1, 3, 7)},
+    "resumed": [{"replicates": n, "chunk_replicates": 40} for n in (20, 50, 100)],
+    "shuffled": [{"engine_name": shuffled}],
+    "extended by processes": [{"replicates": 40}, {"engine_name": "processes", "workers": 2}],
+    "extended by dask": [{"replicates": 40}, {"engine_name": "dask", "workers": 2, "chunk_replicates": 60}],
+    "shards by dask and others": [{"shard": (1, 2), "engine_name": "dask", "workers": 2}, {"shard": (2, 2)}],
+}
+"""Ways to the same 100 replicates, each a list of runs on one directory."""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_rows_are_the_same(way: str, called: Callable[..., Engine], tmp_path: Path, expected: pl.DataFrame) -> None:
+    for run in WAYS[way]:
+        how = {**run, "engine_name": run.get("engine_name", "serial")}
+        if how["engine_name"] == "dask":
+            how["engine_name"] = called("dask", how["workers"])
+        go(tmp_path / "run", how.pop("replicates", None), **how)
     same(tmp_path / "run", expected)
 
 
-def test_two_worker_processes(tmp_path: Path, expected: pl.DataFrame) -> None:
-    go(tmp_path / "run", engine_name="processes", workers=2)
-    same(tmp_path / "run", expected)
-
-
-def test_three_extensions(tmp_path: Path, expected: pl.DataFrame) -> None:
-    for replicates in (20, 50, 100):
-        go(tmp_path / "run", replicates, chunk_replicates=40)
-        assert rows(tmp_path / "run").height == 3 * replicates
-    same(tmp_path / "run", expected)
-
-
-def test_extension_by_another_engine(tmp_path: Path, expected: pl.DataFrame) -> None:
-    go(tmp_path / "run", 40)
-    go(tmp_path / "run", 100, engine_name="processes", workers=2)
-    same(tmp_path / "run", expected)
+def test_every_engine_is_among_the_ways() -> None:
+    used = {run.get("engine_name", "serial") for runs in WAYS.values() for run in runs}
+    assert set(engine_names()) <= used
 
 
 def test_the_first_replicates_of_a_longer_run(tmp_path: Path, expected: pl.DataFrame) -> None:

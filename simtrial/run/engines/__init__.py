@@ -28,9 +28,9 @@ def register_engine(name: str) -> Callable[[E], E]:
     return enter
 
 
-def engine(name: str) -> Engine:
-    """Return an engine by name, or suggest the closest name."""
-    return ENGINES.get(name)
+def engine(name: str | Engine) -> Engine:
+    """Return an engine by name, or suggest the closest name; one that is made already is returned as it is."""
+    return ENGINES.get(name) if isinstance(name, str) else name
 
 
 def engine_names() -> list[str]:

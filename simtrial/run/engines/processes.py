@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -33,8 +33,8 @@ def run(function: Callable[[Any], Any], tasks: Iterable[Any], workers: int) -> G
     """
     waiting, deaths = iter(tasks), Counter[Any]()
     again: deque[Any] = deque()
-    busy: dict[_Worker, Any] = {}
-    idle: list[_Worker] = []
+    busy: dict[Worker, Any] = {}
+    idle: list[Worker] = []
 
     def next_task() -> Any:
         return again.popleft() if again else next(waiting, _NO_TASK)
@@ -42,7 +42,7 @@ def run(function: Callable[[Any], Any], tasks: Iterable[Any], workers: int) -> G
     try:
         while True:
             while len(busy) < workers and (task := next_task()) is not _NO_TASK:
-                worker = idle.pop() if idle else _Worker(function)
+                worker = idle.pop() if idle else Worker(function)
                 busy[worker] = task
                 worker.give(task)
             if not busy:
@@ -50,7 +50,7 @@ def run(function: Callable[[Any], Any], tasks: Iterable[Any], workers: int) -> G
             for worker in _ready(busy):
                 task = busy.pop(worker)
                 result = worker.result()
-                if not isinstance(result, _Died):
+                if not isinstance(result, Died):
                     idle.append(worker)
                     yield task, result
                     continue
@@ -63,7 +63,7 @@ def run(function: Callable[[Any], Any], tasks: Iterable[Any], workers: int) -> G
         _end(busy, idle)
 
 
-class _Died:
+class Died:
     """In place of a result: how a worker ended."""
 
     def __init__(self, how: str) -> None:
@@ -73,13 +73,16 @@ class _Died:
 _NO_TASK = object()
 
 
-class _Worker:
-    """A process and the connection over which it is given tasks and returns results."""
+class Worker:
+    """A process and the connection over which it is given tasks and returns results.
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        context = _context()
+    Without a task for ``patience`` seconds it ends by itself.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], context: Any = None, patience: float | None = None) -> None:
+        context = context or _context()
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(function, theirs), daemon=True)
+        self.process = context.Process(target=_work, args=(function, theirs, patience), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -96,7 +99,7 @@ class _Worker:
             self.process.join(GRACE)
             code = self.process.exitcode
             self.connection.close()
-            return _Died(f"signal {-code}" if code is not None and code < 0 else f"exit code {code}")
+            return Died(f"signal {-code}" if code is not None and code < 0 else f"exit code {code}")
 
     def end(self, patience: float) -> None:
         """Let an idle process end, and kill one that does not."""
@@ -109,13 +112,13 @@ class _Worker:
         self.connection.close()
 
 
-def _ready(busy: Iterable[_Worker]) -> list[_Worker]:
+def _ready(busy: Iterable[Worker]) -> list[Worker]:
     """Wait for workers with a result, or dead ones, whose connection is closed."""
     found = wait([worker.connection for worker in busy])
     return [worker for worker in busy if worker.connection in found]
 
 
-def _end(busy: Iterable[_Worker], idle: Iterable[_Worker]) -> None:
+def _end(busy: Iterable[Worker], idle: Iterable[Worker]) -> None:
     """End all workers: the idle ones now, the others when they have done what they have in hand, or are out of time."""
     end = time.monotonic() + GRACE
     for worker in idle:
@@ -132,13 +135,13 @@ def _end(busy: Iterable[_Worker], idle: Iterable[_Worker]) -> None:
             worker.end(0.0)
 
 
-def _work(function: Callable[[Any], Any], connection: Connection) -> None:
+def _work(function: Callable[[Any], Any], connection: Connection, patience: float | None) -> None:
     """Do tasks until there is none, in a worker process."""
     for sent in (signal.SIGINT, signal.SIGTERM):  # left to the parent, which stops handing out tasks
         signal.signal(sent, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
-        while (task := connection.recv()) is not None:
+        while connection.poll(patience) and (task := connection.recv()) is not None:
             try:
                 result = function(task)
             except Exception as error:
@@ -163,15 +166,24 @@ def start() -> None:
         from multiprocessing import forkserver, resource_tracker
 
         resource_tracker.ensure_running()  # it would end the blocking below
-        held = os.environ.get("PYTHONSAFEPATH")
-        os.environ["PYTHONSAFEPATH"] = "1"  # a csv.py in the working directory is not ours to import
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the server is not to die while it imports
         try:
-            forkserver.ensure_running()
+            with safe_path():
+                forkserver.ensure_running()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-            if held is None:
-                del os.environ["PYTHONSAFEPATH"]
+
+
+@contextlib.contextmanager
+def safe_path() -> Iterator[None]:
+    """Start interpreters that import nothing from the working directory: a csv.py there is not ours to import."""
+    held = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if held is None:
+            del os.environ["PYTHONSAFEPATH"]
 
 
 def _context() -> Any:

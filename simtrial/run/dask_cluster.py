@@ -1,0 +1,133 @@
+"""Clusters of dask.distributed: one on this machine for the time of a run, or one whose scheduler runs already."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import logging
+import multiprocessing
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from simtrial.errors import EnvironmentFailure, SimtrialError, in_words
+from simtrial.run import dask_worker
+
+PATIENCE = 20.0
+"""Seconds without an answer of the scheduler, or without any worker, after which a run ends."""
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
+"""Variables for the threads of a process: workers take those of the driver, or one."""
+
+LOGGERS = ("distributed", "tornado", "asyncio")
+"""Packages whose messages are kept from the user."""
+
+
+def installed() -> Any:
+    """Return dask.distributed, or refuse to go on without it."""
+    try:
+        import distributed
+    except ModuleNotFoundError as error:
+        needed = f"--engine dask needs pip install simtrial-bench[dask] (no module '{error.name}')"
+        raise SimtrialError(needed) from None
+    return distributed
+
+
+def threads() -> dict[str, str]:
+    """Variables for the threads of a process, as they are here, or one."""
+    return {name: os.environ.get(name, "1") for name in THREADS}
+
+
+def address_in(file: Path) -> str:
+    """Address of a scheduler in the file that it wrote."""
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8"))["address"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise SimtrialError(f"{file}: not the file of a dask scheduler (no address in it)") from None
+
+
+@contextlib.contextmanager
+def connected(cluster: Any) -> Iterator[Any]:
+    """A connection to a cluster, or to the scheduler at an address."""
+    try:
+        client = installed().Client(cluster, set_as_default=False, timeout=PATIENCE)
+    except ValueError as error:
+        address = f"--scheduler {cluster}: no address of a scheduler such as tcp://host:8786 ({error})"
+        raise SimtrialError(address) from None
+    except OSError:
+        raise EnvironmentFailure(f"no scheduler answers at {cluster}") from None
+    try:
+        yield client
+    finally:
+        with contextlib.suppress(Exception):  # it may be gone
+            client.close(timeout=3)
+
+
+@contextlib.contextmanager
+def started(workers: int) -> Iterator[Any]:
+    """Workers on this machine, one process and thread each, that listen on loopback only; ended in any case."""
+    before = set(multiprocessing.active_children())
+    variables = {**threads(), "PYTHONSAFEPATH": "1"}
+    with _environment(variables), tempfile.TemporaryDirectory(prefix="simtrial-", ignore_cleanup_errors=True) as folder:
+        try:
+            cluster = _local_cluster(workers, folder, variables)
+            try:
+                yield cluster
+            finally:
+                with contextlib.suppress(Exception):  # what does not end is killed
+                    cluster.close(timeout=5)
+        finally:
+            for process in set(multiprocessing.active_children()) - before:
+                process.kill()
+                process.join()
+
+
+def _local_cluster(workers: int, folder: str, variables: Mapping[str, str]) -> Any:
+    distributed = installed()  # brings dask's settings, which must be there before one is changed
+    import dask
+
+    try:
+        with dask.config.set({"distributed.nanny.pre-spawn-environ": dict(variables), "temporary-directory": folder}):
+            return distributed.LocalCluster(
+                n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", scheduler_port=0,
+                dashboard_address=None, worker_dashboard_address=None, silence_logs=logging.CRITICAL,
+                local_directory=folder, memory_limit=0, preload=[dask_worker.__name__],
+            )  # fmt: skip
+    except (RuntimeError, OSError, TimeoutError) as error:
+        raise EnvironmentFailure(f"dask starts no workers here ({in_words(error.__cause__ or error)})") from error
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for processes that are started here; set back these, and others that dask sets."""
+    held = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - held.keys():
+            del os.environ[name]
+        os.environ.update(held)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep from the user what dask says about workers that come and go; what matters is an error.
+
+    For good after a failure, since dask then reports what it has left undone when Python ends.
+    """
+    installed()  # enters its loggers
+    names = [name for name in (*logging.root.manager.loggerDict, *LOGGERS) if name.split(".")[0] in LOGGERS]
+    before = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+        gc.collect()
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)
