@@ -11,11 +11,13 @@ from simtrial.commands.options import FORMAT, PLUGINS, SETS, records_of
 @click.argument("scenario")
 @PLUGINS
 @SETS
+@click.option("--all-cells", "every", is_flag=True, help="Simulate every cell of a sweep of more than 100.")
 @FORMAT
-def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: str) -> None:
-    """Show a resolved scenario: keys, cells, implied moments, expected cost and Monte Carlo error.
+def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], every: bool, form: str) -> None:
+    """Show a resolved scenario: keys, cells, implied moments, expected time, memory and Monte Carlo error.
 
-    csv holds what every cell implies alone, json the keys as well. Scores cut at the ends of a scale are warned of.
+    csv holds what every cell implies alone, json the keys as well. Scores cut at the ends of a scale are warned of. Of
+    more than 100 cells, a sample of 10 is simulated.
 
     Example: simtrial show partners --set mechanism.practices.number=20
     """
@@ -26,15 +28,19 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: 
     from simtrial.run.implied import implied_cells
     from simtrial.run.implied_cuts import warnings
     from simtrial.run.probe import SIMULATED, failing, power_rows, probe
+    from simtrial.run.sampled_cells import all_or_sampled
     from simtrial.sample_size import refuse_impossible
     from simtrial.scenario import load
 
     records_of(plugins)
     found, cells = load(scenario, sets)
-    for sentence in warnings(cells):
+    some = all_or_sampled(cells, every)
+    if len(some) < len(cells):
+        click.echo(f"{len(some)} of {len(cells):,} cells are simulated; --all-cells simulates every one", err=True)
+    for sentence in warnings(some):
         click.echo(f"warning: {sentence}", err=True)
     with Progress("cells") as progress:
-        implied = implied_cells(found, cells, progress)
+        implied = implied_cells(found, some, progress)
     if form == "csv":
         emit(implied_frame(implied), form)
         return
@@ -47,7 +53,7 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: 
             refuse_impossible(cell.scenario.design)
         click.echo(f"[design]: {SIMULATED:,} trials per cell are simulated and analysed for the power", err=True)
         with Progress("cells") as progress:
-            drawn = power_rows(cells, progress)
+            drawn = power_rows(some, progress)
     first = probe(found)
     for line in failing(first.rows):
         click.echo(f"warning: {line}", err=True)

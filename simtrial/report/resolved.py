@@ -68,7 +68,7 @@ def print_resolved(
     if first:
         say(f"Reference categories: {'; '.join(f'{name} {label}' for name, label in first.items())}\n")
     show("Cells", ["cell", "factors", "folder in a run"], [[c.label, _text(dict(c.factors)), c.id] for c in cells], 3)
-    print_implied(found)
+    print_implied(found, len(cells))
     if scenario.design is not None:
         _print_designs(cells, {cell.id: quantities for cell, quantities in found}, drawn)
     if scenario.run.streams == "common":
