@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +15,9 @@ from simtrial.errors import SimtrialError
 from simtrial.generate.mechanism import drawing_order, variables
 from simtrial.generate.step import Generator, Mechanism, Step, Variable
 from simtrial.seeding import stream
+
+Timed = Callable[[str], AbstractContextManager[None]]
+"""Context that takes the time of a stage."""
 
 
 def practices_per_trial(mechanism: Mechanism) -> int:
@@ -28,7 +33,13 @@ def practices_per_trial(mechanism: Mechanism) -> int:
     return max(1, round(opened / trials))
 
 
-def simulate(mechanism: Mechanism, trials: int, seed: int, cell: str, block: int, *, purpose: str = "") -> TrialBatch:
+def _untimed(stage: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def simulate(
+    mechanism: Mechanism, trials: int, seed: int, cell: str, block: int, *, purpose: str = "", timed: Timed = _untimed
+) -> TrialBatch:
     """Draw the trials of one block.
 
     Parameters
@@ -39,10 +50,13 @@ def simulate(mechanism: Mechanism, trials: int, seed: int, cell: str, block: int
         Trials in the block. The same number must be used whenever the block is drawn again.
     seed, cell, block
         Address of the random streams; ``purpose`` sets apart other uses, such as finding true values.
+    timed
+        Entered by the name of each stage while it is drawn.
     """
     batch = nobody(trials)
     for stage in drawing_order(mechanism):
-        batch = after(batch, stage, mechanism[stage].settled(mechanism), stream(seed, cell, block, purpose + stage))
+        with timed(stage):
+            batch = after(batch, stage, mechanism[stage].settled(mechanism), stream(seed, cell, block, purpose + stage))
     return replace(batch, columns={name: batch.columns[name] for name in variables(mechanism)})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -22,6 +22,8 @@ from simtrial.generate import simulate
 from simtrial.moments.shared import SharedMoments
 from simtrial.plugins.load import load_plugins
 from simtrial.run.engines import engine
+from simtrial.run.standing import Made, Progress, Standing
+from simtrial.run.stopwatch import DRAW, METHOD, OWN_TRUTH, ROWS, Stopwatch
 from simtrial.scenario import Cell, Scenario, rebuild
 from simtrial.scenario.schema import finite_targets, targets
 from simtrial.seeding import stream
@@ -56,6 +58,11 @@ class Chunk:
     def place(self) -> tuple[Path, str, int, int]:
         """Its place in the store."""
         return Path(self.folder), self.cell, self.first, self.last
+
+    @property
+    def blocks(self) -> int:
+        """Number of its blocks."""
+        return self.last - self.first + 1
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ def run(
     until: float | None = None,
     command: str = "",
     plugins: Sequence[Mapping[str, str]] = (),
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> Outcome:
     """Run every chunk that the directory does not hold yet; several processes may share the work on one directory.
 
@@ -112,7 +119,7 @@ def run(
     command, plugins
         Kept in run.json; plugins (from `simtrial.plugins.load.load_plugins`) are loaded again by worker processes.
     progress
-        Called after every chunk with chunks done, chunks in all, and seconds since the start.
+        Called after every chunk, see `Progress`.
 
     Raises
     ------
@@ -131,7 +138,7 @@ def run(
     ]  # fmt: skip
     there = sum(len(blocks.intersection(wanted)) for blocks in held.values())
     sought = [] if has_cells(folder) else [Truth(str(folder), digest, cell.id) for cell in cells]
-    tally, truths, claims = _Tally(len(chunks), progress), dict[str, list[TrueValue]](), list[Chunk]()
+    tally, truths, claims = _Tally(chunks, scenario.run.block, progress), dict[str, list[TrueValue]](), list[Chunk]()
     own, suspects = [m.name for m in scenario.methods if is_own(m)], list[Chunk]()
     tasks: list[Truth | Chunk] = [*sought, *chunks]
     while tasks:
@@ -168,19 +175,26 @@ def _without_next(chunk: Chunk, own: Sequence[str]) -> Chunk | None:
 class _Tally:
     """What became of chunks so far."""
 
-    def __init__(self, chunks: int, progress: Callable[[int, int, float], None] | None) -> None:
-        self.chunks, self.progress, self.begun = chunks, progress, time.monotonic()
-        self.done = self.made = 0
+    def __init__(self, chunks: Sequence[Chunk], block: int, progress: Progress | None) -> None:
+        self.chunks, self.block, self.progress, self.begun = len(chunks), block, progress, time.monotonic()
+        self.wanted = block * sum(chunk.blocks for chunk in chunks)
+        self.done = self.made = self.done_replicates = self.made_replicates = self.failed_fits = 0
         self.failed: list[tuple[Chunk, str]] = []
 
     def enter(self, chunk: Chunk, result: Any) -> None:
         """Count a chunk that was made, stored by another process, or failed with an exception."""
         self.done += 1
-        self.made += result == MADE
+        replicates = self.block * chunk.blocks
+        self.done_replicates += replicates
+        if isinstance(result, Made):
+            self.made += 1
+            self.made_replicates += replicates
+            self.failed_fits += result.failed
         if isinstance(result, BaseException):
             self.failed.append((chunk, in_words(result)))
         if self.progress is not None:
-            self.progress(self.done, self.chunks, time.monotonic() - self.begun)
+            stand = Standing(self.done_replicates, self.wanted, self.made_replicates, self.failed_fits)
+            self.progress(self.done, self.chunks, time.monotonic() - self.begun, stand)
 
 
 def _freed(claims: list[Chunk], tally: _Tally, until: float | None) -> list[Chunk]:
@@ -257,11 +271,11 @@ def missing(folder: Path, digest: str, cell: Cell, wanted: range, held: set[int]
     return chunks
 
 
-MADE, HELD, CLAIMED = "made", "held", "claimed"
-"""What became of a chunk: made here, stored by another process, or being made by one."""
+HELD, CLAIMED = "held", "claimed"
+"""What became of a chunk that was not made here: stored by another process, or being made by one."""
 
 
-def make_chunk(chunk: Chunk) -> str:
+def make_chunk(chunk: Chunk) -> Made | str:
     """Simulate, analyse and store one chunk, unless another process has done so or is about to."""
     if is_held(*chunk.place):
         return HELD
@@ -272,13 +286,15 @@ def make_chunk(chunk: Chunk) -> str:
         scenario, cells = _resolved(chunk.folder, chunk.digest)
         failures: list[dict[str, Any]] = []
         every = range(chunk.first, chunk.last + 1)
-        own = [block_rows(cells[chunk.cell], block, failures, chunk.without) for block in every]
+        watch = Stopwatch()
+        own = bind([block_rows(cells[chunk.cell], block, failures, chunk.without, watch) for block in every])
         write_chunk(
-            *chunk.place, bind(own), failures=failures, identity=chunk.digest,
+            *chunk.place, own, failures=failures, identity=chunk.digest,
             provenance=directory.provenance(scenario),
-            about={"seconds": round(time.monotonic() - begun, 3), "versions": directory.versions()},
+            about={"seconds": round(time.monotonic() - begun, 3), "timings": watch.rounded(),
+                   "versions": directory.versions()},
         )  # fmt: skip
-    return MADE
+    return Made(own.height, own.filter(pl.col("status") == "failed").select("replicate", "method").n_unique())
 
 
 @lru_cache(maxsize=4)
@@ -291,7 +307,10 @@ def _resolved(folder: str, digest: str) -> tuple[Scenario, dict[str, Cell]]:
     return scenario, {cell.id: cell for cell in cells}
 
 
-def block_rows(cell: Cell, block: int, failures: list[dict[str, Any]] | None = None, without: str = "") -> pl.DataFrame:
+def block_rows(
+    cell: Cell, block: int, failures: list[dict[str, Any]] | None = None, without: str = "",
+    timed: Stopwatch | None = None,
+) -> pl.DataFrame:  # fmt: skip
     """Rows of one block: every replicate by every method, once per estimand of the method.
 
     A method that is not to be tried, ``without``, has failed rows. Rows against a finite estimand carry the true value
@@ -299,24 +318,28 @@ def block_rows(cell: Cell, block: int, failures: list[dict[str, Any]] | None = N
     """
     scenario = cell.scenario
     size, seed = scenario.run.block, scenario.run.seed
-    drawn = simulate(scenario.needed, size, seed, cell.key, block)
-    own = own_values(finite_targets(scenario), scenario.mechanism, drawn, seed, cell.key, block)
+    timed = timed or Stopwatch()
+    drawn = simulate(scenario.needed, size, seed, cell.key, block, timed=lambda stage: timed(f"{DRAW} {stage}"))
+    with timed(OWN_TRUTH):
+        own = own_values(finite_targets(scenario), scenario.mechanism, drawn, seed, cell.key, block)
     shared = SharedMoments(drawn.observed())
     replicate = np.arange(block * size + 1, (block + 1) * size + 1)
     frames = []
     for method in scenario.methods:
         rng = stream(seed, cell.key, block, f"method:{method.name}") if method.draws else None
         seeds = stream(seed, cell.key, block, f"global:{method.name}") if is_own(method) else None
-        if method.name == without:
-            estimates, error = killed(method, size)
-        else:
-            estimates, error = attempt(method, shared, rng, seconds=scenario.run.method_seconds, seeds=seeds)
+        with timed(f"{METHOD} {method.name}"):
+            if method.name == without:
+                estimates, error = killed(method, size)
+            else:
+                estimates, error = attempt(method, shared, rng, seconds=scenario.run.method_seconds, seeds=seeds)
         if error is not None and failures is not None:
             failures.append(_raised(error, cell.id, block, method.name))
         labels = {"cell": cell.id, "replicate": replicate, "method": method.name}
         names = targets(method, scenario) or [""]
         truths = [{"own_true_value": own[name]} if name in own else {} for name in names]
-        frames += [rows(estimates, {**labels, "estimand": n, **t}) for n, t in zip(names, truths, strict=True)]
+        with timed(ROWS):
+            frames += [rows(estimates, {**labels, "estimand": n, **t}) for n, t in zip(names, truths, strict=True)]
         if failures is not None:
             failures += _failed_rows(frames[-1])
     return bind(frames)
