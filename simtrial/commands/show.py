@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import click
 
 from simtrial.commands.options import FORMAT, PLUGINS, SETS, records_of
+from simtrial.commands.run_directories import cores
 
 
 @click.command("show")
@@ -23,17 +26,22 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], every:
     """
     from simtrial.report.implied import implied_frame
     from simtrial.report.progress import Progress
-    from simtrial.report.resolved import print_resolved, resolved_json
+    from simtrial.report.resolved import Needs, print_resolved, resolved_json
     from simtrial.report.text import emit
+    from simtrial.run.available_memory import available
+    from simtrial.run.cost import cost
     from simtrial.run.implied import implied_cells
     from simtrial.run.implied_cuts import warnings
+    from simtrial.run.memory import largest, predicted
     from simtrial.run.probe import SIMULATED, failing, power_rows, probe
     from simtrial.run.sampled_cells import all_or_sampled
     from simtrial.sample_size import refuse_impossible
     from simtrial.scenario import load
 
     records_of(plugins)
+    begun = time.process_time()
     found, cells = load(scenario, sets)
+    start = 2 * time.process_time() - begun  # a run reads the scenario twice, for itself and for its workers
     some = all_or_sampled(cells, every)
     if len(some) < len(cells):
         click.echo(f"{len(some)} of {len(cells):,} cells are simulated; --all-cells simulates every one", err=True)
@@ -54,7 +62,7 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], every:
         click.echo(f"[design]: {SIMULATED:,} trials per cell are simulated and analysed for the power", err=True)
         with Progress("cells") as progress:
             drawn = power_rows(some, progress)
-    first = probe(found)
-    for line in failing(first.rows):
+    for line in failing(probe(cells)):
         click.echo(f"warning: {line}", err=True)
-    print_resolved(found, cells, implied, drawn, first)
+    needs = Needs(cost(found, cells, start), predicted(*largest(cells)), cores(), available())
+    print_resolved(found, cells, implied, drawn, needs)

@@ -58,7 +58,7 @@ def status(run: Path, chunk: int, shards: int | None, timed: bool, form: str) ->
             say(f"submit again: --array={','.join(map(str, left))}")
         if spent is not None:
             lines = [
-                [work, f"{seconds:.2f}", f"{100 * share:.1f}%", f"{each:.1f}"]
+                [work, f"{seconds:.3f}", f"{100 * share:.1f}%", f"{each:.1f}"]
                 for work, seconds, share, each in spent.iter_rows()
             ]
             show("Time of workers", ["work", "seconds", "share", "µs per trial"], lines)

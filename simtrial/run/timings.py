@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from simtrial.run.stopwatch import ROWS
 from simtrial.store.chunks import stored_chunks
 from simtrial.store.directory import read_run
 
@@ -35,6 +36,8 @@ def timings(folder: Path, cells: Sequence[str]) -> pl.DataFrame:
                 spent[work] = spent.get(work, 0.0) + seconds
     if not trials:
         return pl.DataFrame(schema=SCHEMA)
+    if ROWS in spent:  # of all methods: not beside the first
+        spent[ROWS] = spent.pop(ROWS)
     spent[REST] = max(whole - sum(spent.values()), 0.0)
     total = sum(spent.values())
     rows = [(work, seconds, seconds / total, 1e6 * seconds / trials) for work, seconds in spent.items()]

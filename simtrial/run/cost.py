@@ -1,0 +1,130 @@
+"""Time that a run will take, from a few blocks of some of its cells."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import polars as pl
+
+from simtrial.arrays import Floats
+from simtrial.estimands import true_values
+from simtrial.performance.summary import options_of, summary
+from simtrial.run.loop import block_rows, blocks_of
+from simtrial.run.probe import PROBE
+from simtrial.run.sampled_cells import sampled
+from simtrial.run.sizes import sizes, with_block
+from simtrial.scenario import Cell, Scenario
+from simtrial.store.chunks import write_chunk
+from simtrial.store.directory import provenance
+
+T = TypeVar("T")
+
+TRIED = 3
+"""Cells of a sweep that are tried: those with the smallest and the largest trials, and some between."""
+
+STORED = 1000
+"""Replicates that a stored file holds unless the run is told otherwise."""
+
+SECONDS = 0.7
+"""A whole block is tried where it takes no longer, and otherwise as many of its trials as take about this."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of one worker for all cells, and of what no other can share, start and summary; from so many cells."""
+
+    work: float
+    alone: float
+    cells: int
+
+    def with_workers(self, workers: int) -> float:
+        """Seconds that the run takes."""
+        return self.alone + self.work / workers
+
+
+def cost(scenario: Scenario, cells: Sequence[Cell], start: float) -> Cost:
+    """Predict the time of a run; ``start`` are the seconds that reading the scenario takes.
+
+    A cell costs what its true values, its blocks and their storage do, and its summary at the end. Blocks are timed in
+    a few cells, first a small one and then a whole one or a part of it, which tells what is spent once a block and what
+    for every trial; the other cells are taken between them by the size of their trials.
+    """
+    people = np.array([size.people for size in sizes(cells)])
+    order = np.argsort(people, kind="stable")
+    chosen = {cell.id for cell in sampled(cells, TRIED)} | {cells[order[0]].id, cells[order[-1]].id}
+    places = [at for at, cell in enumerate(cells) if cell.id in chosen]
+    tried = [_of_cell(scenario, cells[at]) for at in places]
+    work, summaries = (_over_all(people, places, [seconds[k] for seconds in tried]) for k in (0, 1))
+    return Cost(work=work, alone=start + summaries, cells=len(places))
+
+
+def _over_all(people: Floats, places: Sequence[int], seconds: Sequence[float]) -> float:
+    """Sum over cells, those not tried taken between those that were."""
+    known, which = np.unique(people[list(places)], return_inverse=True)
+    means = np.bincount(which, weights=seconds) / np.bincount(which)
+    return float(np.interp(people, known, means).sum())
+
+
+def _of_cell(scenario: Scenario, cell: Cell) -> tuple[float, float]:
+    """Seconds of a cell: its work, and the summary of its rows."""
+    own, replicates = cell.scenario, scenario.run.replicates
+    truths, found = _timed(lambda: true_values(own.estimands, own.mechanism, own.run.seed, cell.key))
+    blocks, rows = _of_blocks(cell)
+    stored = min(replicates, STORED)
+    chunk = _as_many(rows, stored)
+    with tempfile.TemporaryDirectory() as folder:
+        writing, _ = _timed(lambda: _write(Path(folder), cell, chunk))
+    known = pl.DataFrame({"cell": cell.id, "estimand": [t.estimand for t in found],
+                          "true_value": [t.value for t in found], "true_value_mcse": [t.mcse for t in found]},
+                         schema_overrides={"true_value": pl.Float64, "true_value_mcse": pl.Float64})  # fmt: skip
+    options = options_of({"scenario": scenario.raw})
+    summarising, _ = _timed(lambda: summary(chunk, known, options))
+    return truths + blocks + ceil(replicates / STORED) * writing, summarising * replicates / stored
+
+
+def _of_blocks(cell: Cell) -> tuple[float, pl.DataFrame]:
+    """Seconds of all blocks of a cell, and rows of one of them."""
+    block = cell.scenario.run.block
+    few = min(PROBE, block)
+    block_rows(with_block(cell, few), 0)  # warms what is made once
+    small, rows = _timed(lambda: block_rows(with_block(cell, few), 1))
+    if block == few:
+        return small * blocks_of(cell.scenario), rows
+    trials = min(block, max(2 * few, round(few * SECONDS / small)))
+    larger, rows = _timed(lambda: block_rows(with_block(cell, trials), 2))
+    each = larger + max(larger - small, 0.0) / (trials - few) * (block - trials)
+    return each * blocks_of(cell.scenario), rows
+
+
+def _as_many(rows: pl.DataFrame, replicates: int) -> pl.DataFrame:
+    """Rows again and again, as many as so many replicates have, each with a number of its own."""
+    trials = rows["replicate"].n_unique()
+    first = rows.with_columns(pl.col("replicate") - pl.col("replicate").min() + 1)
+    times = range(ceil(replicates / trials))
+    return pl.concat([first.with_columns(pl.col("replicate") + k * trials) for k in times])
+
+
+def _write(folder: Path, cell: Cell, rows: pl.DataFrame) -> None:
+    write_chunk(folder, cell.id, 0, 0, rows, failures=[], identity="", provenance=provenance(cell.scenario), about={})
+
+
+def _timed(work: Callable[[], T]) -> tuple[float, T]:
+    begun = _clock()
+    found = work()
+    return _clock() - begun, found
+
+
+def _clock() -> float:
+    """Seconds, those aside in which other programs had this process's core, where the system tells them."""
+    try:
+        waited = int(Path("/proc/self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        waited = 0.0
+    return time.perf_counter() - waited
