@@ -1,7 +1,7 @@
 """Time that `show` predicts for a run with one worker, beside the time that the run takes.
 
-``python bench/predicted_time.py [SCENARIO=REPLICATES ...]`` prints for each the seconds predicted, the seconds of CPU of
-`simtrial run --engine serial`, and their ratio. CPU is compared, so that other programs on the machine do not matter.
+``python bench/predicted_time.py [SCENARIO=REPLICATES ...]`` prints for each the seconds predicted, the seconds of CPU
+of `simtrial run --engine serial`, and their ratio. CPU is compared: other programs on the machine do not matter.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ PROGRAM = Path(__file__).parents[1] / "cli.py"
 def predicted(scenario: str, replicates: str) -> float:
     """Seconds predicted in a process of its own, as `show` predicts them."""
     from simtrial.run.cost import cost
+    from simtrial.run.sizes import sizes
     from simtrial.scenario import load
 
     begun = time.process_time()
     found, cells = load(scenario, [f"run.replicates={replicates}"])
-    return cost(found, cells, 2 * time.process_time() - begun).with_workers(1)
+    return cost(found, cells, 2 * time.process_time() - begun, sizes(cells)).with_workers(1)
 
 
 def main(runs: dict[str, int]) -> None:

@@ -20,7 +20,7 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], every:
     """Show a resolved scenario: keys, cells, implied moments, expected time, memory and Monte Carlo error.
 
     csv holds what every cell implies alone, json the keys as well. Scores cut at the ends of a scale are warned of. Of
-    more than 100 cells, a sample of 10 is simulated.
+    more than 100 cells, a sample of 5 is simulated.
 
     Example: simtrial show partners --set mechanism.practices.number=20
     """
@@ -35,6 +35,7 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], every:
     from simtrial.run.memory import largest, predicted
     from simtrial.run.probe import SIMULATED, failing, power_rows, probe
     from simtrial.run.sampled_cells import all_or_sampled
+    from simtrial.run.sizes import sizes
     from simtrial.sample_size import refuse_impossible
     from simtrial.scenario import load
 
@@ -64,5 +65,7 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], every:
             drawn = power_rows(some, progress)
     for line in failing(probe(cells)):
         click.echo(f"warning: {line}", err=True)
-    needs = Needs(cost(found, cells, start), predicted(*largest(cells)), cores(), available())
+    drawn_sizes = sizes(cells)
+    seconds, memory = cost(found, cells, start, drawn_sizes), predicted(*largest(cells, drawn_sizes))
+    needs = Needs(seconds, memory, cores(), available())
     print_resolved(found, cells, implied, drawn, needs)

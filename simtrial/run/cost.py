@@ -19,21 +19,17 @@ from simtrial.estimators.contained import is_own
 from simtrial.performance.summary import options_of, summary
 from simtrial.run.loop import block_rows, blocks_of
 from simtrial.run.probe import PROBE
-from simtrial.run.sampled_cells import sampled
-from simtrial.run.sizes import sizes, with_block
+from simtrial.run.sizes import Size, with_block
 from simtrial.scenario import Cell, Scenario
 from simtrial.store.chunks import write_chunk
 from simtrial.store.directory import provenance
 
 T = TypeVar("T")
 
-TRIED = 3
-"""Cells of a sweep that are tried: those with the smallest and the largest trials, and some between."""
-
 STORED = 1000
 """Replicates that a stored file holds unless the run is told otherwise."""
 
-SECONDS = 0.7
+SECONDS = 0.4
 """A whole block is tried where it takes no longer, and otherwise as many of its trials as take about this."""
 
 
@@ -50,17 +46,21 @@ class Cost:
         return self.alone + self.work / workers
 
 
-def cost(scenario: Scenario, cells: Sequence[Cell], start: float) -> Cost:
-    """Predict the time of a run; ``start`` are the seconds that reading the scenario takes.
+def cost(scenario: Scenario, cells: Sequence[Cell], start: float, sizes: Sequence[Size]) -> Cost:
+    """Predict the time of a run; ``start`` are the seconds that reading the scenario takes, ``sizes`` those of trials.
 
     A cell costs what its true values, its blocks and their storage do, and its summary at the end. Blocks are timed in
-    a few cells, first a small one and then a whole one or a part of it, which tells what is spent once a block and what
-    for every trial; the other cells are taken between them by the size of their trials.
+    the cells with the smallest, the middle and the largest trials, first a small block and then a whole one or a part
+    of it: that tells what is spent once a block and what for every trial. The other cells are taken between these by
+    the size of their trials.
     """
-    people = np.array([size.people for size in sizes(cells)])
+    people = np.array([size.people for size in sizes])
     order = np.argsort(people, kind="stable")
-    chosen = {cell.id for cell in sampled(cells, TRIED)} | {cells[order[0]].id, cells[order[-1]].id}
+    extremes = cells[order[0]], cells[order[len(order) // 2]], cells[order[-1]]
+    chosen = {cell.id for cell in extremes}
     places = [at for at, cell in enumerate(cells) if cell.id in chosen]
+    few = min(PROBE, scenario.run.block)
+    block_rows(with_block(extremes[0], few), 0)  # makes what is made once
     tried = [_of_cell(scenario, cells[at]) for at in places]
     work, summaries = (_over_all(people, places, [seconds[k] for seconds in tried]) for k in (0, 1))
     return Cost(work=work, alone=start + summaries, cells=len(places))
@@ -95,7 +95,6 @@ def _of_blocks(cell: Cell) -> tuple[float, pl.DataFrame]:
     block = cell.scenario.run.block
     few = min(PROBE, block)
     own = "generator" in cell.scenario.mechanism or any(is_own(method) for method in cell.scenario.methods)
-    block_rows(with_block(cell, few), 0)  # warms what is made once
     small, rows = _timed(lambda: block_rows(with_block(cell, few), 1), own)
     if block == few:
         return small * blocks_of(cell.scenario), rows

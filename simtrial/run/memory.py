@@ -30,6 +30,10 @@ PER_PERSON, FIXED = 20_000.0, 300e6
 """Bytes for each person of a block, and beside them, that no method of the program comes near: see bench/README.md."""
 
 
+SPARE = 0.95
+"""Share of the memory that a proposed block may take."""
+
+
 @dataclass(frozen=True)
 class Prediction:
     """Bytes of a worker at its peak: ``held`` in any case, and those of a block, or of true values if they are more."""
@@ -52,9 +56,9 @@ class Prediction:
         return block // unit * unit
 
 
-def largest(cells: Sequence[Cell]) -> tuple[Cell, Size]:
+def largest(cells: Sequence[Cell], sizes: Sequence[Size]) -> tuple[Cell, Size]:
     """The cell with the largest trials: most people, and of these most practices."""
-    size, at = max((size, -at) for at, size in enumerate(sizes(cells)))
+    size, at = max((size, -at) for at, size in enumerate(sizes))
     return cells[-at], size
 
 
@@ -70,8 +74,9 @@ def predicted(cell: Cell, size: Size) -> Prediction:
     held, truths = max(LEAST, resident()), _of_truths(cell, size)
     if not methods:
         return Prediction(held, 0.0, _allocated(lambda: _drawn(cell, few)) / few, truths)
-    if block <= 2 * few:
-        return Prediction(held, 0.0, _of_block(cell, block) / block, truths)
+    few = max(1, min(few, block // 2))
+    if few > 1:
+        block_rows(with_block(cell, 1), 0)  # makes what is made once and kept
     low, high = _of_block(cell, few), _of_block(cell, 2 * few)
     return Prediction(held, max(2 * low - high, 0.0), max(high - low, high / 20) / few, truths)
 
@@ -115,7 +120,7 @@ def refuse_too_large(cells: Sequence[Cell], workers: int) -> None:
     there = available()
     if there is None:
         return
-    cell, size = largest(cells)
+    cell, size = largest(cells, sizes(cells))
     if workers * (LEAST + FIXED + PER_PERSON * size.people * cell.scenario.run.block) < there / 2:
         return
     found = predicted(cell, size)
@@ -128,7 +133,7 @@ def _refusal(cell: Cell, found: Prediction, workers: int, there: float, sweep: b
     each = found.of(block)
     where = f" in cell '{cell.label}'" if sweep else ""
     together = f", {gigabytes(workers * each)} in {workers} workers" if workers > 1 else ""
-    fits = found.fitting(there / workers)
+    fits = found.fitting(SPARE * there / workers)
     cure = f"--set run.block={fits} would fit (other trials: the block is part of the scenario)" if fits else ""
     fewer = floor(there / each)
     cure += f"{' or ' if cure else ''}--workers {fewer}" if 0 < fewer < workers else ""

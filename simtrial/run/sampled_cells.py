@@ -11,7 +11,7 @@ from simtrial.scenario import Cell
 MANY = 100
 """Cells of which each is simulated; of more, only a sample."""
 
-SAMPLE = 10
+SAMPLE = 5
 """Cells in the sample of a larger sweep."""
 
 

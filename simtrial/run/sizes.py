@@ -30,11 +30,16 @@ def with_block(cell: Cell, block: int) -> Cell:
 
 
 def sizes(cells: Sequence[Cell]) -> list[Size]:
-    """Mean sizes of the trials of every cell, drawn once for cells with the same stages up to the allocation."""
-    known: dict[tuple[int, ...], Size] = {}
+    """Mean sizes of the trials of every cell, drawn once for cells that enrol alike."""
+    texts: dict[int, str] = {}
+    known: dict[tuple[str, ...], Size] = {}
     found = []
     for cell in cells:
-        key = tuple(id(step) for stage, step in cell.scenario.mechanism.items() if not _is_after(stage))
+        steps = [step for stage, step in cell.scenario.mechanism.items() if not _is_after(stage)]
+        for step in steps:
+            if id(step) not in texts:
+                texts[id(step)] = f"{step.stage} {step.model_dump_json()}"
+        key = tuple(texts[id(step)] for step in steps)
         if key not in known:
             known[key] = _size(cell)
         found.append(known[key])
