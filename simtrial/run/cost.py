@@ -18,7 +18,7 @@ from simtrial.estimands import true_values
 from simtrial.estimators.contained import is_own
 from simtrial.performance.summary import options_of, summary
 from simtrial.run.loop import block_rows, blocks_of
-from simtrial.run.probe import PROBE
+from simtrial.run.sampled_cells import MANY
 from simtrial.run.sizes import Size, with_block
 from simtrial.scenario import Cell, Scenario
 from simtrial.store.chunks import write_chunk
@@ -29,8 +29,11 @@ T = TypeVar("T")
 STORED = 1000
 """Replicates that a stored file holds unless the run is told otherwise."""
 
-SECONDS = 0.4
-"""A whole block is tried where it takes no longer, and otherwise as many of its trials as take about this."""
+FEW, GROWTH = 5, 4
+"""Trials of the first block that is timed, and how much larger the next ones are."""
+
+SECONDS, BRIEFLY = 0.5, 0.2
+"""Seconds from which on no larger block is tried; in a large sweep fewer."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def cost(scenario: Scenario, cells: Sequence[Cell], start: float, sizes: Sequenc
     """Predict the time of a run; ``start`` are the seconds that reading the scenario takes, ``sizes`` those of trials.
 
     A cell costs what its true values, its blocks and their storage do, and its summary at the end. Blocks are timed in
-    the cells with the smallest, the middle and the largest trials, first a small block and then a whole one or a part
+    the cells with the smallest, the middle and the largest trials, first small ones and then a whole one or a part
     of it: that tells what is spent once a block and what for every trial. The other cells are taken between these by
     the size of their trials.
     """
@@ -59,10 +62,10 @@ def cost(scenario: Scenario, cells: Sequence[Cell], start: float, sizes: Sequenc
     extremes = cells[order[0]], cells[order[len(order) // 2]], cells[order[-1]]
     chosen = {cell.id for cell in extremes}
     places = [at for at, cell in enumerate(cells) if cell.id in chosen]
-    few = min(PROBE, scenario.run.block)
-    block_rows(with_block(extremes[0], few), 0)  # makes what is made once
-    tried = [_of_cell(scenario, cells[at]) for at in places]
-    work, summaries = (_over_all(people, places, [seconds[k] for seconds in tried]) for k in (0, 1))
+    block_rows(with_block(extremes[0], min(FEW, scenario.run.block)), 0)  # makes what is made once
+    seconds = SECONDS if len(cells) <= MANY else BRIEFLY
+    tried = [_of_cell(scenario, cells[at], seconds) for at in places]
+    work, summaries = (_over_all(people, places, [pair[k] for pair in tried]) for k in (0, 1))
     return Cost(work=work, alone=start + summaries, cells=len(places))
 
 
@@ -73,11 +76,11 @@ def _over_all(people: Floats, places: Sequence[int], seconds: Sequence[float]) -
     return float(np.interp(people, known, means).sum())
 
 
-def _of_cell(scenario: Scenario, cell: Cell) -> tuple[float, float]:
+def _of_cell(scenario: Scenario, cell: Cell, seconds: float) -> tuple[float, float]:
     """Seconds of a cell: its work, and the summary of its rows."""
     own, replicates = cell.scenario, scenario.run.replicates
     truths, found = _timed(lambda: true_values(own.estimands, own.mechanism, own.run.seed, cell.key))
-    blocks, rows = _of_blocks(cell)
+    blocks, rows = _of_blocks(cell, seconds)
     stored = min(replicates, STORED)
     chunk = _as_many(rows, stored)
     with tempfile.TemporaryDirectory() as folder:
@@ -90,18 +93,24 @@ def _of_cell(scenario: Scenario, cell: Cell) -> tuple[float, float]:
     return truths + blocks + ceil(replicates / STORED) * writing, summarising * replicates / stored
 
 
-def _of_blocks(cell: Cell) -> tuple[float, pl.DataFrame]:
-    """Seconds of all blocks of a cell, and rows of one of them."""
+def _of_blocks(cell: Cell, seconds: float) -> tuple[float, pl.DataFrame]:
+    """Seconds of all blocks of a cell, and rows of one of them; blocks grow until one takes so many ``seconds``."""
     block = cell.scenario.run.block
-    few = min(PROBE, block)
     own = "generator" in cell.scenario.mechanism or any(is_own(method) for method in cell.scenario.methods)
-    small, rows = _timed(lambda: block_rows(with_block(cell, few), 1), own)
-    if block == few:
-        return small * blocks_of(cell.scenario), rows
-    trials = min(block, max(2 * few, round(few * SECONDS / small)))
-    larger, rows = _timed(lambda: block_rows(with_block(cell, trials), 2), own)
-    each = larger + max(larger - small, 0.0) / (trials - few) * (block - trials)
-    return each * blocks_of(cell.scenario), rows
+
+    def took(trials: int, place: int) -> tuple[float, pl.DataFrame]:
+        return _timed(lambda: block_rows(with_block(cell, trials), place), own)
+
+    size, place = min(FEW, block), 0
+    taken, rows = took(size, place)
+    smaller, less = 0, 0.0
+    while size < block and (taken < seconds or not smaller):
+        smaller, less = size, taken
+        size, place = min(GROWTH * size, block), place + 1
+        taken, rows = took(size, place)
+    if size < block:
+        taken += max(taken - less, 0.0) / (size - smaller) * (block - size)
+    return taken * blocks_of(cell.scenario), rows
 
 
 def _as_many(rows: pl.DataFrame, replicates: int) -> pl.DataFrame:

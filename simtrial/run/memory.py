@@ -78,7 +78,8 @@ def predicted(cell: Cell, size: Size) -> Prediction:
     if few > 1:
         block_rows(with_block(cell, 1), 0)  # makes what is made once and kept
     low, high = _of_block(cell, few), _of_block(cell, 2 * few)
-    return Prediction(held, max(2 * low - high, 0.0), max(high - low, high / 20) / few, truths)
+    each = max(high - low, high / 20) / few
+    return Prediction(held, high - 2 * few * each, each, truths)
 
 
 def _of_block(cell: Cell, block: int) -> float:

@@ -33,9 +33,9 @@ def test_a_block_is_predicted_from_a_part_of_it(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_block_that_is_small_is_tried_itself(tmp_path: Path) -> None:
-    (cell,) = cells(tmp_path, "run.block=20")
+    (cell,) = cells(tmp_path, "mechanism.practices.number=60", "run.block=100")
     found = predicted(cell, sizes([cell])[0])
-    assert found.fixed + 20 * found.per_trial == pytest.approx(memory._of_block(cell, 20), rel=0.1)
+    assert found.fixed + 100 * found.per_trial == pytest.approx(memory._of_block(cell, 100), rel=0.1)
 
 
 def test_the_block_that_fits() -> None:
