@@ -18,13 +18,16 @@ from simtrial.scenario import load
 
 __all__ = ["quick"]
 
-SWEEP = SMALL + """
+SWEEP = (
+    SMALL
+    + """
 [vary.cross]
 "mechanism.practices.number" = [6, 12]
 "mechanism.baseline.mean" = [4.0, 6.2]
 "mechanism.outcomes.mansa.effect" = [0.0, 0.3, 2.0]
 "mechanism.dropout.rate" = [0.1, 0.2]
 """
+)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +105,8 @@ def test_show_of_a_large_sweep_says_what_it_simulates(tmp_path: Path, monkeypatc
     monkeypatch.setattr(sampled_cells, "MANY", 10)
     many = simtrial("show", file)
     assert "5 of 24 cells are simulated; --all-cells simulates every one" in many.err
-    assert "Implied by 5 of 24 cells" in many.out and "5 of 24 cells; --format json lists all" in many.out
+    assert "Implied by 5 of 24 cells" in many.out
+    assert "5 of 24 cells; --format json lists all" in many.out
     found = json.loads(simtrial("show", file, "--format", "json").out)
     assert len(found["cells"]) == 24
     assert len({row["cell"] for row in found["implied"]} - {"base"}) == 5
