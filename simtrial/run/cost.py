@@ -32,8 +32,8 @@ STORED = 1000
 FEW, GROWTH = 5, 4
 """Trials of the first block that is timed, and how much larger the next ones are."""
 
-SECONDS, BRIEFLY = 0.5, 0.2
-"""Seconds from which on no larger block is tried; in a large sweep fewer."""
+SECONDS = 0.5
+"""Seconds of a block from which on no larger one is tried."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,18 @@ def cost(scenario: Scenario, cells: Sequence[Cell], start: float, sizes: Sequenc
     """Predict the time of a run; ``start`` are the seconds that reading the scenario takes, ``sizes`` those of trials.
 
     A cell costs what its true values, its blocks and their storage do, and its summary at the end. Blocks are timed in
-    the cells with the smallest, the middle and the largest trials, first small ones and then a whole one or a part
+    the cells with the smallest, the middle (up to `MANY` cells) and the largest trials, first small ones and then a whole one or a part
     of it: that tells what is spent once a block and what for every trial. The other cells are taken between these by
     the size of their trials.
     """
     people = np.array([size.people for size in sizes])
     order = np.argsort(people, kind="stable")
-    extremes = cells[order[0]], cells[order[len(order) // 2]], cells[order[-1]]
+    middle = order[len(order) // 2 : len(order) // 2 + (len(cells) <= MANY)]  # a large sweep takes long enough to read
+    extremes = [cells[at] for at in (order[0], *middle, order[-1])]
     chosen = {cell.id for cell in extremes}
     places = [at for at, cell in enumerate(cells) if cell.id in chosen]
     block_rows(with_block(extremes[0], min(FEW, scenario.run.block)), 0)  # makes what is made once
-    seconds = SECONDS if len(cells) <= MANY else BRIEFLY
-    tried = [_of_cell(scenario, cells[at], seconds) for at in places]
+    tried = [_of_cell(scenario, cells[at]) for at in places]
     work, summaries = (_over_all(people, places, [pair[k] for pair in tried]) for k in (0, 1))
     return Cost(work=work, alone=start + summaries, cells=len(places))
 
@@ -76,11 +76,11 @@ def _over_all(people: Floats, places: Sequence[int], seconds: Sequence[float]) -
     return float(np.interp(people, known, means).sum())
 
 
-def _of_cell(scenario: Scenario, cell: Cell, seconds: float) -> tuple[float, float]:
+def _of_cell(scenario: Scenario, cell: Cell) -> tuple[float, float]:
     """Seconds of a cell: its work, and the summary of its rows."""
     own, replicates = cell.scenario, scenario.run.replicates
     truths, found = _timed(lambda: true_values(own.estimands, own.mechanism, own.run.seed, cell.key))
-    blocks, rows = _of_blocks(cell, seconds)
+    blocks, rows = _of_blocks(cell)
     stored = min(replicates, STORED)
     chunk = _as_many(rows, stored)
     with tempfile.TemporaryDirectory() as folder:
@@ -93,8 +93,8 @@ def _of_cell(scenario: Scenario, cell: Cell, seconds: float) -> tuple[float, flo
     return truths + blocks + ceil(replicates / STORED) * writing, summarising * replicates / stored
 
 
-def _of_blocks(cell: Cell, seconds: float) -> tuple[float, pl.DataFrame]:
-    """Seconds of all blocks of a cell, and rows of one of them; blocks grow until one takes so many ``seconds``."""
+def _of_blocks(cell: Cell) -> tuple[float, pl.DataFrame]:
+    """Seconds of all blocks of a cell, and rows of one of them; blocks grow until one takes `SECONDS`."""
     block = cell.scenario.run.block
     own = "generator" in cell.scenario.mechanism or any(is_own(method) for method in cell.scenario.methods)
 
@@ -104,7 +104,7 @@ def _of_blocks(cell: Cell, seconds: float) -> tuple[float, pl.DataFrame]:
     size, place = min(FEW, block), 0
     taken, rows = took(size, place)
     smaller, less = 0, 0.0
-    while size < block and (taken < seconds or not smaller):
+    while size < block and (taken < SECONDS or not smaller):
         smaller, less = size, taken
         size, place = min(GROWTH * size, block), place + 1
         taken, rows = took(size, place)
