@@ -53,9 +53,9 @@ def cost(scenario: Scenario, cells: Sequence[Cell], start: float, sizes: Sequenc
     """Predict the time of a run; ``start`` are the seconds that reading the scenario takes, ``sizes`` those of trials.
 
     A cell costs what its true values, its blocks and their storage do, and its summary at the end. Blocks are timed in
-    the cells with the smallest, the middle (up to `MANY` cells) and the largest trials, first small ones and then a whole one or a part
-    of it: that tells what is spent once a block and what for every trial. The other cells are taken between these by
-    the size of their trials.
+    the cells with the smallest, the middle (of up to `MANY` cells) and the largest trials, first small blocks and then
+    a whole one or a part of it: that tells what is spent once a block and what for every trial. The other cells are
+    taken between these by the size of their trials.
     """
     people = np.array([size.people for size in sizes])
     order = np.argsort(people, kind="stable")
