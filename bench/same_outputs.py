@@ -12,9 +12,11 @@ What may vary is evened out, and nothing else:
 
 - the paths of the temporary folder and of CHECKOUT, to WORK and CHECKOUT;
 - lines of progress, "10:53:27 1/4 chunks, 1 s, about 0 s left", left out: how many there are depends on time;
-- the time `show` expects, "at most about 238 s on one core", to TIME; in its JSON `seconds`, to null;
+- the time and memory `show` expects, "about 238 s with one worker", "about 321 MB", to TIME and MEMORY;
+  in its JSON `seconds`, to null;
 - the time of writing, to the minute, in the header of Stata's files, to TIME;
-- in run.json and in the records of chunks: `versions`, `blas`, `command`, `seconds`, `core`, `worker`, `host`, `time`.
+- in run.json and in the records of chunks: `versions`, `blas`, `command`, `seconds`, `timings`, `core`, `worker`,
+  `host`, `time`.
 
 SHA-256 are of files as stored, whose metadata holds versions: compare checkouts of one version, on one machine, with
 one interpreter. `doctor` describes the machine and is not recorded.
@@ -42,9 +44,10 @@ import polars as pl
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent / "tests" / "oracle" / "data"
-VARIES = {"versions", "blas", "command", "seconds", "core", "worker", "host", "time"}
+VARIES = {"versions", "blas", "command", "seconds", "timings", "core", "worker", "host", "time"}
 PROGRESS = re.compile(r"^\d\d:\d\d:\d\d \d+/\d+ .* left\n", re.MULTILINE)
-COST = re.compile(r"at most about .* on one core")
+COST = re.compile(r"about [^:]* with one worker(, .* with \d+)?")
+MEMORY = re.compile(r"Memory of a worker: .*(\n.*other trials.*)?")
 STAMP = re.compile(rb"<timestamp>\x11.{17}</timestamp>")
 SECONDS = re.compile(r'("[a-z_]*seconds": )[-+.e\d]+')
 
@@ -82,7 +85,7 @@ class Recorder:
         """Even out what may vary in what a command prints."""
         for path, name in ((self.work, "WORK"), (self.checkout, "CHECKOUT")):
             text = text.replace(str(path), name)
-        return SECONDS.sub(r"\1null", COST.sub("at most about TIME on one core", PROGRESS.sub("", text)))
+        return SECONDS.sub(r"\1null", MEMORY.sub("MEMORY", COST.sub("about TIME", PROGRESS.sub("", text))))
 
     def command(self, name: str, arguments: str) -> str:
         """Run a command, write what it prints and return its stdout."""

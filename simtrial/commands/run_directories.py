@@ -42,7 +42,9 @@ def fill(
         chunk = min(chunk, max(found.run.block, -(-found.run.replicates * len(cells) // (2 * granted))))
     from simtrial.run.implied_cuts import warnings
     from simtrial.run.loop import run as run_scenario  # heavy: imported while workers start
+    from simtrial.run.memory import refuse_too_large
 
+    refuse_too_large(cells, granted if engine_name != "serial" else 1)
     for sentence in warnings(cells):
         warn(sentence)
 

@@ -2,40 +2,55 @@
 
 from __future__ import annotations
 
+import time
+
 import click
 
 from simtrial.commands.notes import note, warn
 from simtrial.commands.options import FORMAT, PLUGINS, SETS, records_of
+from simtrial.commands.run_directories import cores
 
 
 @click.command("show")
 @click.argument("scenario")
 @PLUGINS
 @SETS
+@click.option("--all-cells", "every", is_flag=True, help="Simulate every cell of a sweep of more than 100.")
 @FORMAT
-def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: str) -> None:
-    """Show a resolved scenario: keys, cells, implied moments, expected cost and Monte Carlo error.
+def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], every: bool, form: str) -> None:
+    """Show a resolved scenario: keys, cells, implied moments, expected time, memory and Monte Carlo error.
 
-    csv holds what every cell implies alone, json the keys as well. Scores cut at the ends of a scale are warned of.
+    csv holds what every cell implies alone, json the keys as well. Scores cut at the ends of a scale are warned of. Of
+    more than 100 cells, a sample of 5 is simulated.
 
     Example: simtrial show partners --set mechanism.practices.number=20
     """
     from simtrial.report.implied import implied_frame
     from simtrial.report.progress import Progress
-    from simtrial.report.resolved import print_resolved, resolved_json
+    from simtrial.report.resolved import Needs, print_resolved, resolved_json
     from simtrial.report.text import emit, emit_text
+    from simtrial.run.available_memory import available
+    from simtrial.run.cost import cost
     from simtrial.run.implied import implied_cells
     from simtrial.run.implied_cuts import warnings
+    from simtrial.run.memory import largest, predicted
     from simtrial.run.probe import SIMULATED, failing, power_rows, probe
+    from simtrial.run.sampled_cells import all_or_sampled
+    from simtrial.run.sizes import sizes
     from simtrial.sample_size import refuse_impossible
     from simtrial.scenario import load
 
     records_of(plugins)
+    begun = time.process_time()
     found, cells = load(scenario, sets)
-    for sentence in warnings(cells):
+    start = 2 * time.process_time() - begun  # a run reads the scenario twice, for itself and for its workers
+    some = all_or_sampled(cells, every)
+    if len(some) < len(cells):
+        note(f"{len(some)} of {len(cells):,} cells are simulated; --all-cells simulates every one")
+    for sentence in warnings(some):
         warn(sentence)
     with Progress("cells") as progress:
-        implied = implied_cells(found, cells, progress)
+        implied = implied_cells(found, some, progress)
     if form == "csv":
         emit(implied_frame(implied), form)
         return
@@ -48,8 +63,10 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], form: 
             refuse_impossible(cell.scenario.design)
         note(f"[design]: {SIMULATED:,} trials per cell are simulated and analysed for the power")
         with Progress("cells") as progress:
-            drawn = power_rows(cells, progress)
-    first = probe(found)
-    for line in failing(first.rows):
+            drawn = power_rows(some, progress)
+    for line in failing(probe(cells)):
         warn(line)
-    print_resolved(found, cells, implied, drawn, first)
+    drawn_sizes = sizes(cells)
+    seconds, memory = cost(found, cells, start, drawn_sizes), predicted(*largest(cells, drawn_sizes))
+    needs = Needs(seconds, memory, cores(), available())
+    print_resolved(found, cells, implied, drawn, needs)

@@ -17,9 +17,12 @@ from simtrial.commands.options import FORMAT
 @click.option("--chunk", type=click.IntRange(min=1),
               help="Replicates per stored file, as in the run command; default: as in the first.")  # fmt: skip
 @click.option("--shards", type=click.IntRange(min=1), help="Number of shards: print those to submit again.")
+@click.option("--timings", "timed", is_flag=True, help="What the time went to: stages drawn, methods.")
 @FORMAT
-def status(run: Path, chunk: int | None, shards: int | None, form: str) -> None:
+def status(run: Path, chunk: int | None, shards: int | None, timed: bool, form: str) -> None:
     """Print how much of a run is stored, what is missing, and which shards to submit again; exit 3 if it is incomplete.
+
+    With --timings also what the workers' time went to (csv and json: that alone).
 
     Example: simtrial status runs/a --shards 64
     """
@@ -28,6 +31,7 @@ def status(run: Path, chunk: int | None, shards: int | None, form: str) -> None:
     from simtrial.report.text import emit, say, show
     from simtrial.run.plan import shards_of
     from simtrial.run.replay import cells_of
+    from simtrial.run.timings import timings
     from simtrial.store.cells import has_cells
     from simtrial.store.directory import read_run
     from simtrial.store.identity import from_json
@@ -39,8 +43,9 @@ def status(run: Path, chunk: int | None, shards: int | None, form: str) -> None:
     rows = [(cell.label, stock.wanted[cell.id], len(stock.held[cell.id])) for cell in cells]
     frame = pl.DataFrame(rows, schema=["cell", "blocks", "stored"], orient="row")
     frame = frame.with_columns(missing=pl.col("blocks") - pl.col("stored"))
+    spent = timings(run, [cell.id for cell in cells]) if timed else None
     if form != "table":
-        emit(frame, form)
+        emit(frame if spent is None else spent, form)
     else:
         behind = frame.filter(pl.col("missing") > 0)
         shown = [[str(v) for v in row] for row in behind.iter_rows()]
@@ -59,6 +64,13 @@ def status(run: Path, chunk: int | None, shards: int | None, form: str) -> None:
             say(f"submit again: --array={','.join(map(str, left))}")
             if chunk is None:
                 note(f"for chunks of {size} replicates, as in the command that began the run; --chunk states another")
+        if spent is not None:
+            lines = [
+                [work, f"{seconds:.3f}", f"{100 * share:.1f}%", f"{each:.1f}"]
+                for work, seconds, share, each in spent.iter_rows()
+            ]
+            show("Time of workers", ["work", "seconds", "share", "µs per trial"], lines)
+            say("Sums by practice that methods share count as time of the first that needs them.")
     if stock.missing or not known:
         raise click.exceptions.Exit(3)
 

@@ -118,7 +118,6 @@ MEANINGS = {
 def problems(estimand: Estimand, mechanism: Mechanism, variables: Mapping[str, Variable]) -> list[tuple[str, str]]:
     """What an estimand asks for that has no true value in a mechanism: (key, message) pairs."""
     found = []
-    home = {name: stage for stage, step in mechanism.items() for name in added(step)}
     option = NEEDS.get(estimand.kind)
     read = columns(parse(estimand.expression)) if estimand.expression else frozenset()
     earlier = before_allocation(mechanism)
@@ -140,7 +139,7 @@ def problems(estimand: Estimand, mechanism: Mechanism, variables: Mapping[str, V
         elif estimand.weights not in earlier:
             found.append(("weights", f"'{estimand.weights}' comes after allocation and cannot weight practices"))
     if estimand.kind == "full-availability":
-        step = mechanism.get(home.get(estimand.response + IF_CONTROL, ""))
+        step = next((s for s in mechanism.values() if estimand.response + IF_CONTROL in added(s)), None)
         if step is not None and "effect_among" not in type(step).model_fields:
             found.append(("kind", f"the effect on '{estimand.response}' reaches everyone already: use kind 'itt'"))
     return found

@@ -90,18 +90,14 @@ def in_simulated_practices(
     estimands: list[Estimand], mechanism: Mechanism, seed: int, cell: str, block: int = 250
 ) -> list[TrueValue]:
     """Find true values from potential outcomes, whether or not they are known in closed form."""
-    number = practices_per_trial(mechanism)
-    blocks = ceil(PRACTICES / (number * block))
-    trials = ceil(PRACTICES / (number * blocks))
-    needed = drawn_for(mechanism, frozenset[str]().union(*(e.reads() for e in estimands)), masks=False)
+    needed, trials, blocks = planned(estimands, mechanism, block)
     parts: list[list[list[tuple[Floats, ...]]]] = []
     practices, largest = 0, dict.fromkeys((e.response for e in estimands), 0.0)
     while len(parts) < blocks or practices < PRACTICES:  # where not all practices open, a block may fall short
         batch = simulate(needed, trials, seed, cell, len(parts), purpose="true values: ")
         practices += batch.index.practices
         largest = {name: max(old, _largest(name, batch)) for name, old in largest.items()}
-        steadier = without_chance(batch)
-        parts.append([_both_ways(e, batch, steadier) for e in estimands])
+        parts.append(both_ways(estimands, batch))
     found = []
     for at, estimand in enumerate(estimands):
         ways = [
@@ -116,6 +112,14 @@ def in_simulated_practices(
     return found
 
 
+def planned(estimands: list[Estimand], mechanism: Mechanism, block: int = 250) -> tuple[Mechanism, int, int]:
+    """What is drawn for true values, trials drawn together, and how often."""
+    number = practices_per_trial(mechanism)
+    blocks = ceil(PRACTICES / (number * block))
+    needed = drawn_for(mechanism, frozenset[str]().union(*(e.reads() for e in estimands)), masks=False)
+    return needed, ceil(PRACTICES / (number * blocks)), blocks
+
+
 def _combined(estimand: Estimand, whole: list[Floats]) -> tuple[float, float]:
     """Value and error from the contributions of practices or trials."""
     if estimand.finite:
@@ -123,8 +127,13 @@ def _combined(estimand: Estimand, whole: list[Floats]) -> tuple[float, float]:
     return coefficient(whole) if estimand.adjust else ratio(*whole)
 
 
+def both_ways(estimands: list[Estimand], batch: TrialBatch) -> list[list[tuple[Floats, ...]]]:
+    """Contributions of practices to each estimand, with and (if it exists) without the random part of mean 0."""
+    steadier = without_chance(batch)
+    return [_both_ways(estimand, batch, steadier) for estimand in estimands]
+
+
 def _both_ways(estimand: Estimand, batch: TrialBatch, steadier: TrialBatch) -> list[tuple[Floats, ...]]:
-    """Contributions of practices, with and (if it exists) without the random part of mean 0."""
     if estimand.finite:
         return [(sample_values(estimand, batch),)]
     return [contributions(estimand, world) for world in ((batch,) if steadier is batch else (batch, steadier))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simtrial.generate.mechanism import added, before_allocation, drawing_order, drawn_for, variables
-from simtrial.generate.simulate import practices_per_trial, simulate
+from simtrial.generate.simulate import after, nobody, practices_per_trial, simulate
 from simtrial.generate.stages import REQUIRED, STAGES, steps
 from simtrial.generate.step import Drawn, EstimandOptions, Generator, Mechanism, Step, Variable, expression_problems
 
@@ -17,10 +17,12 @@ __all__ = [
     "Step",
     "Variable",
     "added",
+    "after",
     "before_allocation",
     "drawing_order",
     "drawn_for",
     "expression_problems",
+    "nobody",
     "practices_per_trial",
     "simulate",
     "steps",

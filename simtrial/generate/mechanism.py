@@ -73,6 +73,7 @@ def drawn_for(mechanism: Mechanism, wanted: frozenset[str], masks: bool = True) 
         Draw what hides any of them as well.
     """
     adds = {stage: added(step) for stage, step in mechanism.items()}
+    hidden = {stage: [v.hides for v in promised.values() if v.hides] for stage, promised in adds.items() if masks}
     chosen = {s for s in mechanism if s in (*REQUIRED[:2], "generator") or mechanism[s].enrols()}
     open_ = set(wanted).union(*(mechanism[s].reads() for s in chosen))
     needed: set[str] = set()
@@ -80,8 +81,9 @@ def drawn_for(mechanism: Mechanism, wanted: frozenset[str], masks: bool = True) 
         name = open_.pop()
         needed.add(name)
         for stage, promised in adds.items():
-            hides = masks and any(hidden_by(name, v.hides) for v in promised.values())
-            if stage not in chosen and (name in promised or hides):
+            if stage in chosen:
+                continue
+            if name in promised or any(hidden_by(name, masked) for masked in hidden.get(stage, ())):
                 chosen.add(stage)
                 open_ |= mechanism[stage].reads() - needed
     return {stage: step.trimmed(frozenset(needed)) for stage, step in mechanism.items() if stage in chosen}

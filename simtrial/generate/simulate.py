@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +15,9 @@ from simtrial.errors import SimtrialError
 from simtrial.generate.mechanism import drawing_order, variables
 from simtrial.generate.step import Generator, Mechanism, Step, Variable
 from simtrial.seeding import stream
+
+Timed = Callable[[str], AbstractContextManager[None]]
+"""Context that takes the time of a stage."""
 
 
 def practices_per_trial(mechanism: Mechanism) -> int:
@@ -28,7 +33,13 @@ def practices_per_trial(mechanism: Mechanism) -> int:
     return max(1, round(opened / trials))
 
 
-def simulate(mechanism: Mechanism, trials: int, seed: int, cell: str, block: int, *, purpose: str = "") -> TrialBatch:
+def _untimed(stage: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def simulate(
+    mechanism: Mechanism, trials: int, seed: int, cell: str, block: int, *, purpose: str = "", timed: Timed = _untimed
+) -> TrialBatch:
     """Draw the trials of one block.
 
     Parameters
@@ -39,28 +50,40 @@ def simulate(mechanism: Mechanism, trials: int, seed: int, cell: str, block: int
         Trials in the block. The same number must be used whenever the block is drawn again.
     seed, cell, block
         Address of the random streams; ``purpose`` sets apart other uses, such as finding true values.
+    timed
+        Entered by the name of each stage while it is drawn.
     """
-    batch = TrialBatch(Index(trials, np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)))
+    batch = nobody(trials)
     for stage in drawing_order(mechanism):
-        step = mechanism[stage].settled(mechanism)
-        if isinstance(step, Generator):
-            batch = _generated(step, trials, stream(seed, cell, block, purpose + stage))
-            continue
-        if stage == "practices":
-            batch = _open_practices(batch, step)
-        values = step.draw(batch, stream(seed, cell, block, purpose + stage))
-        promised = step.adds()
-        if set(values) != set(promised):
-            raise AssertionError(f"{stage} promised {sorted(promised)} and drew {sorted(values)}")
-        if stage == "practices":
-            batch = _open_participants(batch, values["recruited"])
-        batch = batch.add({n: _column(promised[n], values[n]) for n in promised})
-        enrolled = step.enrols()
-        if enrolled is not None:
-            kept = values[enrolled].astype(bool)
-            practices = promised[enrolled].level == "practice"
-            batch = batch.only_practices(kept) if practices else batch.only_participants(kept)
+        with timed(stage):
+            batch = after(batch, stage, mechanism[stage].settled(mechanism), stream(seed, cell, block, purpose + stage))
     return replace(batch, columns={name: batch.columns[name] for name in variables(mechanism)})
+
+
+def nobody(trials: int) -> TrialBatch:
+    """Trials before any stage."""
+    return TrialBatch(Index(trials, np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)))
+
+
+def after(batch: TrialBatch, stage: str, step: Step, rng: np.random.Generator) -> TrialBatch:
+    """Trials after one more stage, whose options are `settled`."""
+    if isinstance(step, Generator):
+        return _generated(step, batch.index.trials, rng)
+    if stage == "practices":
+        batch = _open_practices(batch, step)
+    values = step.draw(batch, rng)
+    promised = step.adds()
+    if set(values) != set(promised):
+        raise AssertionError(f"{stage} promised {sorted(promised)} and drew {sorted(values)}")
+    if stage == "practices":
+        batch = _open_participants(batch, values["recruited"])
+    batch = batch.add({n: _column(promised[n], values[n]) for n in promised})
+    enrolled = step.enrols()
+    if enrolled is None:
+        return batch
+    kept = values[enrolled].astype(bool)
+    practices = promised[enrolled].level == "practice"
+    return batch.only_practices(kept) if practices else batch.only_participants(kept)
 
 
 def _column(variable: Variable, values: NDArray[Any]) -> Column:

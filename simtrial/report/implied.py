@@ -32,8 +32,8 @@ def implied_frame(found: ImpliedCells) -> pl.DataFrame:
     return pl.DataFrame(lines, schema=SCHEMA, orient="row").with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
-def print_implied(found: ImpliedCells) -> None:
-    """Print what the scenario as written implies, then each cell of a sweep in one line."""
+def print_implied(found: ImpliedCells, cells: int) -> None:
+    """Print what the scenario as written implies, then each cell of a sweep in one line, or some of its ``cells``."""
     own, base = next((cell, rows) for cell, rows in found if cell.id == "base")
     whose = "" if own.factors or len(found) == 1 else ", of the file as written: no cell that is run"
     _scores(base, whose)
@@ -46,9 +46,9 @@ def print_implied(found: ImpliedCells) -> None:
         "ICC: unadjusted correlation of two people of a practice. Cut at ends: share of scores beyond the ends of the "
         "scale. No outcome: dropout and missing scores.\n"
     )
-    cells = [(cell, rows) for cell, rows in found if cell.factors]
-    if cells:
-        _cells(cells)
+    shown = [(cell, rows) for cell, rows in found if cell.factors]
+    if shown:
+        _cells(shown, cells)
 
 
 def text(found: Quantity | None, digits: int) -> str:
@@ -94,7 +94,7 @@ def _truths(rows: Sequence[Quantity], whose: str) -> None:
         show(f"Implied true values{whose}", ["estimand", "true value"], lines, 1)
 
 
-def _cells(found: ImpliedCells) -> None:
+def _cells(found: ImpliedCells, cells: int) -> None:
     """Print one line per cell: the first outcome in control, receipt, dropout, the largest share cut, true values."""
     first = next((q.of for q in found[0][1] if q.name == "mean"), "")
     estimands = [q.of for q in found[0][1] if q.name == "true_value"]
@@ -110,5 +110,11 @@ def _cells(found: ImpliedCells) -> None:
         values += [text(known.get(("dropout", "", arm)), 3) for arm in ("control", "intervention")]
         values += [text(known.get(("true_value", name, "")), 4) for name in estimands]
         lines.append([cell.label, *values])
-    title = f"Implied by each cell: {first} in control, receipt in intervention, and true values"
+    which = "each cell" if len(found) == cells else f"{len(found)} of {cells:,} cells"
+    title = f"Implied by {which}: {first} in control, receipt in intervention, and true values"
     show(title, ["cell", *headings, *estimands], lines, 1)
+    if len(found) < cells:
+        say(
+            "The other cells are not simulated here. Among these the levels of every factor are as balanced as their "
+            "number allows; --all-cells simulates every cell.\n"
+        )

@@ -7,11 +7,16 @@ import time
 from types import TracebackType
 from typing import Any
 
+from simtrial.run.standing import Standing
+
 INTERVAL = 30.0  # seconds between lines in a log
 
 
 class Progress:
-    """Called with chunks (or what else is counted) done, how many there are, and seconds so far."""
+    """Called with chunks (or what else is counted) done, how many there are, and seconds so far.
+
+    Of a run it shows replicates per second, the time left and the fits that failed as well.
+    """
 
     def __init__(self, what: str = "chunks") -> None:
         self._what = what
@@ -28,24 +33,21 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def __call__(self, done: int, total: int, seconds: float) -> None:
-        """Show how far the run is."""
+    def __call__(self, done: int, total: int, seconds: float, run: Standing | None = None) -> None:
+        """Show how far the work is."""
         if sys.stderr.isatty():
-            self._show(done, total)
+            self._show(done, total, seconds, run)
         elif done == total or time.monotonic() - self._last >= INTERVAL:
             self._last = time.monotonic()
-            left = seconds / done * (total - done)
+            more = f", {figures(seconds, run)}" if run is not None else ""
+            left = f"about {time_left(done, total, seconds, run):.0f} s left"
             clock = time.strftime("%H:%M:%S")
-            print(
-                f"{clock} {done}/{total} {self._what}, {seconds:.0f} s, about {left:.0f} s left",
-                file=sys.stderr,
-                flush=True,
-            )
+            print(f"{clock} {done}/{total} {self._what}, {seconds:.0f} s{more}, {left}", file=sys.stderr, flush=True)
 
-    def _show(self, done: int, total: int) -> None:
+    def _show(self, done: int, total: int, seconds: float, run: Standing | None) -> None:
         if self._bar is None:
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
 
             self._bar = Bar(
@@ -53,9 +55,22 @@ class Progress:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
+                TextColumn("{task.fields[figures]}"),
                 console=Console(stderr=True),
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task(self._what, total=total)
-        self._bar.update(self._task, completed=done)
+            self._task = self._bar.add_task(self._what, total=total, figures="")
+        self._bar.update(self._task, completed=done, figures="" if run is None else figures(seconds, run))
+
+
+def figures(seconds: float, run: Standing) -> str:
+    """Rate of the replicates made here, and their failed fits."""
+    fits = f"{run.failed_fits:,} failed fit{'' if run.failed_fits == 1 else 's'}"
+    return f"{run.made / max(seconds, 1e-9):,.0f} replicates/s, {fits}"
+
+
+def time_left(done: int, total: int, seconds: float, run: Standing | None) -> float:
+    """Seconds that the rest takes at the rate so far, counted in replicates where these are known."""
+    done, total = (done, total) if run is None else (run.done, run.wanted)
+    return seconds / done * (total - done)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import sqrt
 
 import polars as pl
@@ -13,11 +14,26 @@ from simtrial.report.designs import following
 from simtrial.report.implied import implied_frame, print_implied
 from simtrial.report.text import number as fixed
 from simtrial.report.text import say, show
+from simtrial.run.cost import Cost
 from simtrial.run.implied import ImpliedCells
 from simtrial.run.implied_people import Quantity
-from simtrial.run.probe import PROBE, SIMULATED, Probe
+from simtrial.run.memory import Prediction, gigabytes
+from simtrial.run.probe import SIMULATED
 from simtrial.sample_size import RULES, Design, power, sample_size
 from simtrial.scenario import Cell, Scenario
+
+LARGE = 2e9
+"""Bytes of a worker above which a smaller block is proposed: what batch systems often grant for each core."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Time and memory that a run is predicted to take, and the workers and memory that there are."""
+
+    time: Cost
+    memory: Prediction
+    workers: int
+    available: int | None
 
 
 def resolved_json(scenario: Scenario, cells: Sequence[Cell], found: ImpliedCells) -> str:
@@ -41,7 +57,7 @@ def resolved_json(scenario: Scenario, cells: Sequence[Cell], found: ImpliedCells
 
 
 def print_resolved(
-    scenario: Scenario, cells: Sequence[Cell], found: ImpliedCells, drawn: Mapping[str, pl.DataFrame], probe: Probe
+    scenario: Scenario, cells: Sequence[Cell], found: ImpliedCells, drawn: Mapping[str, pl.DataFrame], needs: Needs
 ) -> None:
     """Print keys, estimands, methods, cells, what they imply, cost and precision."""
     rows = []
@@ -67,13 +83,16 @@ def print_resolved(
     first = {name: v.categories[0] for name in adjusted if (v := scenario.variables.get(name)) and v.categories}
     if first:
         say(f"Reference categories: {'; '.join(f'{name} {label}' for name, label in first.items())}\n")
-    show("Cells", ["cell", "factors", "folder in a run"], [[c.label, _text(dict(c.factors)), c.id] for c in cells], 3)
-    print_implied(found)
+    listed = [cell for cell, _ in found if cell.id != "base" or cell.factors] if len(found) < len(cells) else cells
+    show("Cells", ["cell", "factors", "folder in a run"], [[c.label, _text(dict(c.factors)), c.id] for c in listed], 3)
+    if len(listed) < len(cells):
+        say(f"{len(listed)} of {len(cells):,} cells; --format json lists all.\n")
+    print_implied(found, len(cells))
     if scenario.design is not None:
         _print_designs(cells, {cell.id: quantities for cell, quantities in found}, drawn)
     if scenario.run.streams == "common":
         say("Common streams: cells are paired; where cluster sizes differ between them the pairing is weak.\n")
-    say(_expectation(scenario, cells, probe))
+    say(_expectation(scenario, cells, needs))
 
 
 def _print_designs(
@@ -143,12 +162,33 @@ def _inner(value: object) -> str:
     return f"[{_text(value) if value else ''}]" if isinstance(value, list) else _text(value)
 
 
-def _expectation(scenario: Scenario, cells: Sequence[Cell], probe: Probe) -> str:
-    """Predict the time of a run from a small probe, and the Monte Carlo error of rates of 95% and 50%."""
-    n = scenario.run.replicates
+def _expectation(scenario: Scenario, cells: Sequence[Cell], needs: Needs) -> str:
+    """Predict the time of a run, and the Monte Carlo error of rates of 95% and 50%."""
+    n, several = scenario.run.replicates, len(cells) > 1
+    shared = f", {_seconds(needs.time.with_workers(needs.workers))} with {needs.workers}" if needs.workers > 1 else ""
+    source = f", predicted from {needs.time.cells} of them" if needs.time.cells < len(cells) else ""
     return (
-        f"{n:,} replicates in {len(cells)} cell{'s' if len(cells) > 1 else ''}: at most about "
-        f"{probe.seconds * n * len(cells):.0f} s on one core (from a probe of {PROBE}).\n"
+        f"{n:,} replicates in {len(cells)} cell{'s' if several else ''}: about {_seconds(needs.time.with_workers(1))} "
+        f"with one worker{shared}{source}.\n"
+        f"{_memory(scenario.run.block, needs, several)}\n"
         "Monte Carlo error of a coverage of "
         f"95%: {100 * sqrt(0.0475 / n):.2f} points; of a rate of 50%: {100 * sqrt(0.25 / n):.2f} points."
     )
+
+
+def _memory(block: int, needs: Needs, several: bool) -> str:
+    """Predicted memory of a worker, and where it is large a block that takes less."""
+    each = needs.memory.of(block)
+    text = f"Memory of a worker: about {gigabytes(each)}{' in the largest cell' if several else ''}"
+    most = LARGE if needs.available is None else min(LARGE, needs.available / needs.workers)
+    fits = needs.memory.fitting(most)
+    if each <= most or not 0 < fits < block:
+        return f"{text}."
+    return f"{text}; run.block = {fits} would take {gigabytes(needs.memory.of(fits))} (other trials)."
+
+
+def _seconds(seconds: float) -> str:
+    """Time as text."""
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -14,13 +14,17 @@ from simtrial.estimators.contained import is_own
 from simtrial.estimators.fitting import attempt, killed
 from simtrial.generate import simulate
 from simtrial.moments.shared import SharedMoments
+from simtrial.run.stopwatch import DRAW, METHOD, OWN_TRUTH, ROWS, Stopwatch
 from simtrial.scenario import Cell
 from simtrial.scenario.schema import finite_targets, targets
 from simtrial.seeding import stream
 from simtrial.store.estimate_rows import bind, rows
 
 
-def block_rows(cell: Cell, block: int, failures: list[dict[str, Any]] | None = None, without: str = "") -> pl.DataFrame:
+def block_rows(
+    cell: Cell, block: int, failures: list[dict[str, Any]] | None = None, without: str = "",
+    timed: Stopwatch | None = None,
+) -> pl.DataFrame:  # fmt: skip
     """Rows of one block: every replicate by every method, once per estimand of the method.
 
     A method that is not to be tried, ``without``, has failed rows. Rows against a finite estimand carry the true value
@@ -28,24 +32,28 @@ def block_rows(cell: Cell, block: int, failures: list[dict[str, Any]] | None = N
     """
     scenario = cell.scenario
     size, seed = scenario.run.block, scenario.run.seed
-    drawn = simulate(scenario.needed, size, seed, cell.key, block)
-    own = own_values(finite_targets(scenario), scenario.mechanism, drawn, seed, cell.key, block)
+    timed = timed or Stopwatch()
+    drawn = simulate(scenario.needed, size, seed, cell.key, block, timed=lambda stage: timed(f"{DRAW} {stage}"))
+    with timed(OWN_TRUTH):
+        own = own_values(finite_targets(scenario), scenario.mechanism, drawn, seed, cell.key, block)
     shared = SharedMoments(drawn.observed())
     replicate = np.arange(block * size + 1, (block + 1) * size + 1)
     frames = []
     for method in scenario.methods:
         rng = stream(seed, cell.key, block, f"method:{method.name}") if method.draws else None
         seeds = stream(seed, cell.key, block, f"global:{method.name}") if is_own(method) else None
-        if method.name == without:
-            estimates, error = killed(method, size)
-        else:
-            estimates, error = attempt(method, shared, rng, seconds=scenario.run.method_seconds, seeds=seeds)
+        with timed(f"{METHOD} {method.name}"):
+            if method.name == without:
+                estimates, error = killed(method, size)
+            else:
+                estimates, error = attempt(method, shared, rng, seconds=scenario.run.method_seconds, seeds=seeds)
         if error is not None and failures is not None:
             failures.append(_raised(error, cell.id, block, method.name))
         labels = {"cell": cell.id, "replicate": replicate, "method": method.name}
         names = targets(method, scenario) or [""]
         truths = [{"own_true_value": own[name]} if name in own else {} for name in names]
-        frames += [rows(estimates, {**labels, "estimand": n, **t}) for n, t in zip(names, truths, strict=True)]
+        with timed(ROWS):
+            frames += [rows(estimates, {**labels, "estimand": n, **t}) for n, t in zip(names, truths, strict=True)]
         if failures is not None:
             failures += _failed_rows(frames[-1])
     return bind(frames)

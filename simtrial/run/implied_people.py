@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
-from simtrial.generate import Mechanism, simulate
+from simtrial.generate import Mechanism, drawn_for, simulate
 from simtrial.kernels.segments import sum_by
 
 PEOPLE = 20_000
@@ -42,8 +42,14 @@ class Quantity:
 
 def drawn_people(mechanism: Mechanism) -> TrialBatch:
     """About `PEOPLE` people, always the same ones."""
-    pilot = simulate(mechanism, 1, 0, "", 0, purpose=f"{PURPOSE}size: ").index.participants
-    return simulate(mechanism, max(1, ceil(PEOPLE / max(pilot, 1))), 0, "", 0, purpose=PURPOSE)
+    return simulate(mechanism, trials_of(mechanism), 0, "", 0, purpose=PURPOSE)
+
+
+def trials_of(mechanism: Mechanism) -> int:
+    """Trials that have about `PEOPLE` people, judged by the first; only what enrols people is drawn for it."""
+    enrolling = drawn_for(mechanism, frozenset(), masks=False)
+    pilot = simulate(enrolling, 1, 0, "", 0, purpose=f"{PURPOSE}size: ").index.participants
+    return max(1, ceil(PEOPLE / max(pilot, 1)))
 
 
 class PracticeSums:

@@ -13,7 +13,8 @@ from simtrial.errors import EnvironmentFailure, WorkerDiedError, in_words
 from simtrial.estimators.contained import is_own
 from simtrial.run.engines import Engine, engine
 from simtrial.run.plan import Plan
-from simtrial.run.tasks import CLAIMED, HELD, MADE, Chunk, Task, Truth, perform
+from simtrial.run.standing import Made, Progress, Standing
+from simtrial.run.tasks import CLAIMED, HELD, Chunk, Task, Truth, perform
 from simtrial.scenario import Cell, Scenario
 from simtrial.store import directory
 from simtrial.store.cells import has_cells, write_cells
@@ -54,7 +55,7 @@ def run(
     until: Mapping[str, float] | None = None,
     command: str = "",
     plugins: Sequence[Mapping[str, str]] = (),
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> Outcome:
     """Run every chunk that the directory does not hold yet; several processes may share the work on one directory.
 
@@ -76,7 +77,7 @@ def run(
     command, plugins
         Kept in run.json; plugins (from `simtrial.plugins.load.load_plugins`) are loaded again by worker processes.
     progress
-        Called after every chunk with chunks done, chunks in all, and seconds since the start.
+        Called after every chunk, see `Progress`.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def run(
     request = directory.open_run(folder, scenario, cells, command, plugins, until)
     plan = Plan(folder, request, max(1, -(-chunk_replicates // scenario.run.block)), shard)
     own = [m.name for m in scenario.methods if is_own(m)]
-    workforce = _Workforce(engine_name, workers, deadline, own, _Tally(progress))
+    workforce = _Workforce(engine_name, workers, deadline, own, _Tally(scenario.run.block, progress))
     finite = [e.name for e in scenario.estimands if e.finite]
     truths = plan.truths()
     goals = plan.first_goals()
@@ -113,7 +114,7 @@ class _Workforce:
 
     def do(self, truths: Sequence[Truth], chunks: Sequence[Chunk], once_known: Callable[[], None]) -> None:
         """Do all tasks; ``once_known`` is called when no true value is missing any more."""
-        self.tally.chunks += len(chunks)
+        self.tally.expect(chunks)
         claims, suspects, unknown = list[Task](), list[Chunk](), set(truths)
         if not unknown:
             once_known()
@@ -189,19 +190,31 @@ def _without_next(chunk: Chunk, own: Sequence[str]) -> Chunk | None:
 class _Tally:
     """What became of chunks so far."""
 
-    def __init__(self, progress: Callable[[int, int, float], None] | None) -> None:
-        self.progress, self.begun = progress, time.monotonic()
+    def __init__(self, block: int, progress: Progress | None) -> None:
+        self.block, self.progress, self.begun = block, progress, time.monotonic()
         self.chunks = self.done = self.made = 0
+        self.wanted = self.done_replicates = self.made_replicates = self.failed_fits = 0
         self.failed: list[tuple[Chunk, str]] = []
+
+    def expect(self, chunks: Sequence[Chunk]) -> None:
+        """Count chunks that are to be made."""
+        self.chunks += len(chunks)
+        self.wanted += self.block * sum(chunk.blocks for chunk in chunks)
 
     def enter(self, chunk: Chunk, result: Any) -> None:
         """Count a chunk that was made, stored by another process, or failed with an exception."""
         self.done += 1
-        self.made += result == MADE
+        replicates = self.block * chunk.blocks
+        self.done_replicates += replicates
+        if isinstance(result, Made):
+            self.made += 1
+            self.made_replicates += replicates
+            self.failed_fits += result.failed
         if isinstance(result, BaseException):
             self.failed.append((chunk, in_words(result)))
         if self.progress is not None:
-            self.progress(self.done, self.chunks, time.monotonic() - self.begun)
+            stand = Standing(self.done_replicates, self.wanted, self.made_replicates, self.failed_fits)
+            self.progress(self.done, self.chunks, time.monotonic() - self.begun, stand)
 
     def is_behind(self) -> bool:
         """Whether chunks have failed or were not begun in time."""

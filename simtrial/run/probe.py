@@ -1,21 +1,22 @@
-"""A few trials before a run: what it will cost, which methods fail, and power beside a formula."""
+"""A few trials before a run: which methods fail, and power beside a formula."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import polars as pl
 
 from simtrial.estimators import FATAL
 from simtrial.flags import BIT, CAUSES
 from simtrial.run.block import block_rows
-from simtrial.scenario import Cell, Scenario, rebuild
+from simtrial.run.sizes import with_block
+from simtrial.scenario import Cell
 
 PROBE = 25
-"""Trials simulated and analysed to predict the cost."""
+"""Trials simulated and analysed to see which methods fail."""
 
 SIMULATED = 1000
 """Trials simulated to show the power beside that of a formula."""
@@ -23,21 +24,9 @@ SIMULATED = 1000
 Progress = Callable[[int, int, float], None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Probe:
-    """Rows of the first `PROBE` trials of a scenario, and the seconds that one of them took."""
-
-    rows: pl.DataFrame
-    seconds: float
-
-
-def probe(scenario: Scenario) -> Probe:
-    """Simulate and analyse a few trials of the first cell."""
-    raw = {**scenario.raw, "run": {**scenario.run.model_dump(), "block": PROBE}}
-    small = rebuild(raw)[1][0]
-    begun = time.perf_counter()
-    rows = block_rows(small, 0)
-    return Probe(rows=rows, seconds=(time.perf_counter() - begun) / PROBE)
+def probe(cells: Sequence[Cell]) -> pl.DataFrame:
+    """Rows of a few trials of the first cell."""
+    return block_rows(with_block(cells[0], PROBE), 0)
 
 
 def failing(rows: pl.DataFrame) -> list[str]:
@@ -57,8 +46,6 @@ def power_rows(cells: Sequence[Cell], progress: Progress) -> dict[str, pl.DataFr
     rows = {}
     for done, cell in enumerate(cells, 1):
         if cell.scenario.design is not None:
-            raw = {**cell.scenario.raw, "run": {**cell.scenario.run.model_dump(), "block": SIMULATED}}
-            alone = {key: table for key, table in raw.items() if key not in ("vary", "expect")}
-            rows[cell.id] = block_rows(rebuild(alone)[1][0], 0)
+            rows[cell.id] = block_rows(replace(with_block(cell, SIMULATED), id="base", key=""), 0)
         progress(done, len(cells), time.monotonic() - begun)
     return rows

@@ -9,10 +9,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from simtrial.errors import RunError
 from simtrial.estimands import true_values
 from simtrial.plugins.recorded import load_recorded
 from simtrial.run.block import block_rows
+from simtrial.run.standing import Made
+from simtrial.run.stopwatch import Stopwatch
 from simtrial.scenario import Cell, Scenario, rebuild_cell, rebuild_scenario
 from simtrial.scenario.memory import Memory
 from simtrial.store import directory
@@ -23,8 +27,8 @@ from simtrial.store.identity import Identity, Part, from_json, restricted
 from simtrial.store.paths import Place, claim_file, truth_file
 from simtrial.store.truths import mark, write_truth
 
-MADE, HELD, CLAIMED = "made", "held", "claimed"
-"""What became of a task: done here, stored by another process, or being done by one."""
+HELD, CLAIMED = "held", "claimed"
+"""What became of a task that was not done here: stored by another process, or being done by one."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,11 @@ class Chunk:
     without: str = ""
 
     @property
+    def blocks(self) -> int:
+        """Number of its blocks."""
+        return self.place.last - self.place.first + 1
+
+    @property
     def claim(self) -> Path:
         """File by which a process claims it."""
         return claim_file(Path(self.folder), self.place.cell, self.place.name)
@@ -50,19 +59,21 @@ class Chunk:
         """Whether it is stored by now."""
         return is_held(Path(self.folder), self.place)
 
-    def do(self) -> None:
+    def do(self) -> Made:
         """Simulate, analyse and store it."""
         begun = time.monotonic()
         run = _opened(self.folder, self.digest)
         digests, cell = run.digests(self.parts), run.cell(self.place.cell, self.parts)
-        failures: list[dict[str, Any]] = []
+        failures, watch = list[dict[str, Any]](), Stopwatch()
         every = range(self.place.first, self.place.last + 1)
-        own = [block_rows(cell, block, failures, self.without) for block in every]
+        own = bind([block_rows(cell, block, failures, self.without, watch) for block in every])
         write_chunk(
-            Path(self.folder), self.place, bind(own), failures=failures, trials=run.identity.trials,
+            Path(self.folder), self.place, own, failures=failures, trials=run.identity.trials,
             parts=digests, provenance=directory.provenance(cell.scenario, run.identity.trials),
-            about={"seconds": round(time.monotonic() - begun, 3), "versions": directory.versions()},
+            about={"seconds": round(time.monotonic() - begun, 3), "timings": watch.rounded(),
+                   "versions": directory.versions()},
         )  # fmt: skip
+        return Made(own.height, own.filter(pl.col("status") == "failed").select("replicate", "method").n_unique())
 
 
 @dataclass(frozen=True)
@@ -83,27 +94,27 @@ class Truth:
         """Whether they are stored by now."""
         return truth_file(Path(self.folder), self.cell, mark(dict(self.estimands))).is_file()
 
-    def do(self) -> None:
+    def do(self) -> Made:
         """Find and store them."""
         run, wanted = _opened(self.folder, self.digest), dict(self.estimands)
         cell = run.cell(self.cell)
         some = [e for e in cell.scenario.estimands if e.name in wanted]
         found = true_values(some, cell.scenario.mechanism, cell.scenario.run.seed, cell.key)
         write_truth(Path(self.folder), self.cell, run.identity.trials, wanted, found)
+        return Made(len(found), 0)
 
 
 Task = Chunk | Truth
 
 
-def perform(task: Task) -> str:
+def perform(task: Task) -> Made | str:
     """Do one task of a run, unless another process has done so or is about to."""
     if task.is_stored():
         return HELD
     with claimed(task.claim) as free:
         if not free:
             return CLAIMED
-        task.do()
-    return MADE
+        return task.do()
 
 
 class _Opened:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import gc
 import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -106,16 +108,29 @@ def expand(scenario: Scenario) -> tuple[list[Cell], list[Problem]]:
     cells: dict[str, Cell] = {}
     memory = Memory()
     stated = {_key(problem) for problem in problems}
-    for place, factors in rows:
-        cell, found = expand_one(scenario, factors, memory, place)
-        if cell is not None:
-            other = cells.setdefault(cell.id, cell)
-            found += [] if other.factors == factors else [_alike(other, cell)]
-        for problem in found:  # of a wrong value that several rows have, the first
-            if _key(problem) not in stated:
-                stated.add(_key(problem))
-                problems.append(problem)
+    with _uncollected():
+        for place, factors in rows:
+            cell, found = expand_one(scenario, factors, memory, place)
+            if cell is not None:
+                other = cells.setdefault(cell.id, cell)
+                found += [] if other.factors == factors else [_alike(other, cell)]
+            for problem in found:  # of a wrong value that several rows have, the first
+                if _key(problem) not in stated:
+                    stated.add(_key(problem))
+                    problems.append(problem)
     return list(cells.values()), problems
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the collector of circular garbage, of which cells make none, from going through thousands of them again."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _key(problem: Problem) -> tuple[Path, str]:

@@ -89,7 +89,6 @@ def _unreadable(mechanism: Mechanism) -> list[Problem]:
 def _reads(mechanism: Mechanism) -> list[Problem]:
     problems: list[Problem] = []
     available: dict[str, Variable] = {}
-    everything = variables({stage: step.model_construct() for stage, step in steps().items() if stage not in mechanism})
     for stage in drawing_order(mechanism):
         step, path = mechanism[stage], ("mechanism", *stage.split("."))
         try:
@@ -99,12 +98,12 @@ def _reads(mechanism: Mechanism) -> list[Problem]:
             available |= added(step)  # what is wrong here is told once, not again wherever its columns are read
             continue
         wrong = step.problems(available)
-        seen = [name for name, variable in available.items() if not variable.latent]
         for name in sorted(needed - set(available)):
             if any(f"'{name}'" in message for _, message in wrong):
                 continue  # told with the option that names it
-            if name in everything:
-                home = next(s for s, step in steps().items() if name in step.model_construct().adds())
+            absent = {s: other for s, other in steps().items() if s not in mechanism}
+            home = next((s for s, other in absent.items() if name in other.model_construct().adds()), None)
+            if home is not None:
                 problems.append(Problem(path, f"{stage} reads '{name}', which [mechanism.{home}] would add"))
             elif step.drawn_before() and name in variables(mechanism):
                 message = (
@@ -112,6 +111,7 @@ def _reads(mechanism: Mechanism) -> list[Problem]:
                 )
                 problems.append(Problem(path, f"{stage} {message}"))
             else:
+                seen = [there for there, variable in available.items() if not variable.latent]
                 problems.append(Problem(path, f"{stage}: {unknown('column', name, seen)}"))
         problems += [Problem((*path, *key.split(".")), message) for key, message in wrong]
         available |= added(step)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from simtrial.estimators import Estimates
 from simtrial.flags import text as flag_text
@@ -30,17 +31,25 @@ def rows(estimates: Estimates, labels: Mapping[str, Any], term: int = 0) -> pl.D
         Columns put first: a scalar for all trials, or one value per trial.
     """
     count = len(estimates.failed)
-    data: dict[str, Any] = {k: v if isinstance(v, (list, np.ndarray)) else [v] * count for k, v in labels.items()}
+    data: dict[str, Any] = {
+        k: v if isinstance(v, (list, np.ndarray)) else pl.repeat(v, count, eager=True) for k, v in labels.items()
+    }
     data |= {name: getattr(estimates, name)[term] for name in NUMBERS}
     data["status"] = status(estimates)
-    data["flags"] = [flag_text(mask) for mask in estimates.flags.tolist()]
+    data["flags"] = _texts(estimates.flags)
     data["n_used"] = estimates.n_used.astype(np.int64)
     data["clusters_used"] = estimates.clusters_used.astype(np.int64)
     data |= dict(estimates.extras)
     for name, notes in estimates.notes.items():
         data[name] = pl.Series([note or None for note in notes.tolist()], dtype=pl.String)
-    frame = pl.DataFrame(data)
-    return frame.with_columns(pl.col(pl.Float64).fill_nan(None))
+    return pl.DataFrame(data, nan_to_null=True)
+
+
+def _texts(flags: NDArray[np.int64]) -> list[str]:
+    """Names of flags of each trial; few combinations of them occur."""
+    masks, which = np.unique(flags, return_inverse=True)
+    texts = [flag_text(mask) for mask in masks.tolist()]
+    return [texts[at] for at in which.tolist()]
 
 
 def bind(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

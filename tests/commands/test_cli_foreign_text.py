@@ -13,7 +13,7 @@ from runs import quick
 from tomls import SMALL, written
 
 import simtrial as package
-from simtrial.run import implied_cuts, loop
+from simtrial.run import implied_cuts, tasks
 
 __all__ = ["quick"]
 pytestmark = pytest.mark.usefixtures("quick")
@@ -108,7 +108,7 @@ def test_chunks_that_fail_are_named_without_control_characters(tmp_path: Path, m
     def fails(*arguments: object) -> pl.DataFrame:
         raise ValueError(EVIL)
 
-    monkeypatch.setattr(loop, "block_rows", fails)
+    monkeypatch.setattr(tasks, "block_rows", fails)
     text = SMALL + '\n[vary.cross]\n"mechanism.practices.regions" = [{ North = 2, ' + toml(EVIL) + " = 1 }]\n"
     found = simtrial("run", written(tmp_path, text), "-o", tmp_path / "run", "--engine", "serial")
     assert found.code == 3
