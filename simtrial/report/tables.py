@@ -14,6 +14,7 @@ from simtrial.errors import one_line
 from simtrial.flags import CAUSES
 from simtrial.kernels.interval_sets import EMPTY, TWO_RAYS
 from simtrial.performance import PAIRED, SEEN
+from simtrial.report.false_alarms import alarms
 from simtrial.report.text import emit, number, say, show, with_mcse
 from simtrial.scenario.cells import label
 
@@ -248,6 +249,7 @@ def check_table(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:
     headings = [*_cell_heading(labels), "verdict", "method", "measure", "found (MCSE)", "expected", "standard errors"]
     failed = int((frame["verdict"] == "FAIL").sum())
     show(f"Expectations: {frame.height - failed} hold, {failed} fail", headings, rows, 3 + _many(labels))
+    say(alarms(frame))
 
 
 def _middle(values: pl.Series) -> tuple[str, str]:
