@@ -13,7 +13,7 @@ from simtrial.check.expectations import check
 from simtrial.cli import cli
 from simtrial.errors import ScenarioError
 from simtrial.performance import SHARES
-from simtrial.scenario import builtin_names, load
+from simtrial.scenario import load
 
 CASES = Path(__file__).parents[1] / "data" / "cases" / "check"
 SCENARIO = """
@@ -177,16 +177,14 @@ def test_a_cell_that_is_not_varied_is_refused(tmp_path):
         load(written(tmp_path, vary + expect))
 
 
-LONG = ("verify/itt-sweep", "verify/informative-size", "verify/clda", "verify/twenty-practices")
-"""Half a minute or more."""
+STATED = ("verify/itt-sweep", "verify/informative-size", "verify/clda", "verify/twenty-practices", "verify/null-39")
 
 
 @pytest.mark.verify
-@pytest.mark.parametrize("name", [
-    pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in builtin_names()
-    if name.startswith(("verify/", "published/"))
-])  # fmt: skip
-def test_built_in_expectations_hold(name):
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STATED)
+def test_built_in_expectations_hold_at_their_own_seed(name):
+    """At full size; fresh seeds and the other scenarios: test_exact_scenarios.py."""
     done = CliRunner().invoke(cli, ["check", name, "--format", "csv"], catch_exceptions=False)
     assert done.exit_code == 0, done.stdout
 
