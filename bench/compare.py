@@ -1,9 +1,9 @@
 """Two results of pytest-benchmark, kernel by kernel: ``python bench/compare.py OLD.json NEW.json [--factor 1.3]``.
 
 Times of two runs are never compared: a machine may be slower, or busy, in one of them. Each kernel's time is divided by
-that of a reference kernel of plain numpy in the same run, and the two quotients are compared. Their ratio is formed from
-the shortest times, the lower quartiles and the medians of the rounds; the three show how much noise matters. Exit 1 if
-for one kernel all three are above ``--factor``, exit 2 if the files cannot be compared.
+that of a reference kernel of plain numpy in the same run, and the two quotients are compared. Their ratio is formed
+from the shortest times, the lower quartiles and the medians of the rounds; the three show how much noise matters.
+Exit 1 if for one kernel all three are above ``--factor``, exit 2 if the files cannot be compared.
 """
 
 from __future__ import annotations
