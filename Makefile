@@ -24,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint test verify verify-quick fuzz faults docs-numbers bench clean
+.PHONY: help setup demo lint test verify verify-quick fuzz distribution faults docs-numbers bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -43,13 +43,16 @@ test: lint ## ruff, mypy and the test suite without the verification runs
 	$(PYTEST) tests -q -m "not verify" $(SPREAD)
 
 verify: setup ## the statistical verification runs, and a tenth of the fuzzing (under half an hour on two cores)
-	$(PYTEST) tests -q -m "verify and not fuzz" --ignore=tests/faults --timeout=3600 $(SPREAD) --durations=15 --durations-min=30
+	$(PYTEST) tests -q -m "verify and not fuzz and not distribution" --ignore=tests/faults --timeout=3600 $(SPREAD) --durations=15 --durations-min=30
 
 verify-quick: setup ## the verification runs that take less than half a minute each
 	$(PYTEST) tests -q -m "verify and not slow" $(SPREAD) --durations=5 --durations-min=30
 
-fuzz: setup ## every estimator beside its dense twin, over 20,000 odd designs (half an hour on two cores)
-	$(PYTEST) tests/twins -q -m fuzz --timeout=7200 $(SPREAD)
+fuzz: setup ## every estimator beside its dense twin over 20,000 odd designs, and 2,000 damaged files (half an hour on two cores)
+	$(PYTEST) tests -q -m fuzz --timeout=7200 $(SPREAD)
+
+distribution: setup ## the test suite once more, from an unpacked source distribution (long)
+	$(PYTEST) tests/project -q -m distribution --timeout=7200
 
 faults: setup ## damage, full disks, killed processes and races on purpose, with their figures (long)
 	$(PYTEST) tests/faults -q -s --timeout=3600
