@@ -32,7 +32,7 @@ def times(scenario: str) -> dict[str, float]:
     """Microseconds per trial of a whole block, and of its parts."""
     from simtrial.generate import simulate
     from simtrial.moments.shared import SharedMoments
-    from simtrial.run.loop import block_rows
+    from simtrial.run.block import block_rows
     from simtrial.scenario import load
     from simtrial.seeding import stream
     from simtrial.store.chunks import rows

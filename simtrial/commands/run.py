@@ -7,7 +7,18 @@ from pathlib import Path
 import click
 
 from simtrial.commands import run_directories
-from simtrial.commands.options import FORMAT, PLUGINS, SEED, SETS, Duration, Shard, load_cells, records_of
+from simtrial.commands.options import (
+    FORMAT,
+    PLUGINS,
+    SEED,
+    SETS,
+    Duration,
+    Shard,
+    load_cells,
+    precision_of,
+    records_of,
+)
+from simtrial.errors import SimtrialError
 from simtrial.run.engines import engine_names
 
 
@@ -25,33 +36,40 @@ from simtrial.run.engines import engine_names
               help="Only part I of N of the work, counted from 1: for job arrays.")  # fmt: skip
 @click.option("--max-time", "seconds", type=Duration(), metavar="TIME",
               help="Begin no more work after this time (90s, 30m, 2h), and say what is left.")  # fmt: skip
+@click.option("--until", metavar="MEASURE=MCSE,...",
+              help="End a cell at these Monte Carlo errors, or with --replicates at the latest.")  # fmt: skip
 @PLUGINS
 @SEED
 @SETS
 @FORMAT
 def run(
     scenario: str, output: Path, replicates: int | None, engine_name: str, workers: int | None, chunk: int,
-    shard: tuple[int, int], seconds: float | None, plugins: tuple[str, ...], seed: int | None, sets: tuple[str, ...],
-    form: str,
+    shard: tuple[int, int], seconds: float | None, until: str | None, plugins: tuple[str, ...], seed: int | None,
+    sets: tuple[str, ...], form: str,
 ) -> None:  # fmt: skip
     """Run a scenario into a directory and print its performance; the same command resumes an interrupted run.
 
-    Several processes may work on one directory: they share what is to be done.
+    Several processes may work on one directory: they share what is to be done. More replicates, methods, estimands or
+    levels of factors extend a directory: only what is new is computed.
 
     Example: simtrial run partners -o runs/partners --replicates 1000 --workers 2
     """
+    if until is not None and shard != (1, 1):
+        raise SimtrialError("--until: where a cell ends depends on all its rows; leave out --shard")
     if engine_name == "processes" or (engine_name == "auto" and (workers or 1) > 1):
         run_directories.start_workers()
     records = records_of(plugins)
     found, cells = load_cells(scenario, sets, replicates, seed)
-    outcome = run_directories.fill(found, cells, output, engine_name, workers, chunk, records, shard, seconds)
+    outcome = run_directories.fill(
+        found, cells, output, engine_name, workers, chunk, records, shard, seconds, precision_of(until)
+    )
     if not outcome.chunks:
         click.echo("nothing to run: every chunk asked for is there", err=True)
     if outcome.left:
         left = f"{outcome.left} of {outcome.chunks} chunks are left"
         click.echo(f"time is up: {left}; run the same command to go on", err=True)
         return
-    if shard != (1, 1) and not run_directories.is_complete(output, cells, found.run.replicates):
+    if shard != (1, 1) and not run_directories.is_complete(output, outcome.request):
         click.echo(f"shard {shard[0]}/{shard[1]} is complete; simtrial status {output} shows the whole run", err=True)
         return
-    run_directories.summarise(output, form, partial=False, replicates=found.run.replicates)
+    run_directories.summarise([output], form, request=outcome.request)

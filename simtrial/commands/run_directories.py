@@ -13,6 +13,8 @@ import click
 from simtrial.errors import EnvironmentFailure, IncompleteRunError, SimtrialError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import polars as pl
 
     from simtrial.run.loop import Outcome
@@ -22,9 +24,10 @@ if TYPE_CHECKING:
 def fill(
     found: Scenario, cells: list[Cell], output: Path, engine_name: str, workers: int | None, chunk: int,
     plugins: list[dict[str, str]], shard: tuple[int, int] = (1, 1), seconds: float | None = None,
+    until: Mapping[str, float] | None = None,
 ) -> Outcome:  # fmt: skip
     """Run missing chunks, showing progress; failed chunks end the program with exit 3."""
-    until = None if seconds is None else time.monotonic() + seconds
+    deadline = None if seconds is None else time.monotonic() + seconds
     from simtrial.report.progress import Progress
 
     granted = workers or cores()
@@ -44,27 +47,25 @@ def fill(
     with Progress() as progress:
         outcome = run_scenario(
             found, cells, output, engine_name=engine_name, workers=granted, chunk_replicates=chunk, shard=shard,
-            until=until, command=" ".join(sys.argv), plugins=plugins, progress=progress,
+            deadline=deadline, until=until, command=" ".join(sys.argv), plugins=plugins, progress=progress,
         )  # fmt: skip
     labels = {cell.id: cell.label for cell in cells}
     for failed, message in outcome.failed:
-        click.echo(
-            f"chunk of cell '{labels[failed.cell]}', blocks {failed.first}-{failed.last} failed: {message}", err=True
-        )
+        at = failed.place
+        click.echo(f"chunk of cell '{labels[at.cell]}', blocks {at.first}-{at.last} failed: {message}", err=True)
     if outcome.failed:
         failure = f"{len(outcome.failed)} of {outcome.chunks} chunks failed; run the same command to try again"
         raise IncompleteRunError(failure)
     return outcome
 
 
-def is_complete(folder: Path, cells: list[Cell], replicates: int) -> bool:
-    """Whether a directory holds all blocks of so many replicates, and the true values."""
+def is_complete(folder: Path, request: Mapping[str, Any]) -> bool:
+    """Whether a directory holds all that a request wants."""
     from simtrial.store.cells import has_cells
-    from simtrial.store.directory import read_run
+    from simtrial.store.identity import from_json
     from simtrial.store.stock import stock_of
 
-    run = read_run(folder)
-    return has_cells(folder) and not stock_of(folder, run, [cell.id for cell in cells], replicates).missing
+    return has_cells(folder, from_json(request)) and not stock_of(folder, request).missing
 
 
 def start_workers() -> None:
@@ -95,7 +96,7 @@ def judged(
     from simtrial.plugins.source import changed_source
     from simtrial.store.reading import SUMMARISED, read_run_by_cell
 
-    parts, cells, run = read_run_by_cell(folder, columns=SUMMARISED)
+    parts, cells, run = read_run_by_cell([folder], columns=SUMMARISED)
     if published is not None:
         expectations = published_values(published, run["scenario"], cells)
     expectations = run["scenario"].get("expect", []) if expectations is None else expectations
@@ -131,40 +132,59 @@ def reference_method(name: str | None, methods: list[str]) -> str | None:
 
 
 def summarise(
-    folder: Path, form: str, partial: bool, mcse: str | None = None, reference: str | None = None,
-    common: bool = False, replicates: int | None = None,
+    folders: Sequence[Path], form: str, partial: bool = False, mcse: str | None = None, reference: str | None = None,
+    common: bool = False, request: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
-    """Print the performance of a run or of its first ``replicates``, and store it if it is the scenario's own."""
+    """Print the performance of runs, or of the part of one that a request is for; store that of a whole single run."""
     from dataclasses import replace
 
     import polars as pl
 
-    from simtrial.files.whole import parquet_bytes, write_bytes
     from simtrial.performance.summary import options_of, summary
     from simtrial.report import tables
-    from simtrial.store.paths import performance_file
+    from simtrial.store.directory import read_run
     from simtrial.store.reading import SUMMARISED, read_run_by_cell
+    from simtrial.store.several import Reading, read_several
 
-    parts, cells, run = read_run_by_cell(folder, partial, SUMMARISED, replicates)
-    stated = options_of(run)
-    methods = [m["name"] for m in run["scenario"]["methods"]]
-    compared = reference_method(reference, methods) or stated.reference
-    chosen = replace(stated, form=mcse or stated.form, reference=compared, common=common)  # type: ignore[arg-type]
-    published: list[dict[str, Any]] = run["scenario"].get("published", [])
+    if request is None:
+        runs = read_several(folders, partial, SUMMARISED)
+    else:
+        rows_of, own, run = read_run_by_cell(folders, partial, SUMMARISED, request)
+        runs = [Reading(folders=folders, parts=rows_of, cells=own, own_cells=own, run=run)]
+    cells = pl.concat([one.cells for one in runs], how="diagonal")
     labels = tables.cell_labels(cells)
     frames, beside, again = [], [], list[str]()
-    for rows in parts:
-        frames.append(summary(rows, cells, chosen))
-        again += tables.replay_commands(rows, str(folder), labels)
-        beside += tables.beside_published(rows, published, labels)
-    frame = pl.concat(frames)
-    if chosen == stated:
-        try:
-            write_bytes(performance_file(folder), parquet_bytes(frame, {}))
-        except EnvironmentFailure as error:  # a disk that is full or read-only: the table is printed all the same
-            click.echo(f"warning: {error}", err=True)
-    tables.print_performance(frame, cells, form)
+    for one in runs:
+        stated, mine = options_of(one.run), dict(zip(one.cells["cell"], one.own_cells["cell"], strict=True))
+        compared = reference_method(reference, list(one.run["methods"])) or stated.reference
+        chosen = replace(stated, form=mcse or stated.form, reference=compared, common=common)  # type: ignore[arg-type]
+        published: list[dict[str, Any]] = one.run["scenario"].get("published", [])
+        its = tables.cell_labels(one.own_cells)
+        its_labels = {cell: its[own] for cell, own in mine.items()}
+        parts = []
+        for rows in one.parts:
+            parts.append(summary(rows, one.cells, chosen))
+            again += tables.replay_commands(rows, str(one.folders[0]), its_labels) if len(one.folders) == 1 else []
+            beside += tables.beside_published(rows, published, labels)
+        frames.append(pl.concat(parts))
+        if len(folders) == 1 and chosen == stated and request in (None, read_run(folders[0])):
+            _keep(folders[0], frames[0])
+    tables.print_performance(pl.concat(frames), cells, form)
+    for one in runs:
+        if one.run.get("until") and form == "table":
+            tables.adaptive_note(one.run["until"])
     if again and form == "table":
         tables.print_replays(again)
-    if published and form == "table":
+    if beside and form == "table":
         tables.published_table(beside, labels)
+
+
+def _keep(folder: Path, frame: pl.DataFrame) -> None:
+    """Store a summary in its run directory, if the disk takes it."""
+    from simtrial.files.whole import parquet_bytes, write_bytes
+    from simtrial.store.paths import performance_file
+
+    try:
+        write_bytes(performance_file(folder), parquet_bytes(frame, {}))
+    except EnvironmentFailure as error:  # a disk that is full or read-only: the table is printed all the same
+        click.echo(f"warning: {error}", err=True)

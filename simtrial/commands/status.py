@@ -23,16 +23,17 @@ def status(run: Path, chunk: int, shards: int | None, form: str) -> None:
     import polars as pl
 
     from simtrial.report.text import emit, say, show
-    from simtrial.run.loop import shards_of
+    from simtrial.run.plan import shards_of
     from simtrial.run.replay import cells_of
     from simtrial.store.cells import has_cells
     from simtrial.store.directory import read_run
+    from simtrial.store.identity import from_json
     from simtrial.store.stock import stock_of
 
     record = read_run(run)
     cells = cells_of(run)
-    stock = stock_of(run, record, [cell.id for cell in cells])
-    rows = [(cell.label, stock.wanted, len(stock.held[cell.id])) for cell in cells]
+    stock, known = stock_of(run, record), has_cells(run, from_json(record))
+    rows = [(cell.label, stock.wanted[cell.id], len(stock.held[cell.id])) for cell in cells]
     frame = pl.DataFrame(rows, schema=["cell", "blocks", "stored"], orient="row")
     frame = frame.with_columns(missing=pl.col("blocks") - pl.col("stored"))
     if form != "table":
@@ -42,14 +43,15 @@ def status(run: Path, chunk: int, shards: int | None, form: str) -> None:
         shown = [[str(v) for v in row] for row in behind.iter_rows()]
         if shown:
             show("Cells that are not complete", behind.columns, shown)
-        truths = "stored" if has_cells(run) else "not stored yet"
-        number = f"{stock.replicates} replicates in {len(cells)} cell{'s' if len(cells) > 1 else ''}"
+        truths = "stored" if known else "not stored yet"
+        most = f"{'at most ' if record['until'] else ''}{stock.replicates}"
+        number = f"{most} replicates in {len(cells)} cell{'s' if len(cells) > 1 else ''}"
         say(
             f"{stock.total - stock.missing} of {stock.total} blocks of {stock.block} replicates are stored ({number}); "
             f"true values are {truths}."
         )
         if shards and stock.missing:
-            left = shards_of(cells, stock, max(1, -(-chunk // stock.block)), shards)
+            left = shards_of(stock, max(1, -(-chunk // stock.block)), shards)
             say(f"submit again: --array={','.join(map(str, left))}")
-    if stock.missing or not has_cells(run):
+    if stock.missing or not known:
         raise click.exceptions.Exit(3)

@@ -12,7 +12,7 @@ from simtrial.errors import SimtrialError, one_line
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("runs", metavar="RUN...|FILE", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--partial", is_flag=True, help="Summarise the finished part of a run.")
 @click.option(
     "--mcse", type=click.Choice(["robust", "jackknife", "normal"]), help="Form of Monte Carlo standard errors."
@@ -29,19 +29,23 @@ from simtrial.errors import SimtrialError, one_line
               help="FILE: level of intervals and tests.")  # fmt: skip
 @FORMAT
 def summarise(
-    run: Path, partial: bool, mcse: str | None, reference: str | None, common: bool, true: str | None,
+    runs: tuple[Path, ...], partial: bool, mcse: str | None, reference: str | None, common: bool, true: str | None,
     by: tuple[str, ...], maps: tuple[str, ...], df: float | None, level: float, form: str,
 ) -> None:  # fmt: skip
-    """Print the performance of a run, or of a FILE of results from other programs (CSV, Parquet, .dta).
+    """Print the performance of runs, or of a FILE of results from other programs (CSV, Parquet, .dta).
+
+    Several run directories of the same trials are read as one run: other replicates, methods or cells of it. Those of
+    other trials are printed side by side.
 
     A file has one row per replicate and method (rsimsum's, siman's or our column names are known), or one per replicate
     with columns such as b_1, se_b_1 (simsum) or est1, se1 (siman).
 
     Example: simtrial summarise estimates.csv --true 0.5 --by dgm --reference lmm
     """
-    if run.is_dir() or not run.suffix:
-        run_directories.summarise(run, form, partial, mcse, reference, common)
+    if len(runs) > 1 or runs[0].is_dir() or not runs[0].suffix:
+        run_directories.summarise(runs, form, partial, mcse, reference, common)
         return
+    (run,) = runs
     import polars as pl
 
     from simtrial.files.read_results import Reading, pairs, results

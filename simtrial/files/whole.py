@@ -25,8 +25,10 @@ def host() -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname())
 
 
-def write_bytes(file: Path, content: bytes) -> None:
+def write_bytes(file: Path, content: bytes, only_first: bool = False) -> None:
     """Write a file atomically: temporary file, fsync, rename, fsync of the folder.
+
+    ``only_first``: a file that is there by then stays, where the disk has a way to tell (hard links).
 
     Raises
     ------
@@ -40,12 +42,39 @@ def write_bytes(file: Path, content: bytes) -> None:
             handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
-        aside.replace(file)
+        if not (only_first and _linked(aside, file)):
+            aside.replace(file)
         _settle(file.parent)
     except OSError as error:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
         raise EnvironmentFailure(f"{file}: cannot be written ({error.strerror or error})") from None
+
+
+def remove(file: Path) -> None:
+    """Remove a file if it is there.
+
+    Raises
+    ------
+    EnvironmentFailure
+        When the disk refuses.
+    """
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise EnvironmentFailure(f"{file}: cannot be removed ({error.strerror or error})") from None
+
+
+def _linked(aside: Path, file: Path) -> bool:
+    """Give a finished file its name unless one has that name; False where the disk knows no hard links."""
+    try:
+        file.hardlink_to(aside)
+    except FileExistsError:
+        pass
+    except OSError:
+        return False
+    aside.unlink()
+    return True
 
 
 def _settle(folder: Path) -> None:

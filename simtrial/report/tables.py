@@ -291,6 +291,17 @@ def print_performance(frame: pl.DataFrame, cells: pl.DataFrame, form: str, store
         paired_table(frame, labels)
 
 
+def adaptive_note(until: Mapping[str, float]) -> None:
+    """Say that the number of replicates depended on the results, and what that does."""
+    wanted = ", ".join(f"{measure} {error:g}" for measure, error in until.items())
+    say(
+        "Replicates were added to each cell until these Monte Carlo errors were reached, or the most replicates:\n"
+        f"{wanted}.\n"
+        "A cell that ends when its errors happen to be small has errors that are up to 3% too small, and shares\n"
+        "near 0 or 1 lie up to a fifth of a Monte Carlo error too near (docs/measures.md).\n"
+    )
+
+
 def with_factors(frame: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
     """Put each varied factor in a column of its own, after the cell; a name that is taken becomes, say, ``by:n``."""
     lines: list[dict[str, Any]] = []

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import simtrial
-from simtrial.run.loop import block_rows
+from simtrial.run.block import block_rows
 from simtrial.scenario import load
 
 LIBRARIES = ("numpy", "polars", "scipy", "statsmodels", "pydantic", "click", "rich", "pandas")

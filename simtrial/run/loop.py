@@ -1,77 +1,36 @@
-"""A run: chunks of whole blocks, each simulated, analysed and stored; the only loop."""
+"""A run: what is missing of it is spread over workers, chunk by chunk; the only loop."""
 
 from __future__ import annotations
 
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
-
-from simtrial.errors import EnvironmentFailure, RunError, WorkerDiedError, in_words
-from simtrial.estimands import TrueValue, own_values, true_values
+from simtrial.errors import EnvironmentFailure, WorkerDiedError, in_words
 from simtrial.estimators.contained import is_own
-from simtrial.estimators.fitting import attempt, killed
-from simtrial.generate import simulate
-from simtrial.moments.shared import SharedMoments
-from simtrial.plugins.load import load_plugins
 from simtrial.run.engines import engine
-from simtrial.scenario import Cell, Scenario, rebuild
-from simtrial.scenario.schema import finite_targets, targets
-from simtrial.seeding import stream
+from simtrial.run.plan import Plan
+from simtrial.run.tasks import CLAIMED, HELD, MADE, Chunk, Task, Truth, perform
+from simtrial.scenario import Cell, Scenario
 from simtrial.store import directory
 from simtrial.store.cells import has_cells, write_cells
-from simtrial.store.chunks import held_blocks, is_held, write_chunk
-from simtrial.store.claims import claimed, is_claimed
-from simtrial.store.estimate_rows import bind, rows
-from simtrial.store.paths import claim_file
-from simtrial.store.stock import Stock
+from simtrial.store.claims import is_claimed
+from simtrial.store.identity import Identity
+from simtrial.store.truths import read_truths, truth_files
 
 POLL = 0.2
 """Seconds between looks at the chunks that other processes are making."""
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """Blocks ``first`` to ``last`` (both included) of one cell, to be stored in one file of a run directory.
-
-    ``digest`` is that of the directory's scenario; ``without`` a method that is not tried, because it may be the one
-    that ends its process: its fits count as failed.
-    """
-
-    folder: str
-    digest: str
-    cell: str
-    first: int
-    last: int
-    without: str = ""
-
-    @property
-    def place(self) -> tuple[Path, str, int, int]:
-        """Its place in the store."""
-        return Path(self.folder), self.cell, self.first, self.last
-
-
-@dataclass(frozen=True)
-class Truth:
-    """True values of one cell, to be found."""
-
-    folder: str
-    digest: str
-    cell: str
-
-
-@dataclass(frozen=True)
 class Outcome:
     """Result of a run: chunks requested, blocks already stored, chunks computed now, and failed with their messages.
 
-    ``left`` are chunks that nobody has made, because the time was up.
+    ``left`` are chunks that nobody has made, because the time was up. ``request`` is what run.json would be if it were
+    for this request alone.
     """
 
     chunks: int
@@ -79,6 +38,7 @@ class Outcome:
     made: int
     failed: tuple[tuple[Chunk, str], ...]
     left: int = 0
+    request: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run(
@@ -90,7 +50,8 @@ def run(
     workers: int = 1,
     chunk_replicates: int = 1000,
     shard: tuple[int, int] = (1, 1),
-    until: float | None = None,
+    deadline: float | None = None,
+    until: Mapping[str, float] | None = None,
     command: str = "",
     plugins: Sequence[Mapping[str, str]] = (),
     progress: Callable[[int, int, float], None] | None = None,
@@ -102,13 +63,16 @@ def run(
     scenario, cells
         What to run, from `simtrial.scenario.load`.
     folder
-        The run directory: made, or extended when it belongs to the same scenario and seed.
+        The run directory: made, or extended when it draws the same trials.
     engine_name, workers, chunk_replicates
         How the work is spread; none of them changes a number.
     shard
         Which part of the chunks, and of how many, counted from 1: the parts share no block.
-    until
+    deadline
         Time (of `time.monotonic`) from which on no chunk is begun.
+    until
+        Monte Carlo standard errors by measure: a cell ends when all its methods have them, or with the scenario's
+        number of replicates.
     command, plugins
         Kept in run.json; plugins (from `simtrial.plugins.load.load_plugins`) are loaded again by worker processes.
     progress
@@ -119,58 +83,115 @@ def run(
     EnvironmentFailure
         When the disk refuses a chunk: no other is begun.
     """
-    directory.open_run(folder, scenario, command, plugins)
-    digest = directory.read_run(folder)["digest"]
-    held = {cell.id: held_blocks(folder, cell.id, digest) for cell in cells}
-    wanted = range(blocks_of(scenario))
-    per_chunk = max(1, -(-chunk_replicates // scenario.run.block))
-    shares = _shares(cells, wanted, per_chunk, shard)
-    chunks = [
-        c for cell in cells for c in missing(folder, digest, cell, wanted, held[cell.id], per_chunk)
-        if (cell.id, c.first // per_chunk) in shares
-    ]  # fmt: skip
-    there = sum(len(blocks.intersection(wanted)) for blocks in held.values())
-    sought = [] if has_cells(folder) else [Truth(str(folder), digest, cell.id) for cell in cells]
-    tally, truths, claims = _Tally(len(chunks), progress), dict[str, list[TrueValue]](), list[Chunk]()
-    own, suspects = [m.name for m in scenario.methods if is_own(m)], list[Chunk]()
-    tasks: list[Truth | Chunk] = [*sought, *chunks]
-    while tasks:
-        with closing(engine(engine_name)(perform, _in_time(tasks, until), workers)) as results:
-            for task, result in results:
-                if isinstance(result, EnvironmentFailure):
-                    raise result
-                if isinstance(task, Chunk) and result == CLAIMED:
-                    claims.append(task)
-                elif isinstance(task, Chunk):
-                    other = _without_next(task, own) if isinstance(result, WorkerDiedError) else None
-                    if other is not None:
-                        suspects.append(other)
+    request = directory.open_run(folder, scenario, cells, command, plugins, until)
+    plan = Plan(folder, request, max(1, -(-chunk_replicates // scenario.run.block)), shard)
+    own = [m.name for m in scenario.methods if is_own(m)]
+    workforce = _Workforce(engine_name, workers, deadline, own, _Tally(progress))
+    finite = [e.name for e in scenario.estimands if e.finite]
+    truths = plan.truths()
+    goals = plan.first_goals()
+    there = plan.stored(goals)
+    while True:
+        workforce.do(truths, plan.chunks(goals), lambda: _enter_cells(folder, scenario, plan.identity, finite))
+        truths = []
+        further = {} if workforce.tally.is_behind() else plan.further(goals)
+        if not further:
+            break
+        goals |= further
+    tally = workforce.tally
+    return Outcome(tally.chunks, there, tally.made, tuple(tally.failed), tally.chunks - tally.done, request)
+
+
+class _Workforce:
+    """Workers, and what is done with their results."""
+
+    def __init__(
+        self, engine_name: str, workers: int, deadline: float | None, own: Sequence[str], tally: _Tally
+    ) -> None:
+        self._engine, self._workers, self._deadline = engine(engine_name), workers, deadline
+        self._own, self.tally = own, tally
+
+    def do(self, truths: Sequence[Truth], chunks: Sequence[Chunk], once_known: Callable[[], None]) -> None:
+        """Do all tasks; ``once_known`` is called when no true value is missing any more."""
+        self.tally.chunks += len(chunks)
+        claims, suspects, unknown = list[Task](), list[Chunk](), set(truths)
+        if not unknown:
+            once_known()
+        tasks: list[Task] = [*truths, *chunks]
+        while tasks:
+            with closing(self._engine(perform, self._in_time(tasks), self._workers)) as results:
+                for task, result in results:
+                    if isinstance(result, EnvironmentFailure):
+                        raise result
+                    if result == CLAIMED:
+                        claims.append(task)
+                    elif isinstance(task, Chunk):
+                        other = _without_next(task, self._own) if isinstance(result, WorkerDiedError) else None
+                        if other is not None:
+                            suspects.append(other)
+                        else:
+                            self.tally.enter(task, result)
+                    elif isinstance(result, BaseException):
+                        raise result
                     else:
-                        tally.enter(task, result)
-                elif isinstance(result, BaseException):
-                    raise result
+                        self._known(task, unknown, once_known)
+            tasks = [*suspects, *self._freed(claims, unknown, once_known)]
+            suspects.clear()
+
+    def _known(self, task: Truth, unknown: set[Truth], once_known: Callable[[], None]) -> None:
+        unknown.discard(task)
+        if not unknown:
+            once_known()
+
+    def _freed(self, claims: list[Task], unknown: set[Truth], once_known: Callable[[], None]) -> list[Task]:
+        """Wait for what other processes are making; return, and take from ``claims``, what they leave unmade."""
+        while claims and (self._is_time() or unknown):
+            stored = [task for task in claims if task.is_stored()]
+            free = [task for task in claims if task not in stored and not is_claimed(task.claim)]
+            claims[:] = [task for task in claims if task not in stored and task not in free]
+            for task in stored:
+                if isinstance(task, Chunk):
+                    self.tally.enter(task, HELD)
                 else:
-                    truths[task.cell] = result
-                    if len(truths) == len(cells):
-                        origin = directory.provenance(scenario)
-                        write_cells(folder, scenario, cells, truths, identity=digest, provenance=origin)
-        tasks = [*suspects, *_freed(claims, tally, until)]
-        suspects.clear()
-    return Outcome(len(chunks), there, tally.made, tuple(tally.failed), len(chunks) - tally.done)
+                    self._known(task, unknown, once_known)
+            if free:
+                return free
+            if claims:
+                time.sleep(POLL)
+        return []
+
+    def _is_time(self) -> bool:
+        return self._deadline is None or time.monotonic() < self._deadline
+
+    def _in_time(self, tasks: Iterable[Task]) -> Iterator[Task]:
+        """Hand out tasks as long as there is time; true values in any case, for without them there is no table."""
+        return (task for task in tasks if isinstance(task, Truth) or self._is_time())
+
+
+def _enter_cells(folder: Path, scenario: Scenario, identity: Identity, own: Sequence[str]) -> None:
+    """Write the table of cells, unless a process that shares the run has written one that says as much."""
+    if has_cells(folder, identity):
+        return
+    files, names = truth_files(folder), [e.name for e in scenario.estimands]
+    known = {cell: read_truths(folder, identity, files.get(cell, []), cell) for cell in identity.cells}
+    truths = {cell: [found[name] for name in names] for cell, found in known.items()}
+    origin = directory.provenance(scenario, identity.trials)
+    write_cells(folder, truths, own, identity=identity, provenance=origin)
 
 
 def _without_next(chunk: Chunk, own: Sequence[str]) -> Chunk | None:
     """The chunk without the next of the user's own methods, any of which may have ended its process; None after all."""
-    at = own.index(chunk.without) + 1 if chunk.without else 0
-    return replace(chunk, without=own[at]) if at < len(own) else None
+    mine = [name for name in own if any(name == method for method, _ in chunk.parts)]
+    at = mine.index(chunk.without) + 1 if chunk.without else 0
+    return replace(chunk, without=mine[at]) if at < len(mine) else None
 
 
 class _Tally:
     """What became of chunks so far."""
 
-    def __init__(self, chunks: int, progress: Callable[[int, int, float], None] | None) -> None:
-        self.chunks, self.progress, self.begun = chunks, progress, time.monotonic()
-        self.done = self.made = 0
+    def __init__(self, progress: Callable[[int, int, float], None] | None) -> None:
+        self.progress, self.begun = progress, time.monotonic()
+        self.chunks = self.done = self.made = 0
         self.failed: list[tuple[Chunk, str]] = []
 
     def enter(self, chunk: Chunk, result: Any) -> None:
@@ -182,152 +203,6 @@ class _Tally:
         if self.progress is not None:
             self.progress(self.done, self.chunks, time.monotonic() - self.begun)
 
-
-def _freed(claims: list[Chunk], tally: _Tally, until: float | None) -> list[Chunk]:
-    """Wait for chunks that other processes are making; return, and take from ``claims``, those they leave unmade."""
-    while claims and _is_time(until):
-        stored = [chunk for chunk in claims if is_held(*chunk.place)]
-        free = [c for c in claims if c not in stored and not is_claimed(claim_file(*c.place))]
-        claims[:] = [c for c in claims if c not in stored and c not in free]
-        for chunk in stored:
-            tally.enter(chunk, HELD)
-        if free:
-            return free
-        if claims:
-            time.sleep(POLL)
-    return []
-
-
-def _shares(cells: Sequence[Cell], wanted: range, per_chunk: int, shard: tuple[int, int]) -> set[tuple[str, int]]:
-    """Cells and places of the chunks that belong to a shard, dealt out like cards over all cells."""
-    every = [(cell.id, place) for cell in cells for place in range(-(-len(wanted) // per_chunk))]
-    return set(every[shard[0] - 1 :: shard[1]])
-
-
-def shards_of(cells: Sequence[Cell], stock: Stock, per_chunk: int, shards: int) -> list[int]:
-    """Shards, counted from 1, of which a chunk is not stored."""
-    wanted = range(stock.wanted)
-
-    def is_whole(cell: str, place: int) -> bool:
-        return set(wanted[place * per_chunk : (place + 1) * per_chunk]) <= stock.held[cell]
-
-    parts = ((shard, _shares(cells, wanted, per_chunk, (shard, shards))) for shard in range(1, shards + 1))
-    return [shard for shard, own in parts if not all(is_whole(*place) for place in own)]
-
-
-def _is_time(until: float | None) -> bool:
-    return until is None or time.monotonic() < until
-
-
-def _in_time(tasks: Sequence[Truth | Chunk], until: float | None) -> Iterator[Truth | Chunk]:
-    """Hand out tasks as long as there is time; true values in any case, for without them there is no table."""
-    return (task for task in tasks if isinstance(task, Truth) or _is_time(until))
-
-
-def perform(task: Truth | Chunk) -> Any:
-    """Do one task of a run, in a worker process."""
-    return make_chunk(task) if isinstance(task, Chunk) else find_truth(task)
-
-
-def find_truth(task: Truth) -> list[TrueValue]:
-    """Find the true values of a cell."""
-    scenario, cells = _resolved(task.folder, task.digest)
-    cell = cells[task.cell]
-    return true_values(cell.scenario.estimands, cell.scenario.mechanism, scenario.run.seed, cell.key)
-
-
-def blocks_of(scenario: Scenario) -> int:
-    """Whole blocks that hold the replicates asked for."""
-    return -(-scenario.run.replicates // scenario.run.block)
-
-
-def missing(folder: Path, digest: str, cell: Cell, wanted: range, held: set[int], per_chunk: int) -> list[Chunk]:
-    """Chunks of the blocks that no stored chunk of the cell covers; a chunk never spans two runs of ``per_chunk``.
-
-    So that shards agree on them, whatever part of the run is there.
-    """
-    chunks: list[Chunk] = []
-    for block in wanted:
-        if block in held:
-            continue
-        if chunks and chunks[-1].last == block - 1 and block % per_chunk:
-            chunks[-1] = replace(chunks[-1], last=block)
-        else:
-            chunks.append(Chunk(folder=str(folder), digest=digest, cell=cell.id, first=block, last=block))
-    return chunks
-
-
-MADE, HELD, CLAIMED = "made", "held", "claimed"
-"""What became of a chunk: made here, stored by another process, or being made by one."""
-
-
-def make_chunk(chunk: Chunk) -> str:
-    """Simulate, analyse and store one chunk, unless another process has done so or is about to."""
-    if is_held(*chunk.place):
-        return HELD
-    with claimed(claim_file(*chunk.place)) as free:
-        if not free:
-            return CLAIMED
-        begun = time.monotonic()
-        scenario, cells = _resolved(chunk.folder, chunk.digest)
-        failures: list[dict[str, Any]] = []
-        every = range(chunk.first, chunk.last + 1)
-        own = [block_rows(cells[chunk.cell], block, failures, chunk.without) for block in every]
-        write_chunk(
-            *chunk.place, bind(own), failures=failures, identity=chunk.digest,
-            provenance=directory.provenance(scenario),
-            about={"seconds": round(time.monotonic() - begun, 3), "versions": directory.versions()},
-        )  # fmt: skip
-    return MADE
-
-
-@lru_cache(maxsize=4)
-def _resolved(folder: str, digest: str) -> tuple[Scenario, dict[str, Cell]]:
-    run = directory.read_run(Path(folder))
-    for before, now in zip(run["plugins"], load_plugins([p["name"] for p in run["plugins"]]), strict=True):
-        if before["sha256"] != now["sha256"]:
-            raise RunError(f"--plugin {now['name']}: its source has changed since the run was begun")
-    scenario, cells = rebuild(run["scenario"])
-    return scenario, {cell.id: cell for cell in cells}
-
-
-def block_rows(cell: Cell, block: int, failures: list[dict[str, Any]] | None = None, without: str = "") -> pl.DataFrame:
-    """Rows of one block: every replicate by every method, once per estimand of the method.
-
-    A method that is not to be tried, ``without``, has failed rows. Rows against a finite estimand carry the true value
-    of their own trial, ``own_true_value``.
-    """
-    scenario = cell.scenario
-    size, seed = scenario.run.block, scenario.run.seed
-    drawn = simulate(scenario.needed, size, seed, cell.key, block)
-    own = own_values(finite_targets(scenario), scenario.mechanism, drawn, seed, cell.key, block)
-    shared = SharedMoments(drawn.observed())
-    replicate = np.arange(block * size + 1, (block + 1) * size + 1)
-    frames = []
-    for method in scenario.methods:
-        rng = stream(seed, cell.key, block, f"method:{method.name}") if method.draws else None
-        seeds = stream(seed, cell.key, block, f"global:{method.name}") if is_own(method) else None
-        if method.name == without:
-            estimates, error = killed(method, size)
-        else:
-            estimates, error = attempt(method, shared, rng, seconds=scenario.run.method_seconds, seeds=seeds)
-        if error is not None and failures is not None:
-            failures.append(_raised(error, cell.id, block, method.name))
-        labels = {"cell": cell.id, "replicate": replicate, "method": method.name}
-        names = targets(method, scenario) or [""]
-        truths = [{"own_true_value": own[name]} if name in own else {} for name in names]
-        frames += [rows(estimates, {**labels, "estimand": n, **t}) for n, t in zip(names, truths, strict=True)]
-        if failures is not None:
-            failures += _failed_rows(frames[-1])
-    return bind(frames)
-
-
-def _raised(error: BaseException, cell: str, block: int, method: str) -> dict[str, Any]:
-    record = {"cell": cell, "block": block, "method": method, "error": in_words(error)}
-    return {**record, "traceback": "".join(traceback.format_exception(error))}
-
-
-def _failed_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
-    wanted = ["cell", "replicate", "method", "flags", "n_used", "clusters_used"]
-    wanted += ["message"] if "message" in frame.columns else []
-    return list(frame.filter(pl.col("status") == "failed").select(wanted).iter_rows(named=True))
+    def is_behind(self) -> bool:
+        """Whether chunks have failed or were not begun in time."""
+        return bool(self.failed) or self.done < self.chunks

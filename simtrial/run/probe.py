@@ -11,7 +11,7 @@ import polars as pl
 
 from simtrial.estimators import FATAL
 from simtrial.flags import BIT, CAUSES
-from simtrial.run.loop import block_rows
+from simtrial.run.block import block_rows
 from simtrial.scenario import Cell, Scenario, rebuild
 
 PROBE = 25

@@ -8,10 +8,12 @@ import polars as pl
 
 from simtrial.errors import SimtrialError
 from simtrial.plugins.load import load_plugins
-from simtrial.run.loop import block_rows
+from simtrial.run.block import block_rows
 from simtrial.scenario import Cell, rebuild
 from simtrial.store.chunks import read_chunk, stored_chunks
 from simtrial.store.directory import read_run
+from simtrial.store.estimate_rows import bind
+from simtrial.store.identity import from_json
 
 
 def cells_of(folder: Path) -> list[Cell]:
@@ -30,10 +32,14 @@ def replayed(cell: Cell, replicate: int) -> pl.DataFrame:
 def stored_rows(folder: Path, cell: Cell, replicate: int) -> pl.DataFrame | None:
     """Stored rows of one replicate, None where they are not stored."""
     block = (replicate - 1) // cell.scenario.run.block
-    for found in stored_chunks(folder, cell.id, read_run(folder)["digest"]):
+    identity, frames, seen = from_json(read_run(folder)), [], set[tuple[str, str]]()
+    for found in stored_chunks(folder, cell.id, identity):
         if block in found.blocks:
-            return read_chunk(found).filter(pl.col("replicate") == replicate)
-    return None
+            new = [part for part in identity.parts if part in found.parts and part not in seen]
+            frame = read_chunk(found).filter(pl.col("replicate") == replicate)
+            frames += [frame.filter(method=method, estimand=estimand) for method, estimand in new]
+            seen |= set(new)
+    return bind(frames) if frames else None
 
 
 def differing(again: pl.DataFrame, stored: pl.DataFrame) -> list[str]:

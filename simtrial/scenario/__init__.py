@@ -13,17 +13,28 @@ from simtrial.errors import ScenarioError, unknown
 from simtrial.estimators import Method
 from simtrial.generate.allocation.allocation import Allocation
 from simtrial.scenario.categories import declared
-from simtrial.scenario.cells import Cell, expand, set_path
+from simtrial.scenario.cells import Cell, expand, expand_one, set_path
 from simtrial.scenario.grid import with_grid
 from simtrial.scenario.held import hold
 from simtrial.scenario.lines import find_lines
+from simtrial.scenario.memory import Memory
 from simtrial.scenario.methods import build_methods, validated
 from simtrial.scenario.primary_outcome import about
 from simtrial.scenario.problems import Path, Problem, depth, key_name
 from simtrial.scenario.schema import HEAD, Raw, Scenario, build
 from simtrial.scenario.toml_text import read_toml
 
-__all__ = ["Cell", "Scenario", "builtin_names", "load", "load_categories", "load_methods", "rebuild"]
+__all__ = [
+    "Cell",
+    "Scenario",
+    "builtin_names",
+    "load",
+    "load_categories",
+    "load_methods",
+    "rebuild",
+    "rebuild_cell",
+    "rebuild_scenario",
+]
 
 
 MOST_LINES = 100
@@ -138,10 +149,24 @@ def _without_published(raw: Raw, sources: Sequence[_Source]) -> Raw:
 
 def rebuild(raw: Raw) -> tuple[Scenario, list[Cell]]:
     """Build a scenario and its cells from a resolved file that was checked before, as a run directory stores it."""
+    scenario = rebuild_scenario(raw)
+    return scenario, expand(scenario)[0]
+
+
+def rebuild_scenario(raw: Raw) -> Scenario:
+    """Build a scenario without its cells from a resolved file that was checked before."""
     scenario, problems = build(raw)
     if scenario is None:
         raise ScenarioError("; ".join(p.message for p in problems))
-    return scenario, expand(scenario)[0]
+    return scenario
+
+
+def rebuild_cell(scenario: Scenario, factors: Mapping[str, Any], memory: Memory) -> Cell:
+    """Build one cell of a scenario from its varied factors; ``memory`` is shared by cells of one scenario."""
+    cell, problems = expand_one(scenario, factors, memory)
+    if cell is None:
+        raise ScenarioError("; ".join(p.message for p in problems))
+    return cell
 
 
 def load_methods(name: str, outcomes: Sequence[str] = ()) -> list[Method]:

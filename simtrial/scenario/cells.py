@@ -106,7 +106,7 @@ def expand(scenario: Scenario) -> tuple[list[Cell], list[Problem]]:
     cells: dict[str, Cell] = {}
     memory = Memory()
     for factors in rows:
-        cell, found = _cell(scenario, factors, memory)
+        cell, found = expand_one(scenario, factors, memory)
         problems += [p for p in found if p not in problems]
         if cell is not None:
             cells.setdefault(cell.id, cell)
@@ -143,7 +143,7 @@ def combinations(vary: Vary) -> tuple[list[dict[str, Any]], list[Problem]]:
     return kept, problems
 
 
-def _cell(scenario: Scenario, factors: dict[str, Any], memory: Memory) -> tuple[Cell | None, list[Problem]]:
+def expand_one(scenario: Scenario, factors: Mapping[str, Any], memory: Memory) -> tuple[Cell | None, list[Problem]]:
     """Cell of a combination; what its file shares with the scenario's is the same object, built once."""
     raw = {k: v for k, v in scenario.raw.items() if k not in ("vary", "expect")}
     where = {name: _where(scenario, name) for name in factors}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +13,22 @@ from typing import Any
 import simtrial
 from simtrial.errors import RunError, StoreError
 from simtrial.files.whole import read_bytes, sweep
-from simtrial.scenario import Scenario
+from simtrial.scenario import Cell, Scenario
+from simtrial.store.identity import (
+    Identity,
+    as_json,
+    difference,
+    digest,
+    from_json,
+    identity_of,
+    resolved,
+    simulated,
+    trials_of,
+)
 from simtrial.store.paths import run_file
 from simtrial.store.sealed import REPAIR, read_sealed, write_sealed
 
-FORMAT = 2
+FORMAT = 3
 
 
 def versions() -> dict[str, str]:
@@ -27,45 +37,26 @@ def versions() -> dict[str, str]:
     return {"simtrial": simtrial.__version__, "python": platform.python_version(), **found}
 
 
-READING = ("title", "aims", "design", "performance", "published", "expect")
-"""Tables that affect how rows are summarised, not their content: they may change in an existing directory."""
-
-
-def simulated(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """What a scenario simulates and analyses, however many replicates and however it is read."""
-    kept = {k: v for k, v in raw.items() if k != "run" and k not in READING}
-    return {**kept, "run": {k: v for k, v in raw.get("run", {}).items() if k != "replicates"}}
-
-
-def digest(raw: Mapping[str, Any]) -> str:
-    """Identity of what a scenario simulates and analyses."""
-    text = json.dumps(simulated(raw), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def resolved(scenario: Scenario) -> dict[str, Any]:
-    """The file a run belongs to, its seed and replicates written out."""
-    return {**scenario.raw, "run": scenario.run.model_dump()}
-
-
-def provenance(scenario: Scenario) -> str:
+def provenance(scenario: Scenario, trials: str) -> str:
     """What every stored table carries: scenario, seed and versions, as JSON; the same however many replicates."""
-    raw = resolved(scenario)
-    return json.dumps({"scenario": simulated(raw), "digest": digest(raw), "versions": versions()})
+    return json.dumps({"scenario": simulated(resolved(scenario)), "trials": trials, "versions": versions()})
 
 
-def open_run(folder: Path, scenario: Scenario, command: str, plugins: Sequence[Mapping[str, str]] = ()) -> None:
-    """Make a run directory, or check that an existing one belongs to the same scenario and seed.
+def open_run(
+    folder: Path, scenario: Scenario, cells: Sequence[Cell], command: str, plugins: Sequence[Mapping[str, str]] = (),
+    until: Mapping[str, float] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Make a run directory, or check that an existing one draws the same trials; return the request as run.json has it.
 
-    The number of replicates asked for may grow, and tables that say how rows are read may change; nothing else in
-    run.json is ever replaced.
+    Replicates, methods, estimands and levels of factors may be added to a directory; a request for fewer of them than
+    it holds is one for a part of it, and leaves run.json alone. Tables that say how rows are read may change.
 
     Raises
     ------
     RunError
         When the directory belongs to something else.
     """
-    raw = resolved(scenario)
+    raw, asked = resolved(scenario), identity_of(scenario, cells)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: a file, not a folder; choose another with -o")
     if folder.is_dir():
@@ -74,85 +65,96 @@ def open_run(folder: Path, scenario: Scenario, command: str, plugins: Sequence[M
         others = [f.name for f in folder.iterdir() if not f.name.endswith(".part")] if folder.exists() else []
         if not set(others) <= OURS:
             raise RunError(f"{folder}: not empty and not a run directory; choose another with -o")
-        if any(belongs != digest(raw) for belongs in _records(folder)):
+        if any(belongs != asked.trials for belongs in _records(folder)):
             raise RunError(
                 f"{folder}: run.json is missing, and the results there are of another request; the command that made "
                 "them makes it again"
             )
-        write_sealed(run_file(folder), _described(scenario, command, plugins))
-        return
-    held = read_run(folder)
-    _refuse_another(folder, held, raw, plugins)
-    while True:  # another process may extend the run at the same time: the larger number stays
-        replicates = max(scenario.run.replicates, held["replicates"])
-        now = {**raw, "run": {**raw["run"], "replicates": replicates}}
-        if now == held["scenario"]:
-            return
-        write_sealed(run_file(folder), {**held, "scenario": now, "replicates": replicates})
+        write_sealed(run_file(folder), _described(scenario, asked, command, plugins, until), only_first=True)
+    written = False
+    while True:  # another process may extend the run at the same time: what is more stays
         held = read_run(folder)
-        if held["replicates"] >= replicates:
-            return
+        there = from_json(held)
+        _refuse_another(folder, held, raw, plugins)
+        if not (asked.holds(there) or there.holds(asked)):
+            raise _belongs_to_another(folder, held["scenario"], raw)
+        now = requested(held, scenario, asked, until)
+        more = _extended(held, now, plugins)
+        enough = written and there.holds(asked) and held["replicates"] >= now["replicates"]
+        if not asked.holds(there) or more == held or enough:
+            return now
+        write_sealed(run_file(folder), more)
+        written = True
+
+
+def _extended(held: Mapping[str, Any], now: Mapping[str, Any], plugins: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """Content of run.json when a request for all that it holds, or for more, has been added."""
+    replicates = max(now["replicates"], held["replicates"])
+    raw = {**now["scenario"], "run": {**now["scenario"]["run"], "replicates": replicates}}
+    return {**now, "scenario": raw, "replicates": replicates, "plugins": [dict(p) for p in plugins]}
+
+
+def requested(
+    run: Mapping[str, Any], scenario: Scenario, asked: Identity, until: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """A run.json as it would be if this request, which may be for a part of the run, were all that it is for."""
+    raw = resolved(scenario)
+    mine = {"scenario": raw, "digest": digest(raw), "replicates": scenario.run.replicates, "until": dict(until or {})}
+    return {**run, **mine, **as_json(asked)}
 
 
 def _records(folder: Path) -> Iterator[str]:
     """Scenarios that the records of a directory without run.json belong to, the damaged ones aside."""
-    for file in sorted((folder / "records").rglob("*.json")):
+    for file in sorted([*(folder / "records").rglob("*.json"), *(folder / "truths").glob("*.json")]):
         with suppress(StoreError):
             found = read_sealed(file)
             if found is not None:
-                yield str(found.get("scenario"))
+                yield str(found.get("trials"))
 
 
-OURS = frozenset({"blocks", "records", "failures", "claims", "cells.parquet", "performance.parquet"})
+OURS = frozenset({"blocks", "records", "failures", "claims", "truths", "stops", "cells.parquet", "performance.parquet"})
 """What a run directory holds beside run.json."""
 
 
-def _described(scenario: Scenario, command: str, plugins: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """Content of run.json for a new directory."""
+def _described(
+    scenario: Scenario, asked: Identity, command: str, plugins: Sequence[Mapping[str, str]],
+    until: Mapping[str, float] | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Content of run.json for a new directory; ``first_parts`` are those whose chunks have the shortest names."""
     import numpy as np
 
     config: Any = np.show_config(mode="dicts")
     blas = config["Build Dependencies"]["blas"]
-    raw = resolved(scenario)
-    return {
-        "format": FORMAT, "scenario": raw, "digest": digest(raw), "replicates": scenario.run.replicates,
-        "seed": scenario.run.seed, "versions": versions(), "plugins": [dict(p) for p in plugins],
-        "blas": f"{blas.get('name')} {blas.get('version')}", "command": command,
-    }  # fmt: skip
+    origin = {
+        "format": FORMAT,
+        "seed": scenario.run.seed,
+        "versions": versions(),
+        "plugins": [dict(p) for p in plugins],
+    }
+    origin |= {"blas": f"{blas.get('name')} {blas.get('version')}", "command": command}
+    return requested({**origin, "first_parts": [list(part) for part in asked.parts]}, scenario, asked, until)
 
 
 def _refuse_another(
     folder: Path, held: Mapping[str, Any], raw: dict[str, Any], plugins: Sequence[Mapping[str, str]]
 ) -> None:
-    """Refuse a directory that belongs to another scenario, version or other plugins."""
-    if held["digest"] != digest(raw):
-        difference = _difference(held["scenario"], raw)
-        raise RunError(f"{folder}: belongs to a different request ({difference}); choose another directory with -o")
+    """Refuse a directory that belongs to other trials, another version or other plugins."""
+    if held["trials"] != trials_of(raw):
+        raise _belongs_to_another(folder, held["scenario"], raw)
     if held["versions"]["simtrial"] != simtrial.__version__:
         raise RunError(
             f"{folder}: made by simtrial {held['versions']['simtrial']}, this is {simtrial.__version__}; "
             "choose another directory with -o"
         )
-    before, here = ([p["sha256"] for p in found] for found in (held["plugins"], plugins))
-    if before != here:
-        names = ", ".join(p["name"] for p in held["plugins"]) or "none"
+    here = {p["sha256"] for p in plugins}
+    if not {p["sha256"] for p in held["plugins"]} <= here:
+        names = ", ".join(p["name"] for p in held["plugins"])
         raise RunError(f"{folder}: made with other plugins or versions of them ({names}); choose another with -o")
 
 
-def _difference(a: Any, b: Any, path: str = "") -> str:
-    """First place where two resolved files differ."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        for key in dict.fromkeys([*a, *b]):
-            reading = (path, key) == ("run.", "replicates") or (path == "" and key in READING)
-            if not reading and a.get(key) != b.get(key):
-                return _difference(a.get(key), b.get(key), f"{path}{key}.")
-    if isinstance(a, list) and isinstance(b, list):
-        if len(a) != len(b):
-            return f"{path.rstrip('.')} has {len(a)} entries there and {len(b)} here"
-        for at, (x, y) in enumerate(zip(a, b, strict=True)):
-            if x != y:
-                return _difference(x, y, f"{path.rstrip('.')}[{at + 1}].")
-    return f"{path.rstrip('.')} is {a!r} there and {b!r} here"
+def _belongs_to_another(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> RunError:
+    words = difference(there, here)
+    return RunError(f"{folder}: belongs to a different request ({words}); choose another directory with -o")
 
 
 def _other_format(content: bytes) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
-_CHUNK = re.compile(r"(\d{6,})-(\d{6,})")
+_CHUNK = re.compile(r"(\d{6,})-(\d{6,})(?:-([0-9a-f]{8}))?")
 
 
 def run_file(folder: Path) -> Path:
@@ -33,38 +34,61 @@ def records(folder: Path, cell: str) -> Path:
     return folder / "records" / cell
 
 
-def chunk_file(folder: Path, cell: str, first: int, last: int) -> Path:
-    """Rows of blocks ``first`` to ``last`` (both included) of a cell."""
-    return blocks(folder, cell) / f"{chunk_name(first, last)}.parquet"
+@dataclass(frozen=True, order=True)
+class Place:
+    """Where a chunk is stored: its cell, its blocks, both ends included, and the mark of its parts.
+
+    The mark is empty for the parts that the run was begun with; chunks of other parts bear one.
+    """
+
+    cell: str
+    first: int
+    last: int
+    mark: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of its files without an ending."""
+        return f"{self.first:06d}-{self.last:06d}" + (f"-{self.mark}" if self.mark else "")
 
 
-def record_file(folder: Path, cell: str, first: int, last: int) -> Path:
+def chunk_file(folder: Path, place: Place) -> Path:
+    """Rows of a chunk."""
+    return blocks(folder, place.cell) / f"{place.name}.parquet"
+
+
+def record_file(folder: Path, place: Place) -> Path:
     """Record of a chunk."""
-    return records(folder, cell) / f"{chunk_name(first, last)}.json"
+    return records(folder, place.cell) / f"{place.name}.json"
 
 
-def failures_file(folder: Path, cell: str, first: int, last: int) -> Path:
+def failures_file(folder: Path, place: Place) -> Path:
     """What failed in a chunk, one line of JSON for each failure."""
-    return folder / "failures" / cell / f"{chunk_name(first, last)}.jsonl"
+    return folder / "failures" / place.cell / f"{place.name}.jsonl"
 
 
-def claim_file(folder: Path, cell: str, first: int, last: int) -> Path:
-    """Sign that a process is at work on a chunk; it may outlive the process, and then counts no more."""
-    return folder / "claims" / f"{cell}-{chunk_name(first, last)}"
+def truth_file(folder: Path, cell: str, mark: str) -> Path:
+    """True values of some estimands in a cell."""
+    return folder / "truths" / f"{cell}-{mark}.json"
 
 
-def chunk_name(first: int, last: int) -> str:
-    """Name of what belongs to blocks ``first`` to ``last``, without an ending."""
-    return f"{first:06d}-{last:06d}"
+def stop_file(folder: Path, cell: str, mark: str) -> Path:
+    """Replicates after which a cell was precise enough."""
+    return folder / "stops" / f"{cell}-{mark}.json"
 
 
-def blocks_in(name: str) -> tuple[int, int] | None:
-    """First and last block of a file's name without its ending, None if it is not one of ours."""
+def claim_file(folder: Path, cell: str, name: str) -> Path:
+    """Sign that a process is at work on something of a cell; it may outlive the process, and then counts no more."""
+    return folder / "claims" / f"{cell}-{name}"
+
+
+def place_of(cell: str, name: str) -> Place | None:
+    """Place of a chunk by the name of its files without ending, None if it is not one of ours."""
     found = _CHUNK.fullmatch(name)
     if found is None:
         return None
-    first, last = int(found[1]), int(found[2])
-    return (first, last) if chunk_name(first, last) == name and first <= last else None
+    place = Place(cell, int(found[1]), int(found[2]), found[3] or "")
+    return place if place.name == name and place.first <= place.last else None
 
 
 def performance_file(folder: Path) -> Path:

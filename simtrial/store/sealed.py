@@ -18,10 +18,13 @@ _OPEN = b"0" * 64
 REPAIR = "simtrial audit --repair removes what is damaged, and the same command makes it again"
 
 
-def write_sealed(file: Path, value: Mapping[str, Any]) -> None:
-    """Write an object as JSON; its last key, ``seal``, is the SHA-256 of the file with zeros in place of the seal."""
+def write_sealed(file: Path, value: Mapping[str, Any], only_first: bool = False) -> None:
+    """Write an object as JSON; its last key, ``seal``, is the SHA-256 of the file with zeros in place of the seal.
+
+    ``only_first``: leave the file alone where another process has written it.
+    """
     content = (json.dumps({**value, "seal": _OPEN.decode()}, indent=1, allow_nan=False) + "\n").encode()
-    write_bytes(file, content.replace(_OPEN, hashlib.sha256(content).hexdigest().encode()))
+    write_bytes(file, content.replace(_OPEN, hashlib.sha256(content).hexdigest().encode()), only_first)
 
 
 def read_sealed(file: Path) -> dict[str, Any] | None:

@@ -77,7 +77,7 @@ def test_global_randomness_is_neither_used_nor_touched() -> None:
 
 
 def test_a_whole_analysis_leaves_global_randomness_alone() -> None:
-    from simtrial.run.loop import block_rows
+    from simtrial.run.block import block_rows
 
     _, (cell,) = load("partners", ["run.block=4"])
     before = np.random.get_state()  # noqa: NPY002

@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 from tomls import SMALL, written
 
 from simtrial.files.write_trials import stata_names
-from simtrial.run.loop import block_rows
+from simtrial.run.block import block_rows
 from simtrial.scenario import load
 
 

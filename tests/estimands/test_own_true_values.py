@@ -16,7 +16,7 @@ from tomls import SMALL, changed, written
 
 from simtrial.generate import simulate
 from simtrial.performance import performance
-from simtrial.run.loop import block_rows
+from simtrial.run.block import block_rows
 from simtrial.scenario import load
 
 __all__ = ["quick"]

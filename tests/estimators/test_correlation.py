@@ -7,7 +7,7 @@ from scipy.stats import pearsonr
 from trials import batch, fit, ragged
 
 from simtrial.flags import text
-from simtrial.run.loop import block_rows
+from simtrial.run.block import block_rows
 from simtrial.scenario import load
 
 

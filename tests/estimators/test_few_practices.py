@@ -11,7 +11,7 @@ from simtrial.estimators import method_class
 from simtrial.flags import BIT
 from simtrial.generate import simulate
 from simtrial.moments.build import moments
-from simtrial.run.loop import block_rows
+from simtrial.run.block import block_rows
 from simtrial.scenario import load
 
 FEW = """\

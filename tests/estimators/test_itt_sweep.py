@@ -9,7 +9,7 @@ from math import sqrt
 import polars as pl
 import pytest
 
-from simtrial.run.loop import block_rows
+from simtrial.run.block import block_rows
 from simtrial.scenario import load
 
 pytestmark = pytest.mark.verify

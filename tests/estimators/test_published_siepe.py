@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from simtrial.run.loop import block_rows
+from simtrial.run.block import block_rows
 from simtrial.scenario import Cell, load
 
 PUBLISHED = {  # (r, delta): rejection rates, then variances of the estimates, by ANCOVA, change and post; 10,000 each

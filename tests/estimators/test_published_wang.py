@@ -8,7 +8,7 @@ from simtrial.estimands import Estimand, in_simulated_practices, true_values
 from simtrial.generate import simulate
 from simtrial.generate.generators.wang_2024 import Wang2024
 from simtrial.kernels.segments import sum_by
-from simtrial.run.loop import block_rows
+from simtrial.run.block import block_rows
 from simtrial.scenario import load
 
 OVER_PRACTICES = Estimand(name="over practices", kind="itt", response="y", unit="cluster")

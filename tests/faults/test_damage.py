@@ -18,6 +18,13 @@ from simtrial.store.audit import audit
 from simtrial.store.sealed import write_sealed
 
 __all__ = ["quick"]
+FEWER = (
+    SMALL.replace('[[methods]]\nname = "imputed"', '[[gone]]\nname = "imputed"').partition("[[gone]]")[0]
+    + SMALL[SMALL.index("[run]") :]
+    + '\n[vary.cross]\n"mechanism.practices.number" = [12]\n'
+)
+"""The sweep without its last method and with one level."""
+
 SWEEP = SMALL + '\n[vary.cross]\n"mechanism.practices.number" = [3, 12]\n'
 
 
@@ -32,6 +39,40 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     assert found.code == 0, found.err
     assert any(f.suffix == ".jsonl" for f in files_of(folder))
     return folder, summary(folder).out
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run that gained replicates, a cell, a method and an estimand, and ended by precision, and its summary."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simtrial.estimands.values.PRACTICES", 2000)
+        patch.setattr("simtrial.run.precision.FIRST", 40)
+        folder = tmp_path_factory.mktemp("damage") / "grown"
+        go(folder, 40, text=FEWER)
+        go(folder, 60, text=SWEEP, until={"bias": 0.06})
+    assert {file.parent.name for file in files_of(folder)} >= {"truths", "stops"}
+    return folder, summary(folder).out
+
+
+@pytest.mark.parametrize("changes", [flips, truncations])
+def test_damage_of_a_run_that_grew_is_never_silent(changes, grown: tuple[Path, str]) -> None:
+    seen = tried(*grown, changes(grown[0], 150, seed=2))
+    assert seen[NAMED] > 50
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_that_grew_is_repaired(grown: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simtrial.run.precision.FIRST", 40)
+    there, rng = copied(grown[0], tmp_path / "run"), random.Random(4)
+    for attempt in range(8):
+        for file in rng.sample(files_of(there), 5):
+            content = bytearray(file.read_bytes())
+            content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+            file.write_bytes(content)
+        assert simtrial("audit", there, "--repair").code == 0
+        go(there, 60, text=SWEEP, until={"bias": 0.06})
+        assert audit(there) == [], attempt
+        assert summary(there).out == grown[1]
 
 
 def tried(folder: Path, expected: str, changes) -> dict[str, int]:

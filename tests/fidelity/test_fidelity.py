@@ -181,7 +181,7 @@ def test_trials_are_those_of_a_run_and_blocks_are_joined() -> None:
     values = simulated(chosen, cells[0], 8)
     assert found.run.block == 5
     assert [len(v) for v in values.values()] == [8, 8]
-    from simtrial.run.loop import block_rows
+    from simtrial.run.block import block_rows
 
     rows = block_rows(cells[0], 1)
     expected = rows.filter(rows["method"] == "primary, partial")["estimate"].to_numpy()[:3]

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from simtrial.run.loop import block_rows
+from simtrial.run.block import block_rows
 from simtrial.scenario import load
 
 ROOT = Path(__file__).parents[2]

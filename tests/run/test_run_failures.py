@@ -127,7 +127,7 @@ def test_an_unknown_engine_is_told() -> None:
 
 
 def test_a_chunk_that_fails_is_told_and_the_others_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from simtrial.run import loop as module
+    from simtrial.run import tasks as module
 
     whole = module.block_rows
 
@@ -140,7 +140,7 @@ def test_a_chunk_that_fails_is_told_and_the_others_are_kept(tmp_path: Path, monk
     outcome = go(tmp_path / "run")
     assert (outcome.chunks, outcome.made) == (5, 4)
     ((chunk, message),) = outcome.failed
-    assert (chunk.first, chunk.last) == (2, 2)
+    assert (chunk.place.first, chunk.place.last) == (2, 2)
     assert "no room for block 2" in message
     monkeypatch.undo()
     found = rows(tmp_path / "run", partial=True)

@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 from runs import chunks, go, quick, rows
 from tomls import SMALL
 
-from simtrial.run.loop import block_rows
+from simtrial.run.block import block_rows
 from simtrial.scenario import Cell, load
 
 pytestmark = pytest.mark.usefixtures("quick")

@@ -18,6 +18,7 @@ from tomls import SMALL, written
 from simtrial.errors import IncompleteRunError, StoreError
 from simtrial.store.chunks import stored_chunks
 from simtrial.store.directory import read_run
+from simtrial.store.identity import from_json
 
 pytestmark = pytest.mark.usefixtures("quick")
 __all__ = ["quick"]
@@ -36,7 +37,7 @@ def missing_then_restored(folder: Path, expected: pl.DataFrame, absent: int) -> 
     with pytest.raises(IncompleteRunError, match=f"{absent} of 5 blocks are missing") as caught:
         rows(folder)
     assert caught.value.exit_code == 3
-    kept = {c.file: c.file.stat().st_mtime_ns for c in stored_chunks(folder, "base", read_run(folder)["digest"])}
+    kept = {c.file: c.file.stat().st_mtime_ns for c in stored_chunks(folder, "base", from_json(read_run(folder)))}
     assert len(kept) == 5 - absent
     outcome = go(folder)
     assert (outcome.chunks, outcome.made, outcome.found) == (absent, absent, 5 - absent)

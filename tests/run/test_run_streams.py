@@ -10,7 +10,7 @@ from tomls import SMALL, written
 
 from simtrial import estimators
 from simtrial.estimators import Estimates, Method, register
-from simtrial.run.loop import block_rows
+from simtrial.run.block import block_rows
 from simtrial.scenario import Cell, load
 
 

@@ -8,7 +8,7 @@ import pytest
 from simulated import Z, draw
 
 from simtrial.estimands import true_values
-from simtrial.run.loop import block_rows
+from simtrial.run.block import block_rows
 from simtrial.scenario import Cell, load
 
 BLOCKS = 12

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from simtrial.generate import simulate
-from simtrial.run.loop import block_rows
+from simtrial.run.block import block_rows
 from simtrial.scenario import load
 
 TUS = "tus_baseline < 150 and tus_followup < 150"

@@ -176,5 +176,5 @@ def _context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["simtrial.run.loop"])
+    context.set_forkserver_preload(["simtrial.run.tasks"])
     return context

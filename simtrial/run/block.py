@@ -1,0 +1,62 @@
+"""Rows of one block: every replicate by every method."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from simtrial.errors import in_words
+from simtrial.estimands import own_values
+from simtrial.estimators.contained import is_own
+from simtrial.estimators.fitting import attempt, killed
+from simtrial.generate import simulate
+from simtrial.moments.shared import SharedMoments
+from simtrial.scenario import Cell
+from simtrial.scenario.schema import finite_targets, targets
+from simtrial.seeding import stream
+from simtrial.store.estimate_rows import bind, rows
+
+
+def block_rows(cell: Cell, block: int, failures: list[dict[str, Any]] | None = None, without: str = "") -> pl.DataFrame:
+    """Rows of one block: every replicate by every method, once per estimand of the method.
+
+    A method that is not to be tried, ``without``, has failed rows. Rows against a finite estimand carry the true value
+    of their own trial, ``own_true_value``.
+    """
+    scenario = cell.scenario
+    size, seed = scenario.run.block, scenario.run.seed
+    drawn = simulate(scenario.needed, size, seed, cell.key, block)
+    own = own_values(finite_targets(scenario), scenario.mechanism, drawn, seed, cell.key, block)
+    shared = SharedMoments(drawn.observed())
+    replicate = np.arange(block * size + 1, (block + 1) * size + 1)
+    frames = []
+    for method in scenario.methods:
+        rng = stream(seed, cell.key, block, f"method:{method.name}") if method.draws else None
+        seeds = stream(seed, cell.key, block, f"global:{method.name}") if is_own(method) else None
+        if method.name == without:
+            estimates, error = killed(method, size)
+        else:
+            estimates, error = attempt(method, shared, rng, seconds=scenario.run.method_seconds, seeds=seeds)
+        if error is not None and failures is not None:
+            failures.append(_raised(error, cell.id, block, method.name))
+        labels = {"cell": cell.id, "replicate": replicate, "method": method.name}
+        names = targets(method, scenario) or [""]
+        truths = [{"own_true_value": own[name]} if name in own else {} for name in names]
+        frames += [rows(estimates, {**labels, "estimand": n, **t}) for n, t in zip(names, truths, strict=True)]
+        if failures is not None:
+            failures += _failed_rows(frames[-1])
+    return bind(frames)
+
+
+def _raised(error: BaseException, cell: str, block: int, method: str) -> dict[str, Any]:
+    record = {"cell": cell, "block": block, "method": method, "error": in_words(error)}
+    return {**record, "traceback": "".join(traceback.format_exception(error))}
+
+
+def _failed_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    wanted = ["cell", "replicate", "method", "flags", "n_used", "clusters_used"]
+    wanted += ["message"] if "message" in frame.columns else []
+    return list(frame.filter(pl.col("status") == "failed").select(wanted).iter_rows(named=True))
