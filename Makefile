@@ -12,6 +12,9 @@ PYTEST := "$(BIN)/python" -m pytest
 # Tests run side by side, one process for each core, at most four.
 SPREAD := -n auto --maxprocesses 4 --dist worksteal
 
+# What `make bench` times, with options of pytest-benchmark, e.g. BENCH="bench/bench_block.py --benchmark-json=new.json".
+BENCH ?= bench
+
 # One thread per process: simtrial runs processes side by side, and times are comparable.
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
@@ -21,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint test verify verify-quick faults docs-numbers bench clean
+.PHONY: help setup demo lint test verify verify-quick fuzz distribution faults docs-numbers bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -39,11 +42,17 @@ lint: setup ## ruff and mypy
 test: lint ## ruff, mypy and the test suite without the verification runs
 	$(PYTEST) tests -q -m "not verify" $(SPREAD)
 
-verify: setup ## every statistical verification run (long)
-	$(PYTEST) tests -q -m verify --timeout=3600 $(SPREAD)
+verify: setup ## the statistical verification runs, and a tenth of the fuzzing (under half an hour on two cores)
+	$(PYTEST) tests -q -m "verify and not fuzz and not distribution" --ignore=tests/faults --timeout=3600 $(SPREAD) --durations=15 --durations-min=30
 
 verify-quick: setup ## the verification runs that take less than half a minute each
 	$(PYTEST) tests -q -m "verify and not slow" $(SPREAD) --durations=5 --durations-min=30
+
+fuzz: setup ## every estimator beside its dense twin over 20,000 odd designs, and 2,000 damaged files (half an hour on two cores)
+	$(PYTEST) tests -q -m fuzz --timeout=7200 $(SPREAD)
+
+distribution: setup ## the test suite once more, from an unpacked source distribution (long)
+	$(PYTEST) tests/project -q -m distribution --timeout=7200
 
 faults: setup ## damage, full disks, killed processes and races on purpose, with their figures (long)
 	$(PYTEST) tests/faults -q -s --timeout=3600
@@ -52,7 +61,7 @@ docs-numbers: setup ## rerun the scenarios that numbers in README and docs come 
 	"$(BIN)/python" docs/refresh.py
 
 bench: setup ## the benchmarks
-	$(PYTEST) bench -q -p no:randomly --benchmark-enable --benchmark-only --timeout=3600
+	$(PYTEST) $(BENCH) -q -p no:randomly --benchmark-enable --benchmark-only --timeout=3600
 
 clean: ## remove the environment, caches and builds (runs/ is kept)
 	rm -rf "$(VENV)" build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

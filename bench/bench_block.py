@@ -1,5 +1,6 @@
 """Cost of a block of 250 PARTNERS-like trials: drawing it, reducing it, and each method on shared moments."""
 
+import numpy as np
 import pytest
 
 from simtrial.estimators import kinds
@@ -25,7 +26,7 @@ METHODS = {
     "clda": {"kind": "clda"},
     "g-computation": {"kind": "g-computation"},
     "g-computation, mixed model": {"kind": "g-computation", "model": "lmm"},
-    "mi, 20 mixed models": {"kind": "mi", "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
+    "mi, 20 mixed models": {"kind": "mi", "analysis": {"kind": "lmm", "response": "mansa"}, "auxiliary": ["sessions"]},
     "randomisation test, 999 re-allocations": {
         "kind": "randomisation-test",
         "allocation": {"method": "minimisation", "factors": ["region", "practice_size"]},
@@ -44,6 +45,21 @@ def observed(scenario):
     return simulate(scenario.mechanism, 250, 1, "", 0).observed()
 
 
+def test_reference(benchmark):
+    """What other times are divided by (compare.py): plain numpy on arrays of this size, no code of this project."""
+    rng = np.random.default_rng(1)
+    people, practices, columns = 250 * 170, 250 * 39, 8
+    rows, where = rng.normal(size=(people, columns)), np.sort(rng.integers(practices, size=people))
+
+    def work():
+        starts = np.searchsorted(where, np.arange(practices))
+        sums = np.add.reduceat(rows, np.minimum(starts, people - 1), axis=0)
+        inner = np.einsum("np,nq->npq", sums, sums).reshape(250, 39, columns, columns).sum(axis=1)
+        return np.linalg.solve(inner + np.eye(columns), np.ones((250, columns, 1))).sum() + np.exp(-rows).sum()
+
+    assert np.isfinite(benchmark(work))
+
+
 def test_simulate(benchmark, scenario):
     benchmark.extra_info["trials"] = 250
     batch = benchmark(simulate, scenario.mechanism, 250, 1, "", 0)
@@ -54,7 +70,7 @@ def test_simulate(benchmark, scenario):
 def test_method(benchmark, observed, name):
     """A method from observed data: nothing is shared between rounds."""
     options = METHODS[name]
-    method = kinds()[options["kind"]].model_validate({"name": name, "adjust": FULL, **options})
+    method = kinds()[options["kind"]].model_validate({"name": name, "response": "mansa", "adjust": FULL, **options})
     benchmark.extra_info["trials"] = 250
 
     def analyse():

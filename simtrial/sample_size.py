@@ -36,13 +36,26 @@ class Design(BaseModel):
     baseline_correlation: float = Field(
         0.0, gt=-1, lt=1, description="correlation of baseline and follow-up; 0: unused"
     )
+    unequal_sizes: Literal["eldridge", "van-breukelen"] = Field(
+        "eldridge", description="what varying sizes cost: an analysis of people alike, or the mixed model"
+    )
     individual_loss: float = Field(0.0, ge=0, lt=1, description="share of people lost to follow-up")
     practice_loss: float = Field(0.0, ge=0, lt=1, description="share of practices lost")
 
     @property
     def design_effect(self) -> float:
-        """Variance inflation 1 + ((CV^2 + 1) m - 1) ICC (Eldridge 2006, doi:10.1093/ije/dyl129)."""
-        return 1 + ((self.cluster_size_cv**2 + 1) * self.cluster_size_mean - 1) * self.icc
+        """Variance inflation by practices of m people in the mean.
+
+        eldridge: 1 + ((CV^2 + 1) m - 1) ICC (Eldridge 2006, doi:10.1093/ije/dyl129). van-breukelen:
+        D/(1 - CV^2 L(1 - L)), D = 1 + (m - 1) ICC, L = m ICC/D (van Breukelen, Candel and Berger 2007,
+        doi:10.1002/sim.2740).
+        """
+        if self.unequal_sizes == "eldridge":
+            return 1 + ((self.cluster_size_cv**2 + 1) * self.cluster_size_mean - 1) * self.icc
+        equal = 1 + (self.cluster_size_mean - 1) * self.icc
+        share = self.cluster_size_mean * self.icc / equal
+        left = 1 - self.cluster_size_cv**2 * share * (1 - share)
+        return equal / left if left > 0 else inf
 
     @property
     def kept(self) -> float:

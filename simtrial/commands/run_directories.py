@@ -107,24 +107,34 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def judge(folder: Path, form: str) -> None:
-    """Print a run beside the expectations of its scenario; exit 1 when one fails."""
+def judged(
+    folder: Path, rate: float, expectations: list[dict[str, Any]] | None = None, published: Path | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Hold a run against given or published values, or else its scenario's expectations; return verdicts and cells."""
     import polars as pl
 
+    from simtrial.check.against import published_values
     from simtrial.check.expectations import check
     from simtrial.performance.summary import options_of, summary
     from simtrial.plugins.recorded import refuse_changed
-    from simtrial.report import tables
-    from simtrial.report.text import emit
     from simtrial.store.reading import SUMMARISED, read_run_by_cell
 
     parts, cells, run = read_run_by_cell([folder], columns=SUMMARISED)
-    expectations = run["scenario"].get("expect", [])
+    if published is not None:
+        expectations = published_values(published, run["scenario"], cells)
+    expectations = run["scenario"].get("expect", []) if expectations is None else expectations
     if not expectations:
         raise SimtrialError(f"{folder}: its scenario has no [[expect]] table to check")
     refuse_changed(run["plugins"])
     everything = options_of(run, everything=True)
-    frame = check(pl.concat([summary(rows, cells, everything) for rows in parts]), cells, expectations)
+    return check(pl.concat([summary(rows, cells, everything) for rows in parts]), cells, expectations, rate), cells
+
+
+def show_verdicts(frame: pl.DataFrame, cells: pl.DataFrame, form: str) -> None:
+    """Print what `judged` returned; exit 1 when an expectation fails."""
+    from simtrial.report import tables
+    from simtrial.report.text import emit
+
     if form == "table":
         tables.check_table(frame, tables.cell_labels(cells))
     else:

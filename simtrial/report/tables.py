@@ -11,6 +11,7 @@ import polars as pl
 
 from simtrial.kernels.interval_sets import TWO_RAYS
 from simtrial.performance import PAIRED, SEEN
+from simtrial.report.false_alarms import alarms
 from simtrial.report.text import emit, number, say, say_whole, show, with_mcse
 from simtrial.scenario.cells import label
 
@@ -200,6 +201,7 @@ def check_table(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:
     headings = [*_cell_heading(labels), "verdict", "method", "measure", "found (MCSE)", "expected", "standard errors"]
     failed = int((frame["verdict"] == "FAIL").sum())
     show(f"Expectations: {frame.height - failed} hold, {failed} fail", headings, rows, 3 + _many(labels))
+    say(alarms(frame))
 
 
 def _middle(values: pl.Series) -> tuple[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +19,13 @@ from simtrial.scenario.grid import Grid, with_grid
 from simtrial.scenario.held import hold
 from simtrial.scenario.homes import HEAD_PLACE, at_home, keys
 from simtrial.scenario.levels import repeated
-from simtrial.scenario.lines import TEXTS, find_lines
+from simtrial.scenario.lines import find_lines
 from simtrial.scenario.memory import Memory
 from simtrial.scenario.methods import build_methods, validated
 from simtrial.scenario.primary_outcome import about
 from simtrial.scenario.problems import Path, Problem, depth, key_name
 from simtrial.scenario.schema import HEAD, Raw, Scenario, build
+from simtrial.scenario.toml_text import read_toml
 
 __all__ = [
     "Cell",
@@ -40,22 +40,8 @@ __all__ = [
 ]
 
 
-LARGEST, DEEPEST = 500_000, 20
-"""Size of a scenario file in bytes, and depth to which its tables and lists may be nested."""
-
-
 MOST_LINES = 100
 """Problems listed of a file; of more, the number."""
-
-
-def too_deep(text: str) -> bool:
-    """Whether brackets or the parts of a dotted key go deeper than `DEEPEST`, texts and comments aside."""
-    bare = TEXTS.sub("'", text)
-    depth = deepest = 0
-    for bracket in re.findall(r"[\[\]{}]", bare):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest > DEEPEST or re.search(rf"(?:[\w'-]+\s*\.\s*){{{DEEPEST},}}", bare) is not None
 
 
 @dataclass(frozen=True)
@@ -248,21 +234,8 @@ def _read(name: str) -> _Source:
             )
         raise ScenarioError(unknown("scenario", name, builtin_names()) + "; a file's name ends in .toml")
     shown = name if file == File(name) else f"{name}.toml"
-    try:
-        if file.stat().st_size > LARGEST:
-            raise ScenarioError(f"{shown}: larger than {LARGEST:,} bytes, which no scenario is")
-        text = file.read_bytes().decode("utf-8-sig")
-        if too_deep(text):
-            raise ScenarioError(f"{shown}: tables or lists nested more than {DEEPEST} deep")
-        return _Source(shown, text, *with_grid(tomllib.loads(text), shown, file.parent))
-    except UnicodeDecodeError as error:
-        raise ScenarioError(f"{shown}: not UTF-8 text (byte {error.start + 1})") from None
-    except tomllib.TOMLDecodeError as error:
-        place = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        where = f":{place[1]}" if place else ""
-        raise ScenarioError(f"{shown}{where}: not valid TOML: {error}") from None
-    except OSError as error:
-        raise ScenarioError(f"{shown}: cannot be read ({error.strerror})") from None
+    text, data = read_toml(file, shown)
+    return _Source(shown, text, *with_grid(data, shown, file.parent))
 
 
 def _still_apt(base: Raw, over: Raw) -> Raw:

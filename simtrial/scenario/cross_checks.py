@@ -83,7 +83,9 @@ def _about_methods(parts: Mapping[str, Any], methods: set[str]) -> list[Problem]
             problems.append(Problem(("published", at, "method"), unknown("method", row.method, methods)))
     for at, wanted in enumerate(parts["expect"]):
         if wanted is not None and len(problems) < MANY:  # each name is compared with every valid one
-            problems += _expectation(wanted, at, methods, parts["vary"])
+            vary: Vary | None = parts["vary"]
+            levels = None if vary is None else {**vary.cross, **vary.zip}
+            problems += expectation_problems(wanted, at, methods, levels)
     performance: Performance | None = parts["performance"]
     if performance is None:
         return problems
@@ -106,16 +108,19 @@ def _measures() -> set[str]:
     return {*MEASURES, *PAIRED, *counts}
 
 
-def _expectation(wanted: Expectation, at: int, methods: set[str], vary: Vary | None) -> list[Problem]:
-    """Check that an expectation is about something that will be there."""
+def expectation_problems(
+    wanted: Expectation, at: int, methods: set[str], levels: Mapping[str, Sequence[Any]] | None
+) -> list[Problem]:
+    """Check that an expectation is about something that will be there; ``levels`` of varied keys, None: not known."""
     measures = _measures()
     problems: list[Problem] = []
     if wanted.method not in methods:
         problems.append(Problem(("expect", at, "method"), unknown("method", wanted.method, methods)))
     if wanted.measure not in measures:
         problems.append(Problem(("expect", at, "measure"), unknown("measure", wanted.measure, measures)))
-    levels: dict[str, Sequence[Any]] = {} if vary is None else {**vary.cross, **vary.zip}
-    for name, value in wanted.cell.items() if vary is not None else ():
+    if levels is None:
+        return problems
+    for name, value in wanted.cell.items():
         path: Path = ("expect", at, "cell", name)
         if name not in levels:
             problems.append(Problem(path, unknown("varied key", name, levels)))

@@ -68,7 +68,7 @@ class Expectation(Table):
     lower: float | None = Field(None, description="lower bound")
     upper: float | None = Field(None, description="upper bound")
     margin: float = Field(0.0, ge=0, description="difference that does not matter")
-    z: float = Field(3.3, gt=0, description="standard errors allowed; 3.3 gives a false alarm in 1,000 checks")
+    z: float | None = Field(None, gt=0, description="standard errors allowed; default: by the check's false-alarm rate")
     source: str = Field("", description="where the expectation comes from")
 
     @model_validator(mode="after")

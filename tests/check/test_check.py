@@ -7,13 +7,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 from click.testing import CliRunner
-from scipy.stats import norm
+from scipy.stats import binom, binomtest, norm
 
 from simtrial.check.expectations import check
 from simtrial.cli import cli
 from simtrial.errors import ScenarioError
 from simtrial.performance import SHARES
-from simtrial.scenario import builtin_names, load
+from simtrial.scenario import load
 
 CASES = Path(__file__).parents[1] / "data" / "cases" / "check"
 SCENARIO = """
@@ -59,13 +59,20 @@ def test_z_and_margin_are_the_user_s():
     assert judged(0.5, 0.05, value=0.4, z=1.9, margin=0.01) == (pytest.approx(1.8), "ok")
 
 
-@pytest.mark.parametrize(("value", "distance", "verdict"), [
-    (0.95, 0.0, "ok"), (0.93, 0.0, "ok"), (0.97, 0.0, "ok"), (0.90, -0.03 / math.sqrt(0.93 * 0.07 / 1000), "FAIL"),
-    (0.972, 0.002 / math.sqrt(0.97 * 0.03 / 1000), "ok"),
+@pytest.mark.parametrize(("value", "side", "verdict"), [
+    (0.95, 0, "ok"), (0.93, 0, "ok"), (0.97, 0, "ok"), (0.90, -1, "FAIL"), (0.972, 1, "ok"),
 ])  # fmt: skip
-def test_bounds_allow_for_the_error_on_the_far_side_only(value, distance, verdict):
+def test_bounds_allow_for_the_error_on_the_far_side_only(value, side, verdict):
+    """Of 1,000: the exact binomial tail beyond the bound, as a normal deviate."""
+    distance = {0: 0.0, -1: norm.ppf(binom.cdf(900, 1000, 0.93)), 1: norm.isf(binom.sf(971, 1000, 0.97))}[side]
     found = judged(value, 0.007, measure="coverage", lower=0.93, upper=0.97)
     assert found == (pytest.approx(distance), verdict)
+
+
+@pytest.mark.parametrize(("value", "side"), [(0.90, -1), (0.972, 1)])
+def test_bounds_of_a_mean_are_judged_by_its_own_error(value, side):
+    found = judged(value, 0.007, measure="bias", lower=0.93, upper=0.97)[0]
+    assert found == pytest.approx((value - (0.93 if side < 0 else 0.97)) / 0.007)
 
 
 def test_a_share_of_nought_is_not_certainty():
@@ -97,10 +104,22 @@ def test_a_share_expected_never_or_always_fails_at_the_first_exception():
     assert judged(0.0, 0.0, n=1000, measure="failures", upper=0.0) == (0.0, "ok")
 
 
-def test_nine_expected_are_enough_for_the_normal_error():
-    assert judged(0.02, 0.0, n=200, measure="lower_miss", value=0.05)[0] == pytest.approx(
-        -0.03 / math.sqrt(0.05 * 0.95 / 200)
-    )
+@pytest.mark.parametrize("n", [20, 200, 10_000, 1_000_000])
+@pytest.mark.parametrize("expected", [1e-4, 0.025, 0.05, 0.5, 0.95, 0.9999])
+@pytest.mark.parametrize("errors", [-4.5, -2.0, 0.7, 3.0, 6.0])
+def test_distances_of_shares_are_tail_probabilities_of_the_binomial_test(n, expected, errors):
+    """scipy's own binomtest, on the side of the deviation."""
+    seen = round(n * expected + errors * math.sqrt(n * expected * (1 - expected)))
+    seen = min(max(seen, 0), n)
+    side = "less" if seen < n * expected else "greater"
+    tail = binomtest(seen, n, expected, alternative=side).pvalue
+    found = judged(seen / n, 0.0, n=n, measure="coverage", value=expected)[0]
+    assert norm.sf(abs(found)) == pytest.approx(min(tail, 0.5), rel=1e-6)
+
+
+def test_a_share_so_far_off_that_no_double_holds_its_tail_has_a_distance_all_the_same():
+    found = judged(0.5, 0.0, n=1_000_000, measure="coverage", value=0.95)
+    assert found == (pytest.approx(-0.45 / math.sqrt(0.95 * 0.05 / 1_000_000)), "FAIL")
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -158,16 +177,14 @@ def test_a_cell_that_is_not_varied_is_refused(tmp_path):
         load(written(tmp_path, vary + expect))
 
 
-LONG = ("verify/itt-sweep", "verify/informative-size", "verify/clda", "verify/twenty-practices")
-"""Half a minute or more."""
+STATED = ("verify/itt-sweep", "verify/informative-size", "verify/clda", "verify/twenty-practices", "verify/null-39")
 
 
 @pytest.mark.verify
-@pytest.mark.parametrize("name", [
-    pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in builtin_names()
-    if name.startswith(("verify/", "published/"))
-])  # fmt: skip
-def test_built_in_expectations_hold(name):
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STATED)
+def test_built_in_expectations_hold_at_their_own_seed(name):
+    """At full size; fresh seeds and the other scenarios: test_exact_scenarios.py."""
     done = CliRunner().invoke(cli, ["check", name, "--format", "csv"], catch_exceptions=False)
     assert done.exit_code == 0, done.stdout
 

@@ -71,6 +71,12 @@ def damaged(number: int) -> Iterator[Mutant]:
 
 
 @pytest.mark.verify
+def test_two_hundred_files_with_damaged_pages_are_scored_or_refused_in_one_message(tmp_path: Path) -> None:
+    agrees(*tally(damaged(200), tmp_path, "summarise", lambda at: ("--format", "csv")), SEED, 40)
+
+
+@pytest.mark.verify
 @pytest.mark.slow
+@pytest.mark.fuzz
 def test_two_thousand_files_with_damaged_pages_are_scored_or_refused_in_one_message(tmp_path: Path) -> None:
     agrees(*tally(damaged(2000), tmp_path, "summarise", lambda at: ("--format", "csv")), SEED, 400)

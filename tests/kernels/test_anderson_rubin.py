@@ -120,6 +120,7 @@ def test_the_set_holds_what_the_textbook_test_does_not_reject():
         assert kinds.count(kind) >= least, kind
 
 
+@pytest.mark.slow
 @pytest.mark.verify
 def test_the_set_holds_what_the_textbook_test_does_not_reject_in_many_designs():
     for seed in range(1000, 5000):

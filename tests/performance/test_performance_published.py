@@ -4,12 +4,15 @@ Their data are other people's and not part of this project: they are looked for 
 names, or in ../shared/oracle beside the project.
 """
 
+import io
+import itertools
 import os
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from commands import simtrial
 from rows import made, measured, truths
 from scipy import stats
 
@@ -33,6 +36,13 @@ def wald(method: str, e: np.ndarray, s: np.ndarray, df: float = np.inf) -> pl.Da
     half = stats.t.ppf(0.975, df) * s
     p = 2 * stats.t.sf(np.abs(e / s), df)
     return made(method, {"estimate": e, "std_error": s, "ci_lower": e - half, "ci_upper": e + half, "p_value": p})
+
+
+def by_command(name: str, *options: object, where: dict[str, object] | None = None) -> Found:
+    """The same by `simtrial summarise FILE`, as a user calls it."""
+    done = simtrial("summarise", FOLDER / name, "--mcse", "normal", "--format", "csv", *options)
+    assert done.code == 0, done.err
+    return measured(pl.read_csv(io.StringIO(done.out), infer_schema_length=None).filter(**(where or {})))
 
 
 def check(
@@ -73,10 +83,12 @@ def test_missing_covariate_example_of_rsimsum() -> None:
     methods = ("CC", "MI_LOGT", "MI_T")
     rows = [wald(m, *(data.filter(method=m).sort("dataset")[c].to_numpy() for c in ("b", "se"))) for m in methods]
     found = measured(performance(pl.concat(rows), truths(0.5), Options(form="normal", reference="CC")))
+    shown = by_command("perf_MIsim.csv", "--true", 0.5, "--reference", "CC")
     for measure, printed in MISSING_DATA.items():
         for at, method in enumerate(methods):
             check(found, method, measure, printed[2 * at : 2 * at + 2])
-    assert found["CC", "bias"][2] == 1000
+            check(shown, method, measure, printed[2 * at : 2 * at + 2])
+    assert found["CC", "bias"][2] == shown["CC", "bias"][2] == 1000
 
 
 STATA = {
@@ -106,8 +118,9 @@ def test_printed_output_of_simsum(
     """Stata's table of 100 replicates of two methods, true value 0, seven significant digits."""
     data = example("perf_stata_check.csv")
     rows = [wald(m, data[m].to_numpy(), data[f"se_{m}"].to_numpy(), df) for m in ("b_1", "b_2")]
-    found = measured(performance(pl.concat(rows), truths(0.0), Options(form="normal", reference="b_1")))
-    for at, method in enumerate(("b_1", "b_2")):
+    by_hand = measured(performance(pl.concat(rows), truths(0.0), Options(form="normal", reference="b_1")))
+    shown = by_command("perf_stata_check.csv", "--true", 0, "--reference", "b_1", "--df", df)
+    for found, (at, method) in itertools.product((by_hand, shown), enumerate(("b_1", "b_2"))):
         here = slice(2 * at, 2 * at + 2)
         for measure, printed in {**STATA, "mean_width": width}.items():
             check(found, method, measure, printed[here], stata=5e-6)
@@ -124,6 +137,14 @@ MORRIS = {  # bias, empirical SE, SE error %, coverage, bias-eliminated coverage
     (1.5, "weibull"): (".0048", ".1516", "1.69", ".9556", ".9569", ".8962", ""),
     (1.5, "cox"): (".0062", ".1511", "2.09", ".9575", ".9613", ".8956", ".640"),
 }
+ERRORS = {  # their Monte Carlo standard errors, where they are printed
+    (1.0, "exponential"): (".0052", ".0037", "1.76", ".0052", "", "", ".134"),
+    (1.0, "weibull"): (".0052", "", "", "", "", "", ""),
+    (1.0, "cox"): (".0052", "", "", "", "", "", ".096"),
+    (1.5, "exponential"): (".0035", ".0024", "1.97", ".0049", "", "", ".45"),
+    (1.5, "weibull"): (".0038", ".0027", "1.80", ".0051", "", "", ""),
+    (1.5, "cox"): (".0038", ".0027", "1.81", ".0050", "", "", ".199"),
+}
 MEASURED = ("bias", "empirical_se", "relative_error_model_se", "coverage", "bias_eliminated_coverage", "rejection_rate",
             "relative_precision")  # fmt: skip
 
@@ -134,7 +155,9 @@ def test_worked_example_of_the_tutorial(gamma: float) -> None:
     data = example("morris2019.csv").filter(pl.col("gamma") == gamma)
     methods = [m for g, m in MORRIS if g == gamma]
     rows = [wald(m, *(data.filter(method=m).sort("rep")[c].to_numpy() for c in ("estimate", "se"))) for m in methods]
-    found = measured(performance(pl.concat(rows), truths(-0.5), Options(form="normal", reference="weibull")))
-    for method in methods:
-        for measure, printed in zip(MEASURED, MORRIS[gamma, method], strict=True):
-            check(found, method, measure, (printed,))
+    by_hand = measured(performance(pl.concat(rows), truths(-0.5), Options(form="normal", reference="weibull")))
+    options = ("--true", -0.5, "--by", "gamma", "--reference", "weibull")
+    shown = by_command("morris2019.csv", *options, where={"gamma": gamma})
+    for found, method in itertools.product((by_hand, shown), methods):
+        for measure, *printed in zip(MEASURED, MORRIS[gamma, method], ERRORS[gamma, method], strict=True):
+            check(found, method, measure, tuple(printed))

@@ -52,6 +52,7 @@ def test_everything_under_version_control_is_in_it(unpacked: Path) -> None:
 
 @pytest.mark.verify
 @pytest.mark.slow
+@pytest.mark.distribution
 def test_its_own_tests_run(unpacked: Path, tmp_path: Path) -> None:
     """The whole of the tests, with nothing of this checkout in reach."""
     python = environment(tmp_path / "environment")

@@ -31,7 +31,7 @@ NAMES = ("noted", "drawing", "global")
 
 def scenario(folder: Path) -> str:
     tables = "".join(f'[[methods]]\nname = "{n}"\nkind = "{n}"\nestimand = "itt"\n\n' for n in NAMES)
-    around = '[[methods]]\nname = "imputed by function"\nkind = "mi"\nestimand = "itt"\nm = 2\nanalysis = { kind = "noted" }\n\n'
+    around = '[[methods]]\nname = "around"\nkind = "mi"\nestimand = "itt"\nm = 2\nanalysis = { kind = "noted" }\n\n'
     return written(folder, SMALL.replace("[run]\n", f"{tables}{around}[run]\n"))
 
 

@@ -141,3 +141,53 @@ def test_power_far_out_is_where_the_denominator_leaves_it(df: float, shift: floa
 def test_power_needs_degrees_of_freedom() -> None:
     assert isnan(power(design(), 2))
     assert not isnan(power(design(), 2, t=False))
+
+
+def one_sided(planned: Design, practices: int) -> float:
+    """Power on the side of the difference alone, as some programs print it."""
+    shift = planned.difference / planned.sd * sqrt(practices * planned.cluster_size_mean / (4 * planned.design_effect))
+    df = practices - 2
+    return power(planned, practices) - float(stats.nct.cdf(-stats.t.isf(0.025, df), df, shift))
+
+
+@pytest.mark.parametrize(("size", "printed"), [
+    (20, 0.5901684), (30, 0.6365313), (40, 0.6620030), (50, 0.6780525), (100, 0.7118967),
+])  # fmt: skip
+def test_power_is_that_of_wp_crt2arm(size: int, printed: float) -> None:
+    """WebPower's documented values, seven digits, both tails: f = 0.6, 10 practices, ICC 0.1."""
+    planned = Design(difference=0.6, sd=1.0, cluster_size_mean=float(size), icc=0.1)
+    assert power(planned, 10) == pytest.approx(printed, abs=6e-8)
+
+
+def test_the_size_of_wp_crt2arm_has_the_power_asked_for() -> None:
+    planned = Design(difference=0.8, sd=1.0, cluster_size_mean=16.02558, icc=0.1)
+    assert power(planned, 10) == pytest.approx(0.8, abs=1e-7)
+
+
+def test_power_is_that_of_cpa_normal() -> None:
+    """clusterPower's documented values, one tail: equal sizes, and a CV of 0.5 by van Breukelen, Candel and Berger."""
+    equal = Design(difference=1.0, sd=sqrt(5), cluster_size_mean=10.0, icc=0.1)
+    assert one_sided(equal, 32) == pytest.approx(0.801766, abs=6e-7)
+    unequal = Design(difference=0.2, sd=1.0, cluster_size_mean=100.0, cluster_size_cv=0.5, icc=0.1,
+                     unequal_sizes="van-breukelen")  # fmt: skip
+    assert one_sided(unequal, 40) == pytest.approx(0.4559881, abs=6e-8)
+
+
+def test_van_breukelens_design_effect_is_the_exact_one_for_little_variation() -> None:
+    """Efficiency of the mixed model: mean of n/(n + a), a = (1 - icc)/icc; sizes 9, 10, 11."""
+    sizes, icc = np.array([9.0, 10.0, 11.0]), 0.1
+    exact = 10 / (sizes / (1 + (sizes - 1) * icc)).mean()
+    planned = Design(difference=1.0, sd=1.0, cluster_size_mean=10.0, cluster_size_cv=float(sizes.std() / 10), icc=icc,
+                     unequal_sizes="van-breukelen")  # fmt: skip
+    assert planned.design_effect == pytest.approx(exact, rel=1e-5)
+    assert planned.design_effect < planned.model_copy(update={"unequal_sizes": "eldridge"}).design_effect
+
+
+def test_show_uses_the_formula_asked_for() -> None:
+    """Sizes so different that van Breukelen's approximation leaves nothing are refused."""
+    settings = ("design.cluster_size_cv=0.8", "design.unequal_sizes=van-breukelen")
+    plain, efficient = shown(settings[0]), shown(*settings)
+    assert (plain.code, efficient.code) == (0, 0)
+    assert lines_with(plain.out, "base   m ") != lines_with(efficient.out, "base   m ")
+    refused = shown("design.cluster_size_cv=9", "design.unequal_sizes=van-breukelen")
+    assert (refused.code, "no trial is large enough" in refused.err) == (2, True)

@@ -1,0 +1,102 @@
+"""What is exactly true of analyses of practices of one size: rejection rates, standard errors, fits on the boundary.
+
+k1 and k0 practices of m people with total SD 1 and ICC rho. The estimate is normal, with variance B (1/k1 + 1/k0) and
+B = rho + (1 - rho)/m; it is independent of the sums of squares, which are multiples of chi-squared variables.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+POINTS = 4000
+"""Quantiles that an average over a chi-squared variable is taken at."""
+
+
+def quantiles(df: int) -> np.ndarray:
+    """A chi-squared variable by equally likely values."""
+    return np.asarray(stats.chi2.ppf((np.arange(POINTS) + 0.5) / POINTS, df))
+
+
+@dataclass(frozen=True)
+class Design:
+    """Practices by arm, people in each, ICC; total SD 1."""
+
+    k1: int
+    k0: int
+    m: int
+    rho: float
+
+    @property
+    def between(self) -> float:
+        """Variance of a practice mean."""
+        return self.rho + (1 - self.rho) / self.m
+
+    @property
+    def se(self) -> float:
+        """SD of the difference of the mean practice means."""
+        return float(np.sqrt(self.between * (1 / self.k1 + 1 / self.k0)))
+
+    @property
+    def within(self) -> tuple[int, int]:
+        """Degrees of freedom between and within practices."""
+        j = self.k1 + self.k0
+        return j - 2, j * (self.m - 1)
+
+    def power(self, effect: float) -> float:
+        """Power of the t test of practice means."""
+        df, shift = self.within[0], effect / self.se
+        limit = stats.t.isf(0.025, df)
+        return float(stats.nct.sf(limit, df, shift) + stats.nct.cdf(-limit, df, shift))
+
+    def rejected(self, variance: np.ndarray, limit: float) -> float:
+        """Rejection rate without an effect: mean over equally likely variances that the analysis reports."""
+        return float(2 * stats.norm.sf(limit * np.sqrt(variance) / self.se).mean())
+
+    def mean_squares(self) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of squares of people between and within practices, a row and a column of equally likely values."""
+        b, w = self.within
+        return self.m * self.between * quantiles(b)[:, None], (1 - self.rho) * quantiles(w)[None, :]
+
+    def boundary(self) -> float:
+        """Probability that REML finds no variance between practices: mean square between at most that within."""
+        b, w = self.within
+        return float(stats.f.cdf((1 - self.rho) / (self.m * self.between), b, w))
+
+    def classical(self) -> tuple[float, float]:
+        """Rejection rate and root mean squared SE of least squares that takes people as independent."""
+        b, w = self.within
+        ssb, ssw = self.mean_squares()
+        variance = (ssb + ssw) / (b + w) * self.people
+        expected = (b * self.m * self.between + w * (1 - self.rho)) / (b + w) * self.people
+        return self.rejected(variance, float(stats.t.isf(0.025, b + w))), float(np.sqrt(expected))
+
+    def mixed_model(self) -> float:
+        """Rejection rate of the mixed model by REML with normal quantiles."""
+        b, w = self.within
+        ssb, ssw = self.mean_squares()
+        pooled = (ssb + ssw) / (b + w)
+        variance = np.where(ssb / b > ssw / w, ssb / b, pooled) * self.people
+        return self.rejected(variance, 1.959963984540054)
+
+    @property
+    def people(self) -> float:
+        """What a variance between people is multiplied with: 1/n1 + 1/n0."""
+        return (1 / self.k1 + 1 / self.k0) / self.m
+
+    def robust(self, kind: str) -> tuple[float, float]:
+        """Rejection rate and root mean squared SE of least squares: CR0 with normal, or CR2 with Satterthwaite's t."""
+        ks = np.array([self.k1, self.k0])
+        divisor = ks**2 if kind == "CR0" else ks * (ks - 1)
+        one, other = (quantiles(k - 1) / d * self.between for k, d in zip(ks, divisor, strict=True))
+        expected = self.between * ((ks - 1) / divisor).sum()
+        df = np.inf if kind == "CR0" else (1 / ks).sum() ** 2 / (1 / (ks**2 * (ks - 1))).sum()
+        limit = float(stats.t.isf(0.025, df))
+        return self.rejected(one[:, None] + other[None, :], limit), float(np.sqrt(expected))
+
+
+def lost_at_random(people: int, rate: float) -> float:
+    """SD of the difference of two means of independent people, each lost with this probability."""
+    n = np.arange(1, people + 1)
+    share = stats.binom.pmf(n, people, 1 - rate)
+    return float(np.sqrt(2 * (share / n).sum() / share.sum()))
