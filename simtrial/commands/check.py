@@ -1,14 +1,21 @@
-"""simtrial check: a run beside its expectations."""
+"""simtrial check: a run beside its expectations and its baseline."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from shlex import join, quote
 
 import click
 
-from simtrial.commands import run_directories
-from simtrial.commands.options import FORMAT, PLUGINS, SEED, SETS, load_cells, records_of
+from simtrial.commands import judging, run_directories
+from simtrial.commands.options import PLUGINS, SEED, SETS, load_cells, records_of
 from simtrial.errors import SimtrialError
+
+FORMAT = click.option(
+    "--format", "form", type=click.Choice(["text", "table", "csv", "json", "junit", "github"]), default="text",
+    show_default=True, help="Output; github: text, annotations, and a summary of the step. table is text.",
+)  # fmt: skip
 
 
 @click.command()
@@ -16,28 +23,70 @@ from simtrial.errors import SimtrialError
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="SCENARIO: run directory; default: temporary.")
 @click.option("--replicates", type=click.IntRange(min=1), help="SCENARIO: replicates per cell.")
 @click.option("--workers", type=click.IntRange(min=1), help="SCENARIO: workers.")
+@click.option("--baseline", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Compare with the rows of this baseline, replicate by replicate.")
+@click.option("--update-baseline", "update", is_flag=True, help="Write the baseline instead, with a --reason.")
+@click.option("--reason", metavar="TEXT", help="Why the baseline is written; kept in its history.")
+@click.option("--strict", is_flag=True, help="Fail undecided comparisons as well.")
+@click.option("--summary", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Add a summary in Markdown to this file.")
 @PLUGINS
 @SEED
 @SETS
 @FORMAT
 def check(
-    what: str, output: Path | None, replicates: int | None, workers: int | None, plugins: tuple[str, ...],
-    seed: int | None, sets: tuple[str, ...], form: str,
+    what: str, output: Path | None, replicates: int | None, workers: int | None, baseline: Path | None, update: bool,
+    reason: str | None, strict: bool, summary: Path | None, plugins: tuple[str, ...], seed: int | None,
+    sets: tuple[str, ...], form: str,
 ) -> None:  # fmt: skip
-    """Compare a run, or a new run of a scenario, with the scenario's [[expect]] tables; exit 1 if one fails.
+    """Compare a run, or a new run of a scenario, with its [[expect]] tables and a baseline; exit 1 if one fails.
 
-    Example: simtrial check verify/null-39
+    Methods of which more fits fail than [check] failures allows (1%) fail as well.
+
+    Example: simtrial check verify/null-39 --baseline baselines/null-39.parquet
     """
     import tempfile
 
+    _refuse_half_requests(baseline, update, reason)
+    asked = judging.Request(
+        what=what, form=form, replay=f"simtrial replay {quote(what)}{{cell}} --replicate {{replicate}}",
+        baseline=baseline, update=update, reason=reason or "", strict=strict, summary=summary,
+    )  # fmt: skip
     if Path(what).is_dir():
-        run_directories.judge(Path(what), form)
+        judging.judge(Path(what), asked)
         return
     records = records_of(plugins)
     found, cells = load_cells(what, sets, replicates, seed)
-    if not found.expect:
+    if not found.expect and baseline is None:
         held = ", or none about a cell that --set leaves" if sets else ""
-        raise SimtrialError(f"{what}: there is no [[expect]] table to check{held}")
+        raise SimtrialError(f"{what}: there is no [[expect]] table to check{held}, and no --baseline is given")
     with tempfile.TemporaryDirectory() as folder:
-        run_directories.fill(found, cells, output or Path(folder) / "run", "auto", workers, 1000, records)
-        run_directories.judge(output or Path(folder) / "run", form)
+        run = output or Path(folder) / "run"
+        run_directories.fill(found, cells, run, "auto", workers, 1000, records)
+        again = _replay(what, output, found.name, plugins, seed, sets)
+        judging.judge(run, replace(asked, replay=again))
+
+
+def _refuse_half_requests(baseline: Path | None, update: bool, reason: str | None) -> None:
+    """Refuse options that need each other."""
+    if update and baseline is None:
+        raise SimtrialError("--update-baseline: which? --baseline FILE names it")
+    if update and not (reason or "").strip():
+        raise SimtrialError("--update-baseline: why? --reason 'TEXT' is kept in the baseline for later readers")
+    if reason is not None and not update:
+        raise SimtrialError("--reason goes with --update-baseline")
+
+
+def _replay(
+    what: str, output: Path | None, name: str, plugins: tuple[str, ...], seed: int | None, sets: tuple[str, ...]
+) -> str:
+    """Command that shows one replicate; without a run directory that stays, one that makes it first."""
+    folder = str(output or f"runs/{name}-check")
+    show = f"simtrial replay {quote(folder)}{{cell}} --replicate {{replicate}}"
+    if output is not None:
+        return show
+    options = [word for plugin in plugins for word in ("--plugin", plugin)]
+    options += ["--seed", str(seed)] if seed is not None else []
+    options += [word for text in sets for word in ("--set", text)]
+    made = join(["simtrial", "run", what, "-o", folder, *options])
+    return f"{made} --replicates {{replicate}} && {show}"

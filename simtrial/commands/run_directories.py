@@ -81,34 +81,6 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def judge(folder: Path, form: str) -> None:
-    """Print a run beside the expectations of its scenario; exit 1 when one fails."""
-    import polars as pl
-
-    from simtrial.check.expectations import check
-    from simtrial.performance.summary import options_of, summary
-    from simtrial.plugins.source import changed_source
-    from simtrial.report import tables
-    from simtrial.report.text import emit
-    from simtrial.store.reading import SUMMARISED, read_run_by_cell
-
-    parts, cells, run = read_run_by_cell(folder, columns=SUMMARISED)
-    expectations = run["scenario"].get("expect", [])
-    if not expectations:
-        raise SimtrialError(f"{folder}: its scenario has no [[expect]] table to check")
-    for plugin in run["plugins"]:
-        if changed_source(plugin):
-            raise SimtrialError(f"{plugin['file']} has changed since these rows were made; run the scenario anew")
-    everything = options_of(run, everything=True)
-    frame = check(pl.concat([summary(rows, cells, everything) for rows in parts]), cells, expectations)
-    if form == "table":
-        tables.check_table(frame, tables.cell_labels(cells))
-    else:
-        emit(tables.with_factors(frame, cells), form)
-    if (frame["verdict"] == "FAIL").any():
-        raise click.exceptions.Exit(1)
-
-
 def reference_method(name: str | None, methods: list[str]) -> str | None:
     """Return the name of a reference method, or refuse it."""
     from simtrial.errors import unknown

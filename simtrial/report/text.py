@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import Any
 
@@ -105,11 +105,12 @@ def _without_formula(cells: pl.Expr) -> pl.Expr:
     return pl.when(cells.str.contains(r"^[=+\-@\t\r]")).then(pl.lit("'") + cells).otherwise(cells).name.keep()
 
 
-def emit(frame: pl.DataFrame, form: str) -> None:
-    """Write a frame on stdout as csv or json."""
+def emit(frame: pl.DataFrame, form: str, beside: Mapping[str, Any] | None = None) -> None:
+    """Write a frame on stdout as csv or json, the latter with what belongs ``beside`` its rows."""
     if form == "csv":
         sys.stdout.write(frame.with_columns(_without_formula(pl.col(pl.String))).write_csv())
     else:
         numbers = pl.col(pl.Float64)
         finite = frame.with_columns(pl.when(numbers.is_finite()).then(numbers).name.keep())  # JSON has no infinity
-        sys.stdout.write(json.dumps({"schema": 1, "rows": finite.to_dicts()}, indent=1, allow_nan=False) + "\n")
+        whole = {"schema": 1, **(beside or {}), "rows": finite.to_dicts()}
+        sys.stdout.write(json.dumps(whole, indent=1, allow_nan=False) + "\n")

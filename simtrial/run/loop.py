@@ -29,6 +29,7 @@ from simtrial.store import directory
 from simtrial.store.cells import has_cells, write_cells
 from simtrial.store.chunks import held_blocks, is_held, write_chunk
 from simtrial.store.claims import claimed, is_claimed
+from simtrial.store.data_checks import Checks, checks_of
 from simtrial.store.estimate_rows import bind, rows
 from simtrial.store.paths import claim_file
 from simtrial.store.stock import Stock
@@ -271,12 +272,13 @@ def make_chunk(chunk: Chunk) -> str:
         begun = time.monotonic()
         scenario, cells = _resolved(chunk.folder, chunk.digest)
         failures: list[dict[str, Any]] = []
+        data: dict[str, Checks] = {}
         every = range(chunk.first, chunk.last + 1)
-        own = [block_rows(cells[chunk.cell], block, failures, chunk.without) for block in every]
+        own = [block_rows(cells[chunk.cell], block, failures, chunk.without, data) for block in every]
         write_chunk(
             *chunk.place, bind(own), failures=failures, identity=chunk.digest,
             provenance=directory.provenance(scenario),
-            about={"seconds": round(time.monotonic() - begun, 3), "versions": directory.versions()},
+            about={"seconds": round(time.monotonic() - begun, 3), "versions": directory.versions(), "data": data},
         )  # fmt: skip
     return MADE
 
@@ -291,17 +293,23 @@ def _resolved(folder: str, digest: str) -> tuple[Scenario, dict[str, Cell]]:
     return scenario, {cell.id: cell for cell in cells}
 
 
-def block_rows(cell: Cell, block: int, failures: list[dict[str, Any]] | None = None, without: str = "") -> pl.DataFrame:
+def block_rows(
+    cell: Cell, block: int, failures: list[dict[str, Any]] | None = None, without: str = "",
+    data: dict[str, Checks] | None = None,
+) -> pl.DataFrame:  # fmt: skip
     """Rows of one block: every replicate by every method, once per estimand of the method.
 
     A method that is not to be tried, ``without``, has failed rows. Rows against a finite estimand carry the true value
-    of their own trial, ``own_true_value``.
+    of their own trial, ``own_true_value``. Failures and checks of the data are entered into ``failures`` and ``data``.
     """
     scenario = cell.scenario
     size, seed = scenario.run.block, scenario.run.seed
     drawn = simulate(scenario.needed, size, seed, cell.key, block)
     own = own_values(finite_targets(scenario), scenario.mechanism, drawn, seed, cell.key, block)
-    shared = SharedMoments(drawn.observed())
+    observed = drawn.observed()
+    if data is not None:
+        data[str(block)] = checks_of(observed)
+    shared = SharedMoments(observed)
     replicate = np.arange(block * size + 1, (block + 1) * size + 1)
     frames = []
     for method in scenario.methods:

@@ -27,7 +27,7 @@ def versions() -> dict[str, str]:
     return {"simtrial": simtrial.__version__, "python": platform.python_version(), **found}
 
 
-READING = ("title", "aims", "design", "performance", "published", "expect")
+READING = ("title", "aims", "design", "performance", "published", "expect", "check", "margins")
 """Tables that affect how rows are summarised, not their content: they may change in an existing directory."""
 
 

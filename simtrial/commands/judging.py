@@ -1,0 +1,166 @@
+"""What `simtrial check` does with a stored run: expectations, failed fits and a baseline, in every output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from simtrial.errors import IncompleteRunError, RunError, SimtrialError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from simtrial.check.findings import Finding
+    from simtrial.check.gate import Gate, Stored
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a check.
+
+    ``what`` is the scenario or run as the user named it; ``replay`` the command that shows a replicate, with places for
+    {cell} and {replicate}; ``summary`` a file that a summary in Markdown is added to.
+    """
+
+    what: str
+    form: str
+    replay: str
+    baseline: Path | None = None
+    update: bool = False
+    reason: str = ""
+    strict: bool = False
+    summary: Path | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Everything that a check has found out about a run."""
+
+    expectations: pl.DataFrame
+    failed_fits: pl.DataFrame
+    gate: Gate | None
+    findings: list[Finding]
+    labels: Mapping[str, str]
+    counts: Mapping[tuple[str, str], tuple[int, int]]
+
+    @property
+    def fails(self) -> bool:
+        """Whether the check fails."""
+        return any(f.fails for f in self.findings)
+
+
+def judge(folder: Path, asked: Request) -> None:
+    """Print what a run is worth; exit 1 when an expectation fails, too many fits fail, or a method is different."""
+    from simtrial.commands import check_outputs
+
+    try:
+        stored = _read(folder)
+        if asked.update:
+            _update(stored, asked)
+            return
+        found = judged(stored, asked)
+    except SimtrialError as error:
+        check_outputs.refused(error, asked)
+        raise
+    check_outputs.write(found, stored, asked)
+    if found.fails:
+        raise click.exceptions.Exit(1)
+
+
+def _read(folder: Path) -> Stored:
+    """Read a run back, unless its plug-ins have changed since."""
+    from simtrial.check.gate import NEEDED, Stored
+    from simtrial.plugins.source import changed_source
+    from simtrial.store.reading import read_run_by_cell
+
+    try:
+        parts, cells, run = read_run_by_cell(folder, columns=NEEDED)
+    except IncompleteRunError as error:
+        if "no block is finished" in str(error):
+            raise RunError(f"{folder}: an empty run: no block is finished, there is nothing to check") from None
+        raise
+    for plugin in run["plugins"]:
+        if changed_source(plugin):
+            raise SimtrialError(f"{plugin['file']} has changed since these rows were made; run the scenario anew")
+    return Stored(folder, list(parts), cells, run)
+
+
+def judged(stored: Stored, asked: Request) -> Judged:
+    """Hold a run against its expectations, the bound of failed fits, and the baseline."""
+    import polars as pl
+
+    from simtrial.check.expectations import check
+    from simtrial.check.failed_fits import failures, judge_failures
+    from simtrial.check.findings import of_expectations
+    from simtrial.check.gate import gate
+    from simtrial.performance.summary import options_of, summary
+    from simtrial.report.tables import cell_labels
+
+    scenario = stored.run["scenario"]
+    expected = scenario.get("expect", [])
+    if not expected and asked.baseline is None:
+        raise SimtrialError(f"{asked.what}: its scenario has no [[expect]] table to check, and no --baseline is given")
+    compared = None if asked.baseline is None else gate(stored, asked.baseline)
+    options = options_of(stored.run, everything=True)
+    if not expected:  # failures are counted with any measure
+        options = replace(options, measures=["failures"])
+    frame = pl.concat([summary(rows, stored.cells, options) for rows in stored.parts])
+    labels = cell_labels(stored.cells)
+    counts = {(r["cell"], r["method"]): (r["replicates"], r["failed"]) for r in failures(frame).iter_rows(named=True)}
+    expectations, failed_fits = check(frame, stored.cells, expected), judge_failures(frame, stored.cells, scenario)
+    shown = labels if len(labels) > 1 else dict.fromkeys(labels, "")
+    findings = of_expectations(expectations, shown, counts, "expectation")
+    findings += of_expectations(failed_fits, shown, counts, "failed fits")
+    findings += [] if compared is None else _of_baseline(compared, labels, shown, asked)
+    return Judged(expectations, failed_fits, compared, findings, labels, counts)
+
+
+def _of_baseline(gate: Gate, labels: Mapping[str, str], shown: Mapping[str, str], asked: Request) -> list[Finding]:
+    """Findings of a comparison with a baseline."""
+    from simtrial.check.findings import Finding
+    from simtrial.report import gate_words
+
+    failing, found = gate.failing(asked.strict), []
+    for one in gate.comparisons:
+        first = gate_words.first_difference(one) if one.verdict in ("different", "undecided") else None
+        text = "; ".join([gate_words.sentence(one), *one.notes])
+        text += "" if first is None else f"; first replicate that differs: {first[0]} ({first[1]})"
+        command = "" if first is None else gate_words.replay(asked.replay, one.cell, first[0], labels)
+        found.append(
+            Finding(
+                source="baseline", cell=shown.get(one.cell, one.cell), method=one.method,
+                measure=gate_words.named(gate_words.worst(one)[0].measure) if one.lines else "", sentence=text,
+                verdict=gate_words.verdict(one), fails=one in failing, doubtful=one.verdict == "undecided", n=one.n,
+                failed=one.failed, command=command,
+            )
+        )
+    return found
+
+
+def _update(stored: Stored, asked: Request) -> None:
+    """Write the run as the baseline, and its summary beside it; say what has changed."""
+    import polars as pl
+
+    from simtrial.check.gate import update
+    from simtrial.files.whole import write_bytes
+    from simtrial.performance.summary import options_of, summary
+    from simtrial.report.baseline_text import MEASURES, baseline_text, text_file
+    from simtrial.report.tables import cell_labels
+
+    assert asked.baseline is not None
+    made, written = update(stored, asked.baseline, asked.reason)
+    options = replace(options_of(stored.run), measures=list(MEASURES), reference=None)
+    frame = pl.concat([summary(rows, stored.cells, options) for rows in stored.parts])
+    write_bytes(text_file(asked.baseline), baseline_text(made.about, frame, cell_labels(stored.cells)).encode())
+    size = asked.baseline.stat().st_size
+    if not written:
+        click.echo(f"{asked.baseline}: holds these rows already; left as it is")
+        return
+    click.echo(
+        f"baseline: {asked.baseline} ({made.rows.height:,} rows, {size:,} bytes, {size / max(made.rows.height, 1):.1f} a row); "
+        f" to be reviewed: {text_file(asked.baseline)}"
+    )
