@@ -28,8 +28,8 @@ class Line:
     """One measure compared: before, now, the shift with its 90% interval, and what is made of it.
 
     ``shift``, ``lower``, ``upper``, ``margin`` and ``detectable`` are in empirical standard errors for the bias,
-    relative for ratios, absolute otherwise. ``enough`` is the number of replicates that would decide. ``replicate`` is the first
-    one that differs by more than rounding in ``column``, with both values.
+    relative for ratios, absolute otherwise. ``enough`` is the number of replicates that would decide. ``replicate`` is
+    the first one that differs by more than rounding in ``column``, with both values.
     """
 
     measure: str

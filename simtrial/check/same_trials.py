@@ -42,8 +42,8 @@ def refuse_other_trials(before: Mapping[str, Any], now: Mapping[str, Any], label
                 where = f" in cell '{labels[cell]}'" if len(labels) > 1 else ""
                 raise ChangedDataError(
                     f"the data generator changed: {_listed(other)} of block {block}{where} are not those of the "
-                    f"baseline ({_listed([n for n in states if n not in other]) or 'no column'} the same). Methods see other "
-                    f"trials: {BLAMELESS}; {REMEDY}"
+                    f"baseline ({_listed([n for n in states if n not in other]) or 'no column'} the same). Methods see "
+                    f"other trials: {BLAMELESS}; {REMEDY}"
                 )
             rounded |= {name for name, state in states.items() if state == "rounded"}
     other_truth = next(_other_truths(before["cells"], now["cells"], labels), None)

@@ -60,6 +60,8 @@ def check(
     if not found.expect and baseline is None:
         held = ", or none about a cell that --set leaves" if sets else ""
         raise SimtrialError(f"{what}: there is no [[expect]] table to check{held}, and no --baseline is given")
+    if baseline is not None and not update:
+        judging.refuse_early(baseline, found, cells, asked)
     with tempfile.TemporaryDirectory() as folder:
         run = output or Path(folder) / "run"
         run_directories.fill(found, cells, run, "auto", workers, 1000, records)

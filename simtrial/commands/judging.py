@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from simtrial.check.findings import Finding
     from simtrial.check.gate import Gate, Stored
+    from simtrial.scenario import Cell, Scenario
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,39 @@ def judge(folder: Path, asked: Request) -> None:
 
     try:
         stored = _read(folder)
-        if asked.update:
-            _update(stored, asked)
-            return
-        found = judged(stored, asked)
+        found = None if asked.update else judged(stored, asked)
     except SimtrialError as error:
         check_outputs.refused(error, asked)
         raise
+    if found is None:
+        click.echo(_update(stored, asked))
+        return
     check_outputs.write(found, stored, asked)
     if found.fails:
         raise click.exceptions.Exit(1)
+
+
+def assess(folder: Path, asked: Request) -> Judged | None:
+    """Hold a run against its baseline without printing anything; None where the baseline was written instead."""
+    stored = _read(folder)
+    if asked.update:
+        _update(stored, asked)
+        return None
+    return judged(stored, asked)
+
+
+def refuse_early(file: Path, scenario: Scenario, cells: list[Cell], asked: Request) -> None:
+    """Refuse a baseline of another request before anything is run."""
+    from simtrial.check.baseline import read_baseline, refuse_another
+    from simtrial.commands import check_outputs
+    from simtrial.store.directory import resolved, simulated
+
+    table = {cell.id: {"factors": dict(cell.factors)} for cell in cells}
+    try:
+        refuse_another(file, read_baseline(file), {"scenario": simulated(resolved(scenario)), "cells": table})
+    except SimtrialError as error:
+        check_outputs.refused(error, asked)
+        raise
 
 
 def _read(folder: Path) -> Stored:
@@ -141,8 +165,8 @@ def _of_baseline(gate: Gate, labels: Mapping[str, str], shown: Mapping[str, str]
     return found
 
 
-def _update(stored: Stored, asked: Request) -> None:
-    """Write the run as the baseline, and its summary beside it; say what has changed."""
+def _update(stored: Stored, asked: Request) -> str:
+    """Write the run as the baseline, and its summary beside it; return a sentence about it."""
     import polars as pl
 
     from simtrial.check.gate import update
@@ -158,9 +182,9 @@ def _update(stored: Stored, asked: Request) -> None:
     write_bytes(text_file(asked.baseline), baseline_text(made.about, frame, cell_labels(stored.cells)).encode())
     size = asked.baseline.stat().st_size
     if not written:
-        click.echo(f"{asked.baseline}: holds these rows already; left as it is")
-        return
-    click.echo(
-        f"baseline: {asked.baseline} ({made.rows.height:,} rows, {size:,} bytes, {size / max(made.rows.height, 1):.1f} a row); "
-        f" to be reviewed: {text_file(asked.baseline)}"
+        return f"{asked.baseline}: holds these rows already; left as it is"
+    rows = made.rows.height
+    return (
+        f"baseline: {asked.baseline} ({rows:,} rows, {size:,} bytes, {size / max(rows, 1):.1f} a row); to be reviewed: "
+        f"{text_file(asked.baseline)}"
     )

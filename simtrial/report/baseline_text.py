@@ -64,7 +64,7 @@ def _table(about: Mapping[str, Any], frame: pl.DataFrame, labels: Mapping[str, s
         found = {name: numbers for name, *numbers in group.select("measure", "value", "mcse", "n").rows()}
         truth = about["cells"][cell]["true_values"].get(estimand, {}).get("true_value")
         failed, _, n = found["failures"]
-        values = [with_mcse(*found[name][:2], DIGITS[name] + 1) for name in MEASURES]
+        values = [with_mcse(found[name][0], found[name][1], DIGITS[name] + 1) for name in MEASURES]
         shown = "-" if truth is None else f"{truth:.6g}"
         words = [labels.get(str(cell), str(cell)), str(method), str(estimand)]
         lines.append(f"| {' | '.join([*map(cell_text, words), shown, f'{n:,}', f'{failed:,.0f}', *values])} |")

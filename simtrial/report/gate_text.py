@@ -8,13 +8,13 @@ from simtrial.check.gate import Gate
 from simtrial.errors import one_line
 from simtrial.report.gate_words import (
     LEGEND,
+    bare,
     first_difference,
     level,
     named,
     replay,
     sentence,
     shift,
-    size,
     verdict,
     worst,
 )
@@ -32,13 +32,15 @@ def gate_rows(gate: Gate, labels: Mapping[str, str]) -> tuple[list[str], list[li
         for line in worst(found):
             place = [labels.get(found.cell, found.cell)] if len(labels) > 1 else []
             place += [found.method, *([found.estimand] if several else [])]
+            same = found.verdict == "identical"
+            change = f"{level(line.measure, line.before)} -> {level(line.measure, line.now)}"
             rows.append([
-                verdict(found), *place, named(line.measure), f"{found.n:,}", f"{found.failed:,}",
-                level(line.measure, line.before), level(line.measure, line.now), shift(line),
-                size(line.measure, line.margin, signed=False), size(line.measure, line.detectable, signed=False),
+                verdict(found), *place, "all" if same else named(line.measure), f"{found.n:,}", f"{found.failed:,}",
+                "" if same else change, shift(line), "" if same else bare(line.measure, line.margin),
+                "" if same else bare(line.measure, line.detectable),
             ])  # fmt: skip
     words = ["verdict", *(["cell"] if len(labels) > 1 else []), "method", *(["estimand"] if several else []), "measure"]
-    headings = [*words, "replicates", "failed", "baseline", "now", "shift (90% interval)", "margin", "detectable"]
+    headings = [*words, "replicates", "failed", "before -> now", "shift (90% interval)", "margin", "detectable"]
     return headings, rows, len(words)
 
 

@@ -12,7 +12,7 @@ from simtrial.report.text import number
 
 NAMES = {
     "bias": "bias", "empirical_se": "empirical SE", "std_error": "standard errors", "model_se": "model SE",
-    "half_width": "interval half-widths", "df": "df (as t quantile)", "p_value": "p-values", "coverage": "coverage",
+    "half_width": "half-widths", "df": "df (t quantile)", "p_value": "p-values", "coverage": "coverage",
     "rejection_rate": "rejection rate", "failures": "failed fits",
 }  # fmt: skip
 """Measures as they are printed."""
@@ -32,7 +32,7 @@ def named(measure: str) -> str:
 def size(measure: str, value: float, signed: bool = True) -> str:
     """A shift in the unit of its measure."""
     if value != value or isinf(value):
-        return "-" if value != value else "none"
+        return "-"
     sign = "+" if signed and value > 0 else ""
     if measure in ("bias", "interval centre"):
         return f"{sign}{number(value, 3)} SE"
@@ -41,6 +41,11 @@ def size(measure: str, value: float, signed: bool = True) -> str:
     if measure == "p_value":
         return f"{sign}{number(value, 4)}"
     return f"{sign}{number(100 * value, 2)} points"
+
+
+def bare(measure: str, value: float) -> str:
+    """A shift without sign of growth and unit."""
+    return size(measure, value, signed=False).removesuffix(" SE").removesuffix(" points").removesuffix("%")
 
 
 def level(measure: str, value: float) -> str:
@@ -60,8 +65,8 @@ def shift(line: Line) -> str:
         return "0 (rounding)" if line.rounded else "0"
     if isinf(line.upper) or line.lower != line.lower:
         return size(line.measure, line.shift)
-    ends = (size(line.measure, end).removesuffix(" SE").removesuffix(" points") for end in (line.lower, line.upper))
-    return f"{size(line.measure, line.shift)} ({' to '.join(ends)})"
+    ends = (bare(line.measure, end) for end in (line.lower, line.upper))
+    return f"{size(line.measure, line.shift)} ({', '.join(ends)})"
 
 
 def worst(found: Comparison) -> list[Line]:
