@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from simtrial.commands.judging import Judged, Request
+    from simtrial.commands.asked import Judged, Request
 
 VARIABLE = "SIMTRIAL_UPDATE_BASELINE"
 OPTIONS = ("replicates", "plugin", "baseline", "seed", "strict", "settings")
@@ -72,7 +72,7 @@ def assert_no_regression(request: pytest.FixtureRequest, tmp_path: Path) -> Call
 
 def _asked(scenario: str, options: dict[str, Any], folder: Path, root: Path, reason: str) -> Request:
     """What is asked of `simtrial check`: files are sought beside the test, then below the root of the tests."""
-    from simtrial.commands.judging import Request
+    from simtrial.commands.asked import Request
 
     file = next((place / scenario for place in (folder, root) if (place / scenario).is_file()), None)
     shown = scenario if file is None else os.path.relpath(file)

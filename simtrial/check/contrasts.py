@@ -170,16 +170,18 @@ def _quantile(df: Floats) -> Floats:
 
 def _off_centre(pair: Pair) -> Iterator[Contrast]:
     """How far the middle of the intervals is from the estimate, where that differs by more than rounding."""
+    u = unit(*(x for s in (pair.before, pair.now) for x in (s.sample.estimate, s.sample.ci_lower, s.sample.ci_upper)))
     before, now = (
-        np.where(np.isfinite(s.half_width), (s.sample.ci_lower + s.sample.ci_upper) / 2 - s.sample.estimate, NAN)
+        np.where(np.isfinite(s.half_width), (s.sample.ci_lower / u + s.sample.ci_upper / u) / 2, NAN)
+        - s.sample.estimate / u
         for s in (pair.before, pair.now)
     )
     a, b = _both(before, now)
-    scale = _scale(_both(pair.before.sample.estimate, pair.now.sample.estimate)[0], pair, 1.0)
+    scale = _scale(_both(pair.before.sample.estimate, pair.now.sample.estimate)[0] / u, pair, u)
     apart = np.abs(now - before) > ROUNDING * scale
     if apart.any() and scale > 0:
         yield Contrast(
-            measure="interval centre", margin_of="bias", before=_level("", before), now=_level("", now),
+            measure="interval centre", margin_of="bias", before=_level("", before) * u, now=_level("", now) * u,
             shift=mean_shift((b - a) / scale), state="other", column="ci_upper", first=_first(apart),
         )  # fmt: skip
 

@@ -9,6 +9,7 @@ from shlex import join, quote
 import click
 
 from simtrial.commands import judging, run_directories
+from simtrial.commands.asked import Request
 from simtrial.commands.options import PLUGINS, SEED, SETS, load_cells, records_of
 from simtrial.errors import SimtrialError
 
@@ -48,7 +49,7 @@ def check(
     import tempfile
 
     _refuse_half_requests(baseline, update, reason)
-    asked = judging.Request(
+    asked = Request(
         what=what, form=form, replay=f"simtrial replay {quote(what)}{{cell}} --replicate {{replicate}}",
         baseline=baseline, update=update, reason=reason or "", strict=strict, summary=summary,
     )  # fmt: skip

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from simtrial.check.gate import Gate, Stored
-    from simtrial.commands.judging import Judged, Request
+    from simtrial.commands.asked import Judged, Request
 
 
 def write(found: Judged, stored: Stored, asked: Request) -> None:
@@ -75,14 +75,15 @@ def _print(found: Judged, asked: Request) -> None:
 
 
 def _frame(found: Judged, stored: Stored) -> pl.DataFrame:
-    """Every line of a check: expectations, failed fits, and measures beside the baseline."""
+    """Every line of a check: expectations, failed fits above the bound, and measures beside the baseline."""
     import polars as pl
 
     from simtrial.report.tables import with_factors
 
     counted = [(*key, *count) for key, count in found.counts.items()]
     counts = pl.DataFrame(counted, schema=["cell", "method", "replicates", "failed"], orient="row")
-    named = {"expectation": found.expectations, "failed fits": found.failed_fits, "baseline": _measures(found.gate)}
+    above = found.failed_fits.filter(pl.col("verdict") == "FAIL")
+    named = {"expectation": found.expectations, "failed fits": above, "baseline": _measures(found.gate)}
     frames = [frame.with_columns(against=pl.lit(name)) for name, frame in named.items() if frame.height]
     every = pl.concat(frames, how="diagonal_relaxed")
     every = every.join(counts, on=["cell", "method"], how="left", maintain_order="left")

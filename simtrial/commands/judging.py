@@ -3,55 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from simtrial.commands.asked import Judged, Request
 from simtrial.errors import IncompleteRunError, RunError, SimtrialError
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from simtrial.check.findings import Finding
     from simtrial.check.gate import Gate, Stored
     from simtrial.scenario import Cell, Scenario
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked of a check.
-
-    ``what`` is the scenario or run as the user named it; ``replay`` the command that shows a replicate, with places for
-    {cell} and {replicate}; ``summary`` a file that a summary in Markdown is added to.
-    """
-
-    what: str
-    form: str
-    replay: str
-    baseline: Path | None = None
-    update: bool = False
-    reason: str = ""
-    strict: bool = False
-    summary: Path | None = None
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Everything that a check has found out about a run."""
-
-    expectations: pl.DataFrame
-    failed_fits: pl.DataFrame
-    gate: Gate | None
-    findings: list[Finding]
-    labels: Mapping[str, str]
-    counts: Mapping[tuple[str, str], tuple[int, int]]
-
-    @property
-    def fails(self) -> bool:
-        """Whether the check fails."""
-        return any(f.fails for f in self.findings)
 
 
 def judge(folder: Path, asked: Request) -> None:
