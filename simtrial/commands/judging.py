@@ -63,12 +63,13 @@ def _read(folder: Path) -> Stored:
     """Read a run back, unless its plug-ins have changed since."""
     from simtrial.check.gate import NEEDED, Stored
     from simtrial.plugins.source import changed_source
+    from simtrial.store.paths import is_empty
     from simtrial.store.reading import read_run_by_cell
 
     try:
         parts, cells, run = read_run_by_cell(folder, columns=NEEDED)
-    except IncompleteRunError as error:
-        if "no block is finished" in str(error):
+    except IncompleteRunError:
+        if is_empty(folder):
             raise RunError(f"{folder}: an empty run: no block is finished, there is nothing to check") from None
         raise
     for plugin in run["plugins"]:
