@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from math import inf, isinf
 from shlex import quote
 
-from simtrial.check.compare import ORDER, Comparison, Line
+from simtrial.check.compare import FOLLOWING, ORDER, Comparison, Line
 from simtrial.check.contrasts import RATIOS
 from simtrial.report.text import number
 
@@ -72,13 +72,13 @@ def shift(line: Line) -> str:
 def worst(found: Comparison) -> list[Line]:
     """Lines that make the verdict, the largest shift first; of a method that is as before, the bias alone."""
     making = [x for x in found.lines if x.verdict == found.verdict] or list(found.lines)
-    making = sorted(making, key=_beyond, reverse=True)
+    making = _by_weight(making)
     return making if found.verdict == "different" else making[:1]
 
 
 def _by_weight(lines: Iterable[Line]) -> list[Line]:
-    """Lines with the worst verdict first, and of those the largest shift."""
-    return sorted(lines, key=lambda x: (-ORDER.index(x.verdict), -_beyond(x)))
+    """Lines with the worst verdict first, of those causes before their effects, then the largest shift."""
+    return sorted(lines, key=lambda x: (-ORDER.index(x.verdict), x.measure in FOLLOWING, -_beyond(x)))
 
 
 def _beyond(line: Line) -> float:

@@ -39,7 +39,7 @@ def made(tmp_path, quick):
     """A run of 40 replicates, and its baseline."""
     go(tmp_path / "run", text=PLAIN)
     file = tmp_path / "base.parquet"
-    done = simtrial("check", tmp_path / "run", "--baseline", file, "--update-baseline", "--reason", "first | `of` <all>")
+    done = check(tmp_path / "run", file, "--update-baseline", "--reason", "first | `of` <all>")
     assert done.code == 0, done.err
     return file
 
@@ -140,9 +140,9 @@ def test_what_is_no_baseline(tmp_path, made):
     ("block = 20", "block = 10", "run.block is 20 in the baseline and 10 here"),
     ("rate = 0.15", "rate = 0.2", "mechanism.dropout.rate is 0.15 in the baseline and 0.2 here"),
     ('name = "small"', 'name = "large"', "name is 'small' in the baseline and 'large' here"),
-    ('kind = "ols"', 'kind = "ols"\nse = "CR1"', "method 'least squares': se is not stated in the baseline and 'CR1' here"),
+    ('kind = "ols"', 'kind = "ols"\nse = "CR1"', "method 'least squares': se is not stated in the baseline and 'CR1'"),
     ('name = "least squares"', 'name = "lsq"', "method 'least squares' of the baseline is not in this run"),
-    ('kind = "itt"', 'kind = "itt"\nunit = "practice"', "estimand 'itt': unit is not stated in the baseline"),
+    ('kind = "itt"', 'kind = "itt"\nunit = "cluster"', "estimand 'itt': unit is not stated in the baseline"),
 ])  # fmt: skip
 def test_another_request_is_named_and_is_no_regression(tmp_path, made, before, after, words):
     assert before in PLAIN
@@ -205,7 +205,7 @@ def changed(file, change, tmp_path):
 
 def test_a_changed_generator_is_told_from_a_changed_estimator(tmp_path, made):
     def generator(about, rows):
-        digest, *sums = about["data"]["base"]["1"]["mansa_followup"].split()
+        _, *sums = about["data"]["base"]["1"]["mansa_followup"].split()
         sums[0] = str(float(sums[0]) * 1.001)
         about["data"]["base"]["1"]["mansa_followup"] = " ".join(["0" * 16, *sums])
         return rows.with_columns(pl.col("estimate") + 5.0)
@@ -219,7 +219,7 @@ def test_a_changed_generator_is_told_from_a_changed_estimator(tmp_path, made):
 
 def test_data_that_differ_by_rounding_are_a_note(tmp_path, made):
     def rounded(about, rows):
-        digest, *sums = about["data"]["base"]["0"]["mansa_baseline"].split()
+        _, *sums = about["data"]["base"]["0"]["mansa_baseline"].split()
         sums[0] = str(float(sums[0]) * (1 + 1e-12))
         about["data"]["base"]["0"]["mansa_baseline"] = " ".join(["0" * 16, *sums])
         about["versions"]["numpy"] = "2.0.0"
