@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from simtrial.check.contrasts import RATIOS, SHARES, Contrast, contrasts
-from simtrial.check.paired_tests import holm, least_discordant
+from simtrial.check.paired_tests import detectable_share, holm
 from simtrial.check.pairs import Pair, columns_of, paired
 from simtrial.performance import Options
 
@@ -107,7 +107,7 @@ def _line(c: Contrast, pair: Pair, margin: float, adjusted: float, level: float,
     share = c.measure in SHARES or c.margin_of == "failures"
     detectable = shift.detectable(inner, level)
     if share:
-        detectable = max(inner, least_discordant(level) / shift.n, detectable) if shift.n else inf
+        detectable = max(inner, detectable_share(shift.n, level), detectable)
     numbers = [shift.size, shift.lower, shift.upper, detectable]
     if ratio:
         numbers = [exp(min(x, 700.0)) - 1 for x in numbers]

@@ -15,6 +15,7 @@ from simtrial.report.gate_words import (
     replay,
     sentence,
     shift,
+    size,
     verdict,
     worst,
 )
@@ -22,6 +23,9 @@ from simtrial.report.text import say, show
 
 MANY = 20
 """Alarms explained in full; of more, the number."""
+
+MOST = 4
+"""Methods named with a note; of more, the number."""
 
 
 def gate_rows(gate: Gate, labels: Mapping[str, str]) -> tuple[list[str], list[list[str]], int]:
@@ -37,11 +41,29 @@ def gate_rows(gate: Gate, labels: Mapping[str, str]) -> tuple[list[str], list[li
             rows.append([
                 verdict(found), *place, "all" if same else named(line.measure), f"{found.n:,}", f"{found.failed:,}",
                 "" if same else change, shift(line), "" if same else bare(line.measure, line.margin),
-                "" if same else bare(line.measure, line.detectable),
             ])  # fmt: skip
     words = ["verdict", *(["cell"] if len(labels) > 1 else []), "method", *(["estimand"] if several else []), "measure"]
-    headings = [*words, "replicates", "failed", "before -> now", "shift (90% interval)", "margin", "detectable"]
-    return headings, rows, len(words)
+    headings = [*words, "replicates", "failed", "before -> now", "shift (90% interval)", "margin"]
+    used = [at for at, heading in enumerate(headings) if at < len(words) or any(row[at] for row in rows)]
+    return [headings[at] for at in used], [[row[at] for at in used] for row in rows], len(words)
+
+
+def detectable(gate: Gate) -> str:
+    """Smallest shift of every measure that is called different, of the comparison in which it is largest."""
+    largest: dict[str, float] = {}
+    for line in (line for found in gate.comparisons for line in found.lines):
+        largest[line.measure] = max(line.detectable, largest.get(line.measure, 0.0))
+    return ", ".join(f"{named(measure)} {size(measure, value, signed=False)}" for measure, value in largest.items())
+
+
+def _notes(gate: Gate, labels: Mapping[str, str]) -> dict[str, list[str]]:
+    """Notes, and the methods that each is about."""
+    notes: dict[str, list[str]] = {}
+    for found in gate.comparisons:
+        where = f" (cell {labels[found.cell]})" if len(labels) > 1 else ""
+        for note in found.notes:
+            notes.setdefault(note, []).append(f"{found.method}{where}")
+    return notes
 
 
 def title(gate: Gate) -> str:
@@ -57,6 +79,7 @@ def print_gate(gate: Gate, labels: Mapping[str, str], template: str) -> None:
     """Print a comparison: the table, what has changed, and how to look at it."""
     headings, rows, words = gate_rows(gate, labels)
     show(title(gate), headings, rows, words)
+    say(f"Smallest shifts that are called different 9 times in 10: {detectable(gate)}.")
     alarms = [c for c in gate.comparisons if c.verdict in ("different", "undecided")]
     if alarms:
         say(LEGEND + "\n")
@@ -69,10 +92,9 @@ def print_gate(gate: Gate, labels: Mapping[str, str], template: str) -> None:
             print(f"  {one_line(replay(template, found.cell, first[0], labels))}")  # in one piece, to be copied
     if len(alarms) > MANY:
         say(f"and {len(alarms) - MANY} more")
-    for found in gate.comparisons:
-        for note in found.notes:
-            where = f" (cell {labels[found.cell]})" if len(labels) > 1 else ""
-            say(f"{found.method}{where}: {note}")
+    for note, about in _notes(gate, labels).items():
+        shown = ", ".join(about[:MOST]) + (f" and {len(about) - MOST} more" if len(about) > MOST else "")
+        say(f"{'all' if len(about) == len(gate.comparisons) > 1 else shown}: {note}")
     for note in gate.notes:
         say(f"note: {note}")
     if gate.new:

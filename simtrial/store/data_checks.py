@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -41,14 +42,21 @@ def _check(values: Array, weights: NDArray[np.float64], about: str = "") -> str:
     whole = hashlib.sha256(about.encode() + np.ascontiguousarray(values).tobytes())
     numbers = np.asarray(values, dtype=np.float64)
     missing = np.isnan(numbers)
+    blanks = 0.0
     if missing.any():
-        numbers = np.where(missing, 0.0, numbers)
-    sums = (numbers @ weights, np.abs(numbers).sum(), missing @ weights)
+        numbers, blanks = np.where(missing, 0.0, numbers), float(weights[missing].sum())
+    sums = (numbers @ weights, np.abs(numbers).sum(), blanks)
     return " ".join([whole.hexdigest()[:16], *(f"{s:.12g}" for s in sums)])
 
 
 def _weights(size: int) -> NDArray[np.float64]:
     """Weights from 0.5 to 1.5 in no order: a sum by them changes when values change places."""
+    return _many_weights(1 << max(size - 1, 0).bit_length())[:size]
+
+
+@lru_cache(maxsize=8)
+def _many_weights(size: int) -> NDArray[np.float64]:
+    """Weights of a power of two, made once for blocks of about this size."""
     return np.asarray((np.arange(size) * 0.6180339887498949) % 1.0 + 0.5, dtype=np.float64)
 
 

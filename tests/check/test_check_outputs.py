@@ -12,6 +12,7 @@ from runs import quick
 
 from simtrial.check.findings import Finding
 from simtrial.report import check_outputs as outputs
+from simtrial.scenario.method_lines import method_lines
 
 __all__ = ["quick"]
 
@@ -220,3 +221,15 @@ def test_text_from_outside_is_only_text(text):
     word = printed[0].removeprefix("::stop-commands::")
     assert printed[-1] == f"::{word}::"
     assert all(f"::{word}::" not in line for line in printed[:-1])
+
+
+def test_lines_of_methods_in_a_file_and_in_the_one_it_extends(tmp_path):
+    (tmp_path / "base.toml").write_text(SCENARIO)
+    child = tmp_path / "child.toml"
+    child.write_text('schema = 1\nname = "child"\nextends = "base.toml"\n')
+    line = SCENARIO.splitlines().index('name = "least squares"') + 1
+    assert method_lines(str(tmp_path / "base.toml"))["least squares"] == (str(tmp_path / "base.toml"), line)
+    assert method_lines(str(child))["least squares"] == (str(tmp_path / "base.toml"), line)
+    child.write_text(child.read_text() + '\n[[methods]]\nkind = "ols"\nname = "own"\n')
+    assert method_lines(str(child)) == {"own": (str(child), 7)}
+    assert method_lines("partners") == method_lines(str(tmp_path)) == {}

@@ -10,7 +10,15 @@ from statsmodels.stats.contingency_tables import mcnemar as sm_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from simtrial.check.paired_tests import holm, least_discordant, mcnemar, mean_shift, share_shift, tango
+from simtrial.check.paired_tests import (
+    detectable_share,
+    holm,
+    least_discordant,
+    mcnemar,
+    mean_shift,
+    share_shift,
+    tango,
+)
 
 
 @pytest.mark.parametrize(("gained", "lost"), [(0, 0), (1, 0), (3, 9), (20, 0), (23, 0), (8, 8), (150, 110)])
@@ -104,6 +112,13 @@ def test_the_replicates_that_decide_do():
 def test_the_least_number_of_discordant_pairs(level):
     k = least_discordant(level)
     assert mcnemar(k, 0) <= level < mcnemar(k - 1, 0)
+
+
+@pytest.mark.parametrize("level", [0.05, 1e-3, 1e-5])
+def test_the_detectable_share_is_detected_in_nine_of_ten(level):
+    n = 2000
+    power = stats.binom.sf(least_discordant(level) - 1, n, detectable_share(n, level))
+    assert power == pytest.approx(0.9, abs=0.02)
 
 
 def test_shares_of_nobody():
