@@ -85,7 +85,8 @@ def print_gate(gate: Gate, labels: Mapping[str, str], template: str) -> None:
         say(LEGEND + "\n")
     for found in alarms[:MANY]:
         where = f" (cell {labels[found.cell]})" if len(labels) > 1 else ""
-        say(f"{found.method}{where} against {found.estimand or 'no estimand'}: {found.verdict}: {sentence(found)}.")
+        against = f" against {found.estimand}" if found.estimand else ""
+        say(f"{found.method}{where}{against}: {found.verdict}: {sentence(found)}.")
         first = first_difference(found)
         if first is not None:
             say(f"  first replicate that differs: {first[0]} ({first[1]}); to see it:")
