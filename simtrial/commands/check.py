@@ -1,14 +1,22 @@
-"""simtrial check: a run beside its expectations."""
+"""simtrial check: a run beside its expectations and its baseline."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from shlex import join, quote
 
 import click
 
-from simtrial.commands import fresh_check, run_directories
-from simtrial.commands.options import FORMAT, PLUGINS, SEED, SETS, load_cells, records_of
+from simtrial.commands import fresh_check, judging, run_directories
+from simtrial.commands.asked import Request
+from simtrial.commands.options import PLUGINS, SEED, SETS, load_cells, records_of
 from simtrial.errors import SimtrialError
+
+FORMAT = click.option(
+    "--format", "form", type=click.Choice(["text", "table", "csv", "json", "junit", "github"]), default="text",
+    show_default=True, help="Output; github: text, annotations, and a summary of the step. table is text.",
+)  # fmt: skip
 
 
 @click.command()
@@ -20,36 +28,87 @@ from simtrial.errors import SimtrialError
 @click.option("--against", type=click.Path(path_type=Path), metavar="FILE", help="Published values in place of these.")
 @click.option("--false-alarms", "rate", type=click.FloatRange(0, 0.5, min_open=True), default=0.001, show_default=True,
               help="Probability of a failure because of chance, over all expectations.")  # fmt: skip
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Compare with the rows of this baseline, replicate by replicate.",
+)
+@click.option("--update-baseline", "update", is_flag=True, help="Write the baseline instead, with a --reason.")
+@click.option("--reason", metavar="TEXT", help="Why the baseline is written; kept in its history.")
+@click.option("--strict", is_flag=True, help="Fail undecided comparisons as well.")
+@click.option(
+    "--summary",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Add a summary in Markdown to this file.",
+)
 @PLUGINS
 @SEED
 @SETS
 @FORMAT
 def check(
     what: str, output: Path | None, replicates: int | None, workers: int | None, fresh: bool, against: Path | None,
-    rate: float, plugins: tuple[str, ...], seed: int | None, sets: tuple[str, ...], form: str,
+    rate: float, baseline: Path | None, update: bool, reason: str | None, strict: bool, summary: Path | None,
+    plugins: tuple[str, ...], seed: int | None, sets: tuple[str, ...], form: str,
 ) -> None:  # fmt: skip
-    """Compare a run, or a new run of a scenario, with the scenario's [[expect]] tables; exit 1 if one fails.
+    """Compare a run, or a new run of a scenario, with its [[expect]] tables and a baseline; exit 1 if one fails.
 
-    Example: simtrial check verify/null-39 --fresh
+    Methods of which more fits fail than [check] failures allows (1%) fail as well.
+
+    Example: simtrial check verify/null-39 --baseline baselines/null-39.parquet
     """
     import tempfile
 
+    _refuse_half_requests(baseline, update, reason)
+    if fresh and baseline is not None:
+        raise SimtrialError("--fresh draws new trials, and a baseline is about the old ones; give one of them")
+    asked = Request(
+        what=what, form=form, replay=f"simtrial replay {quote(what)}{{cell}} --replicate {{replicate}}",
+        baseline=baseline, update=update, reason=reason or "", strict=strict, summary=summary, rate=rate,
+        against=against,
+    )  # fmt: skip
     if Path(what).is_dir():
         if fresh:
             raise SimtrialError(f"--fresh draws new trials: give the scenario, not the run directory {what}")
-        run_directories.show_verdicts(*run_directories.judged(Path(what), rate, published=against), form)
+        judging.judge(Path(what), asked)
         return
     records = records_of(plugins)
     seed = fresh_check.announced(seed) if fresh else seed
     found, cells = load_cells(what, sets, replicates, seed)
-    if not found.expect and against is None:
+    if not found.expect and baseline is None and against is None:
         held = ", or none about a cell that --set leaves" if sets else ""
-        raise SimtrialError(f"{what}: there is no [[expect]] table to check{held}")
+        raise SimtrialError(f"{what}: there is no [[expect]] table to check{held}, and no --baseline is given")
+    if baseline is not None and not update:
+        judging.refuse_early(baseline, found, cells, asked)
     with tempfile.TemporaryDirectory() as folder:
-        place = output or Path(folder) / "run"
-        run_directories.fill(found, cells, place, "auto", workers, 1000, records)
-        frame, ran = run_directories.judged(place, rate, published=against)
-        if fresh:
-            again = fresh_check.Again(what, sets, found.run.replicates, found.run.seed, workers, records)
-            frame = again.verdicts(place, frame, ran, rate, against)
-        run_directories.show_verdicts(frame, ran, form)
+        run = output or Path(folder) / "run"
+        run_directories.fill(found, cells, run, "auto", workers, 1000, records)
+        again = fresh_check.Again(what, sets, found.run.replicates, found.run.seed, workers, records) if fresh else None
+        shown = _replay(what, output, found.name, plugins, seed, sets)
+        judging.judge(run, replace(asked, replay=shown, again=again))
+
+
+def _refuse_half_requests(baseline: Path | None, update: bool, reason: str | None) -> None:
+    """Refuse options that need each other."""
+    if update and baseline is None:
+        raise SimtrialError("--update-baseline: which? --baseline FILE names it")
+    if update and not (reason or "").strip():
+        raise SimtrialError("--update-baseline: why? --reason 'TEXT' is kept in the baseline for later readers")
+    if reason is not None and not update:
+        raise SimtrialError("--reason goes with --update-baseline")
+
+
+def _replay(
+    what: str, output: Path | None, name: str, plugins: tuple[str, ...], seed: int | None, sets: tuple[str, ...]
+) -> str:
+    """Command that shows one replicate; without a run directory that stays, one that makes it first."""
+    folder = str(output or f"runs/{name}-check")
+    show = f"simtrial replay {quote(folder)}{{cell}} --replicate {{replicate}}"
+    if output is not None:
+        return show
+    options = [word for plugin in plugins for word in ("--plugin", plugin)]
+    options += ["--seed", str(seed)] if seed is not None else []
+    options += [word for text in sets for word in ("--set", text)]
+    made = join(["simtrial", "run", what, "-o", folder, *options])
+    return f"{made} --replicates {{replicate}} && {show}"

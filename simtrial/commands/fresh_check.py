@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import click
+from typing import TYPE_CHECKING, Any
 
 from simtrial.commands import run_directories
+from simtrial.commands.notes import note
 from simtrial.commands.options import load_cells
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from simtrial.check.gate import Stored
 
 
 def announced(seed: int | None) -> int:
@@ -20,7 +21,7 @@ def announced(seed: int | None) -> int:
     from simtrial.check.fresh import fresh_seed
 
     chosen = fresh_seed() if seed is None else seed
-    click.echo(f"seed {chosen} (to repeat: --fresh --seed {chosen})", err=True)
+    note(f"seed {chosen} (to repeat: --fresh --seed {chosen})")
     return chosen
 
 
@@ -36,32 +37,32 @@ class Again:
     records: list[dict[str, str]]
 
     def verdicts(
-        self, place: Path, frame: pl.DataFrame, cells: pl.DataFrame, rate: float, published: Path | None
+        self, first: Stored, frame: pl.DataFrame, expectations: list[dict[str, Any]], rate: float
     ) -> pl.DataFrame:
         """Run what failed again, four times as large; return the rows of the first run, those that failed replaced.
 
         Rows of the second run share the false-alarm rate anew: what fails has failed both, with probability rate
         squared if it is correct. The run stands beside the first, its name ending in ``-again``.
         """
-        import json
-
         import polars as pl
 
-        from simtrial.check.against import published_values
+        from simtrial.check.expectations import check
         from simtrial.check.fresh import LARGER, second_seed, to_try_again
-        from simtrial.store.directory import read_run
+        from simtrial.commands.judging import read
+        from simtrial.performance.summary import options_of, summary
 
-        scenario = read_run(place)["scenario"]
-        wanted = scenario.get("expect", []) if published is None else published_values(published, scenario, cells)
-        again = to_try_again(frame, cells, wanted)
+        again = to_try_again(frame, first.cells, expectations)
         if not again:
             return frame
         seed, replicates = second_seed(self.seed), LARGER * self.replicates
-        click.echo(f"{len(again)} failed: again with {replicates} replicates and seed {seed}", err=True)
+        note(f"{len(again)} failed: again with {replicates} replicates and seed {seed}")
         found, every = load_cells(self.what, self.sets, replicates, seed)
         about = [row["cell"] for row in again]
         here = [cell for cell in every if json.loads(json.dumps(cell.factors)) in about]
-        second = place.with_name(f"{place.name}-again")
-        run_directories.fill(found, here, second, "auto", self.workers, 1000, self.records)
-        told, _ = run_directories.judged(second, rate, again)
-        return pl.concat([frame.filter(pl.col("verdict") != "FAIL"), told], how="vertical_relaxed")
+        folder = first.folder.with_name(f"{first.folder.name}-again")
+        run_directories.fill(found, here, folder, "auto", self.workers, 1000, self.records)
+        second = read(folder)
+        options = options_of(second.run, everything=True)
+        measured = pl.concat([summary(rows, second.cells, options) for rows in second.parts])
+        anew = check(measured, second.cells, again, rate)
+        return pl.concat([frame.filter(pl.col("verdict") != "FAIL"), anew], how="vertical_relaxed")

@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from simtrial.commands.notes import note, warn
 from simtrial.errors import EnvironmentFailure, IncompleteRunError, SimtrialError
 
@@ -105,42 +103,6 @@ def cores() -> int:
     if granted.isdigit() and int(granted) > 0:
         return int(granted)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def judged(
-    folder: Path, rate: float, expectations: list[dict[str, Any]] | None = None, published: Path | None = None
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Hold a run against given or published values, or else its scenario's expectations; return verdicts and cells."""
-    import polars as pl
-
-    from simtrial.check.against import published_values
-    from simtrial.check.expectations import check
-    from simtrial.performance.summary import options_of, summary
-    from simtrial.plugins.recorded import refuse_changed
-    from simtrial.store.reading import SUMMARISED, read_run_by_cell
-
-    parts, cells, run = read_run_by_cell([folder], columns=SUMMARISED)
-    if published is not None:
-        expectations = published_values(published, run["scenario"], cells)
-    expectations = run["scenario"].get("expect", []) if expectations is None else expectations
-    if not expectations:
-        raise SimtrialError(f"{folder}: its scenario has no [[expect]] table to check")
-    refuse_changed(run["plugins"])
-    everything = options_of(run, everything=True)
-    return check(pl.concat([summary(rows, cells, everything) for rows in parts]), cells, expectations, rate), cells
-
-
-def show_verdicts(frame: pl.DataFrame, cells: pl.DataFrame, form: str) -> None:
-    """Print what `judged` returned; exit 1 when an expectation fails."""
-    from simtrial.report import tables
-    from simtrial.report.text import emit
-
-    if form == "table":
-        tables.check_table(frame, tables.cell_labels(cells))
-    else:
-        emit(tables.with_factors(frame, cells), form)
-    if (frame["verdict"] == "FAIL").any():
-        raise click.exceptions.Exit(1)
 
 
 def reference_method(name: str | None, methods: list[str]) -> str | None:

@@ -19,7 +19,7 @@ from simtrial.kernels.interval_sets import EMPTY, KINDS, TWO_RAYS
 from simtrial.performance import measures, paired, robust
 from simtrial.performance.sample import NOTHING, Form, Sample, Value, mean, present
 
-__all__ = ["MEASURES", "PAIRED", "SHARES", "Form", "Options", "Sample", "Value", "counted", "performance"]
+__all__ = ["MEASURES", "PAIRED", "SHARES", "Form", "Options", "Sample", "Value", "counted", "performance", "sample_of"]
 
 
 def _public(module: ModuleType) -> list[Callable[..., Value]]:
@@ -118,7 +118,7 @@ def performance(rows: pl.DataFrame, truths: pl.DataFrame, options: Options | Non
 
         def sampled(method: str, group: pl.DataFrame = group, truth: dict[str, Any] = truth) -> _Rows:
             part = group.filter(pl.col("method") == method)
-            return _sample(part, truth, chosen, method), part
+            return sample_of(part, truth, chosen, method), part
 
         reference = sampled(chosen.reference) if chosen.reference is not None and chosen.reference in methods else None
         for method in methods:  # one at a time: what is made of a million replicates fills memory
@@ -168,8 +168,8 @@ def _complete(group: pl.DataFrame) -> pl.DataFrame:
     return group.with_columns(enough).filter(has.sum().over("replicate") == methods).drop("enough")
 
 
-def _sample(group: pl.DataFrame, truth: Mapping[str, Any], options: Options, method: str) -> Sample:
-    """Take the arrays of one method's rows, and the true value: that of the cell, or each trial's own."""
+def sample_of(group: pl.DataFrame, truth: Mapping[str, Any], options: Options, method: str) -> Sample:
+    """Arrays of one method's rows, and the true value: that of the cell, or each trial's own."""
 
     def column(name: str) -> Floats:
         return group[name].cast(pl.Float64).fill_null(np.nan).to_numpy()

@@ -189,19 +189,25 @@ def print_replays(commands: Sequence[str]) -> None:
     say("")
 
 
-def check_table(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:
-    """Print expectations beside results, failures first."""
+def check_table(
+    frame: pl.DataFrame, labels: Mapping[str, str], counts: Mapping[tuple[str, str], tuple[int, int]],
+    title: str = "Expectations",
+) -> None:  # fmt: skip
+    """Print expectations beside results, failures first; ``counts``: replicates and failed fits by cell and method."""
     rows = []
     for row in frame.sort(pl.col("verdict") == "ok", maintain_order=True).iter_rows(named=True):
         value = "-" if row["value"] is None else f"{row['value']:.4g}"
         mcse = "-" if row["mcse"] is None else f"{row['mcse']:.2g}"
-        distance = f"{number(row['distance'], 2)} of {number(row['allowed'], 1)}"
+        distance = "-" if row["allowed"] is None else f"{number(row['distance'], 2)} of {number(row['allowed'], 1)}"
         named = [row["verdict"], row["method"], row["measure"]]
-        rows.append([*_label(row["cell"], labels), *named, f"{value} ({mcse})", row["expected"], distance])
-    headings = [*_cell_heading(labels), "verdict", "method", "measure", "found (MCSE)", "expected", "standard errors"]
+        used = [f"{count:,}" for count in counts.get((row["cell"], row["method"]), (0, 0))]
+        rows.append([*_label(row["cell"], labels), *named, *used, f"{value} ({mcse})", row["expected"], distance])
+    headings = [*_cell_heading(labels), "verdict", "method", "measure", "replicates", "failed", "found (MCSE)",
+                "expected", "standard errors"]  # fmt: skip
     failed = int((frame["verdict"] == "FAIL").sum())
-    show(f"Expectations: {frame.height - failed} hold, {failed} fail", headings, rows, 3 + _many(labels))
-    say(alarms(frame))
+    show(f"{title}: {frame.height - failed} hold, {failed} fail", headings, rows, 3 + _many(labels))
+    if "false_alarm" in frame.columns:
+        say(alarms(frame))
 
 
 def _middle(values: pl.Series) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -112,8 +112,8 @@ _FORMULA = r"^[=+\-@\t\r]"
 """How text begins that a spreadsheet would take for a formula; it is written after an apostrophe."""
 
 
-def emit(frame: pl.DataFrame, form: str) -> None:
-    """Write a frame on stdout as csv or json."""
+def emit(frame: pl.DataFrame, form: str, beside: Mapping[str, Any] | None = None) -> None:
+    """Write a frame on stdout as csv or json, the latter with what belongs ``beside`` its rows."""
     import polars as pl
 
     if form == "csv":
@@ -124,7 +124,7 @@ def emit(frame: pl.DataFrame, form: str) -> None:
     else:
         numbers = pl.col(pl.Float64)
         finite = frame.with_columns(pl.when(numbers.is_finite()).then(numbers).name.keep())  # JSON has no infinity
-        _emit_json(finite.to_dicts())
+        _emit_json(finite.to_dicts(), beside)
 
 
 def emit_words(headings: Sequence[str], rows: Sequence[Sequence[str]], form: str) -> None:
@@ -136,10 +136,10 @@ def emit_words(headings: Sequence[str], rows: Sequence[Sequence[str]], form: str
         _emit_json([dict(zip(headings, row, strict=True)) for row in rows])
 
 
-def _emit_json(rows: Sequence[dict[str, Any]]) -> None:
-    emit_text(json.dumps({"schema": 1, "rows": rows}, indent=1, allow_nan=False))
+def _emit_json(rows: Sequence[dict[str, Any]], beside: Mapping[str, Any] | None = None) -> None:
+    emit_text(json.dumps({"schema": 1, **(beside or {}), "rows": rows}, indent=1, allow_nan=False))
 
 
 def emit_text(text: str) -> None:
-    """Write JSON on stdout, which escapes what is no letter by itself."""
+    """Write text for machines on stdout, in which what is not printable is escaped already."""
     sys.stdout.write(text + "\n")

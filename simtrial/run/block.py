@@ -18,17 +18,18 @@ from simtrial.run.stopwatch import DRAW, METHOD, OWN_TRUTH, ROWS, Stopwatch
 from simtrial.scenario import Cell
 from simtrial.scenario.schema import finite_targets, targets
 from simtrial.seeding import stream
+from simtrial.store.data_checks import Checks, checks_of
 from simtrial.store.estimate_rows import bind, rows
 
 
 def block_rows(
     cell: Cell, block: int, failures: list[dict[str, Any]] | None = None, without: str = "",
-    timed: Stopwatch | None = None,
+    timed: Stopwatch | None = None, data: dict[str, Checks] | None = None,
 ) -> pl.DataFrame:  # fmt: skip
     """Rows of one block: every replicate by every method, once per estimand of the method.
 
     A method that is not to be tried, ``without``, has failed rows. Rows against a finite estimand carry the true value
-    of their own trial, ``own_true_value``.
+    of their own trial, ``own_true_value``. Failures and checks of the data are entered into ``failures`` and ``data``.
     """
     scenario = cell.scenario
     size, seed = scenario.run.block, scenario.run.seed
@@ -36,7 +37,10 @@ def block_rows(
     drawn = simulate(scenario.needed, size, seed, cell.key, block, timed=lambda stage: timed(f"{DRAW} {stage}"))
     with timed(OWN_TRUTH):
         own = own_values(finite_targets(scenario), scenario.mechanism, drawn, seed, cell.key, block)
-    shared = SharedMoments(drawn.observed())
+    observed = drawn.observed()
+    if data is not None:
+        data[str(block)] = checks_of(observed)
+    shared = SharedMoments(observed)
     replicate = np.arange(block * size + 1, (block + 1) * size + 1)
     frames = []
     for method in scenario.methods:

@@ -22,6 +22,7 @@ from simtrial.scenario.memory import Memory
 from simtrial.store import directory
 from simtrial.store.chunks import is_held, write_chunk
 from simtrial.store.claims import claimed
+from simtrial.store.data_checks import Checks
 from simtrial.store.estimate_rows import bind
 from simtrial.store.identity import Identity, Part, from_json, restricted
 from simtrial.store.paths import Place, claim_file, truth_file
@@ -64,14 +65,14 @@ class Chunk:
         begun = time.monotonic()
         run = _opened(self.folder, self.digest)
         digests, cell = run.digests(self.parts), run.cell(self.place.cell, self.parts)
-        failures, watch = list[dict[str, Any]](), Stopwatch()
+        failures, watch, data = list[dict[str, Any]](), Stopwatch(), dict[str, Checks]()
         every = range(self.place.first, self.place.last + 1)
-        own = bind([block_rows(cell, block, failures, self.without, watch) for block in every])
+        own = bind([block_rows(cell, block, failures, self.without, watch, data) for block in every])
         write_chunk(
             Path(self.folder), self.place, own, failures=failures, trials=run.identity.trials,
             parts=digests, provenance=directory.provenance(cell.scenario, run.identity.trials),
             about={"seconds": round(time.monotonic() - begun, 3), "timings": watch.rounded(),
-                   "versions": directory.versions()},
+                   "versions": directory.versions(), "data": data},
         )  # fmt: skip
         return Made(own.height, own.filter(pl.col("status") == "failed").select("replicate", "method").n_unique())
 

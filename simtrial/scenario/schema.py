@@ -23,10 +23,12 @@ from simtrial.scenario.memory import Memory, remembered
 from simtrial.scenario.methods import build_methods, validated
 from simtrial.scenario.primary_outcome import about, measured, primary_outcome
 from simtrial.scenario.problems import Problem
-from simtrial.scenario.tables import Aims, Expectation, Head, Performance, Published, Run, Table, Vary
+from simtrial.scenario.tables import Aims, Check, Expectation, Head, Margins, Performance, Published, Run, Table, Vary
 
 Raw = dict[str, Any]
-TABLES: dict[str, type[Table]] = {"aims": Aims, "performance": Performance, "run": Run, "vary": Vary}
+TABLES: dict[str, type[Table]] = {
+    "aims": Aims, "performance": Performance, "run": Run, "vary": Vary, "check": Check, "margins": Margins,
+}  # fmt: skip
 LISTS: dict[str, type[BaseModel]] = {"estimands": Estimand, "published": Published, "expect": Expectation}
 HEAD = ("schema", "name", "title", "primary")
 KNOWN = (*TABLES, *LISTS, "design", "mechanism", "methods", *HEAD)
@@ -54,6 +56,8 @@ class Scenario:
     performance: Performance
     run: Run
     vary: Vary
+    check: Check
+    margins: Margins
     published: list[Published]
     expect: list[Expectation]
     design: Design | None

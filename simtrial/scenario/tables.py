@@ -81,6 +81,29 @@ class Expectation(Table):
         return self
 
 
+class Check(Table):
+    """What `simtrial check` demands of every method, beside [[expect]]."""
+
+    failures: float = Field(
+        0.01, ge=0, le=1, description="share of failed fits that a method may have, where no [[expect]] states another"
+    )
+
+
+class Margins(Table):
+    """Differences from a baseline that do not matter to `simtrial check --baseline`."""
+
+    bias: float = Field(0.05, ge=0, description="shift of the estimates, in empirical standard errors")
+    empirical_se: float = Field(0.02, ge=0, description="relative change of the empirical standard error")
+    std_error: float = Field(0.02, ge=0, description="relative change of standard errors, trial by trial")
+    model_se: float = Field(0.02, ge=0, description="relative change of the model standard error")
+    half_width: float = Field(0.02, ge=0, description="relative change of half-widths of confidence sets")
+    df: float = Field(0.02, ge=0, description="relative change of the t quantile that degrees of freedom give")
+    p_value: float = Field(0.02, ge=0, description="change of the mean p-value")
+    coverage: float = Field(0.005, ge=0, description="change of coverage, as a share of replicates")
+    rejection_rate: float = Field(0.005, ge=0, description="change of the power or the type I error, as a share")
+    failures: float = Field(0.005, ge=0, description="change of the share of failed fits, or of missing values")
+
+
 class Vary(Table):
     """Factors of a sweep: ``cross`` full factorial, ``zip`` moved together, ``exclude`` combinations left out."""
 

@@ -94,3 +94,8 @@ def place_of(cell: str, name: str) -> Place | None:
 def performance_file(folder: Path) -> Path:
     """Performance as last summarised; made from the rows, never a source."""
     return folder / "performance.parquet"
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether no chunk of any cell is recorded."""
+    return not any((folder / "records").glob("*/*.json"))

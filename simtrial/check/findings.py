@@ -1,0 +1,63 @@
+"""What a check has to say, line by line, whatever it was checked against: the common form of all outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was checked of a method in a cell.
+
+    ``source`` is expectation, failed fits or baseline; ``verdict`` its word; ``fails`` whether it fails the check, and
+    ``doubtful`` whether a reader should look at it all the same. ``n`` replicates, ``failed`` of them without a result.
+    ``command`` shows the first replicate concerned.
+    """
+
+    source: str
+    cell: str
+    method: str
+    measure: str
+    verdict: str
+    fails: bool
+    doubtful: bool
+    n: int
+    failed: int
+    sentence: str
+    command: str = ""
+
+
+def of_expectations(
+    frame: pl.DataFrame, labels: Mapping[str, str], counts: Mapping[tuple[str, str], tuple[int, int]], source: str
+) -> list[Finding]:
+    """Findings of a table of expectations; ``counts`` are replicates and failed fits by cell and method."""
+    found = []
+    for row in frame.iter_rows(named=True):
+        n, failed = counts.get((row["cell"], row["method"]), (row["n"], 0))
+        value = "none" if row["value"] is None else f"{row['value']:.4g}"
+        mcse = "" if row["mcse"] is None else f" (MCSE {row['mcse']:.2g})"
+        expected = row["expected"]
+        fails = row["verdict"] == "FAIL"
+        found.append(
+            Finding(
+                source=source,
+                cell=labels.get(row["cell"], row["cell"]),
+                method=row["method"],
+                measure=row["measure"],
+                verdict=row["verdict"],
+                fails=fails,
+                doubtful=False,
+                n=n,
+                failed=failed,
+                sentence=f"{row['measure']} {value}{mcse}, expected {expected}",
+            )
+        )
+    return found
+
+
+def worst_first(findings: Sequence[Finding]) -> list[Finding]:
+    """Findings that fail first, then doubtful ones; otherwise as they came."""
+    return sorted(findings, key=lambda f: (not f.fails, not f.doubtful))

@@ -1,0 +1,157 @@
+"""Tests that fail when an estimator changes: a marker and a fixture for pytest.
+
+Nothing heavy is imported until a test uses the fixture.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from shlex import join
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from simtrial.commands.asked import Judged, Request
+
+VARIABLE = "SIMTRIAL_UPDATE_BASELINE"
+OPTIONS = ("replicates", "plugin", "baseline", "seed", "strict", "settings")
+"""Keywords of the marker."""
+
+_MADE = pytest.StashKey[dict[tuple[Any, ...], "Judged | None"]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that writes baselines."""
+    parser.getgroup("simtrial").addoption(
+        "--simtrial-update-baseline", metavar="REASON", default=None,
+        help=f"write the baselines of simtrial tests instead of comparing; the reason is kept (or set {VARIABLE})",
+    )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line(
+        "markers",
+        "simtrial(scenario, *, replicates, plugin, baseline, seed, strict, settings): simulated trials on which the "
+        "fixture assert_no_regression runs estimators",
+    )
+    config.stash[_MADE] = {}
+
+
+@pytest.fixture
+def assert_no_regression(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., None]:
+    """Return a function that fails the test when a method is no longer the one of the baseline.
+
+    The test bears a marker: ``@pytest.mark.simtrial("scenario.toml", replicates=500, plugin="package.estimators")``.
+    The first call of a session simulates the trials and runs every method of the scenario; other tests with the same
+    marker use the same results. ``baseline`` is the file ``baselines/NAME.parquet`` beside the test unless stated.
+    """
+    marker = request.node.get_closest_marker("simtrial")
+    if marker is None or len(marker.args) != 1 or not set(marker.kwargs) <= set(OPTIONS):
+        raise pytest.UsageError(
+            f"assert_no_regression needs @pytest.mark.simtrial(SCENARIO), keywords allowed: {', '.join(OPTIONS)}"
+        )
+    reason = request.config.getoption("--simtrial-update-baseline") or os.environ.get(VARIABLE) or ""
+    folder, root = Path(request.path).parent, Path(str(request.config.rootpath))
+    asked = _asked(str(marker.args[0]), marker.kwargs, folder, root, reason)
+    made = request.config.stash[_MADE]
+
+    def assert_(method: str | None = None) -> None:
+        key = (asked, *(repr(marker.kwargs.get(name)) for name in OPTIONS))
+        if key not in made:
+            made[key] = _run(asked, marker.kwargs, tmp_path)
+        found = made[key]
+        if found is not None:
+            _assert(found, asked, method)
+
+    return assert_
+
+
+def _asked(scenario: str, options: dict[str, Any], folder: Path, root: Path, reason: str) -> Request:
+    """What is asked of `simtrial check`: files are sought beside the test, then below the root of the tests."""
+    from simtrial.commands.asked import Request
+
+    file = next((place / scenario for place in (folder, root) if (place / scenario).is_file()), None)
+    shown = scenario if file is None else os.path.relpath(file)
+    stated = options.get("baseline")
+    name = Path(scenario).name.removesuffix(".toml")
+    baseline = folder / (stated or f"baselines/{name}.parquet")
+    run = f"runs/{name}-check"
+    words = [word for plugin in _plugins(options) for word in ("--plugin", plugin)]
+    words += ["--seed", str(options["seed"])] if "seed" in options else []
+    words += [word for text in _settings(options) for word in ("--set", text)]
+    made = join(["simtrial", "run", shown, "-o", run, *words])
+    return Request(
+        what=shown, form="text", baseline=Path(os.path.relpath(baseline)), update=bool(reason), reason=reason,
+        replay=f"{made} --replicates {{replicate}} && simtrial replay {run}{{cell}} --replicate {{replicate}}",
+        strict=bool(options.get("strict")),
+    )  # fmt: skip
+
+
+def _plugins(options: dict[str, Any]) -> tuple[str, ...]:
+    """Modules that are loaded: one or several."""
+    stated = options.get("plugin") or ()
+    return (stated,) if isinstance(stated, str) else tuple(stated)
+
+
+def _settings(options: dict[str, Any]) -> tuple[str, ...]:
+    """Changes of the scenario's keys, as --set takes them."""
+    return tuple(f"{key}={_toml(value)}" for key, value in (options.get("settings") or {}).items())
+
+
+def _run(asked: Request, options: dict[str, Any], folder: Path) -> Judged | None:
+    """Run the scenario and hold it against the baseline, or write that; what cannot be done fails the test in words."""
+    from simtrial.commands import judging
+    from simtrial.commands.options import load_cells, records_of
+    from simtrial.errors import SimtrialError
+    from simtrial.run.loop import run
+
+    assert asked.baseline is not None
+    try:
+        plugins = records_of(_plugins(options))
+        scenario, cells = load_cells(asked.what, _settings(options), options.get("replicates"), options.get("seed"))
+        if not asked.update:
+            if not asked.baseline.is_file():
+                pytest.fail(f"there is no baseline {asked.baseline} yet; {remedy(asked)}", pytrace=False)
+            judging.refuse_early(asked.baseline, scenario, cells, asked)
+        outcome = run(scenario, cells, folder / "simtrial-run", plugins=plugins, command="pytest")
+        if outcome.failed:
+            pytest.fail(f"simtrial could not run {asked.what}: {outcome.failed[0][1]}", pytrace=False)
+        return judging.assess(folder / "simtrial-run", asked)
+    except SimtrialError as error:
+        pytest.fail(f"simtrial: {error}", pytrace=False)
+
+
+def _toml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _assert(found: Judged, asked: Request, method: str | None) -> None:
+    """Fail the test where a method is different, or too many of its fits fail."""
+    from simtrial.errors import unknown
+    from simtrial.report.regression import explained
+
+    names = {f.method for f in found.findings}
+    if method is not None and method not in names:
+        pytest.fail(f"simtrial: {unknown('method', method, names)} in {asked.what}", pytrace=False)
+    judged = [f for f in found.findings if f.source != "expectation" and method in (None, f.method)]
+    if found.gate is not None and method is not None and not any(f.source == "baseline" for f in judged):
+        pytest.fail(f"simtrial: '{method}' is new, {asked.baseline} does not have it; {remedy(asked)}", pytrace=False)
+    failing = [f for f in judged if f.fails]
+    if failing:
+        texts = [
+            explained([f for f in failing if f.method == name], asked.what, str(asked.baseline))
+            for name in dict.fromkeys(f.method for f in failing)
+        ]
+        pytest.fail("simtrial: " + "\n".join([*texts, f"If this is meant: {remedy(asked)}"]), pytrace=False)
+
+
+def remedy(asked: Request) -> str:
+    """How to write a baseline."""
+    return (
+        f"run the tests with --simtrial-update-baseline 'REASON' to write {asked.baseline}, and commit it with the "
+        "text file beside it"
+    )

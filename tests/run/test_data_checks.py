@@ -1,0 +1,79 @@
+"""Checksums of the data in the records of a run: the same however it was run, others for other trials."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from runs import chunks, go, quick, record
+from tomls import written
+
+from simtrial.generate import simulate
+from simtrial.scenario import load
+from simtrial.store.data_checks import MEMBERS, alike, checks_of, stored_checks
+from simtrial.store.directory import read_run
+
+__all__ = ["quick"]
+
+
+def checks(folder):
+    return stored_checks(folder, ["base"], read_run(folder)["digest"])["base"]
+
+
+def test_checks_do_not_depend_on_how_a_run_is_made(tmp_path, quick):
+    go(tmp_path / "one", 40, chunk_replicates=20)
+    go(tmp_path / "two", 40, chunk_replicates=40)
+    found = checks(tmp_path / "one")
+    assert found == checks(tmp_path / "two")
+    assert all({"arm", "mansa_followup", MEMBERS} <= set(block) for block in found.values())
+    assert len({block["mansa_followup"] for block in found.values()}) == len(found)
+    assert json.loads(record(chunks(tmp_path / "one")[0]).read_text())["data"]
+
+
+def test_columns_of_fewer_methods_have_the_same_checks(tmp_path):
+    """A method that is added may need more columns; those that were there are as they were."""
+    text = 'schema = 1\nname = "p"\nextends = "partners"\n[[methods]]\nname = "m"\nkind = "lmm"\nadjust = []\n'
+    more = '[[methods]]\nname = "more"\nkind = "lmm"\nadjust = ["age", "wemwbs_baseline"]\n'
+    cells = [load(written(tmp_path, part))[1][0] for part in (text, text + more)]
+    found = [checks_of(simulate(cell.scenario.needed, 20, 1, cell.key, 0).observed()) for cell in cells]
+    assert set(found[0]) < set(found[1])
+    assert {name: found[1][name] for name in found[0]} == found[0]
+
+
+@pytest.fixture(scope="module")
+def observed():
+    _, (cell, *_) = load("partners")
+    return simulate(cell.scenario.needed, 20, 1, cell.key, 0).observed()
+
+
+def moved(batch, name, change):
+    column = batch.column(name)
+    return checks_of(batch.with_columns({name: replace(column, values=change(column.values.copy()))}))[name]
+
+
+def swapped(values):
+    values[[3, 17]] = values[[17, 3]]
+    return values
+
+
+def blanked(values):
+    values[5] = np.nan
+    return values
+
+
+@pytest.mark.parametrize(("change", "state"), [
+    (lambda v: v, "equal"), (lambda v: v * (1 + 2e-16), "rounded"), (lambda v: v + 1e-13, "rounded"),
+    (lambda v: v * (1 + 1e-8), "other"), (swapped, "other"), (blanked, "other"), (lambda v: v[::-1], "other"),
+])  # fmt: skip
+def test_what_a_check_tells_apart(observed, change, state):
+    before = checks_of(observed)["mansa_baseline"]
+    assert len(np.unique(observed.column("mansa_baseline").values[[3, 17]])) == 2
+    assert alike(before, moved(observed, "mansa_baseline", change)) == state
+
+
+def test_one_value_in_a_block_of_thousands_is_noticed(observed):
+    def one(values):
+        values[100] += 0.01
+        return values
+
+    assert alike(checks_of(observed)["mansa_followup"], moved(observed, "mansa_followup", one)) == "other"
