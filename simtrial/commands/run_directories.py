@@ -146,13 +146,8 @@ def summarise(
         stated, mine = options_of(one.run), dict(zip(one.cells["cell"], one.own_cells["cell"], strict=True))
         compared = reference_method(chosen.reference, list(one.run["methods"])) or stated.reference
         measures = chosen.measures_or(stated.measures, compared)
-        options = replace(
-            stated,
-            form=mcse or stated.form,
-            reference=compared,
-            common=common,
-            measures=measures,  # type: ignore[arg-type]
-        )
+        mode: Any = mcse or stated.form
+        options = replace(stated, form=mode, reference=compared, common=common, measures=measures)
         published: list[dict[str, Any]] = one.run["scenario"].get("published", [])
         its = tables.cell_labels(one.own_cells)
         its_labels = {cell: its[own] for cell, own in mine.items()}
