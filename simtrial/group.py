@@ -28,8 +28,9 @@ def run() -> NoReturn:
         code = cli.main(arguments, prog_name="simtrial", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
-    except SystemExit as error:  # click ends with 1 when the reader of a pipe has gone, which is no failed check
-        sys.exit(0 if "PacifyFlush" in type(sys.stdout).__name__ else error.code)
+    except SystemExit as error:  # click and rich end with 1 when the reader of a pipe has gone: no failed check
+        gone = isinstance(error.__context__, BrokenPipeError) or "PacifyFlush" in type(sys.stdout).__name__
+        sys.exit(0 if gone else error.code)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:

@@ -7,14 +7,15 @@ from pathlib import Path
 import click
 
 from simtrial.commands.notes import note, warn
-from simtrial.commands.options import FORMAT, PLUGINS, pair_of, records_of
+from simtrial.commands.options import FORMAT, PLUGINS, records_of
 from simtrial.errors import SimtrialError
 
 
 @click.command()
 @click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--methods", required=True, metavar="FILE", help="TOML with [[methods]], or a scenario.")
-@click.option("--map", "maps", multiple=True, metavar="NAME=YOURS", help="Your name of a column, e.g. practice=gp_id.")
+@click.option("--map", "maps", multiple=True, metavar="NAME=YOURS[: VALUE=OURS, ...]",
+              help="Your name of a column, and your values, e.g. 'arm=group: Control=0, Intervention=1'.")  # fmt: skip
 @click.option("--factor", "factors", multiple=True, metavar="COLUMN", help="Take a column of numbers as categories.")
 @click.option("--number", "numbers", multiple=True, metavar="COLUMN", help="Take labelled categories as their codes.")
 @click.option("--missing", "missing", multiple=True, metavar="CODE", help="A code of missing values, e.g. -99.")
@@ -26,7 +27,7 @@ def analyse(
     data: tuple[Path, ...], methods: str, maps: tuple[str, ...], factors: tuple[str, ...], numbers: tuple[str, ...],
     missing: tuple[str, ...], all_terms: bool, seed: int, plugins: tuple[str, ...], form: str,
 ) -> None:  # fmt: skip
-    """Analyse data sets (CSV, Parquet, Stata) by the methods of a file.
+    """Analyse data sets (CSV, Parquet, Stata, or book.xlsx#Sheet) by the methods of a file.
 
     Needed columns: practice, arm (0/1), and those the methods read, e.g. mansa_followup; trial_id if there are several.
 
@@ -35,6 +36,7 @@ def analyse(
     from simtrial.files.read_trials import open_files, outcomes_in, read_trials
     from simtrial.files.trials.column_use import use_of
     from simtrial.files.trials.missing_codes import likely_codes
+    from simtrial.files.trials.value_maps import mapped
     from simtrial.report.analyses import analyses_table
     from simtrial.report.text import emit
     from simtrial.run.analyse import analyse as analyse_trials
@@ -43,7 +45,6 @@ def analyse(
     if "" in (code.strip() for code in missing):
         raise SimtrialError("--missing takes a code, e.g. --missing -99; blank cells are missing anyway")
     records_of(plugins)
-    renamed = dict(pair_of(text, "--map") for text in maps)
     skipped = [file for file in data if file.name == "codebook.csv"]
     if skipped:
         note(f"{skipped[0]}: skipped, it is a codebook")
@@ -51,10 +52,15 @@ def analyse(
         if not data:
             raise SimtrialError("no data set is left: a codebook was the only file given")
     sources = open_files(data)
+    ways = [mapped(text, {name for source in sources for name in source.columns}) for text in maps]
+    renamed = {way.ours: way.column for way in ways}
+    twice = [way.ours for way in ways if [other.ours for other in ways].count(way.ours) > 1]
+    if twice:
+        raise SimtrialError(f"--map {twice[0]}=...: given twice")
     chosen = load_methods(methods, outcomes_in(sources, renamed))
     use = use_of(chosen, factors, numbers, *load_categories(methods), missing=missing)
     needed = frozenset[str]().union(*(m.reads() for m in chosen))
-    ids, batch = read_trials(sources, needed, renamed, use=use, told=warn)
+    ids, batch = read_trials(sources, needed, renamed, use=use, told=warn, ways=ways)
     for sentence in likely_codes(batch):
         warn(sentence)
     frame = analyse_trials(ids, batch, chosen, seed, all_terms)

@@ -96,7 +96,7 @@ def records_of(names: tuple[str, ...]) -> list[dict[str, str]]:
     return load_plugins(names)
 
 
-def precision_of(text: str | None) -> dict[str, float]:
+def precision_of(text: str | None, option: str = "--until") -> dict[str, float]:
     """Monte Carlo standard errors by measure, of ``coverage=0.005,bias=0.01``."""
     if text is None:
         return {}
@@ -107,11 +107,11 @@ def precision_of(text: str | None) -> dict[str, float]:
     for piece in text.split(","):
         measure, _, value = (part.strip() for part in piece.partition("="))
         if measure not in MEASURES:
-            raise SimtrialError(f"--until: {unknown('measure', measure, MEASURES)}")
+            raise SimtrialError(f"{option}: {unknown('measure', measure, MEASURES)}")
         try:
             found[measure] = float(value)
         except ValueError:
             found[measure] = 0.0
         if not 0 < found[measure] < float("inf"):
-            raise SimtrialError(f"--until {piece.strip()}: a Monte Carlo error above 0 is wanted, e.g. coverage=0.005")
+            raise SimtrialError(f"{option} {piece.strip()}: a Monte Carlo error above 0 is wanted, e.g. coverage=0.005")
     return found

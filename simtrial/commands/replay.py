@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from simtrial.commands.generate import named_cell
+from simtrial.commands.named import named_cell
 from simtrial.commands.notes import note
 from simtrial.commands.options import FORMAT, REPLICATE
 

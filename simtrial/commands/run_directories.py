@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from simtrial.commands.selection import Selection
     from simtrial.run.engines import Engine
     from simtrial.run.loop import Outcome
     from simtrial.scenario import Cell, Scenario
@@ -116,50 +117,63 @@ def reference_method(name: str | None, methods: list[str]) -> str | None:
 
 
 def summarise(
-    folders: Sequence[Path], form: str, partial: bool = False, mcse: str | None = None, reference: str | None = None,
-    common: bool = False, request: Mapping[str, Any] | None = None,
+    folders: Sequence[Path], form: str, partial: bool = False, mcse: str | None = None, common: bool = False,
+    request: Mapping[str, Any] | None = None, chosen: Selection | None = None,
 ) -> None:  # fmt: skip
     """Print the performance of runs, or of the part of one that a request is for; store that of a whole single run."""
     from dataclasses import replace
 
     import polars as pl
 
+    from simtrial.commands.selection import Selection
     from simtrial.performance.summary import options_of, summary
     from simtrial.report import tables
+    from simtrial.report.performance import print_performance
     from simtrial.store.directory import read_run
     from simtrial.store.reading import SUMMARISED, read_run_by_cell
     from simtrial.store.several import Reading, read_several
 
+    chosen = chosen or Selection()
+    chosen.check(form)
     if request is None:
         runs = read_several(folders, partial, SUMMARISED)
     else:
         rows_of, own, run = read_run_by_cell(folders, partial, SUMMARISED, request)
         runs = [Reading(folders=folders, parts=rows_of, cells=own, own_cells=own, run=run)]
     cells = pl.concat([one.cells for one in runs], how="diagonal")
-    labels = tables.cell_labels(cells)
+    labels, wanted = tables.cell_labels(cells), chosen.cells_of(cells)
     frames, beside, again = [], [], list[str]()
     for one in runs:
         stated, mine = options_of(one.run), dict(zip(one.cells["cell"], one.own_cells["cell"], strict=True))
-        compared = reference_method(reference, list(one.run["methods"])) or stated.reference
-        chosen = replace(stated, form=mcse or stated.form, reference=compared, common=common)  # type: ignore[arg-type]
+        compared = reference_method(chosen.reference, list(one.run["methods"])) or stated.reference
+        measures = chosen.measures_or(stated.measures, compared)
+        mode: Any = mcse or stated.form
+        options = replace(stated, form=mode, reference=compared, common=common, measures=measures)
         published: list[dict[str, Any]] = one.run["scenario"].get("published", [])
         its = tables.cell_labels(one.own_cells)
         its_labels = {cell: its[own] for cell, own in mine.items()}
         parts = []
         for rows in one.parts:
-            parts.append(summary(rows, one.cells, chosen))
-            again += tables.replay_commands(rows, str(one.folders[0]), its_labels) if len(one.folders) == 1 else []
+            if rows["cell"][0] not in wanted:
+                continue
+            parts.append(summary(rows, one.cells, options))
+            its_rows = rows.filter(pl.col("method").is_in(list(chosen.methods))) if chosen.methods else rows
+            again += tables.replay_commands(its_rows, str(one.folders[0]), its_labels) if len(one.folders) == 1 else []
             beside += tables.beside_published(rows, published, labels)
-        frames.append(pl.concat(parts))
-        if len(folders) == 1 and chosen == stated and request in (None, read_run(folders[0])):
-            _keep(folders[0], frames[0])
-    tables.print_performance(pl.concat(frames), cells, form)
+        frames += parts
+        if len(folders) == 1 and options == stated and chosen.everything and request in (None, read_run(folders[0])):
+            _keep(folders[0], pl.concat(parts))
+    if not frames:
+        raise IncompleteRunError(f"{folders[0]}: no block of the cells that --cell names is finished yet")
+    print_performance(chosen.of(pl.concat(frames), form), cells, form, shown=chosen.shown)
+    if form != "table":
+        return
     for one in runs:
-        if one.run.get("until") and form == "table":
+        if one.run.get("until"):
             tables.adaptive_note(one.run["until"])
-    if again and form == "table":
+    if again:
         tables.print_replays(again)
-    if beside and form == "table":
+    if beside and chosen.everything and not chosen.across:
         tables.published_table(beside, labels)
 
 

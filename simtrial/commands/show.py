@@ -7,7 +7,7 @@ import time
 import click
 
 from simtrial.commands.notes import note, warn
-from simtrial.commands.options import FORMAT, PLUGINS, SETS, records_of
+from simtrial.commands.options import FORMAT, PLUGINS, SETS, precision_of, records_of
 from simtrial.commands.run_directories import cores
 
 
@@ -16,15 +16,23 @@ from simtrial.commands.run_directories import cores
 @PLUGINS
 @SETS
 @click.option("--all-cells", "every", is_flag=True, help="Simulate every cell of a sweep of more than 100.")
+@click.option("--for", "wanted", metavar="MEASURE=MCSE,...",
+              help="Instead: the replicates that these Monte Carlo errors ask for, e.g. coverage=0.005.")  # fmt: skip
 @FORMAT
-def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], every: bool, form: str) -> None:
+def show_(
+    scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], every: bool, wanted: str | None, form: str
+) -> None:  # fmt: skip
     """Show a resolved scenario: keys, cells, implied moments, expected time, memory and Monte Carlo error.
 
     csv holds what every cell implies alone, json the keys as well. Scores cut at the ends of a scale are warned of. Of
     more than 100 cells, a sample of 5 is simulated.
 
-    Example: simtrial show partners --set mechanism.practices.number=20
+    Example: simtrial show partners --for coverage=0.005,bias=0.01
     """
+    if wanted is not None:
+        records_of(plugins)
+        _replicates(scenario, sets, every, precision_of(wanted, "--for"), form)
+        return
     from simtrial.report.implied import implied_frame
     from simtrial.report.progress import Progress
     from simtrial.report.resolved import Needs, print_resolved, resolved_json
@@ -70,3 +78,35 @@ def show_(scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], every:
     seconds, memory = cost(found, cells, start, drawn_sizes), predicted(*largest(cells, drawn_sizes))
     needs = Needs(seconds, memory, cores(), available())
     print_resolved(found, cells, implied, drawn, needs)
+
+
+def _replicates(scenario: str, sets: tuple[str, ...], every: bool, errors: dict[str, float], form: str) -> None:
+    """Print the replicates that Monte Carlo errors ask for, and the time of a run of so many."""
+    from simtrial.report.progress import Progress
+    from simtrial.report.replicates import print_replicates, replicates_frame
+    from simtrial.report.text import emit
+    from simtrial.run.cost import cost
+    from simtrial.run.replicates import most, wanted
+    from simtrial.run.sampled_cells import all_or_sampled
+    from simtrial.run.sizes import sizes
+    from simtrial.scenario import load
+    from simtrial.scenario.tables import MOST_REPLICATES
+
+    begun = time.process_time()
+    found, cells = load(scenario, sets)
+    start = 2 * time.process_time() - begun  # a run reads the scenario twice, for itself and for its workers
+    some = all_or_sampled(cells, every)
+    if len(some) < len(cells):
+        note(f"{len(some)} of {len(cells):,} cells are tried; --all-cells tries every one")
+    with Progress("cells") as progress:
+        lines = wanted(found, some, errors, progress)
+    if form != "table":
+        emit(replicates_frame(lines), form)
+        return
+    needed, predicted = most(lines), None
+    if needed <= MOST_REPLICATES:
+        scenario_then, cells_then = load(scenario, [*sets, f"run.replicates={int(needed)}"])
+        predicted = cost(scenario_then, cells_then, start, sizes(cells_then))
+    print_replicates(lines, len(cells), predicted, cores())
+    if predicted is None:
+        warn(f"no run of up to {MOST_REPLICATES:,} replicates is as precise as that; ask for a larger error")

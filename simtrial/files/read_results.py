@@ -18,7 +18,7 @@ from simtrial.files.results.values import numbered, set_types, statuses
 __all__ = ["Reading", "Results", "pairs", "read_results", "results"]
 
 ROWS = ("cell", "factors", "replicate", "method", "estimand", "estimate", "std_error", "df", "ci_lower", "ci_upper",
-        "p_value", "status", "flags", "true_value", "own_true_value")  # fmt: skip
+        "p_value", "status", "flags", "true_value", "true_value_mcse", "own_true_value")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +26,14 @@ from simtrial.files.trials.column_values import (
     words_of,
 )
 from simtrial.files.trials.missing_codes import blanked_codes
+from simtrial.files.trials.value_maps import Mapped, recoded, unused
 from simtrial.generate.column_names import FOLLOWUP
 
 IDS = ("trial_id", "practice")
 
 
 def read_frame(file: Path) -> tuple[pl.DataFrame, Place]:
-    """Read a CSV, Parquet or Stata file as text columns, blanks as nulls; empty rows are dropped.
+    """Read a CSV, Parquet or Stata file, or a sheet, as text columns, blanks as nulls; empty rows are dropped.
 
     Text stays as it is written: a method called 1.0 in the file is called so in a summary. With the frame comes where
     its rows stand in the file.
@@ -58,14 +59,15 @@ def read_trials(
     factors: Sequence[str] = (),
     use: Use | None = None,
     told: Callable[[str], object] | None = None,
+    ways: Sequence[Mapped] = (),
 ) -> tuple[list[str], ObservedBatch]:
     """Read one or more files, one or more trials in each, as one batch.
 
     Parameters
     ----------
     files
-        CSV, Parquet or .dta, opened or not; one row per participant. Without a column trial_id a file is one trial
-        named after it.
+        CSV, Parquet, .dta or a sheet, opened or not; one row per participant. Without a column trial_id a file is one
+        trial named after it.
     needed
         Columns the methods read; what else a file holds is not looked at.
     renamed
@@ -75,7 +77,9 @@ def read_trials(
     use
         How columns are taken where the data do not say it; by default as `Use` without anything stated.
     told
-        Is told of codes of missing values that occur nowhere.
+        Is told of codes of missing values, and of mapped values, that occur nowhere.
+    ways
+        Columns whose values are mapped to others; their names are in ``renamed`` as well.
 
     Returns
     -------
@@ -89,10 +93,14 @@ def read_trials(
         stated = "; ".join(unknown("name", ours, {*wanted, *IDS}) for ours in others)
         raise DataError(f"--map name=yours: {stated}; methods read no other")
     names = _names([file.file if isinstance(file, Source) else file for file in files])
-    read = [_one_file(file, name, wanted, renamed, use) for file, name in zip(files, names, strict=True)]
+    recode = {way.ours: way for way in ways if way.values}
+    read = [_one_file(file, name, wanted, renamed, use, recode) for file, name in zip(files, names, strict=True)]
     if told is not None:
         for code in sorted(use.missing.difference(*(part.codes for part in read))):
             told(f"--missing {code}: no cell of {', '.join(w for w in wanted if w not in (*IDS, 'arm'))} is {code}")
+        occurring = {ours: frozenset[str]().union(*(part.mapped.get(ours, ()) for part in read)) for ours in recode}
+        for sentence in unused([*recode.values()], occurring):
+            told(sentence)
     rows = pl.concat([part.rows for part in read]).with_row_index("order")
     _refuse_spellings(rows)
     ids = rows["trial_id"].unique(maintain_order=True).to_list()
@@ -124,13 +132,14 @@ def outcomes_in(files: Sequence[Source], renamed: Mapping[str, str]) -> list[str
 class _Part:
     """What one file adds: trial and practice of each row, the cells of the other columns, and where rows stand.
 
-    ``codes`` are the codes of missing values that occur in it.
+    ``codes`` are the codes of missing values that occur in it, ``mapped`` the mapped values of each column.
     """
 
     rows: pl.DataFrame
     content: Content
     where: Place
     codes: frozenset[str] = frozenset()
+    mapped: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 def _names(files: Sequence[Path]) -> list[str]:
@@ -143,7 +152,10 @@ def _names(files: Sequence[Path]) -> list[str]:
     return names
 
 
-def _one_file(opened: Path | Source, name: str, wanted: Sequence[str], renamed: Mapping[str, str], use: Use) -> _Part:
+def _one_file(
+    opened: Path | Source, name: str, wanted: Sequence[str], renamed: Mapping[str, str], use: Use,
+    recode: Mapping[str, Mapped],
+) -> _Part:  # fmt: skip
     """Read one file; ``name`` names its trial if no column does."""
     source = opened if isinstance(opened, Source) else open_file(opened)
     file, codes = source.file, frozenset[str]()
@@ -153,6 +165,7 @@ def _one_file(opened: Path | Source, name: str, wanted: Sequence[str], renamed: 
         blanked, codes = blanked_codes(content.frame, use.missing, but=(*IDS, "arm"))
         content = replace(content, frame=blanked)
     where = Place(file, source.unit, content.places)
+    content, occurring = _recoded(content, recode, where)
     rows = content.frame.select(_id(content, id_).alias(id_) for id_ in IDS if id_ in theirs_of)
     if "trial_id" not in theirs_of:
         rows = rows.with_columns(pl.lit(name).alias("trial_id"))
@@ -161,7 +174,21 @@ def _one_file(opened: Path | Source, name: str, wanted: Sequence[str], renamed: 
         if len(blank):
             raise DataError(f"{where.at(blank[0])}: {id_} is blank")
     rows = rows.select(*IDS, pl.lit(str(file)).alias("file"), pl.int_range(pl.len(), dtype=pl.Int64).alias("row"))
-    return _Part(rows, content, where, codes)
+    return _Part(rows, content, where, codes, occurring)
+
+
+def _recoded(
+    content: Content, recode: Mapping[str, Mapped], where: Place
+) -> tuple[Content, dict[str, frozenset[str]]]:  # fmt: skip
+    """Map values of columns; what labels and orders said of them is no longer so."""
+    frame, occurring = content.frame, dict[str, frozenset[str]]()
+    for ours, way in recode.items():
+        if ours in frame.columns:
+            cells, occurring[ours] = recoded(frame[ours], content.labels.get(ours), way, where)
+            frame = frame.with_columns(cells.alias(ours))
+    labels = {name: found for name, found in content.labels.items() if name not in occurring}
+    orders = {name: found for name, found in content.orders.items() if name not in occurring}
+    return Content(frame, content.places, labels, orders), occurring
 
 
 def _matched(source: Source, wanted: Sequence[str], renamed: Mapping[str, str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -87,19 +88,24 @@ def write_frame(frame: pl.DataFrame, file: Path, labels: dict[str, str]) -> None
 
         write_bytes(file, parquet_bytes(frame, {}))
     else:
-        from io import BytesIO
-
         import pandas as pd
 
         short = stata_names(frame.columns)
         table = pd.DataFrame({short[n]: _stata(frame[n]) for n in frame.columns})
-        buffer = BytesIO()
         shown = {short[n]: labels[n][:80] for n in frame.columns if n in labels}
-        try:
-            table.to_stata(buffer, write_index=False, variable_labels=shown, version=118)
-        except ValueError as error:
-            raise EnvironmentFailure(f"{file}: cannot be written as a Stata file ({error})") from None
-        write_bytes(file, buffer.getvalue())
+        write_stata(table, file, variable_labels=shown)
+
+
+def write_stata(table: Any, file: Path, **labels: Any) -> None:
+    """Write a table of pandas as a Stata file, with its labels."""
+    from io import BytesIO
+
+    buffer = BytesIO()
+    try:
+        table.to_stata(buffer, write_index=False, version=118, **labels)
+    except ValueError as error:
+        raise EnvironmentFailure(f"{file}: cannot be written as a Stata file ({error})") from None
+    write_bytes(file, buffer.getvalue())
 
 
 def stata_names(names: Sequence[str]) -> dict[str, str]:

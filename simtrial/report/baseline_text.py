@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from simtrial.report.check_outputs import cell_text
-from simtrial.report.tables import COLUMNS
+from simtrial.report.performance import COLUMNS
 from simtrial.report.text import with_mcse
 
 DIGITS = {name: digits for name, _, digits in COLUMNS}

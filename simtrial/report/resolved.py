@@ -165,10 +165,10 @@ def _inner(value: object) -> str:
 def _expectation(scenario: Scenario, cells: Sequence[Cell], needs: Needs) -> str:
     """Predict the time of a run, and the Monte Carlo error of rates of 95% and 50%."""
     n, several = scenario.run.replicates, len(cells) > 1
-    shared = f", {_seconds(needs.time.with_workers(needs.workers))} with {needs.workers}" if needs.workers > 1 else ""
+    shared = f", {in_time(needs.time.with_workers(needs.workers))} with {needs.workers}" if needs.workers > 1 else ""
     source = f", predicted from {needs.time.cells} of them" if needs.time.cells < len(cells) else ""
     return (
-        f"{n:,} replicates in {len(cells)} cell{'s' if several else ''}: about {_seconds(needs.time.with_workers(1))} "
+        f"{n:,} replicates in {len(cells)} cell{'s' if several else ''}: about {in_time(needs.time.with_workers(1))} "
         f"with one worker{shared}{source}.\n"
         f"{_memory(scenario.run.block, needs, several)}\n"
         "Monte Carlo error of a coverage of "
@@ -187,7 +187,7 @@ def _memory(block: int, needs: Needs, several: bool) -> str:
     return f"{text}; run.block = {fits} would take {gigabytes(needs.memory.of(fits))} (other trials)."
 
 
-def _seconds(seconds: float) -> str:
+def in_time(seconds: float) -> str:
     """Time as text."""
     if seconds < 100:
         return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"

@@ -1,4 +1,4 @@
-"""Text tables: performance with Monte Carlo errors, failures first, and published results beside simulated ones."""
+"""Text tables: published results beside simulated ones, replays, expectations; cells and their factors by name."""
 
 from __future__ import annotations
 
@@ -10,112 +10,12 @@ from typing import Any
 import polars as pl
 
 from simtrial.kernels.interval_sets import TWO_RAYS
-from simtrial.performance import PAIRED, SEEN
 from simtrial.report.false_alarms import alarms
-from simtrial.report.text import emit, number, say, say_whole, show, with_mcse
+from simtrial.report.text import number, say, say_whole, show
 from simtrial.scenario.cells import label
-
-COLUMNS = (
-    ("bias", "bias", 4),
-    ("median_bias", "median bias", 4),
-    ("empirical_se", "empirical SE", 4),
-    ("model_se", "model SE", 4),
-    ("relative_error_model_se", "SE error %", 1),
-    ("coverage", "coverage", 3),
-    ("rejection_rate", "rejected", 3),
-    ("median_width", "median width", 3),
-)
-"""Measures of the printed table, their headings and decimals."""
-
-LEGEND = (
-    "empirical SE: SD of the estimates; model SE: root mean squared standard error; SE error: model over empirical, "
-    "less 1;\nrejected: share of p-values below alpha, the power or the type I error.\n"
-)
-
-SETS = (
-    "ray, two-rays, whole-line, empty: confidence sets other than intervals. Coverage is by membership; all but the "
-    "empty set\nare of infinite width.\n"
-)
-
-OWN = (
-    "*: each trial's own true value, the effect among its own people (mean over these trials). Bias, MSE and "
-    "coverage are\nrelative to it, trial by trial; the SEs are not.\n"
-)
-
-PAIRED_COLUMNS = (
-    ("bias_difference", "bias", 4),
-    ("relative_precision", "precision gain %", 1),
-    ("coverage_difference", "coverage", 4),
-    ("rejection_difference", "rejected", 4),
-    ("width_difference", "mean width", 4),
-)
-"""Paired measures of the printed table."""
-
 
 FEW = 8
 """Commands printed for failed replicates; of more, the number."""
-
-
-def failures(frame: pl.DataFrame, labels: Mapping[str, str], stored: bool = True) -> None:
-    """Print failures, flags and sets other than intervals of every method, zeros included for failures.
-
-    ``stored``: of a run, which lists its failures.
-    """
-    first = frame.group_by("cell", "method", "measure", maintain_order=True).first()
-    counts = first.filter((pl.col("measure") == "failures") | pl.any_horizontal(_starts(SEEN)))
-    flags = sorted(
-        {m for m in counts["measure"] if m.startswith(SEEN)}, key=lambda m: (m.split(":")[0] == "ci_type", m)
-    )
-    rows = []
-    for (cell, method), group in counts.group_by("cell", "method", maintain_order=True):
-        found = dict(zip(group["measure"], group["value"], strict=True))
-        cells = [number(found.get(name, 0.0), 0) for name in ("failures", *flags)]
-        rows.append([*_label(str(cell), labels), str(method), number(group["n"][0], 0), *cells])
-    headings = [*_cell_heading(labels), "method", "replicates", "failed", *(f.split(":")[1] for f in flags)]
-    show("Failures and flags (replicates)", headings, rows, 1 + _many(labels))
-    if stored and first.filter((pl.col("measure") == "failures") & (pl.col("value") > 0)).height:
-        say("Failed fits are listed in the run's folder failures/; simtrial list explains the flags.\n")
-    if first["measure"].str.starts_with("ci_type:").any():
-        say(SETS)
-
-
-def _starts(beginnings: Sequence[str]) -> list[pl.Expr]:
-    return [pl.col("measure").str.starts_with(beginning) for beginning in beginnings]
-
-
-def performance_table(frame: pl.DataFrame, truths: pl.DataFrame, labels: Mapping[str, str]) -> None:
-    """Print the performance of every method against its estimand."""
-    known = {(r["cell"], r["estimand"]): r for r in truths.iter_rows(named=True)}
-    rows = []
-    for (cell, method, estimand), group in frame.group_by("cell", "method", "estimand", maintain_order=True):
-        found = {m: (v, e) for m, v, e in group.select("measure", "value", "mcse").iter_rows()}
-        shown = [with_mcse(*found[name], digits) for name, _, digits in COLUMNS if name in found]
-        cell_truth = known.get((cell, estimand), {})
-        truth = (
-            number(found["own_true_value"][0], 4) + "*"
-            if cell_truth.get("own")
-            else number(cell_truth.get("true_value"), 4)
-        )
-        rows.append([*_label(str(cell), labels), str(method), str(estimand), truth, *shown])
-    present = set(frame["measure"])
-    headings = [title for name, title, _ in COLUMNS if name in present]
-    title = "Performance (Monte Carlo standard error)"
-    show(title, [*_cell_heading(labels), "method", "estimand", "true value", *headings], rows, 2 + _many(labels))
-    say(LEGEND + (OWN if frame["measure"].is_in(["own_true_value"]).any() else ""))
-
-
-def paired_table(frame: pl.DataFrame, labels: Mapping[str, str]) -> None:
-    """Print differences from the reference method, trial by trial."""
-    rows = []
-    for (cell, method, estimand), group in frame.group_by("cell", "method", "estimand", maintain_order=True):
-        found = {m: (v, e) for m, v, e in group.select("measure", "value", "mcse").iter_rows()}
-        shown = [with_mcse(*found[name], digits) for name, _, digits in PAIRED_COLUMNS if name in found]
-        if shown:
-            rows.append([*_label(str(cell), labels), str(method), str(estimand), *shown])
-    present = set(frame["measure"])
-    headings = [title for name, title, _ in PAIRED_COLUMNS if name in present]
-    title = "Difference from the reference method on the same trials (Monte Carlo standard error)"
-    show(title, [*_cell_heading(labels), "method", "estimand", *headings], rows, 2 + _many(labels))
 
 
 def beside_published(
@@ -235,18 +135,6 @@ def cell_labels(cells: pl.DataFrame) -> dict[str, str]:
     for cell, factors in cells.select("cell", "factors").unique(maintain_order=True).iter_rows():
         found[cell] = label(json.loads(factors)) or cell
     return found
-
-
-def print_performance(frame: pl.DataFrame, cells: pl.DataFrame, form: str, stored: bool = True) -> None:
-    """Print performance as tables, failures first, or in long form; ``stored``: of a run, which has its failures."""
-    if form != "table":
-        emit(with_factors(frame, cells), form)
-        return
-    labels = cell_labels(cells)
-    failures(frame, labels, stored)
-    performance_table(frame, cells, labels)
-    if frame["measure"].is_in(list(PAIRED)).any():
-        paired_table(frame, labels)
 
 
 def adaptive_note(until: Mapping[str, float]) -> None:

@@ -12,6 +12,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from simtrial.errors import one_line, printable
+from simtrial.files.formulas import FORMULA
 
 if TYPE_CHECKING:
     import polars as pl
@@ -127,17 +128,13 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns:
     return table
 
 
-_FORMULA = r"^[=+\-@\t\r]"
-"""How text begins that a spreadsheet would take for a formula; it is written after an apostrophe."""
-
-
 def emit(frame: pl.DataFrame, form: str, beside: Mapping[str, Any] | None = None) -> None:
     """Write a frame on stdout as csv or json, the latter with what belongs ``beside`` its rows."""
     import polars as pl
 
     if form == "csv":
         text = pl.col(pl.String)
-        formula = text.str.contains(_FORMULA)
+        formula = text.str.contains(FORMULA)
         safe = pl.when(formula).then(pl.lit("'") + text).otherwise(text).name.keep()
         sys.stdout.write(frame.with_columns(safe).write_csv())
     else:
@@ -149,7 +146,7 @@ def emit(frame: pl.DataFrame, form: str, beside: Mapping[str, Any] | None = None
 def emit_words(headings: Sequence[str], rows: Sequence[Sequence[str]], form: str) -> None:
     """Write rows of words as `emit` does, without importing what frames need."""
     if form == "csv":
-        safe = [["'" + word if re.match(_FORMULA, word) else word for word in row] for row in rows]
+        safe = [["'" + word if re.match(FORMULA, word) else word for word in row] for row in rows]
         csv.writer(sys.stdout, lineterminator="\n").writerows([headings, *safe])
     else:
         _emit_json([dict(zip(headings, row, strict=True)) for row in rows])

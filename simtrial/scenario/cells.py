@@ -57,11 +57,16 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def file_names(cells: Sequence[Cell]) -> dict[str, str]:
-    """Name of every cell for files, by id: its factors in letters that any disk takes; empty where nothing is varied.
+    """Name of every cell for files, by id; empty where nothing is varied."""
+    return names_for_files({cell.id: cell.label if cell.factors else "" for cell in cells})
+
+
+def names_for_files(labels: Mapping[str, str]) -> dict[str, str]:
+    """Name of every cell for files, by id: its factors in letters that any disk takes; empty for an empty label.
 
     Where two would be alike, or a name too long, the id ends it.
     """
-    found = {c.id: re.sub(r"[^A-Za-z0-9.=+-]+", "_", c.label).strip("_.") if c.factors else "" for c in cells}
+    found = {i: re.sub(r"[^A-Za-z0-9.=+-]+", "_", text).strip("_.") for i, text in labels.items()}
     lower = [name.lower() for name in found.values()]  # some disks do not tell capitals from small letters
     plain = {i: n for i, n in found.items() if len(n) <= LONGEST and lower.count(n.lower()) == 1}
     return {i: plain.get(i, f"{n[: LONGEST - 13]}-{i}") for i, n in found.items()}

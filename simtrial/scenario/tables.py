@@ -30,10 +30,14 @@ class Performance(Table):
     reference: str = Field("", description="method the others are compared with, trial by trial; empty: none")
 
 
+MOST_REPLICATES = 100_000_000
+"""Replicates that a cell may have."""
+
+
 class Run(Table):
     """How much is run, and from which seed."""
 
-    replicates: int = Field(1000, ge=1, le=100_000_000, description="replicates per cell")
+    replicates: int = Field(1000, ge=1, le=MOST_REPLICATES, description="replicates per cell")
     seed: int = Field(1, ge=0, lt=2**63, description="seed of the run")
     block: int = Field(250, ge=1, le=100_000, description="replicates drawn together; part of the scenario's identity")
     method_seconds: float | None = Field(None, gt=0, description="time limit of one fit by a method of your own")

@@ -130,7 +130,7 @@ def test_wrong_data(mistake: str, tmp_path: Path, methods: str) -> None:
         assert piece in message
 
 
-@pytest.mark.parametrize("name", ["trial.xlsx", "trial"])
+@pytest.mark.parametrize("name", ["trial.sav", "trial"])
 def test_an_unknown_kind_of_file(name: str, tmp_path: Path, methods: str) -> None:
     (tmp_path / name).write_text(GOOD)
     assert "allowed: .csv" in one_line("analyse", tmp_path / name, "--methods", methods)

@@ -194,9 +194,10 @@ def test_a_file_that_is_not_there_or_of_another_kind_is_refused(write, tmp_path)
     with pytest.raises(DataError, match="no such file"):
         read_trials([tmp_path / "absent.csv"], NEEDED, {})
     with pytest.raises(
-        DataError, match=r"unknown kind of file '\.xlsx' \(allowed: \.csv, \.parquet, \.dta\); save the sheet"
+        DataError,
+        match=r"unknown kind of file '\.numbers' \(allowed: \.csv, \.parquet, \.dta, \.xlsx\); save the sheet",
     ):
-        read_trials([write(GOOD, "trial.xlsx")], NEEDED, {})
+        read_trials([write(GOOD, "trial.numbers")], NEEDED, {})
     with pytest.raises(DataError, match="cannot be read as Parquet"):
         read_trials([write(GOOD, "trial.parquet")], NEEDED, {})
     with pytest.raises(DataError, match="cannot be read as a Stata file"):

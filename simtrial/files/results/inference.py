@@ -12,6 +12,7 @@ from simtrial.arrays import Bools, Floats
 from simtrial.errors import DataError
 from simtrial.files.results.columns import NUMBERS
 from simtrial.files.results.reading import Reading
+from simtrial.files.results.values import TRUTHS
 from simtrial.kernels.interval_sets import KINDS
 from simtrial.kernels.students_t import critical, two_sided
 
@@ -26,7 +27,7 @@ def completed(rows: pl.DataFrame, file: Path, reading: Reading) -> tuple[pl.Data
     rejects exactly where it leaves out 0. A method with p-values gets intervals only where the p-values are those of
     the very t or normal test that the intervals would come from.
     """
-    absent = [n for n in (*NUMBERS, "true_value", "own_true_value") if n not in rows.columns]
+    absent = [n for n in (*NUMBERS, *TRUTHS) if n not in rows.columns]
     rows = rows.with_columns(pl.lit(None, pl.Float64).alias(n) for n in absent)
     if reading.true_number is not None:
         rows = rows.with_columns(pl.lit(reading.true_number).alias("true_value"))

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from simtrial.errors import DataError
+from simtrial.files.formulas import FORMULA
 from simtrial.files.results.columns import PLACE, Columns
 
 LONGEST = 2**53  # whole numbers up to here are exact
@@ -23,7 +24,7 @@ def labelled(rows: pl.DataFrame, columns: Columns) -> pl.DataFrame:
             at = int(rows[name].is_null().arg_true()[0])
             raise DataError(f"{rows[PLACE][at]}: {name} is blank")
     names = [n for n in ("method", "estimand", "replicate", *(f"by:{f}" for f in columns.factors)) if n in rows.columns]
-    rows = rows.with_columns(one_spelling(rows[name]) for name in names)
+    rows = rows.with_columns(one_spelling(_bare(rows[name])) for name in names)
     blank = {"method": "method", "estimand": "", "flags": ""}
     rows = rows.with_columns(pl.lit(text).alias(name) for name, text in blank.items() if name not in rows.columns)
     rows = rows.with_columns(pl.col("estimand", "flags").fill_null(""))
@@ -33,6 +34,11 @@ def labelled(rows: pl.DataFrame, columns: Columns) -> pl.DataFrame:
         return rows.with_columns(number.alias("replicate"), number.cast(pl.String).alias("replicate_"))
     rank = pl.col("replicate").rank("dense").cast(pl.Int64)
     return rows.with_columns(rank, pl.col("replicate").alias("replicate_"))
+
+
+def _bare(names: pl.Series) -> pl.Series:
+    """Names without the apostrophe that keeps spreadsheets from taking them for formulas."""
+    return names.str.replace("^'(" + FORMULA[1:] + ")", "$1") if names.dtype == pl.String else names
 
 
 def one_spelling(names: pl.Series) -> pl.Series:
@@ -63,7 +69,9 @@ def _with_cells(rows: pl.DataFrame, columns: Columns) -> pl.DataFrame:
 
 def cells_of(rows: pl.DataFrame, file: Path) -> pl.DataFrame:
     """Cells with their true values; two for one estimand are refused, unless they are said to be each trial's own."""
-    values = rows.select("cell", "factors", "estimand", "true_value").unique(maintain_order=True)
+    kept = ["cell", "factors", "estimand", "true_value"]
+    error = pl.when(pl.col("true_value").is_not_null()).then(pl.col("true_value_mcse")).fill_null(0.0)
+    values = rows.select(*kept, error.alias("true_value_mcse")).unique(kept, keep="first", maintain_order=True)
     known = values.filter(pl.col("true_value").is_not_null())
     twice = known.filter(pl.len().over("cell", "estimand") > 1)
     if twice.height:
@@ -79,4 +87,4 @@ def cells_of(rows: pl.DataFrame, file: Path) -> pl.DataFrame:
     stated = rows.filter(pl.col("own_true_value").is_not_null()).select("cell", "estimand").unique()
     own = stated.with_columns(pl.lit(True).alias("own"))
     joined = one.join(own, on=["cell", "estimand"], how="left", maintain_order="left")
-    return joined.with_columns(pl.lit(0.0).alias("true_value_mcse"), pl.col("own").fill_null(False))
+    return joined.with_columns(pl.col("own").fill_null(False))

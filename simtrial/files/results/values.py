@@ -13,19 +13,24 @@ from simtrial.kernels.interval_sets import KINDS
 
 OK = ("ok", "success", "successful", "succeeded", "converged")
 FAILED = ("failed", "fail", "failure", "error", "not converged", "nonconverged", "non-converged")
+TRUTHS = ("true_value", "true_value_mcse", "own_true_value")
+STATA_LARGEST = 8.9e307  # its files hold no infinity, and 8.988e307 is the largest number that is not missing
 ROUNDING = 1e-9  # by which a p-value may exceed 1, or limits cross
 FEW, MANY = 5, 20  # a column "p" of so few values in so many rows may be a factor
 
 
 def numbered(rows: pl.DataFrame, file: Path, columns: Columns, reading: Reading) -> pl.DataFrame:
     """Turn text into numbers; refuse text, and a column of p that may be a factor."""
-    for name in (*NUMBERS, "true_value", "own_true_value"):
+    for name in (*NUMBERS, *TRUTHS):
         if name not in rows.columns:
             continue
         values = rows[name].cast(pl.Float64, strict=False)
         wrong = rows[name].is_not_null() & values.is_null()
         _refuse(rows, wrong, f"'{name}' must hold numbers", name)
-        rows = rows.with_columns(values.fill_nan(None).alias(name))
+        rows = rows.with_columns(_unbounded(values.fill_nan(None), name).alias(name))
+    if {"true_value", "own_true_value"} <= set(rows.columns):  # a trial with its own true value is judged by that
+        shared = pl.when(pl.col("own_true_value").is_null()).then(pl.col("true_value"))
+        rows = rows.with_columns(shared.alias("true_value"))
     theirs = "" if "p_value" in reading.renamed else columns.roles.get("p_value", "")
     if theirs.lower() == "p" and _like_a_factor(rows["p_value"]):
         raise DataError(
@@ -33,6 +38,14 @@ def numbered(rows: pl.DataFrame, file: Path, columns: Columns, reading: Reading)
             f"a factor (--by {theirs}), or p-values (--map p_value={theirs})?"
         )
     return rows
+
+
+def _unbounded(values: pl.Series, name: str) -> pl.Series:
+    """Limits of intervals, the largest number of Stata being its infinity."""
+    if name not in ("ci_lower", "ci_upper"):
+        return values
+    beyond = (values.abs() >= STATA_LARGEST).fill_null(False)
+    return values.set(beyond, values.sign().filter(beyond) * float("inf")) if beyond.any() else values
 
 
 def _like_a_factor(p: pl.Series) -> bool:

@@ -164,6 +164,7 @@ def numbers_of(pieces: Pieces) -> NDArray[np.float64]:
 def _no_number(name: str, place: str, cell: str) -> DataError:
     marks = bool(pl.Series([cell]).str.contains(PARTED)[0])
     advice = "; write decimals with a point, and no mark between thousands, unit or %" if marks else ""
+    advice += "; --map 'arm=COLUMN: Control=0, Intervention=1' maps words" if name == "arm" else ""
     return DataError(f"{place}: column '{name}' must hold numbers (blank or NA if missing); '{cell}' given{advice}")
 
 
