@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from simtrial.errors import SimtrialError
-
-if TYPE_CHECKING:
-    from simtrial.scenario import Cell
 from simtrial.commands.notes import note
 from simtrial.commands.options import PLUGINS, REPLICATE, SEED, SETS, given, load_cells, records_of
+from simtrial.errors import SimtrialError
 
 
 @click.command()
@@ -37,7 +33,7 @@ def generate(
     Example: simtrial generate partners -n 10 -o trials
     """
     from simtrial.files.write_trials import codebook, refuse_others, trial_frames, write_frame
-    from simtrial.scenario.cells import file_stem
+    from simtrial.scenario.cells import file_stem, named_cell
 
     if replicate and given("replicates"):
         raise SimtrialError("--replicate is one replicate and -n the first ones: give one of them")
@@ -56,32 +52,3 @@ def generate(
     others = f" (--cell chooses another of {len(cells)})" if len(cells) > 1 else ""
     which = f" of cell '{chosen.label}'{others}" if chosen.factors else ""
     note(f"{count} data set{'s' if count > 1 else ''}{which} and codebook.csv in {output}")
-
-
-def named_cell(cells: list[Cell], name: str | None) -> Cell:
-    """Cell by name: its factors in any order (0.10 is 0.1), the name in files, or its id; default: the first."""
-    from simtrial.errors import unknown
-    from simtrial.scenario.cells import file_names
-
-    if name is None:
-        return cells[0]
-    files = file_names(cells)
-    parts = _factors(name)
-    for cell in cells:
-        if (name and name in (cell.id, cell.label, files[cell.id])) or parts == _factors(cell.label):
-            return cell
-    raise SimtrialError(unknown("cell", name, [cell.label for cell in cells]))
-
-
-def _factors(label: str) -> list[str]:
-    """Factors of a cell's name in one order and without spaces, numbers in one spelling."""
-    return sorted("=".join(_spelled(side) for side in part.split("=")) for part in label.split(","))
-
-
-def _spelled(text: str) -> str:
-    """A number as Python writes it, true and false in small letters, anything else as it is."""
-    text = text.strip()
-    try:
-        return repr(float(text))
-    except ValueError:
-        return text.lower() if text.lower() in ("true", "false") else text

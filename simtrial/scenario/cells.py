@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from simtrial.errors import SimtrialError, unknown
 from simtrial.scenario.memory import Memory
 from simtrial.scenario.problems import Path, Problem
 from simtrial.scenario.schema import Raw, Scenario, build
@@ -69,6 +70,32 @@ def file_names(cells: Sequence[Cell]) -> dict[str, str]:
 
 LONGEST = 100
 """Letters of a cell's name in a file name."""
+
+
+def named_cell(cells: Sequence[Cell], name: str | None) -> Cell:
+    """Cell by name: its factors in any order (0.10 is 0.1), the name in files, or its id; default: the first."""
+    if name is None:
+        return cells[0]
+    files = file_names(cells)
+    parts = _factors(name)
+    for cell in cells:
+        if (name and name in (cell.id, cell.label, files[cell.id])) or parts == _factors(cell.label):
+            return cell
+    raise SimtrialError(unknown("cell", name, [cell.label for cell in cells]))
+
+
+def _factors(label: str) -> list[str]:
+    """Factors of a cell's name in one order and without spaces, numbers in one spelling."""
+    return sorted("=".join(_spelled(side) for side in part.split("=")) for part in label.split(","))
+
+
+def _spelled(text: str) -> str:
+    """A number as Python writes it, true and false in small letters, anything else as it is."""
+    text = text.strip()
+    try:
+        return repr(float(text))
+    except ValueError:
+        return text.lower() if text.lower() in ("true", "false") else text
 
 
 def set_path(raw: Raw, dotted: str, value: Any) -> None:
