@@ -10,6 +10,9 @@ import polars as pl
 
 from simtrial.check.expectations import COLUMNS
 
+JUDGED = [name for name in COLUMNS if name not in ("expectation", "false_alarm")]
+"""Columns of a bound that is no expectation: none of its failures is due to chance alone."""
+
 BOUND = 0.01
 """Share of failed fits that a method may have, where the scenario states none ([check] failures)."""
 
@@ -22,7 +25,7 @@ def judge_failures(frame: pl.DataFrame, cells: pl.DataFrame, scenario: Mapping[s
     Returns
     -------
     frame
-        One row per cell and method, columns as of `simtrial.check.expectations.check`.
+        One row per cell and method: `JUDGED`, as of `simtrial.check.expectations.check`.
     """
     bound = float(scenario.get("check", {}).get("failures", BOUND))
     factors = {c: json.loads(f) for c, f in cells.select("cell", "factors").unique(maintain_order=True).iter_rows()}
@@ -39,7 +42,7 @@ def judge_failures(frame: pl.DataFrame, cells: pl.DataFrame, scenario: Mapping[s
         verdict = "FAIL" if share > bound else "ok"
         lines.append((row["cell"], row["method"], "", "failures", share, row["mcse"] / row["replicates"],
                       row["replicates"], f"<= {bound:g}", None, None, verdict))  # fmt: skip
-    return pl.DataFrame(lines, schema=list(COLUMNS), orient="row", infer_schema_length=None)
+    return pl.DataFrame(lines, schema=JUDGED, orient="row", infer_schema_length=None)
 
 
 def failures(frame: pl.DataFrame) -> pl.DataFrame:

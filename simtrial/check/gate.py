@@ -21,11 +21,15 @@ from simtrial.check.baseline import (
 from simtrial.check.compare import ALPHA, Comparison, compare, pairs_of
 from simtrial.check.pairs import Pair
 from simtrial.check.same_trials import refuse_other_own_values, refuse_other_trials, version_notes
+from simtrial.errors import IncompleteRunError, RunError
 from simtrial.performance.summary import options_of
+from simtrial.plugins.recorded import refuse_changed
 from simtrial.scenario.cells import label
 from simtrial.scenario.tables import Margins
 from simtrial.store.data_checks import stored_checks
 from simtrial.store.identity import from_json
+from simtrial.store.paths import is_empty
+from simtrial.store.reading import read_run_by_cell
 
 NEEDED = ("cell", "replicate", "method", "estimand", "estimate", "std_error", "df", "ci_lower", "ci_upper", "p_value",
           "status", "flags", "own_true_value", "ci_type")  # fmt: skip
@@ -70,6 +74,18 @@ class Gate:
         """Comparisons that fail the check: different, and with ``strict`` those undecided."""
         bad = ("different", "undecided") if strict else ("different",)
         return [c for c in self.comparisons if c.verdict in bad]
+
+
+def read_stored(folder: Path) -> Stored:
+    """Read a run back, unless it is empty or its plug-ins have changed since."""
+    try:
+        parts, cells, run = read_run_by_cell([folder], columns=NEEDED)
+    except IncompleteRunError:
+        if is_empty(folder):
+            raise RunError(f"{folder}: an empty run: no block is finished, there is nothing to check") from None
+        raise
+    refuse_changed(run["plugins"])
+    return Stored(folder, list(parts), cells, run)
 
 
 def gate(stored: Stored, file: Path, alpha: float = ALPHA) -> Gate:

@@ -48,7 +48,7 @@ class Again:
 
         from simtrial.check.expectations import check
         from simtrial.check.fresh import LARGER, second_seed, to_try_again
-        from simtrial.commands.judging import read
+        from simtrial.check.gate import read_stored
         from simtrial.performance.summary import options_of, summary
 
         again = to_try_again(frame, first.cells, expectations)
@@ -61,7 +61,7 @@ class Again:
         here = [cell for cell in every if json.loads(json.dumps(cell.factors)) in about]
         folder = first.folder.with_name(f"{first.folder.name}-again")
         run_directories.fill(found, here, folder, "auto", self.workers, 1000, self.records)
-        second = read(folder)
+        second = read_stored(folder)
         options = options_of(second.run, everything=True)
         measured = pl.concat([summary(rows, second.cells, options) for rows in second.parts])
         anew = check(measured, second.cells, again, rate)

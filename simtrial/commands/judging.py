@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from simtrial.commands.asked import Judged, Request
-from simtrial.errors import IncompleteRunError, RunError, SimtrialError
+from simtrial.errors import SimtrialError
 
 if TYPE_CHECKING:
     from simtrial.check.findings import Finding
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 def judge(folder: Path, asked: Request) -> None:
     """Print what a run is worth; exit 1 when an expectation fails, too many fits fail, or a method is different."""
+    from simtrial.check.gate import read_stored
     from simtrial.commands import check_outputs
     from simtrial.report.text import say_whole
 
     try:
-        stored = read(folder)
+        stored = read_stored(folder)
         found = None if asked.update else judged(stored, asked)
     except SimtrialError as error:
         check_outputs.refused(error, asked)
@@ -39,7 +40,9 @@ def judge(folder: Path, asked: Request) -> None:
 
 def assess(folder: Path, asked: Request) -> Judged | None:
     """Hold a run against its baseline without printing anything; None where the baseline was written instead."""
-    stored = read(folder)
+    from simtrial.check.gate import read_stored
+
+    stored = read_stored(folder)
     if asked.update:
         _update(stored, asked)
         return None
@@ -58,23 +61,6 @@ def refuse_early(file: Path, scenario: Scenario, cells: list[Cell], asked: Reque
     except SimtrialError as error:
         check_outputs.refused(error, asked)
         raise
-
-
-def read(folder: Path) -> Stored:
-    """Read a run back, unless its plug-ins have changed since."""
-    from simtrial.check.gate import NEEDED, Stored
-    from simtrial.plugins.recorded import refuse_changed
-    from simtrial.store.paths import is_empty
-    from simtrial.store.reading import read_run_by_cell
-
-    try:
-        parts, cells, run = read_run_by_cell([folder], columns=NEEDED)
-    except IncompleteRunError:
-        if is_empty(folder):
-            raise RunError(f"{folder}: an empty run: no block is finished, there is nothing to check") from None
-        raise
-    refuse_changed(run["plugins"])
-    return Stored(folder, list(parts), cells, run)
 
 
 def judged(stored: Stored, asked: Request) -> Judged:

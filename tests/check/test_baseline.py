@@ -243,9 +243,9 @@ def test_changed_true_values(tmp_path, made):
 
 
 def test_a_run_without_checks_of_its_data_is_refused(tmp_path, made, monkeypatch):
-    from simtrial.run import loop
+    from simtrial.run import block
 
-    monkeypatch.setattr(loop, "checks_of", lambda observed: {})
+    monkeypatch.setattr(block, "checks_of", lambda observed: {})
     done = check(other(tmp_path), made)
     assert done.code == 2
     assert "kept no checks of its data" in done.err

@@ -16,7 +16,7 @@ from tomls import written
 from simtrial.check.compare import ALPHA, Comparison, compare, pairs_of
 from simtrial.estimands import true_values
 from simtrial.performance import Options
-from simtrial.run.loop import block_rows
+from simtrial.run.block import block_rows
 from simtrial.scenario import Cell, load
 from simtrial.scenario.tables import Margins
 

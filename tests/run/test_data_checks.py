@@ -12,12 +12,13 @@ from simtrial.generate import simulate
 from simtrial.scenario import load
 from simtrial.store.data_checks import MEMBERS, alike, checks_of, stored_checks
 from simtrial.store.directory import read_run
+from simtrial.store.identity import from_json
 
 __all__ = ["quick"]
 
 
 def checks(folder):
-    return stored_checks(folder, ["base"], read_run(folder)["digest"])["base"]
+    return stored_checks(folder, ["base"], from_json(read_run(folder)))["base"]
 
 
 def test_checks_do_not_depend_on_how_a_run_is_made(tmp_path, quick):

@@ -131,10 +131,10 @@ def test_a_chunk_that_fails_is_told_and_the_others_are_kept(tmp_path: Path, monk
 
     whole = module.block_rows
 
-    def no_third(cell: Any, block: int, failures: Any = None, without: str = "") -> pl.DataFrame:
+    def no_third(cell: Any, block: int, *more: Any) -> pl.DataFrame:
         if block == 2:
             raise MemoryError("no room for block 2")
-        return whole(cell, block, failures, without)
+        return whole(cell, block, *more)
 
     monkeypatch.setattr(module, "block_rows", no_third)
     outcome = go(tmp_path / "run")

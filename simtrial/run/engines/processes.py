@@ -168,13 +168,13 @@ def start() -> None:
     if _context().get_start_method() == "forkserver":
         from multiprocessing import forkserver, resource_tracker
 
-        resource_tracker.ensure_running()  # it would end the blocking below
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the server is not to die while it imports
-        try:
-            with safe_path():
+        with safe_path():
+            resource_tracker.ensure_running()  # it would end the blocking below
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the server is not to die importing
+            try:
                 forkserver.ensure_running()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 @contextlib.contextmanager
