@@ -14,9 +14,9 @@ import polars as pl
 from simtrial.errors import SimtrialError, unknown
 from simtrial.files.read_results import Reading, pairs, results
 from simtrial.flags import CAUSES
-from simtrial.performance import MEASURES, PAIRED, SEEN, Form, Options
+from simtrial.performance import MEASURES, PAIRED, SEEN, Form, Options, performance
 from simtrial.performance.marginal import over_other_factors
-from simtrial.performance.summary import options_of, summary
+from simtrial.performance.summary import options_of
 from simtrial.report.tables import with_factors
 from simtrial.scenario.cells import short_names
 from simtrial.store.estimate_rows import bind
@@ -195,8 +195,8 @@ class Result:
         options = self._asked(wanted, reference, mcse, common)
         shown = self.methods if methods is None else _listed(methods)
         _refuse("method", [m for m in shown if m not in self.methods], self.methods)
-        truths = self._cells if self.truths is None else self.truths
-        frame = pl.concat([summary(rows, truths, options) for rows in self._rows(SUMMARISED)])
+        truths = self._cells.filter(pl.col("estimand") != "") if self.truths is None else self.truths
+        frame = pl.concat([performance(rows, truths, options) for rows in self._rows(SUMMARISED)])
         frame = frame.filter(pl.col("method").is_in(shown))
         if wanted is not None:
             frame = frame.filter(pl.col("measure").is_in([*wanted, "failures"]))

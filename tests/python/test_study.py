@@ -86,11 +86,9 @@ def test_a_trial_is_what_the_methods_of_a_run_are_given(file: str) -> None:
     again = st.fit(study.trial(33), study)
     for method in ("mixed model", "two-stage least squares"):
         stored, mine = (f.filter(pl.col("method") == method).row(0, named=True) for f in (rows, again))
-        for name in ("estimate", "std_error", "df", "p_value", "n_used", "clusters_used", "flags"):
-            assert mine[name] == pytest.approx(stored[name], rel=1e-12, abs=0) if name != "flags" else "", (
-                method,
-                name,
-            )
+        assert mine["flags"] == stored["flags"]
+        for name in ("estimate", "std_error", "df", "p_value", "n_used", "clusters_used"):
+            assert mine[name] == pytest.approx(stored[name], rel=1e-12, abs=0), (method, name)
     assert [name for name in study.trial(1).columns if name.endswith(("_if_control", "_if_intervention"))] == []
     assert study.trial(1)["practice"].min() == 1
     assert study.trial(1)["region"].dtype == pl.String
@@ -186,9 +184,9 @@ def test_runs_are_extended_and_others_refused(file: str, tmp_path: Path) -> None
 
 
 def test_replicates_until_results_are_precise(file: str) -> None:
-    result = st.load(file).run(replicates=1000, until={"bias": 0.03})
-    assert result.estimates["replicate"].max() < 1000  # type: ignore[operator]
-    assert result.performance("bias", methods="mixed model").filter(measure="bias")["mcse"][0] < 0.03
+    result = st.load(file).run(replicates=3000, until={"bias": 0.05})
+    assert result.estimates["replicate"].max() == 1000
+    assert result.performance("bias", methods="mixed model").filter(measure="bias")["mcse"][0] < 0.05
     for until, message in (({"bais": 1}, "unknown measure"), ({"bias": 0}, "above 0")):
         with pytest.raises(SimtrialError, match=message):
             st.load(file).run(until=until)
@@ -199,7 +197,9 @@ def test_replicates_until_results_are_precise(file: str) -> None:
 
 def test_results_of_other_programs(tmp_path: Path) -> None:
     file = tmp_path / "estimates.csv"
-    lines = [f"{g},{m},{r},{0.5 + r / 100 * m},{0.1}" for g in "ab" for m in (1, 2) for r in range(1, 21)]
+    lines = [
+        f"{g},{m},{r},{0.5 + (r * 37 % 11 - 5) / 50 * m},{0.1}" for g in "ab" for m in (1, 2) for r in range(1, 21)
+    ]
     file.write_text("\n".join(["dgm,method,rep,theta,se", *lines]))
     out = simtrial("summarise", file, "--true", 0.5, "--by", "dgm", "--reference", 1, "--format", "csv").out
     printed = pl.read_csv(io.StringIO(out), infer_schema_length=None)
