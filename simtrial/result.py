@@ -146,7 +146,7 @@ class Result:
     @property
     def true_values(self) -> pl.DataFrame:
         """One row per cell and estimand: cell, factors, estimand, true_value, true_value_mcse."""
-        return with_factors(self._cells.filter(pl.col("estimand") != "").drop("factors"), self._cells)
+        return with_factors(self._known().drop("factors"), self._cells)
 
     @property
     def failures(self) -> pl.DataFrame:
@@ -195,7 +195,7 @@ class Result:
         options = self._asked(wanted, reference, mcse, common)
         shown = self.methods if methods is None else _listed(methods)
         _refuse("method", [m for m in shown if m not in self.methods], self.methods)
-        truths = self._cells.filter(pl.col("estimand") != "") if self.truths is None else self.truths
+        truths = self._known()
         frame = pl.concat([performance(rows, truths, options) for rows in self._rows(SUMMARISED)])
         frame = frame.filter(pl.col("method").is_in(shown))
         if wanted is not None:
@@ -265,6 +265,10 @@ class Result:
         form: Any = mcse or self._options.form
         chosen = self._options.measures if measures is None else [m for m in measures if not _seen(m)] or ["failures"]
         return replace(self._options, measures=chosen, form=form, reference=compared, common=common)
+
+    def _known(self) -> pl.DataFrame:
+        """Cells and estimands that have a true value."""
+        return self._cells.filter(pl.col("estimand") != "") if self.truths is None else self.truths
 
     def _factor_columns(self) -> list[str]:
         """Names of the columns of factors."""

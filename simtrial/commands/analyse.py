@@ -7,13 +7,15 @@ from pathlib import Path
 import click
 
 from simtrial.commands.notes import note, warn
-from simtrial.commands.options import FORMAT, PLUGINS, pair_of, records_of
+from simtrial.commands.options import FORMAT, PLUGINS, ScenarioName, pair_of, records_of
 from simtrial.errors import SimtrialError
 
 
 @click.command()
 @click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--methods", required=True, metavar="FILE", help="TOML with [[methods]], or a scenario.")
+@click.option(
+    "--methods", type=ScenarioName(), required=True, metavar="FILE", help="TOML with [[methods]], or a scenario."
+)
 @click.option("--map", "maps", multiple=True, metavar="NAME=YOURS", help="Your name of a column, e.g. practice=gp_id.")
 @click.option("--factor", "factors", multiple=True, metavar="COLUMN", help="Take a column of numbers as categories.")
 @click.option("--number", "numbers", multiple=True, metavar="COLUMN", help="Take labelled categories as their codes.")

@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from simtrial.commands.notes import note
-from simtrial.commands.options import PLUGINS, REPLICATE, SEED, SETS, given, load_cells, records_of
+from simtrial.commands.options import PLUGINS, REPLICATE, SEED, SETS, ScenarioName, given, load_cells, records_of
 from simtrial.errors import SimtrialError
 
 
 @click.command()
-@click.argument("scenario")
+@click.argument("scenario", type=ScenarioName())
 @click.option("-n", "--replicates", type=REPLICATE, default=1, show_default=True, help="How many trials.")
 @click.option("--replicate", type=REPLICATE, help="This replicate alone, exactly as a run draws it.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the data sets.")
