@@ -75,7 +75,7 @@ def test_every_file_in_the_documentation_that_loads_fits(tmp_path: Path) -> None
                     continue  # a scenario, which stands for its methods
                 fitting[what] += 1
                 validator.validate(tomllib.loads(text))
-    assert fitting["scenario"] >= 2
+    assert fitting["scenario"] >= 1
     assert fitting["methods"] >= 1
 
 
