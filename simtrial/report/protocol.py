@@ -101,8 +101,10 @@ def _mechanism(scenario: Scenario, cells: Sequence[Cell]) -> Iterator[Section]:
     yield Section("3.2 Factors and their values", varied)
     excluded = [", ".join(f"{k} = {_word(v)}" for k, v in rule.items()) for rule in scenario.vary.exclude]
     left_out = [f"Left out: {'; '.join(excluded)}."] if excluded else []
-    streams = "the same random streams in every condition" if scenario.run.streams == "common" else "streams of its own"
-    yield Section("3.3 Conditions", [f"{_design(scenario)}: {len(cells):,} in all, each with {streams}.", *left_out])
+    common = scenario.run.streams == "common"
+    streams = "the same random streams in every condition" if common else "random streams of its own in every condition"
+    number = f"{_design(scenario)}: {len(cells):,} in all, {streams}." if len(cells) > 1 else "One condition."
+    yield Section("3.3 Conditions", [number, *left_out])
     settings = [
         [f"mechanism.{stage}.{name}", _word(getattr(step, name)), field.description or ""]
         for stage, step in scenario.mechanism.items()

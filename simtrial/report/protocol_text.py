@@ -19,7 +19,8 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; display: block; overflow-x: auto; font-size: 0.875rem; }
 th, td { border: 1px solid color-mix(in srgb, currentColor 30%, transparent); padding: 0.25rem 0.5rem; }
-th, td { text-align: left; vertical-align: top; overflow-wrap: anywhere; }
+th, td { text-align: left; vertical-align: top; min-width: 7rem; max-width: 28rem; overflow-wrap: break-word; }
+th:first-child, td:first-child { max-width: none; }
 pre { overflow-x: auto; padding: 0.5rem; background: color-mix(in srgb, currentColor 8%, transparent); }
 mark { padding: 0 0.2rem; }
 h2 { margin-top: 2.5rem; }
