@@ -65,7 +65,7 @@ docs-tools: setup
 	"$(BIN)/python" -m pip install -qq --disable-pip-version-check --compile --require-hashes -r requirements.txt -r docs/requirements.txt
 
 docs: docs-tools ## the documentation as a site in build/docs, every warning an error (installs what docs/requirements.txt names)
-	"$(BIN)/python" -m sphinx -q -W --keep-going -d build/doctrees docs build/docs
+	"$(BIN)/python" -m sphinx -q -E -a -W --keep-going -d build/doctrees docs build/docs
 
 bench: setup ## the benchmarks
 	$(PYTEST) $(BENCH) -q -p no:randomly --benchmark-enable --benchmark-only --timeout=3600

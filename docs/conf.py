@@ -25,7 +25,8 @@ autodoc_member_order = "bysource"
 napoleon_numpy_docstring = True
 napoleon_google_docstring = False
 napoleon_use_rtype = False
-nitpicky = False
+smartquotes = False  # options begin with two dashes
+html_show_sphinx = False
 suppress_warnings = ["misc.highlighting_failure"]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import polars as pl
 
 from simtrial.errors import SimtrialError, unknown
-from simtrial.files.read_results import Reading, pairs, results
+from simtrial.files.read_results import Reading, Results, pairs, results
 from simtrial.flags import CAUSES
 from simtrial.performance import MEASURES, PAIRED, SEEN, Form, Options, performance
 from simtrial.performance.marginal import over_other_factors
@@ -58,7 +58,8 @@ def stored_result(folder: Path, *, partial: bool = False, request: Mapping[str, 
         """Rows cell by cell."""
         return read_run_by_cell([folder], partial, columns, request)[0]
 
-    return Result(f"run '{run['scenario']['name']}' in {folder}", rows, cells, options_of(run), run=run, folder=folder)
+    name = f"run '{run['scenario']['name']}' in {folder}"
+    return Result(name, rows, cells, options_of(run), run=run, folder=folder, partial=partial)
 
 
 def read(
@@ -102,7 +103,10 @@ def read(
 
     known = found.cells.filter(pl.col("true_value").is_not_null() | pl.col("own"))
     options = Options(alphas=dict.fromkeys(methods, 1 - level))
-    return Result(f"results in {file}", rows, found.cells, options, run={}, folder=None, truths=known, paired=refuse)
+    return Result(
+        f"results in {file}", rows, found.cells, options, run={}, folder=None, truths=known, paired=refuse,
+        imported=(found, level),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -120,6 +124,8 @@ class Result:
     folder: Path | None
     truths: pl.DataFrame | None = None
     paired: Callable[[str | None], None] | None = None
+    imported: tuple[Results, float] | None = None
+    partial: bool = False
 
     def __repr__(self) -> str:
         cells = self._cells["cell"].unique()
@@ -152,9 +158,8 @@ class Result:
     def failures(self) -> pl.DataFrame:
         """One row per failed fit: cell, factors, replicate, method, flags, cause, and its message if there is one."""
         rows = self.estimates.filter(pl.col("status") == "failed")
-        factors = self._factor_columns()
-        extra = [name for name in ("message", "n_used", "clusters_used") if name in rows.columns]
-        chosen = rows.select("cell", *factors, "replicate", "method", "flags", *extra)
+        names = ["cell", *self._factor_columns(), "replicate", "method", "flags", "message", "n_used", "clusters_used"]
+        chosen = rows.select(name for name in names if name in rows.columns)
         once = chosen.unique(["cell", "replicate", "method"], keep="first", maintain_order=True)
         causes = [[CAUSES[flag] for flag in str(flags).split(";") if flag in CAUSES] for flags in once["flags"]]
         return once.with_columns(pl.Series("cause", map("; ".join, causes), dtype=pl.String))
