@@ -24,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint test verify verify-quick fuzz distribution faults docs-numbers bench clean
+.PHONY: help setup demo lint test verify verify-quick fuzz distribution faults docs-numbers docs docs-tools bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,13 @@ faults: setup ## damage, full disks, killed processes and races on purpose, with
 
 docs-numbers: setup ## rerun the scenarios that numbers in README and docs come from, and write them there (minutes)
 	"$(BIN)/python" docs/refresh.py
+	"$(BIN)/python" docs/blocks.py --write README.md docs/*.md
+
+docs-tools: setup
+	"$(BIN)/python" -m pip install -qq --disable-pip-version-check --compile --require-hashes -r requirements.txt -r docs/requirements.txt
+
+docs: docs-tools ## the documentation as a site in build/docs, every warning an error (installs what docs/requirements.txt names)
+	"$(BIN)/python" -m sphinx -q -E -a -W --keep-going -d build/doctrees docs build/docs
 
 bench: setup ## the benchmarks
 	$(PYTEST) $(BENCH) -q -p no:randomly --benchmark-enable --benchmark-only --timeout=3600

@@ -7,13 +7,15 @@ from pathlib import Path
 import click
 
 from simtrial.commands.notes import note, warn
-from simtrial.commands.options import FORMAT, PLUGINS, records_of
+from simtrial.commands.options import FORMAT, PLUGINS, ScenarioName, records_of
 from simtrial.errors import SimtrialError
 
 
 @click.command()
 @click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--methods", required=True, metavar="FILE", help="TOML with [[methods]], or a scenario.")
+@click.option(
+    "--methods", type=ScenarioName(), required=True, metavar="FILE", help="TOML with [[methods]], or a scenario."
+)
 @click.option("--map", "maps", multiple=True, metavar="NAME=YOURS[: VALUE=OURS, ...]",
               help="Your name of a column, and your values, e.g. 'arm=group: Control=0, Intervention=1'.")  # fmt: skip
 @click.option("--factor", "factors", multiple=True, metavar="COLUMN", help="Take a column of numbers as categories.")

@@ -10,7 +10,7 @@ import click
 
 from simtrial.commands import fresh_check, judging, run_directories
 from simtrial.commands.asked import Request
-from simtrial.commands.options import PLUGINS, SEED, SETS, load_cells, records_of
+from simtrial.commands.options import PLUGINS, SEED, SETS, ScenarioName, load_cells, records_of
 from simtrial.errors import SimtrialError
 
 FORMAT = click.option(
@@ -20,7 +20,7 @@ FORMAT = click.option(
 
 
 @click.command()
-@click.argument("what", metavar="RUN|SCENARIO")
+@click.argument("what", type=ScenarioName(), metavar="RUN|SCENARIO")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="SCENARIO: run directory; default: temporary.")
 @click.option("--replicates", type=click.IntRange(min=1), help="SCENARIO: replicates per cell.")
 @click.option("--workers", type=click.IntRange(min=1), help="SCENARIO: workers.")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from simtrial.commands.notes import note
-from simtrial.commands.options import FORMAT, SEED, SETS, load_cells
+from simtrial.commands.options import FORMAT, SEED, SETS, ScenarioName, load_cells
 
 
 @click.command()
-@click.argument("scenario", default="partners", required=False)
+@click.argument("scenario", type=ScenarioName(), default="partners", required=False)
 @click.option(
     "--replicates", type=click.IntRange(min=20), default=2000, show_default=True, help="How many simulated trials."
 )

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import click
 
-from simtrial.commands.named import named_cell
 from simtrial.commands.notes import note
-from simtrial.commands.options import PLUGINS, REPLICATE, SEED, SETS, given, load_cells, records_of
+from simtrial.commands.options import PLUGINS, REPLICATE, SEED, SETS, ScenarioName, given, load_cells, records_of
 from simtrial.errors import SimtrialError
 
 
 @click.command()
-@click.argument("scenario")
+@click.argument("scenario", type=ScenarioName())
 @click.option("-n", "--replicates", type=REPLICATE, default=1, show_default=True, help="How many trials.")
 @click.option("--replicate", type=REPLICATE, help="This replicate alone, exactly as a run draws it.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the data sets.")
@@ -35,6 +34,7 @@ def generate(
     """
     from simtrial.files.write_trials import codebook, refuse_others, trial_frames, write_frame
     from simtrial.scenario.cells import file_stem
+    from simtrial.scenario.named import named_cell
 
     if replicate and given("replicates"):
         raise SimtrialError("--replicate is one replicate and -n the first ones: give one of them")

@@ -7,11 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from simtrial.errors import SimtrialError
 
 if TYPE_CHECKING:
     from simtrial.scenario import Cell, Scenario
+
+
+class ScenarioName(click.ParamType[str]):
+    """A built-in scenario, or a file; the shell completes both."""
+
+    name = "scenario"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> str:
+        """Leave the name as it is: what it stands for is looked up when the scenario is read."""
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Names of built-in scenarios that begin like this; if none does, files."""
+        from simtrial.catalogue import builtin_names
+
+        names = [name for name in builtin_names() if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
 
 
 class Shard(click.ParamType[tuple[int, int]]):

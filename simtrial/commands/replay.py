@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from simtrial.commands.named import named_cell
 from simtrial.commands.notes import note
 from simtrial.commands.options import FORMAT, REPLICATE
 
@@ -29,6 +28,7 @@ def replay(run: Path, replicate: int, cell: str | None, output: Path | None, for
     from simtrial.report.text import emit
     from simtrial.run.replay import cells_of, differing, replayed, stored_rows
     from simtrial.scenario.cells import file_stem
+    from simtrial.scenario.named import named_cell
 
     if output is not None:
         refuse_file(output)

@@ -14,6 +14,7 @@ from simtrial.commands.options import (
     SEED,
     SETS,
     Duration,
+    ScenarioName,
     Shard,
     load_cells,
     precision_of,
@@ -24,7 +25,7 @@ from simtrial.run.engines import engine_names
 
 
 @click.command()
-@click.argument("scenario")
+@click.argument("scenario", type=ScenarioName())
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Run directory.")
 @click.option("--replicates", type=click.IntRange(min=1), help="Replicates per cell; default: the scenario's.")
 @click.option("--engine", "engine_name", type=click.Choice(["auto", *engine_names()]), default="auto",

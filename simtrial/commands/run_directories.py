@@ -37,12 +37,13 @@ def fill(
         engine_name = "processes" if granted > 1 and (work > 8 or workers) else "serial"
     if engine_name == "processes":
         start_workers()
-    if engine_name != "serial" and shard == (1, 1):  # enough chunks for every worker; shards must agree on them
-        chunk = min(chunk, max(found.run.block, -(-found.run.replicates * len(cells) // (2 * granted))))
     from simtrial.run.implied_cuts import warnings
     from simtrial.run.loop import run as run_scenario  # heavy: imported while workers start
     from simtrial.run.memory import refuse_too_large
+    from simtrial.run.plan import enough_chunks
 
+    if engine_name != "serial" and shard == (1, 1):  # shards must agree on their chunks
+        chunk = enough_chunks(found, len(cells), granted, chunk)
     if isinstance(engine_name, str):  # the memory of a cluster elsewhere is not known here
         refuse_too_large(cells, granted if engine_name != "serial" else 1)
     for sentence in warnings(cells):

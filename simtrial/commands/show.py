@@ -7,12 +7,12 @@ import time
 import click
 
 from simtrial.commands.notes import note, warn
-from simtrial.commands.options import FORMAT, PLUGINS, SETS, precision_of, records_of
+from simtrial.commands.options import FORMAT, PLUGINS, SETS, ScenarioName, precision_of, records_of
 from simtrial.commands.run_directories import cores
 
 
 @click.command("show")
-@click.argument("scenario")
+@click.argument("scenario", type=ScenarioName())
 @PLUGINS
 @SETS
 @click.option("--all-cells", "every", is_flag=True, help="Simulate every cell of a sweep of more than 100.")

@@ -8,6 +8,7 @@ from typing import Any
 
 from simtrial.run.precision import first_look, look
 from simtrial.run.tasks import Chunk, Truth
+from simtrial.scenario import Scenario
 from simtrial.store.cells import has_cells
 from simtrial.store.chunks import held_parts
 from simtrial.store.identity import Part, from_json, mark_of
@@ -15,6 +16,11 @@ from simtrial.store.paths import Place
 from simtrial.store.stock import Stock
 from simtrial.store.stops import read_stop, write_stop
 from simtrial.store.truths import read_truths, truth_files
+
+
+def enough_chunks(scenario: Scenario, cells: int, workers: int, most: int) -> int:
+    """Replicates per stored file of which every worker has several: whole blocks, and no more than ``most``."""
+    return min(most, max(scenario.run.block, -(-scenario.run.replicates * cells // (2 * workers))))
 
 
 class Plan:

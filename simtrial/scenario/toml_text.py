@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +42,33 @@ def _too_deep(text: str) -> bool:
         depth += 1 if bracket in "[{" else -1
         deepest = max(deepest, depth)
     return deepest > DEEPEST or re.search(rf"(?:[\w'-]+\s*\.\s*){{{DEEPEST},}}", bare) is not None
+
+
+def toml_value(value: Any) -> str:
+    """A value of Python as TOML writes it: what --set takes.
+
+    Raises
+    ------
+    ScenarioError
+        When TOML has no such value.
+    """
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a number of numpy
+        value = value.item()
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, str):
+        return '"' + "".join(_escaped(letter) for letter in value) + '"'
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{toml_value(str(key))} = {toml_value(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(toml_value, value)) + "]"
+    raise ScenarioError(f"{value!r} is no value of a scenario: numbers, text, true and false, lists and tables are")
+
+
+def _escaped(letter: str) -> str:
+    """A letter as it stands in a text in quotes."""
+    if letter in '"\\':
+        return f"\\{letter}"
+    return letter if letter >= " " and letter != "\x7f" else f"\\u{ord(letter):04x}"

@@ -32,7 +32,7 @@ def parquet_source(file: Path) -> Source:
     def cells(positions: Sequence[int]) -> Content:
         """Read columns by their places."""
         chosen = [there[at] for at in positions]
-        for name in (name for name in chosen if not _fits(schema[name])):
+        for name in (name for name in chosen if not fits(schema[name])):
             raise DataError(
                 f"{file}: column '{name.strip()}' holds values of type {str(schema[name]).lower()}; numbers or words "
                 "are needed"
@@ -41,7 +41,7 @@ def parquet_source(file: Path) -> Source:
             _tried(file, positions)
         with reading(file, "Parquet"), silent():
             frame = pl.read_parquet(BytesIO(data), columns=chosen, hive_partitioning=False).select(chosen)
-            frame = frame.select(_plain(frame[name]).alias(name.strip()) for name in chosen)
+            frame = frame.select(plain(frame[name]).alias(name.strip()) for name in chosen)
         orders = {
             n.strip(): t.categories.to_list() for n, t in schema.items() if n in chosen and isinstance(t, pl.Enum)
         }
@@ -49,7 +49,7 @@ def parquet_source(file: Path) -> Source:
         some = ~frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
         return Content(frame.filter(some), rows.filter(some), orders=orders)
 
-    other = frozenset(name.strip() for name, kind in schema.items() if not _fits(kind))
+    other = frozenset(name.strip() for name, kind in schema.items() if not fits(kind))
     return Source(file, stripped(there), cells, other=other)
 
 
@@ -73,11 +73,12 @@ def _tried(file: Path, positions: Sequence[int]) -> None:
             raise DataError(f"{file}: cannot be read as Parquet (a damaged page ends the reader)")
 
 
-def _fits(kind: pl.DataType) -> bool:
+def fits(kind: pl.DataType) -> bool:
+    """Whether values of this type are numbers or words."""
     return kind.is_numeric() or isinstance(kind, (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Null))
 
 
-def _plain(values: pl.Series) -> pl.Series:
+def plain(values: pl.Series) -> pl.Series:
     """Cells as whole numbers, numbers or text; NaN is a blank."""
     if values.dtype == pl.Null:
         return values.cast(pl.Float64)

@@ -6,8 +6,10 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
+import types
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
@@ -83,7 +85,8 @@ class Worker:
         context = context or _context()
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(function, theirs, patience), daemon=True)
-        self.process.start()
+        with _without_main():
+            self.process.start()
         theirs.close()
 
     def give(self, task: Any) -> None:
@@ -184,6 +187,20 @@ def safe_path() -> Iterator[None]:
     finally:
         if held is None:
             del os.environ["PYTHONSAFEPATH"]
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Start workers that do not run the program that started them once more: a script of the user, a notebook.
+
+    What they are given is imported by its own name; a script without ``if __name__ == "__main__"`` would run again.
+    """
+    held = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = held
 
 
 def _context() -> Any:
