@@ -42,12 +42,16 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
     axes.barh(at, values, color=colours, height=0.65)
     top = float(values.max()) or 1.0
     for y, value, share in zip(at, values, part["share"], strict=True):
-        axes.text(value + top * 0.01, y, f"{value:,.0f}  ({100 * share:.0f}%)", va="center", fontsize=5.5)
+        axes.text(value + top * 0.01, y, f"{value:,.0f}  ({_percent(share)})", va="center", fontsize=5.5)
     axes.set(ylim=(part.height - 0.4, -0.6), xlim=(0, top * 1.22), xlabel="microseconds per trial")
     axes.set_yticks(at, [legible(name, 34) for name in part["what"]])
     axes.tick_params(axis="y", length=0)
     texts = [f"{r['what']}: {r['seconds']:.2f} s in all" for r in part.iter_rows(named=True)]
     return Marks(values.tolist(), at.tolist(), texts=texts)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}%" if share >= 0.005 else "<1%"
 
 
 KIND = Kind(

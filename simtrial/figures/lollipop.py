@@ -47,7 +47,7 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
     axes.set_yticks(at, [legible(r["method"] + (f" ({r['estimand']})" if several else ""), 26)
                          for r in part.iter_rows(named=True)])  # fmt: skip
     axes.tick_params(axis="y", length=0)
-    axes.locator_params(axis="x", nbins=4)
+    axes.locator_params(axis="x", nbins=3)
     there = part.with_columns(at=pl.Series(at)).filter(pl.col("value").is_finite())
     texts = [
         f"{r['method']}: {spelled(r['value'])} (MCSE {spelled(r['mcse'], 2)}, n {r['n']:,})"
@@ -65,6 +65,7 @@ KIND = Kind(
     prepare=prepare,
     panel=panel,
     by=("cell", "measure"),
+    names=True,
     height=lambda part: 12.0 + 4.2 * part.height,
     legend=lambda frame: [("value of a perfect method", {"color": FAINT})],
 )

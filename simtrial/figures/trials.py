@@ -38,10 +38,10 @@ def prepare(material: Material, asked: Asked) -> pl.DataFrame:
 def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Marks:
     """Draw one characteristic: a dot per trial, the mean of the trials and the implied value, cell below cell."""
     axes.set(xlim=span([numbers(part, "value"), numbers(part, "target")], room=0.06))
-    names: list[str] = []
+    names, cells = list[str](), part["label"].n_unique()
     marks: list[tuple[float, float, int]] = []
     for (label,), rows in part.group_by("label", maintain_order=True):
-        at = len(names)
+        at = cells - 1 - len(names)
         names.append(str(label))
         there = rows.filter(pl.col("value").is_not_null())
         height = at + stacked(numbers(there, "value"))
@@ -50,8 +50,8 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
         if rows["target"][0] is not None:
             axes.plot([rows["target"][0]] * 2, [at - 0.08, at + 0.85], color=INK, linewidth=1.0, label="target")
         marks += zip(numbers(there, "value").tolist(), height.tolist(), there["replicate"].to_list(), strict=True)
-    axes.set_ylim(-0.15, len(names))
-    axes.set_yticks([at + 0.4 for at in range(len(names))], names if len(names) > 1 else [""])
+    axes.set_ylim(-0.15, cells)
+    axes.set_yticks([at + 0.4 for at in reversed(range(cells))], names if len(names) > 1 else [""])
     axes.tick_params(axis="y", length=0)
     axes.locator_params(axis="x", nbins=5)
     return Marks([m[0] for m in marks], [m[1] for m in marks], [m[2] for m in marks])
@@ -75,6 +75,7 @@ KIND = Kind(
     prepare=prepare,
     panel=panel,
     by=("characteristic",),
+    names=True,
     table=table,
     height=lambda part: 20.0 + 10.0 * (part["label"].n_unique() - 1),
     legend=lambda frame: [

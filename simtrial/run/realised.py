@@ -114,7 +114,8 @@ def share(has: NDArray[np.bool_], who: NDArray[np.bool_], index: Index) -> Float
 def anova_icc(values: Floats, who: NDArray[np.bool_], index: Index) -> Floats:
     """ICC of each trial by analysis of variance (trials,): (MSB - MSW) / (MSB + (n0 - 1) MSW), below 0 by chance.
 
-    n0 = (N - sum n^2 / N) / (k - 1) for k practices of n people (Donner 1986).
+    n0 = (N - sum n^2 / N) / (k - 1) for k practices of n people (Donner 1986); NaN where n0 is below 2, for then a
+    value far below -1 is possible.
     """
     kept = who & np.isfinite(values)
     practice, trials = index.participant_practice[kept], index.trials
@@ -128,4 +129,4 @@ def anova_icc(values: Floats, who: NDArray[np.bool_], index: Index) -> Floats:
         within = sum_by(q - own, of, trials) / (number - k)
         size = (number - sum_by(n**2, of, trials) / number) / (k - 1)
         found = (between - within) / (between + (size - 1) * within)
-    return np.where(np.isfinite(found), found, np.nan)
+    return np.where(np.isfinite(found) & (size >= 2), found, np.nan)

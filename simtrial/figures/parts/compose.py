@@ -64,7 +64,7 @@ def figure(kind: Kind, frame: pl.DataFrame, look: Look, column: str = "double") 
             if title and look.titles:
                 axes.set_title(_folded(title, 20 if across > 2 else 40))
             if at % across and not kind.wide:
-                _beside(axes, made.axes[at - 1], kind)
+                _beside(axes, made.axes[at - at % across], kind)
         if handles:
             made.legend(handles=handles, loc="outside upper left", ncols=2 if column == "single" else 4, borderpad=0.2)
         made.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.03, hspace=0.03)  # type: ignore[union-attr]
@@ -72,12 +72,25 @@ def figure(kind: Kind, frame: pl.DataFrame, look: Look, column: str = "double") 
 
 
 def _beside(axes: Axes, left: Axes, kind: Kind) -> None:
-    """Leave out what the panel to the left says already: the same label, the same names of methods."""
+    """Leave out what the leftmost panel says already: the same label, the same names of methods."""
     if axes.get_ylabel() == left.get_ylabel() and kind.alike:
         axes.set_ylabel("")
     names = [text.get_text() for text in axes.get_yticklabels()]
-    if "measure" in kind.by and names == [text.get_text() for text in left.get_yticklabels()]:
+    if kind.names and any(names) and names == [text.get_text() for text in left.get_yticklabels()]:
         axes.set_yticklabels([""] * len(names))
+
+
+def fitting(kind: Kind, frame: pl.DataFrame, most: int) -> tuple[pl.DataFrame, str]:
+    """As many cells, the first ones, as make no more panels than that (at least one); and what is left out, in words."""
+    if "cell" not in kind.by or not frame.height:
+        return frame, ""
+    keys = frame.select(list(kind.by)).unique(maintain_order=True)
+    counts = keys.group_by("cell", maintain_order=True).len()
+    kept = counts.filter((pl.col("len").cum_sum() <= most) | (pl.int_range(pl.len()) == 0))["cell"].to_list()
+    if len(kept) == counts.height:
+        return frame, ""
+    shown = "the first cell" if len(kept) == 1 else f"the first {len(kept)}"
+    return frame.filter(pl.col("cell").is_in(kept)), f"{shown} of {counts.height:,} cells"
 
 
 def one_panel(kind: Kind, part: pl.DataFrame, frame: pl.DataFrame, look: Look) -> tuple[Figure, Axes, Marks]:

@@ -59,7 +59,8 @@ class Kind:
     ``needs``: rows, performance, scenario (trials are drawn again) or timings; a FILE of results has the first two.
     ``by``: columns whose values make a panel, in the order in which panels are told apart. ``height``: of a panel in
     mm. ``wide``: one panel takes the width of the page. ``legend``: what its marks mean, in words; ``methods``: whether
-    colours are methods. ``alike``: panels side by side have the same vertical axis.
+    colours are methods. ``alike``: panels side by side have the same vertical axis; ``names``: its
+    ticks are names.
     """
 
     name: str
@@ -75,3 +76,4 @@ class Kind:
     methods: bool = False
     legend: Callable[[pl.DataFrame], Sequence[tuple[str, dict[str, Any]]]] = field(default=lambda frame: ())
     alike: bool = True
+    names: bool = False

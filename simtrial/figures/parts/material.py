@@ -73,14 +73,7 @@ class Material:
 
     def cells_of(self, asked: Asked) -> list[str]:
         """Ids of the cells that are asked for, by factors in any order or id; all where none are."""
-        known = {frozenset(_words(text)): cell for cell, text in self.labels.items()}
-        found = []
-        for name in asked.cells:
-            cell = name if name in self.labels else known.get(frozenset(_words(name)))
-            if cell is None:
-                raise SimtrialError(unknown("cell", name, self.labels.values()))
-            found.append(cell)
-        return found or list(self.factors)
+        return cells_named(asked.cells, self.factors) or list(self.factors)
 
     def factor(self, name: str | None) -> str:
         """Key of a factor, by its end; the one with most numeric levels where none is named."""
@@ -97,6 +90,19 @@ class Material:
     def short(self, key: str) -> str:
         """Shortest name of a factor."""
         return short_names(self.names or [key]).get(key, key)
+
+
+def cells_named(names: Sequence[str], factors: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Ids of cells by their factors in any order, numbers in any spelling, or by id."""
+    labels = {cell: label(varied) or cell for cell, varied in factors.items()}
+    known = {frozenset(_words(text)): cell for cell, text in labels.items()}
+    found = []
+    for name in names:
+        cell = name if name in labels else known.get(frozenset(_words(name)))
+        if cell is None:
+            raise SimtrialError(unknown("cell", name, labels.values()))
+        found.append(cell)
+    return found
 
 
 def _words(text: str) -> Iterator[str]:
