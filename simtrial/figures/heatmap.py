@@ -26,6 +26,9 @@ WORDS = {
 }  # fmt: skip
 MOST_ROWS = 60
 
+NARROW = 5
+"""Columns from which on marks stand below the number."""
+
 
 def prepare(material: Material, asked: Asked) -> pl.DataFrame:
     """Coverage by cell and method, its distance from nominal in Monte Carlo standard errors, and its class."""
@@ -57,7 +60,7 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
         x, y, kind = columns.index((row["method"], row["estimand"])), cells.index(row["cell"]), row["distance_class"]
         fill = "#ffffff" if kind is None else FILLS[kind]
         axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=fill, edgecolor="#ffffff", linewidth=0.8))
-        axes.text(x, y, written(row["value"], kind), ha="center", va="center", fontsize=size, color=ink_on(fill))
+        axes.text(x, y, written(row["value"], kind, len(columns) > NARROW), ha="center", va="center", fontsize=size, color=ink_on(fill))
         marks.append((x, y, _told(row)))
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(cells) - 0.5, -0.5))
     names_ = [legible(f"{m} ({e})" if several else m, 28) for m, e in columns]
@@ -72,11 +75,12 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
     return Marks([m[0] for m in marks], [m[1] for m in marks], texts=[m[2] for m in marks])
 
 
-def written(value: float | None, kind: int | None) -> str:
-    """Coverage in percent with one decimal, and a mark for each class below or above."""
+def written(value: float | None, kind: int | None, below: bool = False) -> str:
+    """Coverage in percent with one decimal, and beside or below it a mark for each class below or above."""
     if value is None or kind is None:
         return "-"
-    return f"{100 * value:.1f}" + ("▲" * kind if kind > 0 else "▼" * -kind)
+    signs = "▲" * kind if kind > 0 else "▼" * -kind
+    return f"{100 * value:.1f}" + ("\n" if below and signs else "") + signs
 
 
 def _told(row: dict[str, object]) -> str:

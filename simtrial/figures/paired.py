@@ -13,7 +13,6 @@ from simtrial.figures.parts.marks import dots, line_at, note_in, numbers, span
 from simtrial.figures.parts.material import Material
 from simtrial.performance.points import agreement, paired_points, thinned_points
 
-MOST = 1000
 SCATTER, DIFFERENCE = "scatter", "Bland–Altman"
 
 
@@ -63,7 +62,7 @@ def _both(group: pl.DataFrame, reference: str, method: str, names: dict[str, str
 def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Marks:
     """Draw the scatter or the differences of a pair."""
     scatter = part["panel"][0] == SCATTER
-    shown = thinned_points(part, MOST, ("up",) if not scatter else ("across", "up"))
+    shown = thinned_points(part, look.most, ("up",) if not scatter else ("across", "up"))
     alike = whole.filter(panel=part["panel"][0])
     across, up = (span([numbers(alike, name)], 0.0005) for name in ("across", "up"))
     both = min(across[0], up[0]), max(across[1], up[1])

@@ -11,10 +11,6 @@ from simtrial.figures.parts.marks import dots, line_at, note_in, numbers, span
 from simtrial.figures.parts.material import Material
 from simtrial.performance.points import described, thinned_points
 
-MOST = 1000
-"""Points shown in a panel."""
-
-
 def prepare(material: Material, asked: Asked) -> pl.DataFrame:
     """Points of every method and cell with standard errors; SD and root mean square of all in columns beside them."""
     frame = material.chosen(asked, material.points)
@@ -27,7 +23,7 @@ def prepare(material: Material, asked: Asked) -> pl.DataFrame:
 
 def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Marks:
     """Draw the replicates of a method in a cell, with the empirical and the model SE."""
-    shown = thinned_points(part, MOST, ("estimate", "std_error"))
+    shown = thinned_points(part, look.most, ("estimate", "std_error"))
     axes.set(
         xlim=span([numbers(whole, "estimate")], 0.0005), ylim=(0.0, span([numbers(whole, "std_error")], 0.0005)[1])
     )

@@ -12,10 +12,6 @@ from simtrial.figures.parts.marks import dots, line_at, note_in, numbers, span
 from simtrial.figures.parts.material import Material
 from simtrial.performance.points import described, thinned_points
 
-MOST = 1000
-"""Estimates shown in a panel."""
-
-
 def prepare(material: Material, asked: Asked) -> pl.DataFrame:
     """Points of every method and cell that estimates an effect."""
     frame = material.chosen(asked, material.points)
@@ -25,7 +21,7 @@ def prepare(material: Material, asked: Asked) -> pl.DataFrame:
 
 def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Marks:
     """Draw the estimates of a method in a cell."""
-    shown = thinned_points(part.filter(pl.col("estimate").is_not_null()), MOST, ("estimate",))
+    shown = thinned_points(part.filter(pl.col("estimate").is_not_null()), look.most, ("estimate",))
     low, high = span([numbers(whole, "estimate"), numbers(whole, "true_value")])
     axes.set(xlim=(0, int(part["replicate"].max() or 1) + 1), ylim=(low, high))  # type: ignore[call-overload]
     style = look.style(str(part["method"][0]))
@@ -44,8 +40,7 @@ KIND = Kind(
     name="swarm",
     title="Estimates by replicate",
     about="Each dot is the estimate of one replicate. Look for outliers, and for patterns along the axis: replicates "
-    "are independent, so there should be none. Of more than 1,000 a panel, an even selection and the most extreme "
-    "ones are drawn.",
+    "are independent, so there should be none. Of many, an even selection and the most extreme ones are drawn.",
     needs="rows",
     prepare=prepare,
     panel=panel,

@@ -10,7 +10,7 @@ from simtrial.figures.parts.look import COLOURS, INK, Look, legible
 from simtrial.figures.parts.marks import dots, numbers, span
 from simtrial.figures.parts.material import Material
 from simtrial.figures.parts.redrawn import cells_again
-from simtrial.performance.points import stacked
+from simtrial.performance.points import evenly, stacked
 from simtrial.run.realised import realised
 
 MOST_CELLS = 4
@@ -43,10 +43,11 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
     for (label,), rows in part.group_by("label", maintain_order=True):
         at = cells - 1 - len(names)
         names.append(str(label))
-        there = rows.filter(pl.col("value").is_not_null())
+        every = rows.filter(pl.col("value").is_not_null())
+        there = every[evenly(every.height, look.most // cells)]
         height = at + stacked(numbers(there, "value"))
         dots(axes, numbers(there, "value"), height, COLOURS[0], 1.3, "trials")
-        axes.plot([there["value"].mean()], [at], "^", color=INK, markersize=4, clip_on=False, zorder=3, label="mean")
+        axes.plot([every["value"].mean()], [at], "^", color=INK, markersize=4, clip_on=False, zorder=3, label="mean")
         if rows["target"][0] is not None:
             axes.plot([rows["target"][0]] * 2, [at - 0.08, at + 0.85], color=INK, linewidth=1.0, label="target")
         marks += zip(numbers(there, "value").tolist(), height.tolist(), there["replicate"].to_list(), strict=True)
@@ -70,7 +71,7 @@ KIND = Kind(
     name="trials",
     title="Trials as they turned out",
     about="Each dot is one trial of the first block, drawn again. The line is what the scenario implies, the triangle "
-    "the mean of the trials: the two should agree, whatever single trials do.",
+    "the mean of the trials: the two should agree, whatever single trials do; of a CV or an ICC in few practices only nearly so.",
     needs="scenario",
     prepare=prepare,
     panel=panel,

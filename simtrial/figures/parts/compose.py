@@ -93,11 +93,14 @@ def fitting(kind: Kind, frame: pl.DataFrame, most: int) -> tuple[pl.DataFrame, s
     return frame.filter(pl.col("cell").is_in(kept)), f"{shown} of {counts.height:,} cells"
 
 
-def one_panel(kind: Kind, part: pl.DataFrame, frame: pl.DataFrame, look: Look) -> tuple[Figure, Axes, Marks]:
-    """Draw one panel alone, on the axes that all of the frame have."""
+def one_panel(
+    kind: Kind, part: pl.DataFrame, frame: pl.DataFrame, look: Look, width: float = SINGLE
+) -> tuple[Figure, Axes, Marks]:
+    """Draw one panel alone on a clear ground, on the axes that all of the frame have; ``width`` in mm."""
     with settings():
-        made = Figure(figsize=(SINGLE * MM, (kind.height(part) + 4.0) * MM), layout="constrained")
-        axes = made.add_subplot()
+        height = (kind.height(part) + 4.0) * MM
+        made = Figure(figsize=(width * MM, height), layout="constrained", facecolor="none")
+        axes = made.add_subplot(facecolor="none")
         marks = kind.panel(axes, part, frame, look)
         made.get_layout_engine().set(w_pad=0.02, h_pad=0.02)  # type: ignore[union-attr]
     return made, axes, marks
@@ -122,6 +125,18 @@ def legend(kind: Kind, frame: pl.DataFrame, look: Look) -> list[Artist]:
                            linewidth=1.2, label=legible(name))
                 )  # fmt: skip
     return found + [_handle(text, how) for text, how in kind.legend(frame)]
+
+
+def legend_alone(kind: Kind, frame: pl.DataFrame, look: Look, width: float, across: int) -> Figure | None:
+    """Draw what the marks mean by itself."""
+    handles = legend(kind, frame, look)
+    if not handles:
+        return None
+    with settings():
+        height = (4.2 * -(-len(handles) // across) + 1.0) * MM
+        made = Figure(figsize=(width * MM, height), facecolor="none")
+        made.legend(handles=handles, loc="upper left", ncols=across, borderpad=0.1, borderaxespad=0.0)
+    return made
 
 
 def _handle(text: str, how: Mapping[str, Any]) -> Artist:

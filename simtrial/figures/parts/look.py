@@ -53,11 +53,15 @@ RC: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Look:
-    """How a figure looks: styles of methods in their order, short names of cells, and whether panels have titles."""
+    """How a figure looks: styles of methods in their order, short names of cells.
+
+    ``titles``: whether panels bear them; ``most``: points drawn in a panel, of more an even selection and the extremes.
+    """
 
     methods: Sequence[str]
     cells: Mapping[str, str] = field(default_factory=dict)
     titles: bool = True
+    most: int = 1000
 
     def style(self, method: str) -> Style:
         """Style of a method by its place in the scenario."""

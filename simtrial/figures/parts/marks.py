@@ -27,7 +27,7 @@ def bars(axes: Axes, start: tuple[Floats, Floats], end: tuple[Floats, Floats], c
          label: str) -> None:  # fmt: skip
     """Draw straight bars from points to points as one line broken by NaN."""
     x, y = (broken(a, b) for a, b in zip(start, end, strict=True))
-    axes.plot(x, y, color=colour, linewidth=width, solid_capstyle="butt", label=label)
+    axes.plot(x, y, color=colour, linewidth=width, solid_capstyle="butt", label=label, snap=False)
 
 
 def dots(axes: Axes, x: Floats, y: Floats, colour: str, size: float, label: str) -> None:
@@ -38,7 +38,7 @@ def dots(axes: Axes, x: Floats, y: Floats, colour: str, size: float, label: str)
     low, high = axes.get_xlim()
     short = (high - low) * 2e-4
     axes.plot(broken(x - short, x + short), broken(y, y), color=colour, linewidth=size, solid_capstyle="round",
-              label=label)  # fmt: skip
+              label=label, snap=False)  # fmt: skip
 
 
 def line_at(axes: Axes, value: float | None, across: bool, label: str, **how: Any) -> None:
