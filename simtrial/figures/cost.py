@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from simtrial.errors import SimtrialError
 from simtrial.figures.parts.kind import Asked, Kind, Marks
-from simtrial.figures.parts.look import COLOURS, FAINT, Look, legible
+from simtrial.figures.parts.look import COLOURS, FAINT, Look, folded
 from simtrial.figures.parts.marks import numbers
 from simtrial.figures.parts.material import Material
 from simtrial.run.timings import timings
@@ -44,7 +44,7 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
     for y, value, share in zip(at, values, part["share"], strict=True):
         axes.text(value + top * 0.01, y, f"{value:,.0f}  ({_percent(share)})", va="center", fontsize=5.5)
     axes.set(ylim=(part.height - 0.4, -0.6), xlim=(0, top * 1.22), xlabel="microseconds per trial")
-    axes.set_yticks(at, [legible(name, 34) for name in part["what"]])
+    axes.set_yticks(at, [folded(name, 26) for name in part["what"]])
     axes.tick_params(axis="y", length=0)
     texts = [f"{r['what']}: {r['seconds']:.2f} s in all" for r in part.iter_rows(named=True)]
     return Marks(values.tolist(), at.tolist(), texts=texts)

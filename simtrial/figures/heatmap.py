@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 
 from simtrial.errors import SimtrialError
 from simtrial.figures.parts.kind import Asked, Kind, Marks
-from simtrial.figures.parts.look import Look, legible
+from simtrial.figures.parts.look import Look, folded, legible
 from simtrial.figures.parts.marks import spelled
 from simtrial.figures.parts.material import Material
 from simtrial.figures.parts.measured import measured, one_measure
@@ -63,7 +63,7 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
         axes.text(x, y, written(row["value"], kind, len(columns) > NARROW), ha="center", va="center", fontsize=size, color=ink_on(fill))
         marks.append((x, y, _told(row)))
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(cells) - 0.5, -0.5))
-    names_ = [legible(f"{m} ({e})" if several else m, 28) for m, e in columns]
+    names_ = [folded(f"{m} ({e})" if several else m, 24) for m, e in columns]
     axes.set_xticks(range(len(columns)), names_, rotation=40, ha="left", rotation_mode="anchor")
     if part["cell"].n_unique() > len(cells):
         axes.set_xlabel(f"the first {len(cells)} of {part['cell'].n_unique():,} cells", loc="left")

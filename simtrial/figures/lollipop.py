@@ -7,7 +7,7 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from simtrial.figures.parts.kind import Asked, Kind, Marks
-from simtrial.figures.parts.look import FAINT, Look, legible
+from simtrial.figures.parts.look import FAINT, Look, folded
 from simtrial.figures.parts.marks import line_at, numbers, span, spelled
 from simtrial.figures.parts.material import Material
 from simtrial.figures.parts.measured import measured
@@ -44,7 +44,7 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
     if based:
         line_at(axes, 0.0, False, "zero", color=FAINT, linewidth=0.4)
     several = part["estimand"].n_unique() > 1
-    axes.set_yticks(at, [legible(r["method"] + (f" ({r['estimand']})" if several else ""), 26)
+    axes.set_yticks(at, [folded(r["method"] + (f" ({r['estimand']})" if several else ""), 23)
                          for r in part.iter_rows(named=True)])  # fmt: skip
     axes.tick_params(axis="y", length=0)
     axes.locator_params(axis="x", nbins=3)
@@ -66,6 +66,6 @@ KIND = Kind(
     panel=panel,
     by=("cell", "measure"),
     names=True,
-    height=lambda part: 12.0 + 4.2 * part.height,
+    height=lambda part: 12.0 + (5.4 if part["method"].str.len_chars().max() > 16 else 4.2) * part.height,
     legend=lambda frame: [("value of a perfect method", {"color": FAINT})],
 )

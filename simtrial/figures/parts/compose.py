@@ -127,16 +127,15 @@ def legend(kind: Kind, frame: pl.DataFrame, look: Look) -> list[Artist]:
     return found + [_handle(text, how) for text, how in kind.legend(frame)]
 
 
-def legend_alone(kind: Kind, frame: pl.DataFrame, look: Look, width: float, across: int) -> Figure | None:
-    """Draw what the marks mean by itself."""
-    handles = legend(kind, frame, look)
-    if not handles:
-        return None
-    with settings():
-        height = (4.2 * -(-len(handles) // across) + 1.0) * MM
-        made = Figure(figsize=(width * MM, height), facecolor="none")
-        made.legend(handles=handles, loc="upper left", ncols=across, borderpad=0.1, borderaxespad=0.0)
-    return made
+def swatches(kind: Kind, frame: pl.DataFrame, look: Look) -> list[tuple[str, Figure]]:
+    """Draw each mark of the legend alone, to stand beside its words."""
+    found = []
+    for handle in legend(kind, frame, look):
+        with settings():
+            made = Figure(figsize=(9.0 * MM, 3.6 * MM), facecolor="none")
+            made.legend(handles=[handle], labels=[""], loc="center left", borderpad=0.0, borderaxespad=0.0)
+        found.append((str(handle.get_label()), made))
+    return found
 
 
 def _handle(text: str, how: Mapping[str, Any]) -> Artist:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -30,7 +31,7 @@ class Style(NamedTuple):
     marker: str
 
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#5c5c5c")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a7a7a")
 """Okabe and Ito's colours without yellow and black."""
 
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2, 2, 2, 2, 2)))
@@ -95,6 +96,17 @@ def _glyphs() -> frozenset[int]:
 
 
 def legible(text: str, most: int = 60) -> str:
-    """Text on one line of at most so many letters, in which what the font lacks or would turn the line is escaped."""
+    """Text on one line of at most so many letters, in which what the font lacks or would turn the line is escaped.
+
+    Letters are left out in the middle, for names often differ in their ends.
+    """
     flat = "".join(c if ord(c) in _glyphs() else one_line(c.encode("unicode_escape").decode()) for c in one_line(text))
-    return flat if len(flat) <= most else flat[: most - 1] + "…"
+    if len(flat) <= most:
+        return flat
+    end = (most - 1) // 2
+    return f"{flat[: most - 1 - end].rstrip()}…{flat[-end:].lstrip()}"
+
+
+def folded(text: str, width: int, lines: int = 2) -> str:
+    """Text on at most so many lines of about so many letters, broken at blanks where there are any."""
+    return "\n".join(wrap(legible(text, width * lines - 4), width)[:lines])

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from simtrial.errors import SimtrialError
 from simtrial.figures import ORDER, kind_named, kind_names
-from simtrial.figures.parts.compose import fitting, legend, legend_alone, one_panel, panels, positions
+from simtrial.figures.parts.compose import fitting, one_panel, panels, positions, swatches
 from simtrial.figures.parts.kind import Asked, Kind, Marks
 from simtrial.figures.parts.look import Look
 from simtrial.figures.parts.material import Material, panel_title
@@ -62,8 +62,7 @@ class Shown:
     title: str
     about: str
     left: str
-    legend: Markup | None
-    legend_words: str
+    legend: list[tuple[str, Markup]]
     wide: bool
     panels: list[Picture]
     table: Table
@@ -119,14 +118,15 @@ def _shown(kind: Kind, material: Material, measures: tuple[str, ...], name: str,
     sentence = (f"Shown: {left}; simtrial plot draws others." if left else "") + more
     look = Look(material.methods, material.labels, titles=False, most=MOST_POINTS)
     drawn = [_picture(kind, v, p, frame, look, material, f"{name}-{at}-", glyphs) for at, (v, p) in enumerate(parts[:MOST_PANELS])]
-    across, width = (3, WIDE) if kind.wide or len(parts) > 1 else (2, WIDE)
-    key = legend_alone(kind, frame, look, width + 20.0, across)
+    keys = [
+        (text, Markup(inline(as_bytes(made, "svg"), f"{name}-k{at}-", glyphs)))
+        for at, (text, made) in enumerate(swatches(kind, frame, look))
+    ]
     title = kind.title + (f": {panel_title({'measure': measures[0]}, _two(measures[0]), {}, False)}" if measures else "")
     rest = f"simtrial summarise {_folder(material)} --format csv"
     return Shown(
         id=f"{kind.name}-{measures[0]}" if measures else kind.name, title=title, about=kind.about, left=sentence,
-        legend=None if key is None else Markup(inline(as_bytes(key, "svg"), f"{name}-k-", glyphs)),
-        legend_words=", ".join(str(h.get_label()) for h in legend(kind, frame, look)), wide=kind.wide, panels=drawn,
+        legend=keys, wide=kind.wide, panels=drawn,
         table=of_frame(table, title, material.labels, rest),
     )  # fmt: skip
 
