@@ -25,7 +25,9 @@ FEW = 24
 @click.argument("kind", metavar="KIND")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE.svg|png|pdf",
               help="File to write, its format by its name.")  # fmt: skip
-@click.option("--method", "methods", multiple=True, help="Only this method; several: in turn. paired: the reference first.")
+@click.option(
+    "--method", "methods", multiple=True, help="Only this method; several: in turn. paired: the reference first."
+)
 @click.option("--cell", "cells", multiple=True, metavar="FACTORS", help="Only this cell, e.g. 'icc=0.05, number=12'.")
 @click.option("--measure", "measures", multiple=True, help="Measure of lollipop, nested-loop, power or heatmap.")
 @click.option("--factor", help="Factor along the axis of power, or the outermost loop of nested-loop.")

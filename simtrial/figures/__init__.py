@@ -11,7 +11,19 @@ from simtrial.errors import SimtrialError, unknown
 if TYPE_CHECKING:
     from simtrial.figures.parts.kind import Kind
 
-ORDER = ("flow", "trials", "swarm", "se-estimate", "paired", "zip", "heatmap", "lollipop", "nested-loop", "power", "cost")
+ORDER = (
+    "flow",
+    "trials",
+    "swarm",
+    "se-estimate",
+    "paired",
+    "zip",
+    "heatmap",
+    "lollipop",
+    "nested-loop",
+    "power",
+    "cost",
+)
 """The order in which methodologists want them: trials, estimates, intervals, then measures."""
 
 INSTALL = "figures need matplotlib and jinja2: pip install 'simtrial-bench[report]' (in a checkout: make setup)"

@@ -42,9 +42,9 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
     axes.barh(at, values, color=colours, height=0.65)
     top = float(values.max()) or 1.0
     for y, value, share in zip(at, values, part["share"], strict=True):
-        axes.text(value + top * 0.01, y, f"{value:,.0f}  ({_percent(share)})", va="center", fontsize=5.5)
-    axes.set(ylim=(part.height - 0.4, -0.6), xlim=(0, top * 1.22), xlabel="microseconds per trial")
-    axes.set_yticks(at, [folded(name, 26) for name in part["what"]])
+        axes.text(float(value) + top * 0.01, float(y), f"{value:,.0f}  ({_percent(share)})", va="center", fontsize=5.5)
+    axes.set(ylim=(part.height - 0.4, -0.6), xlim=(0, top * 1.35), xlabel="microseconds per trial")
+    axes.set_yticks(at, [folded(name, 22) for name in part["what"]])
     axes.tick_params(axis="y", length=0)
     texts = [f"{r['what']}: {r['seconds']:.2f} s in all" for r in part.iter_rows(named=True)]
     return Marks(values.tolist(), at.tolist(), texts=texts)
@@ -66,5 +66,6 @@ KIND = Kind(
     table=lambda frame: frame.drop("is_method"),
     height=lambda part: 10.0 + 4.6 * part.height,
     wide=True,
+    mm=80.0,
     legend=lambda frame: [("methods", {"facecolor": COLOURS[0]}), ("the rest", {"facecolor": FAINT})],
 )

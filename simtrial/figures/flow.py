@@ -14,7 +14,7 @@ from simtrial.figures.parts.material import Material
 from simtrial.figures.parts.redrawn import cells_again
 from simtrial.run.flow import LOST, MISSING, RECEIPT, flow
 
-WIDE = 34
+WIDE = 26
 """Letters of a line in a box."""
 
 
@@ -51,7 +51,9 @@ def words(row: dict[str, object]) -> list[str]:
 LINE, GAP = 0.42, 0.42
 
 
-def _box(axes: Axes, x: float, top: float, width: float, lines: list[str], first: bool = False, dashed: bool = False) -> float:
+def _box(
+    axes: Axes, x: float, top: float, width: float, lines: list[str], first: bool = False, dashed: bool = False
+) -> float:
     """Draw a box below ``top`` and the arrow that leads to it; return its lower end."""
     start = top if first else top - GAP
     height = LINE * len(lines) + 0.22
@@ -87,4 +89,5 @@ KIND = Kind(
     table=lambda frame: frame.drop("cell"),
     height=lambda part: 7.0 * _rows(part),
     wide=True,
+    mm=80.0,
 )

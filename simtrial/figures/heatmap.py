@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
@@ -9,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from simtrial.errors import SimtrialError
 from simtrial.figures.parts.kind import Asked, Kind, Marks
-from simtrial.figures.parts.look import Look, folded, legible
+from simtrial.figures.parts.look import Look, legible, names
 from simtrial.figures.parts.marks import spelled
 from simtrial.figures.parts.material import Material
 from simtrial.figures.parts.measured import measured, one_measure
@@ -52,7 +55,6 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
     order = {name: at for at, name in enumerate(look.methods)}
     pairs = part.select("method", "estimand").unique(maintain_order=True).rows()
     columns = sorted(pairs, key=lambda pair: order.get(pair[0], len(order)))
-    several = part["estimand"].n_unique() > 1
     cells = part["cell"].unique(maintain_order=True).to_list()[:MOST_ROWS]
     size = min(5.5, 40.0 / max(len(columns), 1) + 2.5)
     marks: list[tuple[float, float, str]] = []
@@ -60,15 +62,25 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
         x, y, kind = columns.index((row["method"], row["estimand"])), cells.index(row["cell"]), row["distance_class"]
         fill = "#ffffff" if kind is None else FILLS[kind]
         axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=fill, edgecolor="#ffffff", linewidth=0.8))
-        axes.text(x, y, written(row["value"], kind, len(columns) > NARROW), ha="center", va="center", fontsize=size, color=ink_on(fill))
+        axes.text(
+            x,
+            y,
+            written(row["value"], kind, len(columns) > NARROW),
+            ha="center",
+            va="center",
+            fontsize=size,
+            color=ink_on(fill),
+        )
         marks.append((x, y, _told(row)))
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(cells) - 0.5, -0.5))
-    names_ = [folded(f"{m} ({e})" if several else m, 24) for m, e in columns]
-    axes.set_xticks(range(len(columns)), names_, rotation=40, ha="left", rotation_mode="anchor")
+    if len(columns) > NARROW:
+        axes.set_xticks(range(len(columns)), one_line_each(columns), rotation=90)
+    else:
+        axes.set_xticks(range(len(columns)), names(columns, 28), rotation=40, ha="left", rotation_mode="anchor")
     if part["cell"].n_unique() > len(cells):
         axes.set_xlabel(f"the first {len(cells)} of {part['cell'].n_unique():,} cells", loc="left")
-    names = dict(zip(part["cell"], part["label"], strict=True))
-    axes.set_yticks(range(len(cells)), [legible(names[c], 48) if whole["cell"].n_unique() > 1 else "" for c in cells])
+    labels = dict(zip(part["cell"], part["label"], strict=True))
+    axes.set_yticks(range(len(cells)), [legible(labels[c], 48) if whole["cell"].n_unique() > 1 else "" for c in cells])
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     for side in axes.spines.values():
         side.set_visible(False)
@@ -81,6 +93,19 @@ def written(value: float | None, kind: int | None, below: bool = False) -> str:
         return "-"
     signs = "▲" * kind if kind > 0 else "▼" * -kind
     return f"{100 * value:.1f}" + ("\n" if below and signs else "") + signs
+
+
+def one_line_each(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Names of methods, with the estimand behind where a method has several."""
+    times = Counter(method for method, _ in pairs)
+    return [legible(f"{m} → {e}" if times[m] > 1 else m, 44) for m, e in pairs]
+
+
+def _height(part: pl.DataFrame) -> float:
+    """Room for the rows, and for the names above them."""
+    pairs = part.select("method", "estimand").unique(maintain_order=True).rows()
+    above = max(len(name) for name in one_line_each(pairs)) * 1.05 + 6.0 if len(pairs) > NARROW else 26.0
+    return above + 5.0 * min(part["cell"].n_unique(), MOST_ROWS)
 
 
 def _told(row: dict[str, object]) -> str:
@@ -123,8 +148,9 @@ KIND = Kind(
     panel=panel,
     by=(),
     table=table,
-    height=lambda part: 24.0 + 5.0 * min(part["cell"].n_unique(), MOST_ROWS),
+    height=_height,
     wide=True,
+    mm=112.0,
     legend=lambda frame: [
         (text, {"facecolor": FILLS[kind]}) for kind, text in WORDS.items() if (frame["distance_class"] == kind).any()
     ],

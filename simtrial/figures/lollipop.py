@@ -7,7 +7,7 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from simtrial.figures.parts.kind import Asked, Kind, Marks
-from simtrial.figures.parts.look import FAINT, Look, folded
+from simtrial.figures.parts.look import FAINT, Look, names
 from simtrial.figures.parts.marks import line_at, numbers, span, spelled
 from simtrial.figures.parts.material import Material
 from simtrial.figures.parts.measured import measured
@@ -43,9 +43,7 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
         line_at(axes, value, False, "reference", color=FAINT)
     if based:
         line_at(axes, 0.0, False, "zero", color=FAINT, linewidth=0.4)
-    several = part["estimand"].n_unique() > 1
-    axes.set_yticks(at, [folded(r["method"] + (f" ({r['estimand']})" if several else ""), 23)
-                         for r in part.iter_rows(named=True)])  # fmt: skip
+    axes.set_yticks(at, names(part.select("method", "estimand").rows()), linespacing=0.95)
     axes.tick_params(axis="y", length=0)
     axes.locator_params(axis="x", nbins=3)
     there = part.with_columns(at=pl.Series(at)).filter(pl.col("value").is_finite())
@@ -54,6 +52,12 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
         for r in there.iter_rows(named=True)
     ]
     return Marks(numbers(there, "value").tolist(), numbers(there, "at").tolist(), texts=texts)
+
+
+def _height(part: pl.DataFrame) -> float:
+    """Room for as many lines as the longest name has."""
+    lines = max(name.count("\n") + 1 for name in names(part.select("method", "estimand").rows()))
+    return 12.0 + (1.9 + 2.3 * lines) * part.height
 
 
 KIND = Kind(
@@ -66,6 +70,6 @@ KIND = Kind(
     panel=panel,
     by=("cell", "measure"),
     names=True,
-    height=lambda part: 12.0 + (5.4 if part["method"].str.len_chars().max() > 16 else 4.2) * part.height,
+    height=_height,
     legend=lambda frame: [("value of a perfect method", {"color": FAINT})],
 )

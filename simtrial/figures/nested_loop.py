@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from simtrial.arrays import Floats
 from simtrial.figures.parts.kind import Asked, Kind, Marks
 from simtrial.figures.parts.look import FAINT, INK, Look, legible
-from simtrial.figures.parts.marks import line_at, numbers, span, spelled
+from simtrial.figures.parts.marks import largest, line_at, numbers, span, spelled
 from simtrial.figures.parts.material import WORDS, Material
 from simtrial.figures.parts.measured import level, measured, one_measure
 
@@ -47,7 +47,7 @@ def prepare(material: Material, asked: Asked) -> pl.DataFrame:
 
 def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Marks:
     """Draw one line per method over the cells, and the staircase below it."""
-    cells = int(whole["place"].max() or 0) + 1  # type: ignore[call-overload]
+    cells = largest(whole, "place") + 1
     factors = [name for name in part.columns if name.startswith(STEP)]
     low, high = span([numbers(whole, name) for name in ("value", "reference")], room=0.06)
     each = (high - low) * 0.13
@@ -67,7 +67,10 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
     ticks = [t for t in axes.get_yticks() if low <= t <= high]
     axes.set_yticks(ticks)
     axes.set_xticks([])
-    axes.set(xlabel=f"{cells} cells, ordered by the factors below the lines", ylabel=WORDS.get(part["measure"][0], part["measure"][0]))
+    axes.set(
+        xlabel=f"{cells} cells, ordered by the factors below the lines",
+        ylabel=WORDS.get(part["measure"][0], part["measure"][0]),
+    )
     texts = [f"{r['method']}: {spelled(r['value'])} (MCSE {spelled(r['mcse'], 2)}); {_levels(r, factors)}"
              for r in part.iter_rows(named=True)]  # fmt: skip
     return Marks((numbers(part, "place") + 0.5).tolist(), numbers(part, "value").tolist(), texts=texts)
@@ -93,7 +96,8 @@ def _staircase(axes: Axes, part: pl.DataFrame, factor: str, bottom: float, heigh
     x, y = stairs(numbers(cells, "place"), heights)
     axes.plot(x, y, color=INK, linewidth=0.8, label=factor)
     words = ", ".join(legible(str(value), 12) for value in levels[:8]) + (" …" if len(levels) > 8 else "")
-    axes.text(0, bottom + height * 1.12, f"{legible(factor.removeprefix(STEP), 30)}: {words}", fontsize=5.0, va="bottom",
+    title = legible(factor.removeprefix(STEP), 30)
+    axes.text(0, bottom + height * 1.12, f"{title}: {words}", fontsize=5.0, va="bottom",
               color=INK)  # fmt: skip
 
 
@@ -115,5 +119,6 @@ KIND = Kind(
     table=table,
     height=lambda part: 48.0 + 6.0 * sum(name.startswith(STEP) for name in part.columns),
     wide=True,
+    mm=112.0,
     methods=True,
 )

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from simtrial.errors import SimtrialError
 from simtrial.figures.parts.kind import Asked, Kind, Marks
 from simtrial.figures.parts.look import FAINT, Look, legible
-from simtrial.figures.parts.marks import dots, line_at, note_in, numbers, span
+from simtrial.figures.parts.marks import dots, fenced, line_at, note_in, numbers
 from simtrial.figures.parts.material import Material
 from simtrial.performance.points import agreement, paired_points, thinned_points
 
@@ -64,7 +64,7 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
     scatter = part["panel"][0] == SCATTER
     shown = thinned_points(part, look.most, ("up",) if not scatter else ("across", "up"))
     alike = whole.filter(panel=part["panel"][0])
-    across, up = (span([numbers(alike, name)], 0.0005) for name in ("across", "up"))
+    across, up = (fenced([numbers(alike, name)]) for name in ("across", "up"))
     both = min(across[0], up[0]), max(across[1], up[1])
     axes.set(xlim=both if scatter else across, ylim=both if scatter else up)
     style = look.style(str(part["method"][0]))
@@ -88,7 +88,17 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
 
 def table(frame: pl.DataFrame) -> pl.DataFrame:
     """Mean difference and limits of agreement of every pair."""
-    columns = ("estimand", "cell", "method", "reference", "n", "correlation", "difference", "lower_limit", "upper_limit")
+    columns = (
+        "estimand",
+        "cell",
+        "method",
+        "reference",
+        "n",
+        "correlation",
+        "difference",
+        "lower_limit",
+        "upper_limit",
+    )
     return frame.filter(panel=DIFFERENCE).select(columns).unique(maintain_order=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
@@ -18,7 +20,7 @@ def prepare(material: Material, asked: Asked) -> pl.DataFrame:
     key = material.factor(asked.factor)
     frame = measured(material, asked, [one_measure(asked, "rejection_rate", "power")])
     others = [name for name in material.names if name != key]
-    levels = [material.factors[cell].get(key) for cell in frame["cell"]]
+    levels: list[Any] = [material.factors[cell].get(key) for cell in frame["cell"]]
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in levels)
     order = list(dict.fromkeys(level(v) for f in material.factors.values() for v in [f.get(key)]))
     at = [float(v) for v in levels] if numeric else [float(order.index(level(v))) for v in levels]

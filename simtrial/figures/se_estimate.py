@@ -7,9 +7,10 @@ from matplotlib.axes import Axes
 
 from simtrial.figures.parts.kind import Asked, Kind, Marks
 from simtrial.figures.parts.look import Look
-from simtrial.figures.parts.marks import dots, line_at, note_in, numbers, span
+from simtrial.figures.parts.marks import dots, fenced, line_at, note_in, numbers
 from simtrial.figures.parts.material import Material
 from simtrial.performance.points import described, thinned_points
+
 
 def prepare(material: Material, asked: Asked) -> pl.DataFrame:
     """Points of every method and cell with standard errors; SD and root mean square of all in columns beside them."""
@@ -17,16 +18,15 @@ def prepare(material: Material, asked: Asked) -> pl.DataFrame:
     frame = frame.filter(pl.col("estimate").is_not_null() & pl.col("std_error").is_not_null())
     panels = ("estimand", "cell", "method")
     return frame.with_columns(
-        empirical_se=pl.col("estimate").std().over(panels), model_se=(pl.col("std_error") ** 2).mean().sqrt().over(panels)
+        empirical_se=pl.col("estimate").std().over(panels),
+        model_se=(pl.col("std_error") ** 2).mean().sqrt().over(panels),
     )
 
 
 def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Marks:
     """Draw the replicates of a method in a cell, with the empirical and the model SE."""
     shown = thinned_points(part, look.most, ("estimate", "std_error"))
-    axes.set(
-        xlim=span([numbers(whole, "estimate")], 0.0005), ylim=(0.0, span([numbers(whole, "std_error")], 0.0005)[1])
-    )
+    axes.set(xlim=fenced([numbers(whole, "estimate")]), ylim=(0.0, fenced([numbers(whole, "std_error")])[1]))
     style = look.style(str(part["method"][0]))
     dots(axes, numbers(shown, "estimate"), numbers(shown, "std_error"), style.colour, 1.6, "replicates")
     line_at(axes, part["true_value"][0], False, "true value", zorder=3)
@@ -37,7 +37,9 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
     if beyond.height:
         note_in(axes, f"{beyond.height:,} beyond the axes")
     axes.set(xlabel="error of the estimate" if part["own"][0] else "estimate", ylabel="standard error")
-    return Marks(numbers(shown, "estimate").tolist(), numbers(shown, "std_error").tolist(), shown["replicate"].to_list())
+    return Marks(
+        numbers(shown, "estimate").tolist(), numbers(shown, "std_error").tolist(), shown["replicate"].to_list()
+    )
 
 
 KIND = Kind(

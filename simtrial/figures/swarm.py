@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 
 from simtrial.figures.parts.kind import Asked, Kind, Marks
 from simtrial.figures.parts.look import INK, MISS, Look
-from simtrial.figures.parts.marks import dots, line_at, note_in, numbers, span
+from simtrial.figures.parts.marks import dots, fenced, largest, line_at, mean_of, note_in, numbers, outside
 from simtrial.figures.parts.material import Material
 from simtrial.performance.points import described, thinned_points
+
 
 def prepare(material: Material, asked: Asked) -> pl.DataFrame:
     """Points of every method and cell that estimates an effect."""
@@ -22,25 +23,33 @@ def prepare(material: Material, asked: Asked) -> pl.DataFrame:
 def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Marks:
     """Draw the estimates of a method in a cell."""
     shown = thinned_points(part.filter(pl.col("estimate").is_not_null()), look.most, ("estimate",))
-    low, high = span([numbers(whole, "estimate"), numbers(whole, "true_value")])
-    axes.set(xlim=(0, int(part["replicate"].max() or 1) + 1), ylim=(low, high))  # type: ignore[call-overload]
+    low, high = fenced([numbers(whole, "estimate")])
+    axes.set(xlim=(0, largest(part, "replicate") + 1), ylim=(low, high))
     style = look.style(str(part["method"][0]))
     dots(axes, numbers(shown, "replicate"), numbers(shown, "estimate"), style.colour, 1.6, "estimates")
     line_at(axes, part["true_value"][0], True, "true value", zorder=3)
-    axes.plot([axes.get_xlim()[1]], [part["estimate"].mean()], "<", color=INK, markersize=4, clip_on=False, label="mean")
+    axes.plot(
+        [axes.get_xlim()[1]], [mean_of(part, "estimate")], "<", color=INK, markersize=4, clip_on=False, label="mean"
+    )
+    wild = outside(axes, numbers(shown, "replicate"), numbers(shown, "estimate"), INK)
     failed = numbers(part.filter("failed"), "replicate")
     if len(failed):
         axes.plot(failed, np.full(len(failed), low), "|", color=MISS, markersize=6, clip_on=False, label="failed")
-        note_in(axes, f"{len(failed):,} failed")
+    words = [f"{number:,} {what}" for number, what in ((len(failed), "failed"), (wild, "beyond")) if number]
+    if words:
+        note_in(axes, ", ".join(words))
     axes.set(xlabel="replicate", ylabel="error of the estimate" if part["own"][0] else "estimate")
-    return Marks(numbers(shown, "replicate").tolist(), numbers(shown, "estimate").tolist(), shown["replicate"].to_list())
+    return Marks(
+        numbers(shown, "replicate").tolist(), numbers(shown, "estimate").tolist(), shown["replicate"].to_list()
+    )
 
 
 KIND = Kind(
     name="swarm",
     title="Estimates by replicate",
     about="Each dot is the estimate of one replicate. Look for outliers, and for patterns along the axis: replicates "
-    "are independent, so there should be none. Of many, an even selection and the most extreme ones are drawn.",
+    "are independent, so there should be none. Of many, an even selection and the most extreme ones are drawn; "
+    "black triangles at the edge lie beyond the axis.",
     needs="rows",
     prepare=prepare,
     panel=panel,

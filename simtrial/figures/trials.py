@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from simtrial.figures.parts.kind import Asked, Kind, Marks
 from simtrial.figures.parts.look import COLOURS, INK, Look, legible
-from simtrial.figures.parts.marks import dots, numbers, span
+from simtrial.figures.parts.marks import dots, mean_of, numbers, span
 from simtrial.figures.parts.material import Material
 from simtrial.figures.parts.redrawn import cells_again
 from simtrial.performance.points import evenly, stacked
@@ -47,7 +47,7 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
         there = every[evenly(every.height, look.most // cells)]
         height = at + stacked(numbers(there, "value"))
         dots(axes, numbers(there, "value"), height, COLOURS[0], 1.3, "trials")
-        axes.plot([every["value"].mean()], [at], "^", color=INK, markersize=4, clip_on=False, zorder=3, label="mean")
+        axes.plot([mean_of(every, "value")], [at], "^", color=INK, markersize=4, clip_on=False, zorder=3, label="mean")
         if rows["target"][0] is not None:
             axes.plot([rows["target"][0]] * 2, [at - 0.08, at + 0.85], color=INK, linewidth=1.0, label="target")
         marks += zip(numbers(there, "value").tolist(), height.tolist(), there["replicate"].to_list(), strict=True)
@@ -71,7 +71,8 @@ KIND = Kind(
     name="trials",
     title="Trials as they turned out",
     about="Each dot is one trial of the first block, drawn again. The line is what the scenario implies, the triangle "
-    "the mean of the trials: the two should agree, whatever single trials do; of a CV or an ICC in few practices only nearly so.",
+    "the mean of the trials: the two should agree, whatever single trials do; of a CV or an "
+    "ICC in few practices only nearly so.",
     needs="scenario",
     prepare=prepare,
     panel=panel,

@@ -119,12 +119,12 @@ def described(frame: pl.DataFrame) -> pl.DataFrame:
     lines = []
     for part in _panels(frame):
         e, s = part["estimate"], part["std_error"]
-        at = furthest(part, ("estimate",), 3) if e.drop_nulls().len() else []
+        at = furthest(part, ("estimate",), 3).tolist() if e.drop_nulls().len() else list[int]()
         lines.append({
             **{name: part[name][0] for name in ("estimand", "cell", "method", "true_value", "own")},
             "replicates": part.height, "failed": int(part["failed"].sum()), "mean": e.mean(), "sd": e.std(),
             "lowest": e.min(), "highest": e.max(), "model_se": _root_mean_square(s),
-            "furthest": ", ".join(str(part["replicate"][int(i)]) for i in at),
+            "furthest": ", ".join(str(part["replicate"][i]) for i in at),
         })  # fmt: skip
     return pl.DataFrame(lines, infer_schema_length=None)
 

@@ -87,7 +87,11 @@ def _characteristics(cell: Cell, batch: TrialBatch) -> Iterator[tuple[str, Of, F
             yield f"lost, {word}", ("dropout", "", word), share(batch.at("followed_up") == 0, arm == code, index)
     complete = ObservedBatch(index, {n: c for n, c in batch.columns.items() if not c.latent})
     for text in receipts(cell.scenario):
-        yield f"{text}, intervention", ("receipt", text, "intervention"), share(evaluate(text, complete), arm == 1, index)
+        yield (
+            f"{text}, intervention",
+            ("receipt", text, "intervention"),
+            share(evaluate(text, complete), arm == 1, index),
+        )
 
 
 def _of_outcome(

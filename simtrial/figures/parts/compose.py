@@ -10,6 +10,7 @@ import polars as pl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -55,7 +56,10 @@ def figure(kind: Kind, frame: pl.DataFrame, look: Look, column: str = "double") 
         rows = [max(heights[row * across : (row + 1) * across]) for row in range(down)]
         handles = legend(kind, frame, look)
         lines = -(-len(handles) // (2 if column == "single" else 4)) if handles else 0
-        made = Figure(figsize=(width * MM, (sum(rows) + 6.0 * down + 4.0 * lines + 2.0) * MM), layout="constrained")
+        made = Figure(
+            figsize=(width * MM, (sum(rows) + 6.0 * down + 4.0 * lines + 2.0) * MM),
+            layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.03, hspace=0.03),
+        )
         grid = made.add_gridspec(down, across, height_ratios=rows)
         for at, (values, part) in enumerate(parts):
             axes = made.add_subplot(grid[at // across, at % across])
@@ -67,7 +71,6 @@ def figure(kind: Kind, frame: pl.DataFrame, look: Look, column: str = "double") 
                 _beside(axes, made.axes[at - at % across], kind)
         if handles:
             made.legend(handles=handles, loc="outside upper left", ncols=2 if column == "single" else 4, borderpad=0.2)
-        made.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.03, hspace=0.03)  # type: ignore[union-attr]
     return made
 
 
@@ -81,7 +84,7 @@ def _beside(axes: Axes, left: Axes, kind: Kind) -> None:
 
 
 def fitting(kind: Kind, frame: pl.DataFrame, most: int) -> tuple[pl.DataFrame, str]:
-    """As many cells, the first ones, as make no more panels than that (at least one); and what is left out, in words."""
+    """As many cells, the first ones, as make no more panels than that; and what is left out, in words."""
     if "cell" not in kind.by or not frame.height:
         return frame, ""
     keys = frame.select(list(kind.by)).unique(maintain_order=True)
@@ -99,10 +102,11 @@ def one_panel(
     """Draw one panel alone on a clear ground, on the axes that all of the frame have; ``width`` in mm."""
     with settings():
         height = (kind.height(part) + 4.0) * MM
-        made = Figure(figsize=(width * MM, height), layout="constrained", facecolor="none")
+        made = Figure(
+            figsize=(width * MM, height), layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02), facecolor="none"
+        )
         axes = made.add_subplot(facecolor="none")
         marks = kind.panel(axes, part, frame, look)
-        made.get_layout_engine().set(w_pad=0.02, h_pad=0.02)  # type: ignore[union-attr]
     return made, axes, marks
 
 
@@ -132,7 +136,7 @@ def swatches(kind: Kind, frame: pl.DataFrame, look: Look) -> list[tuple[str, Fig
     found = []
     for handle in legend(kind, frame, look):
         with settings():
-            made = Figure(figsize=(9.0 * MM, 3.6 * MM), facecolor="none")
+            made = Figure(figsize=(7.2 * MM, 3.6 * MM), facecolor="none")
             made.legend(handles=[handle], labels=[""], loc="center left", borderpad=0.0, borderaxespad=0.0)
         found.append((str(handle.get_label()), made))
     return found

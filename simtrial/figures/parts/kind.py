@@ -60,7 +60,7 @@ class Kind:
     ``by``: columns whose values make a panel, in the order in which panels are told apart. ``height``: of a panel in
     mm. ``wide``: one panel takes the width of the page. ``legend``: what its marks mean, in words; ``methods``: whether
     colours are methods. ``alike``: panels side by side have the same vertical axis; ``names``: its
-    ticks are names.
+    ticks are names. ``mm``: width of a panel on a page.
     """
 
     name: str
@@ -77,3 +77,4 @@ class Kind:
     legend: Callable[[pl.DataFrame], Sequence[tuple[str, dict[str, Any]]]] = field(default=lambda frame: ())
     alike: bool = True
     names: bool = False
+    mm: float = 64.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -86,8 +87,10 @@ def bundled_fonts() -> tuple[Path, ...]:
 def settings() -> Any:
     """Context in which figures are made and saved: nothing of the user's own settings of matplotlib applies."""
     bundled_fonts()
-    plain = {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")}
-    return matplotlib.rc_context({**plain, **RC})
+    plain: dict[Any, Any] = {
+        name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")
+    }
+    return matplotlib.rc_context(plain | RC)
 
 
 @cache
@@ -109,4 +112,16 @@ def legible(text: str, most: int = 60) -> str:
 
 def folded(text: str, width: int, lines: int = 2) -> str:
     """Text on at most so many lines of about so many letters, broken at blanks where there are any."""
-    return "\n".join(wrap(legible(text, width * lines - 4), width)[:lines])
+    most = width * lines
+    while len(found := wrap(legible(text, most), width)) > lines:
+        most -= 1
+    return "\n".join(found)
+
+
+def names(pairs: Sequence[tuple[str, str]], width: int = 23) -> list[str]:
+    """Names of methods on two lines, with the estimand on a third where a method has several."""
+    times = Counter(method for method, _ in pairs)
+    return [
+        folded(method, width) + (f"\n→ {legible(estimand, width)}" if times[method] > 1 else "")
+        for method, estimand in pairs
+    ]

@@ -18,6 +18,19 @@ def numbers(frame: pl.DataFrame, name: str) -> Floats:
     return frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
+def mean_of(frame: pl.DataFrame, name: str) -> float:
+    """Mean of a column, NaN without values."""
+    values = numbers(frame, name)
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if len(there) else float("nan")
+
+
+def largest(frame: pl.DataFrame, name: str) -> int:
+    """Largest number of a column of whole numbers, 0 without any."""
+    values = frame[name].drop_nulls().to_numpy()
+    return int(values.max()) if len(values) else 0
+
+
 def broken(starts: Floats, ends: Floats) -> Floats:
     """Starts and ends in turns with a gap after each pair, so that one line draws them all."""
     return np.column_stack([starts, ends, np.full(len(starts), np.nan)]).ravel()
@@ -65,6 +78,27 @@ def span(values: Sequence[Floats], tail: float = 0.0, room: float = 0.04) -> tup
     low, high = (float(q) for q in np.quantile(every, [tail, 1 - tail]))
     beside = (high - low) * room or abs(high) * 0.1 or 0.5
     return low - beside, high + beside
+
+
+def fenced(values: Sequence[Floats], far: float = 1.5, room: float = 0.04) -> tuple[float, float]:
+    """Ends of an axis that a few wild values do not stretch: the central 98%, and ``far`` times its width beside it."""
+    every = np.concatenate([np.asarray(v, dtype=np.float64).ravel() for v in values])
+    every = every[np.isfinite(every)]
+    if not len(every):
+        return 0.0, 1.0
+    low, high = (float(q) for q in np.quantile(every, [0.01, 0.99]))
+    beyond = far * (high - low)
+    return span([np.clip(every, low - beyond, high + beyond)], room=room)
+
+
+def outside(axes: Axes, x: Floats, y: Floats, colour: str) -> int:
+    """Mark points above or below the axes by triangles at their edge; return how many there are."""
+    low, high = axes.get_ylim()
+    for beyond, edge, marker in ((y > high, high, "^"), (y < low, low, "v")):
+        if beyond.any():
+            axes.plot(x[beyond], np.full(int(beyond.sum()), edge), marker, color=colour, markersize=3.5, clip_on=False,
+                      label="beyond the axis", zorder=4)  # fmt: skip
+    return int(((y > high) | (y < low)).sum())
 
 
 def spelled(value: float | None, digits: int = 3) -> str:

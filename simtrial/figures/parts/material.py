@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def _words(text: str) -> Iterator[str]:
 
 def _changes(values: Sequence[Any]) -> int:
     spelled = [json.dumps(value, sort_keys=True, default=str) for value in values]
-    return sum(a != b for a, b in zip(spelled, spelled[1:], strict=False))
+    return sum(a != b for a, b in pairwise(spelled))
 
 
 def of_run(
@@ -166,7 +167,7 @@ def of_file(found: Results, level: float) -> Material:
 def panel_title(values: Mapping[str, str], frame: pl.DataFrame, labels: Mapping[str, str], escaped: bool = True) -> str:
     """Name of a panel: what sets it apart from the others of its figure, the method alone where nothing does."""
     several = [name for name in values if frame[name].n_unique() > 1]
-    order = [name for name in ("panel", "measure", "method", "cell", "estimand") if name in several]
+    order: list[str] = [name for name in ("panel", "measure", "method", "cell", "estimand") if name in several]
     order += [name for name in several if name not in order]
     words = [labels.get(values[n], values[n]) if n == "cell" else WORDS.get(values[n], values[n]) for n in order]
     text = " · ".join(word for word in words if word)

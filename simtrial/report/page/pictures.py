@@ -21,8 +21,8 @@ from simtrial.figures.parts.saving import as_bytes
 from simtrial.report.page.inline import Glyphs, inline
 from simtrial.report.page.words import Table, of_frame
 
-NARROW, WIDE = 64.0, 112.0
-"""Widths of panels in mm, as they are drawn."""
+SNUG = 100.0
+"""Width in mm below which a wide panel is read on a telephone without scrolling."""
 
 MOST_PANELS = 24
 """Panels of one figure."""
@@ -64,6 +64,7 @@ class Shown:
     left: str
     legend: list[tuple[str, Markup]]
     wide: bool
+    snug: bool
     panels: list[Picture]
     table: Table
 
@@ -74,8 +75,10 @@ class Shown:
 
 
 def pictures(material: Material) -> tuple[list[Shown], list[str], Markup]:
-    """All figures that a run can have, in order, as long as the page stays small; what is left out, in words; and the letters that
-    the figures share."""
+    """All figures that a run can have, in order, as long as the page stays small.
+
+    Also what is left out, in words, and the letters that the figures share.
+    """
     found, left, used, glyphs = [], list[str](), 0, Glyphs()
     for number, (kind, measures) in enumerate(_wanted(material)):
         try:
@@ -84,7 +87,9 @@ def pictures(material: Material) -> tuple[list[Shown], list[str], Markup]:
             left.append(f"{kind.title}: {error}")
             continue
         if used + one.size > MOST_BYTES:
-            left.append(f"{one.title}: the page would be too large; simtrial plot {_folder(material)} {kind.name} draws it")
+            left.append(
+                f"{one.title}: the page would be too large; simtrial plot {_folder(material)} {kind.name} draws it"
+            )
             continue
         used += one.size
         found.append(one)
@@ -117,16 +122,21 @@ def _shown(kind: Kind, material: Material, measures: tuple[str, ...], name: str,
         more += f" Of more than {misses} sets that miss in a panel, an even selection is drawn." if some else ""
     sentence = (f"Shown: {left}; simtrial plot draws others." if left else "") + more
     look = Look(material.methods, material.labels, titles=False, most=MOST_POINTS)
-    drawn = [_picture(kind, v, p, frame, look, material, f"{name}-{at}-", glyphs) for at, (v, p) in enumerate(parts[:MOST_PANELS])]
+    drawn = [
+        _picture(kind, v, p, frame, look, material, f"{name}-{at}-", glyphs)
+        for at, (v, p) in enumerate(parts[:MOST_PANELS])
+    ]
     keys = [
         (text, Markup(inline(as_bytes(made, "svg"), f"{name}-k{at}-", glyphs)))
         for at, (text, made) in enumerate(swatches(kind, frame, look))
     ]
-    title = kind.title + (f": {panel_title({'measure': measures[0]}, _two(measures[0]), {}, False)}" if measures else "")
+    title = kind.title + (
+        f": {panel_title({'measure': measures[0]}, _two(measures[0]), {}, False)}" if measures else ""
+    )
     rest = f"simtrial summarise {_folder(material)} --format csv"
     return Shown(
         id=f"{kind.name}-{measures[0]}" if measures else kind.name, title=title, about=kind.about, left=sentence,
-        legend=keys, wide=kind.wide, panels=drawn,
+        legend=keys, wide=kind.wide, snug=kind.wide and kind.mm < SNUG, panels=drawn,
         table=of_frame(table, title, material.labels, rest),
     )  # fmt: skip
 
@@ -140,7 +150,7 @@ def _picture(
     kind: Kind, values: Mapping[str, str], part: pl.DataFrame, frame: pl.DataFrame, look: Look, material: Material,
     prefix: str, glyphs: Glyphs,
 ) -> Picture:  # fmt: skip
-    made, axes, marks = one_panel(kind, part, frame, look, WIDE if kind.wide else NARROW)
+    made, axes, marks = one_panel(kind, part, frame, look, kind.mm)
     svg = as_bytes(made, "svg")
     title = panel_title(values, frame, look.cells, escaped=False)
     label = f"{kind.title}. {title}. The table below has its numbers." if title else f"{kind.title}. Table below."

@@ -113,20 +113,29 @@ def _methods(raw: Mapping[str, Any], show: str) -> Part:
          "; ".join(f"{k} = {_text(v)}" for k, v in m.items() if k not in ("name", "kind")))
         for m in raw.get("methods", [])
     ]  # fmt: skip
-    return Part("Methods", [], [capped("Methods, with the options that are stated", ["name", "kind", "options"], rows, 3, show)])
+    return Part(
+        "Methods", [], [capped("Methods, with the options that are stated", ["name", "kind", "options"], rows, 3, show)]
+    )
 
 
 def _performance(material: Material, raw: Mapping[str, Any]) -> Part:
-    stated = raw.get("performance", {}).get("measures") or ["bias", "empirical_se", "model_se", "coverage", "rejection_rate"]
+    stated = raw.get("performance", {}).get("measures") or [
+        "bias",
+        "empirical_se",
+        "model_se",
+        "coverage",
+        "rejection_rate",
+    ]
     every = {**MEASURES, **PAIRED}
     rows = [(name, ((every[name].__doc__ or "").partition("\n")[0])) for name in stated if name in every]
     form = raw.get("performance", {}).get("mcse", "robust")
     assert material.run is not None
     most = "at most " if material.run.get("until") else ""
-    line = (
-        f"{most}{material.run['replicates']:,} replicates per cell; Monte Carlo standard errors (MCSE) in their {form} form."
+    number = f"{most}{material.run['replicates']:,} replicates per cell"
+    line = f"{number}; Monte Carlo standard errors (MCSE) in their {form} form."
+    return Part(
+        "Performance measures", [line], [capped("Measures", ["measure", "definition"], rows, 2, "simtrial list")]
     )
-    return Part("Performance measures", [line], [capped("Measures", ["measure", "definition"], rows, 2, "simtrial list")])
 
 
 def _text(value: Any) -> str:

@@ -27,7 +27,9 @@ class Table:
     folded: str = ""
 
 
-def capped(caption: str, headings: Sequence[str], rows: Sequence[Sequence[Any]], words: int, rest: str, folded: str = "") -> Table:
+def capped(
+    caption: str, headings: Sequence[str], rows: Sequence[Sequence[Any]], words: int, rest: str, folded: str = ""
+) -> Table:
     """Make a table of at most `MOST_ROWS` lines; ``rest`` says where the others are."""
     shown = [[one_line(str(cell)) for cell in row] for row in rows[:MOST_ROWS]]
     more = f"{len(rows) - len(shown):,} more lines: {rest}" if len(rows) > len(shown) else ""
@@ -43,7 +45,9 @@ HEADINGS = {
 
 def of_frame(frame: pl.DataFrame, caption: str, labels: Mapping[str, str], rest: str) -> Table:
     """Make a table of a frame: names first, then numbers in four digits; cells by their factors."""
-    columns = [name for name in frame.columns if not (name in ("cell", "estimand", "own", "panel") and _constant(frame[name]))]
+    columns = [
+        name for name in frame.columns if not (name in ("cell", "estimand", "own", "panel") and _constant(frame[name]))
+    ]
     text = [name for name in columns if frame.schema[name] in (pl.String, pl.Boolean)]
     order = text + [name for name in columns if name not in text] if text else columns
     rows = [
