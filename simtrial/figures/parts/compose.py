@@ -71,7 +71,14 @@ def figure(kind: Kind, frame: pl.DataFrame, look: Look, column: str = "double") 
                 _beside(axes, made.axes[at - at % across], kind)
         if handles:
             made.legend(handles=handles, loc="outside upper left", ncols=2 if column == "single" else 4, borderpad=0.2)
+        _settle(made)
     return made
+
+
+def _settle(made: Figure) -> None:
+    """Lay a figure out once and for all: laid out again, it would move by a rounding error."""
+    made.draw_without_rendering()
+    made.set_layout_engine("none")
 
 
 def _beside(axes: Axes, left: Axes, kind: Kind) -> None:
@@ -107,6 +114,7 @@ def one_panel(
         )
         axes = made.add_subplot(facecolor="none")
         marks = kind.panel(axes, part, frame, look)
+        _settle(made)
     return made, axes, marks
 
 

@@ -27,8 +27,8 @@ from simtrial.store.reading import SUMMARISED, read_run_by_cell
 class Material:
     """Rows of the cells that are shown one by one, and performance of all cells.
 
-    ``cells`` one line per cell and estimand; ``factors`` of every cell, the slowest first; ``folder`` and ``run`` of a
-    run, None for a file of results.
+    ``failed`` rows of failed fits of all cells; ``cells`` one line per cell and estimand; ``factors`` of every cell,
+    the slowest first; ``folder`` and ``run`` of a run, None for a file of results.
     """
 
     rows: pl.DataFrame
@@ -37,6 +37,7 @@ class Material:
     factors: Mapping[str, Mapping[str, Any]]
     methods: Sequence[str]
     options: Options
+    failed: pl.DataFrame = field(default_factory=pl.DataFrame)
     folder: Path | None = None
     run: Mapping[str, Any] | None = field(default=None, repr=False)
 
@@ -129,16 +130,19 @@ def of_run(
     parts, cells, run = read_run_by_cell([folder], partial, SUMMARISED)
     options = options_of(run, everything=True)
     truths = cells.filter(pl.col("estimand") != "")
-    rows, frames = [], [performance(pl.DataFrame(schema=_EMPTY), truths, options)]
+    rows, failed, frames = [], [], [performance(pl.DataFrame(schema=_EMPTY), truths, options)]
     for at, part in enumerate(parts):
         if measured:
             frames.append(performance(part, truths, options))
+        part = part.with_columns(pl.col(pl.Categorical).cast(pl.String))
+        failed.append(part.filter(pl.col("status") == "failed"))
         if rows_of(str(part["cell"][0]), at):
-            rows.append(part.with_columns(pl.col(pl.Categorical).cast(pl.String)))
+            rows.append(part)
     factors = {cell: dict(varied) for cell, varied in run["cells"].items()}
     return Material(
         rows=pl.concat(rows, how="diagonal") if rows else pl.DataFrame(schema=_EMPTY), measured=pl.concat(frames),
         cells=truths, factors=factors, methods=list(run["methods"]), options=options, folder=folder, run=run,
+        failed=pl.concat(failed, how="diagonal"),
     )  # fmt: skip
 
 

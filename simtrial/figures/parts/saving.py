@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,7 @@ def as_bytes(figure: Figure, form: str, title: str = "") -> bytes:
     """Return a figure in a format; ``title`` is told to who reads it aloud."""
     about = {**FORMATS[form], **({"Title": title} if title else {})}
     out = io.BytesIO()
-    with settings(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*constrained_layout not applied.*")
+    with settings():
         figure.savefig(out, format=form, metadata=about)
     return _rounded(out.getvalue()) if form == "svg" else out.getvalue()
 

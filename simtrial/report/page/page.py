@@ -56,11 +56,9 @@ def _made(run: Any) -> str:
 
 
 def _replays(material: Material) -> list[str]:
-    """Commands that draw failed replicates again, the first of each method among the rows that are shown."""
-    if material.rows.height == 0:
-        return []
+    """Commands that draw failed replicates again, the first of each method of the first cells with any."""
     lines: list[str] = []
-    for _, rows in material.rows.group_by("cell", maintain_order=True):
+    for _, rows in material.failed.group_by("cell", maintain_order=True):
         lines += replay_commands(rows, str(material.folder), material.labels)
     return [one_line(line) for line in lines[:FEW]]
 
