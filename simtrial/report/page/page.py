@@ -28,7 +28,7 @@ def page(material: Material, partial: str = "") -> str:
     sentence, failed = results.failures(material, rest)
     figures, left_out, glyphs = pictures(material)
     raw = run["scenario"]
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, auto_reload=False)
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_printable)
     found: str = environment.from_string(_file("page.html")).render(
         title=one_line(raw.get("title") or raw["name"]), summary=_summary(run, material), partial=partial,
         style=Markup(style), script=Markup(script), style_hash=_hash(style), script_hash=_hash(script),
@@ -65,6 +65,11 @@ def _replays(material: Material) -> list[str]:
 
 def _file(name: str) -> str:
     return (resources.files("simtrial.report.page") / name).read_text(encoding="utf-8")
+
+
+def _printable(value: object) -> object:
+    """Text on one line in which nothing turns the direction of writing; what is markup already stays."""
+    return one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _hash(text: str) -> str:

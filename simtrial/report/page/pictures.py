@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from markupsafe import Markup
 
-from simtrial.errors import SimtrialError
+from simtrial.errors import SimtrialError, one_line
 from simtrial.figures import ORDER, kind_named, kind_names
 from simtrial.figures.parts.compose import fitting, one_panel, panels, positions, swatches
 from simtrial.figures.parts.kind import Asked, Kind, Marks
@@ -169,7 +169,7 @@ def _points(axes: object, marks: Marks) -> str:
     if len(marks.replicates):
         found["r"] = [int(marks.replicates[i]) for i in chosen]
     else:
-        found["t"] = [marks.texts[i] for i in chosen]
+        found["t"] = [one_line(marks.texts[i]) for i in chosen]
     return json.dumps(found, separators=(",", ":"), ensure_ascii=False)
 
 
