@@ -114,7 +114,8 @@ def _records(folder: Path) -> Iterator[str]:
                 yield str(found.get("trials"))
 
 
-OURS = frozenset({"blocks", "records", "failures", "claims", "truths", "stops", "cells.parquet", "performance.parquet"})
+OURS = frozenset({"blocks", "records", "failures", "claims", "truths", "stops", "cells.parquet", "performance.parquet",
+                  "report.html"})  # fmt: skip
 """What a run directory holds beside run.json."""
 
 

@@ -91,6 +91,11 @@ def place_of(cell: str, name: str) -> Place | None:
     return place if place.name == name and place.first <= place.last else None
 
 
+def report_file(folder: Path) -> Path:
+    """The page of a run."""
+    return folder / "report.html"
+
+
 def performance_file(folder: Path) -> Path:
     """Performance as last summarised; made from the rows, never a source."""
     return folder / "performance.parquet"

@@ -23,7 +23,7 @@ from simtrial.performance import MEASURES, PAIRED
 from simtrial.scenario import load
 
 COMMANDS = sorted(cli.commands)
-HEAVY = ("numpy", "polars", "scipy", "pydantic", "pandas", "statsmodels", "rich")
+HEAVY = ("numpy", "polars", "scipy", "pydantic", "pandas", "statsmodels", "rich", "matplotlib", "jinja2")
 
 
 def test_the_commands_there_are() -> None:

@@ -1,0 +1,181 @@
+"""Panels put together into figures as wide as a column or a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from simtrial.errors import SimtrialError
+from simtrial.figures.parts.kind import Kind, Marks
+from simtrial.figures.parts.look import DOUBLE, INK, MM, SINGLE, Look, legible, settings
+from simtrial.figures.parts.material import panel_title
+
+MOST_PANELS = 60
+"""Panels of one file."""
+
+
+def panels(kind: Kind, frame: pl.DataFrame) -> Iterator[tuple[dict[str, str], pl.DataFrame]]:
+    """Parts of a frame, each with the values that name it; in the order of the frame."""
+    if not kind.by:
+        yield {}, frame
+        return
+    for values, part in frame.group_by(*kind.by, maintain_order=True):
+        yield {name: str(value) for name, value in zip(kind.by, values, strict=True)}, part
+
+
+def figure(kind: Kind, frame: pl.DataFrame, look: Look, column: str = "double") -> Figure:
+    """Draw a figure: its panels side by side, legend on top.
+
+    Raises
+    ------
+    SimtrialError
+        When there is nothing to draw, or more than fits.
+    """
+    parts = list(panels(kind, frame))
+    if not frame.height:
+        raise SimtrialError(f"{kind.name}: nothing to draw, no replicate has what this figure shows")
+    if len(parts) > MOST_PANELS:
+        raise SimtrialError(
+            f"{kind.name}: {len(parts)} panels are more than a page holds ({MOST_PANELS}); choose some by --method, "
+            "--cell or --measure"
+        )
+    with settings():
+        width = SINGLE if column == "single" else DOUBLE
+        across = _across(kind, len(parts), column)
+        heights = [kind.height(part) for _, part in parts]
+        down = -(-len(parts) // across)
+        rows = [max(heights[row * across : (row + 1) * across]) for row in range(down)]
+        handles = legend(kind, frame, look)
+        lines = -(-len(handles) // (2 if column == "single" else 4)) if handles else 0
+        made = Figure(
+            figsize=(width * MM, (sum(rows) + 6.0 * down + 4.0 * lines + 2.0) * MM),
+            layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.03, hspace=0.03),
+        )
+        grid = made.add_gridspec(down, across, height_ratios=rows)
+        for at, (values, part) in enumerate(parts):
+            axes = made.add_subplot(grid[at // across, at % across])
+            kind.panel(axes, part, frame, look)
+            title = panel_title(values, frame, look.cells)
+            if title and look.titles:
+                axes.set_title(_folded(title, 20 if across > 2 else 40))
+            if at % across and not kind.wide:
+                _beside(axes, made.axes[at - at % across], kind)
+        if handles:
+            made.legend(handles=handles, loc="outside upper left", ncols=2 if column == "single" else 4, borderpad=0.2)
+        _settle(made)
+    return made
+
+
+def _settle(made: Figure) -> None:
+    """Lay a figure out once and for all: laid out again, it would move by a rounding error."""
+    made.draw_without_rendering()
+    made.set_layout_engine("none")
+
+
+def _beside(axes: Axes, left: Axes, kind: Kind) -> None:
+    """Leave out what the leftmost panel says already: the same label, the same names of methods."""
+    if axes.get_ylabel() == left.get_ylabel() and kind.alike:
+        axes.set_ylabel("")
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    if kind.names and any(names) and names == [text.get_text() for text in left.get_yticklabels()]:
+        axes.set_yticklabels([""] * len(names))
+
+
+def fitting(kind: Kind, frame: pl.DataFrame, most: int) -> tuple[pl.DataFrame, str]:
+    """As many cells, the first ones, as make no more panels than that; and what is left out, in words."""
+    if "cell" not in kind.by or not frame.height:
+        return frame, ""
+    keys = frame.select(list(kind.by)).unique(maintain_order=True)
+    counts = keys.group_by("cell", maintain_order=True).len()
+    kept = counts.filter((pl.col("len").cum_sum() <= most) | (pl.int_range(pl.len()) == 0))["cell"].to_list()
+    if len(kept) == counts.height:
+        return frame, ""
+    shown = "the first cell" if len(kept) == 1 else f"the first {len(kept)}"
+    return frame.filter(pl.col("cell").is_in(kept)), f"{shown} of {counts.height:,} cells"
+
+
+def one_panel(
+    kind: Kind, part: pl.DataFrame, frame: pl.DataFrame, look: Look, width: float = SINGLE
+) -> tuple[Figure, Axes, Marks]:
+    """Draw one panel alone on a clear ground, on the axes that all of the frame have; ``width`` in mm."""
+    with settings():
+        height = (kind.height(part) + 4.0) * MM
+        made = Figure(
+            figsize=(width * MM, height), layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02), facecolor="none"
+        )
+        axes = made.add_subplot(facecolor="none")
+        marks = kind.panel(axes, part, frame, look)
+        _settle(made)
+    return made, axes, marks
+
+
+def _across(kind: Kind, number: int, column: str) -> int:
+    """Panels side by side."""
+    if kind.wide:
+        return 1
+    return min(number, 2 if column == "single" else 4 if number > 3 else 3)
+
+
+def legend(kind: Kind, frame: pl.DataFrame, look: Look) -> list[Artist]:
+    """What the marks mean: methods, where colours are methods, and then the figure's own."""
+    found: list[Artist] = []
+    if kind.methods:
+        for name in look.methods:
+            if (frame["method"] == name).any():
+                style = look.style(name)
+                found.append(
+                    Line2D([], [], color=style.colour, linestyle=style.dash, marker=style.marker, markersize=3.5,
+                           linewidth=1.2, label=legible(name))
+                )  # fmt: skip
+    return found + [_handle(text, how) for text, how in kind.legend(frame)]
+
+
+def swatches(kind: Kind, frame: pl.DataFrame, look: Look) -> list[tuple[str, Figure]]:
+    """Draw each mark of the legend alone, to stand beside its words."""
+    found = []
+    for handle in legend(kind, frame, look):
+        with settings():
+            made = Figure(figsize=(7.2 * MM, 3.6 * MM), facecolor="none")
+            made.legend(handles=[handle], labels=[""], loc="center left", borderpad=0.0, borderaxespad=0.0)
+        found.append((str(handle.get_label()), made))
+    return found
+
+
+def _handle(text: str, how: Mapping[str, Any]) -> Artist:
+    if "facecolor" in how:
+        return Patch(label=text, **{"edgecolor": INK, "linewidth": 0.3, **how})
+    return Line2D([], [], label=text, **{"color": INK, "linewidth": 1.0, **how})
+
+
+def _folded(title: str, most: int) -> str:
+    """A title on lines of at most so many letters, broken where it names another thing or at a blank."""
+    if len(title) <= most:
+        return title
+    lines: list[str] = []
+    words = title.split(" · ")
+    for word in words:
+        while len(word) > most:
+            at = word.rfind(" ", 1, most)
+            at = at if at > 0 else most
+            lines.append(word[:at])
+            word = word[at:].lstrip()
+        lines.append(word)
+    return "\n".join(lines)
+
+
+def positions(axes: Axes, marks: Marks) -> tuple[list[float], list[float]]:
+    """Where marks lie in a saved SVG, in its units, from the left and from the top; blank ones are left out."""
+    made = axes.figure
+    points = axes.transData.transform(np.column_stack([marks.x, marks.y]))
+    scale = 72.0 / made.dpi
+    height = made.get_size_inches()[1] * 72.0  # type: ignore[union-attr]
+    return [float(x * scale) for x in points[:, 0]], [float(height - y * scale) for y in points[:, 1]]

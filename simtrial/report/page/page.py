@@ -1,0 +1,76 @@
+"""One self-contained page of a run: no network, no code but its own short script, readable without it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+from typing import Any
+
+from markupsafe import Markup
+
+from simtrial.errors import one_line
+from simtrial.figures.parts.material import Material
+from simtrial.report.page import results
+from simtrial.report.page.pictures import pictures
+from simtrial.report.page.scenario import ademp
+from simtrial.report.tables import FEW, LEGEND, OWN, replay_commands
+
+
+def page(material: Material, partial: str = "") -> str:
+    """Return the page of a run as HTML; ``partial`` says what of it is missing."""
+    from jinja2 import Environment
+
+    assert material.run is not None
+    folder, run = str(material.folder), material.run
+    style, script = _file("page.css"), _file("page.js")
+    rest = f"simtrial summarise {folder} --format csv"
+    sentence, failed = results.failures(material, rest)
+    figures, left_out, glyphs = pictures(material)
+    raw = run["scenario"]
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_printable)
+    found: str = environment.from_string(_file("page.html")).render(
+        title=one_line(raw.get("title") or raw["name"]), summary=_summary(run, material), partial=partial,
+        style=Markup(style), script=Markup(script), style_hash=_hash(style), script_hash=_hash(script),
+        ademp=ademp(material, f"simtrial show {raw['name']}"), failed=sentence, failures=failed,
+        flags=results.flags_explained(material), replays=_replays(material),
+        performance=results.performance(material, rest), paired=results.paired(material, rest),
+        legend=(LEGEND + (OWN if (material.measured["measure"] == "own_true_value").any() else "")).replace("\n", " "),
+        figures=figures, glyphs=glyphs, left_out=left_out, made=_made(run),
+    )  # fmt: skip
+    return found
+
+
+def _summary(run: Any, material: Material) -> str:
+    cells = len(material.factors)
+    methods = len(material.methods)
+    return (
+        f"Scenario {run['scenario']['name']}: {cells:,} cell{'s' if cells > 1 else ''}, {methods} "
+        f"method{'s' if methods > 1 else ''}, {run['replicates']:,} replicates per cell, seed {run['seed']}."
+    )
+
+
+def _made(run: Any) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    return f"Made by {versions}. Command: {run['command']}"
+
+
+def _replays(material: Material) -> list[str]:
+    """Commands that draw failed replicates again, the first of each method of the first cells with any."""
+    lines: list[str] = []
+    for _, rows in material.failed.group_by("cell", maintain_order=True):
+        lines += replay_commands(rows, str(material.folder), material.labels)
+    return [one_line(line) for line in lines[:FEW]]
+
+
+def _file(name: str) -> str:
+    return (resources.files("simtrial.report.page") / name).read_text(encoding="utf-8")
+
+
+def _printable(value: object) -> object:
+    """Text on one line in which nothing turns the direction of writing; what is markup already stays."""
+    return one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
