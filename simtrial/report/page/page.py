@@ -14,7 +14,8 @@ from simtrial.figures.parts.material import Material
 from simtrial.report.page import results
 from simtrial.report.page.pictures import pictures
 from simtrial.report.page.scenario import ademp
-from simtrial.report.tables import FEW, LEGEND, OWN, replay_commands
+from simtrial.report.performance import LEGEND, OWN
+from simtrial.report.tables import FEW, replay_commands
 
 
 def page(material: Material, partial: str = "") -> str:

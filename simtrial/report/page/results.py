@@ -10,7 +10,7 @@ from simtrial.figures.parts.material import Material
 from simtrial.flags import CAUSES
 from simtrial.performance import SEEN
 from simtrial.report.page.words import Table, capped, count
-from simtrial.report.tables import COLUMNS, PAIRED_COLUMNS
+from simtrial.report.performance import COLUMNS, PAIRED_COLUMNS
 from simtrial.report.text import number, with_mcse
 
 
