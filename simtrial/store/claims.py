@@ -31,6 +31,14 @@ def claimed(file: Path) -> Iterator[bool]:
             file.unlink(missing_ok=True)
 
 
+def sweep_claims(folder: Path) -> None:
+    """Remove the claims of a run whose processes have ended: work that was stored just before is claimed no more."""
+    for file in (folder / "claims").glob("*"):
+        with suppress(OSError):
+            if not is_claimed(file) and file.read_text().split()[1:2] != [str(os.getpid())]:
+                file.unlink(missing_ok=True)
+
+
 def is_claimed(file: Path) -> bool:
     """Whether a process that still runs is at work on a chunk."""
     try:

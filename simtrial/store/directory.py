@@ -14,6 +14,7 @@ import simtrial
 from simtrial.errors import RunError, StoreError
 from simtrial.files.whole import read_bytes, sweep
 from simtrial.scenario import Cell, Scenario
+from simtrial.store.claims import sweep_claims
 from simtrial.store.identity import (
     Identity,
     as_json,
@@ -61,6 +62,7 @@ def open_run(
         raise RunError(f"{folder}: a file, not a folder; choose another with -o")
     if folder.is_dir():
         sweep(folder)
+        sweep_claims(folder)
     if not run_file(folder).exists():
         others = [f.name for f in folder.iterdir() if not f.name.endswith(".part")] if folder.exists() else []
         if not set(others) <= OURS:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from simtrial.files.whole import alive, beginning, host, sweep, write_bytes
-from simtrial.store.claims import STALE, claimed, is_claimed
+from simtrial.store.claims import STALE, claimed, is_claimed, sweep_claims
 
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc here")
 
@@ -88,3 +88,16 @@ def test_half_written_files_of_zombies_are_swept(tmp_path: Path) -> None:
     process.communicate()
     write_bytes(tmp_path / "c.json", b"whole")
     assert (tmp_path / "c.json").read_bytes() == b"whole"
+
+
+def test_claims_that_outlived_their_process_are_swept(tmp_path: Path) -> None:
+    """One killed between the record of its chunk and the end of its claim."""
+    folder, process = tmp_path / "claims", other()
+    folder.mkdir()
+    (folder / "dead").write_text(f"{host()} {process.pid} 1\n")
+    (folder / "mine").write_text(f"{host()} {os.getpid()} {beginning(os.getpid())}\n")
+    (folder / "theirs").write_text(f"{host()} {process.pid} {beginning(process.pid)}\n")
+    (folder / "elsewhere").write_text("another-machine 17 4711\n")
+    sweep_claims(tmp_path)
+    assert sorted(file.name for file in folder.iterdir()) == ["elsewhere", "mine", "theirs"]
+    process.communicate(b"\n")
