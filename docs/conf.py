@@ -32,11 +32,11 @@ suppress_warnings = ["misc.highlighting_failure"]
 
 def _written(app):
     """Write the pages that are made from the program."""
-    import reference
+    import pages
 
     folder = HERE / "generated"
     folder.mkdir(exist_ok=True)
-    for name, text in reference.pages().items():
+    for name, text in pages.pages().items():
         file = folder / name
         if not file.exists() or file.read_text(encoding="utf-8") != text:
             file.write_text(text, encoding="utf-8")

@@ -155,7 +155,8 @@ class Study:
         spread = engine or ("processes" if granted > 1 else "serial")
         refuse_unkept(scenario, records, kept=folder is not None, spread=spread != "serial")
         _refuse_odd(workers, until, chunk)
-        refuse_too_large(cells, granted if spread != "serial" else 1)
+        if isinstance(spread, str):  # the memory of a cluster elsewhere is not known here
+            refuse_too_large(cells, granted if spread != "serial" else 1)
         if spread == "processes":
             _start_workers()
         if spread != "serial":

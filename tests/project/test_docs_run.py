@@ -85,11 +85,11 @@ def test_a_page_with_a_mistake_is_found(
 
 def test_every_key_of_a_scenario_file_is_in_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(DOCS), *sys.path])
-    import reference
+    import pages
 
     from simtrial.scenario.json_schema import scenario_schema
 
-    text = reference.scenario_reference()
+    text = pages.scenario_reference()
     for name, table in scenario_schema()["definitions"].items():
         if name.startswith("generator-") or table.get("type") != "object":
             continue

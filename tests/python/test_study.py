@@ -4,6 +4,7 @@ import gc
 import io
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import polars as pl
@@ -293,3 +294,18 @@ def test_importing_costs_nothing() -> None:
         assert getattr(st, name).__doc__, name
     with pytest.raises(AttributeError, match="no attribute 'laod'"):
         _ = st.laod
+
+
+def test_figures_are_drawn_where_what_draws_is_installed(file: str, tmp_path: Path) -> None:
+    result = st.load(file).run(replicates=40)
+    if find_spec("simtrial.figures") is None:
+        with pytest.raises(SimtrialError, match="draws no figures"):
+            dir(result.figures)
+        return
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
+    assert "zip" in dir(result.figures)
+    result.figures.zip("mixed model").savefig(tmp_path / "zip.png")
+    assert (tmp_path / "zip.png").stat().st_size > 1000
+    with pytest.raises(AttributeError, match="did you mean 'zip'"):
+        _ = result.figures.zp
