@@ -48,14 +48,14 @@ def main(cells: int, replicates: int) -> None:
     from simtrial.cli import main as simtrial
     from simtrial.commands import run as command
     from simtrial.commands import run_directories
-    from simtrial.run import implied_cuts, loop, memory
+    from simtrial.run import block, implied_cuts, loop, memory, tasks
 
     imported = time.process_time()
     levels = [round(0.3 * k / max(cells // 3, 1), 5) for k in range(max(cells // 3, 1))]
     timed = (
         (command, "load_cells", "load"), (implied_cuts, "warnings", "warnings and memory"),
-        (memory, "refuse_too_large", "warnings and memory"), (loop, "run", "run"), (loop, "block_rows", "blocks"),
-        (loop, "rows", "rows"), (loop, "_failed_rows", "rows"), (loop, "find_truth", "truths"),
+        (memory, "refuse_too_large", "warnings and memory"), (loop, "run", "run"), (tasks, "block_rows", "blocks"),
+        (block, "rows", "rows"), (block, "_failed_rows", "rows"), (tasks, "true_values", "truths"),
         (run_directories, "summarise", "summary"),
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:

@@ -43,7 +43,8 @@ def fill(
     from simtrial.run.loop import run as run_scenario  # heavy: imported while workers start
     from simtrial.run.memory import refuse_too_large
 
-    refuse_too_large(cells, granted if engine_name != "serial" else 1)
+    if isinstance(engine_name, str):  # the memory of a cluster elsewhere is not known here
+        refuse_too_large(cells, granted if engine_name != "serial" else 1)
     for sentence in warnings(cells):
         warn(sentence)
 
