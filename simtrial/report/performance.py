@@ -77,11 +77,13 @@ def print_performance(
 
 
 def with_truths(frame: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
-    """Add the true value of each line's estimand and its Monte Carlo standard error, null where there is none."""
+    """Add the true value of each line's estimand and its error; null: there is none, or each trial has its own."""
     names = ["true_value", "true_value_mcse"]
-    known = cells.select("cell", "estimand", *names).unique(["cell", "estimand"], keep="first")
-    none = pl.col("true_value").is_null()
-    known = known.with_columns(pl.when(~none).then(pl.col("true_value_mcse")).alias("true_value_mcse"))
+    own = pl.col("own").fill_null(False) if "own" in cells.columns else pl.lit(False)
+    known = cells.unique(["cell", "estimand"], keep="first")
+    none = pl.col("true_value").is_null() | own
+    known = known.with_columns(pl.when(~none).then(pl.col(name)).alias(name) for name in names)
+    known = known.select("cell", "estimand", *names)
     return frame.join(known, on=["cell", "estimand"], how="left", maintain_order="left")
 
 

@@ -49,12 +49,13 @@ def write_results(found: Exported, folder: Path, form: str, origin: Mapping[str,
 def csv_bytes(frame: pl.DataFrame) -> bytes:
     """A frame as CSV that R, Stata and spreadsheets take: Inf for infinity, no text that begins a formula."""
     text = pl.col(pl.String)
-    safe = pl.when(text.str.contains(FORMULA)).then(pl.lit("'") + text).otherwise(text).name.keep()
+    some = pl.when(text != "").then(text)  # else an empty cell would be written as a pair of quotes
+    safe = pl.when(text.str.contains(FORMULA)).then(pl.lit("'") + text).otherwise(some).name.keep()
     frame = frame.with_columns(safe)
     infinite = [n for n, t in frame.schema.items() if t == pl.Float64 and frame[n].is_infinite().any()]
-    words = {float("inf"): "Inf", float("-inf"): "-Inf"}
-    exact = [frame[n].map_elements(lambda x: words.get(x, repr(x)), return_dtype=pl.String) for n in infinite]
-    return frame.with_columns(exact).write_csv().encode()
+    words = pl.when(pl.col(infinite) > 0).then(pl.lit("Inf")).otherwise(pl.lit("-Inf"))
+    exact = pl.when(pl.col(infinite).is_infinite()).then(words).otherwise(pl.col(infinite).cast(pl.String)).name.keep()
+    return (frame.with_columns(exact) if infinite else frame).write_csv().encode()
 
 
 def codebook(found: Exported) -> pl.DataFrame:
@@ -77,9 +78,10 @@ def _write_stata(found: Exported, file: Path) -> None:
         values = found.frame[name]
         levels = found.levels.get(name, ())
         if levels and values.dtype == pl.String:
-            values = values.replace_strict({word: at for at, word in enumerate(levels, 1)}, return_dtype=pl.Int64)
+            codes = {word: at for at, word in enumerate(levels, 1) if word}
+            values = values.replace_strict(codes, default=None, return_dtype=pl.Int64)
         if levels:
-            labels[name] = {at: word[:32_000] or "(none)" for at, word in enumerate(levels, 1)}
+            labels[name] = {at: word[:32_000] for at, word in enumerate(levels, 1) if word}
         columns[name] = _stata(values)
     write_stata(
         pd.DataFrame(columns), file, data_label=found.title[:80], value_labels=labels,

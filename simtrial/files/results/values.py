@@ -44,8 +44,9 @@ def _unbounded(values: pl.Series, name: str) -> pl.Series:
     """Limits of intervals, the largest number of Stata being its infinity."""
     if name not in ("ci_lower", "ci_upper"):
         return values
-    beyond = (values.abs() >= STATA_LARGEST).fill_null(False)
-    return values.set(beyond, values.sign().filter(beyond) * float("inf")) if beyond.any() else values
+    limit, beyond = pl.col(name), pl.col(name).abs() >= STATA_LARGEST
+    whole = pl.when(beyond).then(limit.sign() * float("inf")).otherwise(limit)
+    return values.alias(name).to_frame().select(whole.alias(name)).to_series()
 
 
 def _like_a_factor(p: pl.Series) -> bool:
