@@ -59,6 +59,7 @@ faults: setup ## damage, full disks, killed processes and races on purpose, with
 
 docs-numbers: setup ## rerun the scenarios that numbers in README and docs come from, and write them there (minutes)
 	"$(BIN)/python" docs/refresh.py
+	"$(BIN)/python" docs/pictures.py
 
 bench: setup ## the benchmarks
 	$(PYTEST) $(BENCH) -q -p no:randomly --benchmark-enable --benchmark-only --timeout=3600
