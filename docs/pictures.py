@@ -30,7 +30,7 @@ PICTURES: dict[str, tuple[str, ...]] = {
               "--method", "cluster means", "--column", "single"),
     "cost": ("--column", "single",),
 }  # fmt: skip
-"""Figures, and what of the study each shows. Times are another machine's each time: cost is drawn where it is absent."""
+"""Figures, and what of the study each shows. Times of `cost` are never the same twice: only a missing one is drawn."""
 
 
 def main() -> None:
