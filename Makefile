@@ -60,6 +60,7 @@ faults: setup ## damage, full disks, killed processes and races on purpose, with
 docs-numbers: setup ## rerun the scenarios that numbers in README and docs come from, and write them there (minutes)
 	"$(BIN)/python" docs/refresh.py
 	"$(BIN)/python" docs/blocks.py --write README.md docs/*.md
+	"$(BIN)/python" docs/pictures.py
 
 docs-tools: setup
 	"$(BIN)/python" -m pip install -qq --disable-pip-version-check --compile --require-hashes -r requirements.txt -r docs/requirements.txt

@@ -96,7 +96,7 @@ def run(source: str) -> Iterator[Line]:
     scenario, cells = load(source, [f"run.replicates={SOURCES[source]}"])
     with tempfile.TemporaryDirectory() as folder:
         fill(scenario, cells, Path(folder) / "run", "auto", None, 1000, [])
-        parts, stored, record = read_run_by_cell(Path(folder) / "run")
+        parts, stored, record = read_run_by_cell([Path(folder) / "run"])
         factors = dict(stored.select("cell", "factors").rows())
         options = options_of(record, everything=True)
         for rows in parts:

@@ -76,7 +76,7 @@ def write_report(folder: Path | None, path: Path) -> Path:
     """Write the page of a run directory."""
     if folder is None:
         raise SimtrialError("results of another program have no report; open a run directory")
-    _module("simtrial.report.page").write(folder, path)
+    _module("simtrial.report.page.page").write_page(folder, path)
     return path
 
 

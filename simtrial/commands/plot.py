@@ -29,7 +29,12 @@ FEW = 24
     "--method", "methods", multiple=True, help="Only this method; several: in turn. paired: the reference first."
 )
 @click.option("--cell", "cells", multiple=True, metavar="FACTORS", help="Only this cell, e.g. 'icc=0.05, number=12'.")
-@click.option("--measure", "measures", multiple=True, help="Measure of lollipop, nested-loop, power or heatmap.")
+@click.option(
+    "--measure",
+    "measures",
+    multiple=True,
+    help="Measure of lollipop, nested-loop, power or heatmap; characteristic of trials.",
+)
 @click.option("--factor", help="Factor along the axis of power, or the outermost loop of nested-loop.")
 @click.option("--replicate", type=click.IntRange(min=1), default=1, show_default=True, help="Replicate of flow.")
 @click.option("--column", type=click.Choice(["single", "double"]), default="double", show_default=True,

@@ -7,10 +7,6 @@ from pathlib import Path
 import click
 
 from simtrial.commands.notes import note
-from simtrial.errors import IncompleteRunError
-
-PANELS = 24
-"""Panels of a figure of replicates, one for each method and estimand of a cell."""
 
 
 @click.command()
@@ -28,21 +24,8 @@ def report(run: Path, output: Path | None, partial: bool) -> None:
     from simtrial.figures import installed
 
     installed()
-    from simtrial.figures.parts.material import of_run
-    from simtrial.files.whole import write_bytes
-    from simtrial.report.page.page import page
-    from simtrial.store.directory import read_run
+    from simtrial.report.page.page import write_page
     from simtrial.store.paths import report_file
 
-    missing, shown = "", max(1, PANELS // len(read_run(run)["parts"]))  # cells whose replicates are shown one by one
-    try:
-        material = of_run(run, False, lambda cell, at: at < shown)
-    except IncompleteRunError as error:
-        if not partial:
-            raise
-        missing = f"Incomplete: {str(error).partition(';')[0].partition(': ')[2]}; numbers are of the finished part."
-        material = of_run(run, True, lambda cell, at: at < shown)
     file = output or report_file(run)
-    content = page(material, missing).encode("utf-8")
-    write_bytes(file, content)
-    note(f"report: {file} ({len(content):,} bytes)")
+    note(f"report: {file} ({write_page(run, file, partial):,} bytes)")

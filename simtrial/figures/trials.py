@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 from matplotlib.axes import Axes
 
+from simtrial.errors import SimtrialError, unknown
 from simtrial.figures.parts.kind import Asked, Kind, Marks
 from simtrial.figures.parts.look import COLOURS, INK, Look, legible
 from simtrial.figures.parts.marks import dots, mean_of, numbers, span
@@ -21,6 +22,10 @@ def prepare(material: Material, asked: Asked) -> pl.DataFrame:
     """Characteristics of the trials of the first block of each cell."""
     chosen = cells_again(material, "trials", asked, MOST_CELLS)
     frame = pl.concat([realised(cell) for cell in chosen])
+    if unknown_ones := [name for name in asked.measures if name not in set(frame["characteristic"])]:
+        raise SimtrialError(unknown("characteristic", unknown_ones[0], frame["characteristic"].unique()))
+    if asked.measures:
+        frame = frame.filter(pl.col("characteristic").is_in(list(asked.measures)))
     there = pl.col("value").is_not_null().any().over("characteristic")
     frame = frame.filter(there)
     labels = [legible(cell.label, 40) for cell in chosen]

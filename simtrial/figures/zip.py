@@ -98,6 +98,6 @@ KIND = Kind(
         ("holds the true value", {"color": COVER, "linewidth": 2.0}),
         ("misses it", {"color": MISS, "linewidth": 2.0}),
         ("true value", {}),
-        ("nominal coverage, 95% Monte Carlo band", {"facecolor": BAND}),
+        ("95% band of coverage", {"facecolor": BAND}),
     ],
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from simtrial.estimators import Method, kinds
+from simtrial.figures import kind_names
 from simtrial.flags import CAUSES
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -63,3 +64,20 @@ def test_every_table_follows_a_blank_line() -> None:
         for before, line in zip(["", *lines], lines, strict=False):
             if line.startswith("|") and not before.startswith("|"):
                 assert before == "" or before.startswith("<!-- numbers:"), f"{page.name}: {line[:60]}"
+
+
+@pytest.mark.parametrize("name", kind_names())
+def test_every_figure_has_a_section_and_a_small_picture(name: str) -> None:
+    text = (DOCS / "figures.md").read_text(encoding="utf-8")
+    assert text.count(f"\n## `{name}`\n") == 1
+    assert f"![{name}](figures/{name}.svg)" in text
+    picture = (DOCS / "figures" / f"{name}.svg").read_bytes()
+    assert 2_000 < len(picture) < 60_000
+    assert b"<script" not in picture
+
+
+def test_every_picture_is_made_by_the_script() -> None:
+    script = (DOCS / "pictures.py").read_text(encoding="utf-8")
+    files = {file.stem for file in (DOCS / "figures").glob("*.svg")}
+    assert files == set(kind_names())
+    assert all(f'"{name}": ' in script for name in files)

@@ -77,7 +77,8 @@ def figure(kind: Kind, frame: pl.DataFrame, look: Look, column: str = "double") 
 
 def _settle(made: Figure) -> None:
     """Lay a figure out once and for all: laid out again, it would move by a rounding error."""
-    made.draw_without_rendering()
+    for _ in range(2):  # labels move when axes shrink: the second time they have their place
+        made.draw_without_rendering()
     made.set_layout_engine("none")
 
 

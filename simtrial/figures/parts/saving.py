@@ -46,13 +46,15 @@ def format_of(file: Path) -> str:
 
 
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
+_LEVEL = re.compile(r"M (\S+) (\S+) \nL (\S+) \2(?= )")
 _PLACES = re.compile(r'(?<= )(?:d|x|y)="[^"]*"')
 
 
 def _rounded(svg: bytes) -> bytes:
-    """An SVG whose coordinates have two decimals, a hundredth of a point: half the size."""
+    """An SVG whose coordinates have two decimals, a hundredth of a point, and level lines as such: half the size."""
 
     def places(found: re.Match[str]) -> str:
-        return _NUMBER.sub(lambda n: f"{float(n[0]):.2f}".rstrip("0").rstrip("."), found[0])
+        short = _NUMBER.sub(lambda n: f"{float(n[0]):.2f}".rstrip("0").rstrip("."), found[0])
+        return _LEVEL.sub(r"M\1 \2H\3", short)
 
     return _PLACES.sub(places, svg.decode("utf-8")).encode("utf-8")

@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 import hashlib
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from simtrial.errors import one_line
-from simtrial.figures.parts.material import Material
+from simtrial.errors import IncompleteRunError, one_line
+from simtrial.figures.parts.material import Material, of_run
+from simtrial.files.whole import write_bytes
 from simtrial.report.page import results
 from simtrial.report.page.pictures import pictures
 from simtrial.report.page.scenario import ademp
 from simtrial.report.performance import LEGEND, OWN
 from simtrial.report.tables import FEW, replay_commands
+from simtrial.store.directory import read_run
 
 
 def page(material: Material, partial: str = "") -> str:
@@ -75,3 +78,28 @@ def _printable(value: object) -> object:
 
 def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+PANELS = 24
+"""Panels of a figure of replicates, one for each method and estimand of a cell."""
+
+
+def write_page(folder: Path, file: Path, partial: bool = False) -> int:
+    """Write the page of a run directory; return its bytes.
+
+    Raises
+    ------
+    IncompleteRunError
+        When blocks are missing and ``partial`` is false.
+    """
+    missing, shown = "", max(1, PANELS // len(read_run(folder)["parts"]))  # cells whose replicates are shown one by one
+    try:
+        material = of_run(folder, False, lambda cell, at: at < shown)
+    except IncompleteRunError as error:
+        if not partial:
+            raise
+        missing = f"Incomplete: {str(error).partition(';')[0].partition(': ')[2]}; numbers are of the finished part."
+        material = of_run(folder, True, lambda cell, at: at < shown)
+    content = page(material, missing).encode("utf-8")
+    write_bytes(file, content)
+    return len(content)
