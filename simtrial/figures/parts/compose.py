@@ -58,7 +58,7 @@ def figure(kind: Kind, frame: pl.DataFrame, look: Look, column: str = "double") 
         lines = -(-len(handles) // (2 if column == "single" else 4)) if handles else 0
         made = Figure(
             figsize=(width * MM, (sum(rows) + 6.0 * down + 4.0 * lines + 2.0) * MM),
-            layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.03, hspace=0.03),
+            layout=ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.03, wspace=0.03, hspace=0.03),
         )
         grid = made.add_gridspec(down, across, height_ratios=rows)
         for at, (values, part) in enumerate(parts):
@@ -111,7 +111,7 @@ def one_panel(
     with settings():
         height = (kind.height(part) + 4.0) * MM
         made = Figure(
-            figsize=(width * MM, height), layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02), facecolor="none"
+            figsize=(width * MM, height), layout=ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.03), facecolor="none"
         )
         axes = made.add_subplot(facecolor="none")
         marks = kind.panel(axes, part, frame, look)
