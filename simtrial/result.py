@@ -17,6 +17,7 @@ from simtrial.flags import CAUSES
 from simtrial.performance import MEASURES, PAIRED, SEEN, Form, Options, performance
 from simtrial.performance.marginal import over_other_factors
 from simtrial.performance.summary import options_of
+from simtrial.report.performance import with_truths
 from simtrial.report.tables import with_factors
 from simtrial.scenario.cells import short_names
 from simtrial.store.estimate_rows import bind
@@ -189,7 +190,8 @@ class Result:
         Returns
         -------
         frame
-            cell, factors, method, estimand, measure, value, mcse, n, mc_lower, mc_upper.
+            cell, factors, method, estimand, measure, value, mcse, n, mc_lower, mc_upper; without ``by`` true_value and
+            true_value_mcse as well.
 
         Raises
         ------
@@ -205,9 +207,9 @@ class Result:
         frame = frame.filter(pl.col("method").is_in(shown))
         if wanted is not None:
             frame = frame.filter(pl.col("measure").is_in([*wanted, "failures"]))
-        frame = with_factors(frame, self._cells)
         if by is None:
-            return frame
+            return with_factors(with_truths(frame, self._cells), self._cells)
+        frame = with_factors(frame, self._cells)
         factors = self._factor_columns()
         named = {short: name for name, short in short_names(factors).items()} | {name: name for name in factors}
         _refuse("factor", [name for name in _listed(by) if name not in named], named)

@@ -13,7 +13,8 @@ from simtrial.errors import SimtrialError
 from simtrial.figures import kind_named, kind_names
 
 if TYPE_CHECKING:
-    from simtrial.figures.parts.kind import Asked, Kind
+    from simtrial.figures.parts.asked import Asked
+    from simtrial.figures.parts.kind import Kind
     from simtrial.figures.parts.material import Material
 
 FEW = 24
@@ -60,8 +61,8 @@ def plot(
     Example: simtrial plot runs/a zip -o zip.pdf --method "mixed model" --column single
     """
     chosen = kind_named(kind)
+    from simtrial.figures.parts.asked import Asked
     from simtrial.figures.parts.compose import figure, fitting
-    from simtrial.figures.parts.kind import Asked
     from simtrial.figures.parts.look import Look
     from simtrial.figures.parts.saving import format_of, save
 

@@ -7,7 +7,8 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from simtrial.errors import SimtrialError
-from simtrial.figures.parts.kind import Asked, Kind, Marks
+from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import COLOURS, FAINT, Look, folded
 from simtrial.figures.parts.marks import numbers
 from simtrial.figures.parts.material import Material

@@ -8,7 +8,8 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from simtrial.figures.parts.kind import Asked, Kind, Marks
+from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import INK, Look, legible
 from simtrial.figures.parts.material import Material
 from simtrial.figures.parts.redrawn import cells_again

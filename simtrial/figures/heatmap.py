@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from simtrial.errors import SimtrialError
-from simtrial.figures.parts.kind import Asked, Kind, Marks
+from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import Look, legible, names
 from simtrial.figures.parts.marks import spelled
 from simtrial.figures.parts.material import Material

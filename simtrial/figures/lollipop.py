@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from simtrial.figures.parts.kind import Asked, Kind, Marks
+from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import FAINT, Look, names
 from simtrial.figures.parts.marks import line_at, numbers, span, spelled
 from simtrial.figures.parts.material import Material

@@ -7,7 +7,8 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from simtrial.arrays import Floats
-from simtrial.figures.parts.kind import Asked, Kind, Marks
+from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import FAINT, INK, Look, legible
 from simtrial.figures.parts.marks import largest, line_at, numbers, span, spelled
 from simtrial.figures.parts.material import WORDS, Material

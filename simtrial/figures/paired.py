@@ -7,7 +7,8 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from simtrial.errors import SimtrialError
-from simtrial.figures.parts.kind import Asked, Kind, Marks
+from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import FAINT, Look, legible
 from simtrial.figures.parts.marks import dots, fenced, line_at, note_in, numbers
 from simtrial.figures.parts.material import Material

@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from simtrial.figures.parts.kind import Asked, Kind, Marks
+from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import INK, MISS, Look
 from simtrial.figures.parts.marks import dots, fenced, largest, line_at, mean_of, note_in, numbers, outside
 from simtrial.figures.parts.material import Material

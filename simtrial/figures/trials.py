@@ -6,7 +6,8 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from simtrial.errors import SimtrialError, unknown
-from simtrial.figures.parts.kind import Asked, Kind, Marks
+from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import COLOURS, INK, Look, legible
 from simtrial.figures.parts.marks import dots, mean_of, numbers, span
 from simtrial.figures.parts.material import Material

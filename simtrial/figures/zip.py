@@ -7,7 +7,8 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from simtrial.arrays import Floats
-from simtrial.figures.parts.kind import Asked, Kind, Marks
+from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import BAND, COVER, FAINT, MISS, Look
 from simtrial.figures.parts.marks import bars, line_at, note_in, numbers, span
 from simtrial.figures.parts.material import Material

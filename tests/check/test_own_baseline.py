@@ -90,8 +90,13 @@ AFTER: dict[str, tuple[str, Change]] = {
 }
 
 
+QUICK = ("ML for REML", "ddof = 0")
+
+
 @pytest.mark.verify
-@pytest.mark.parametrize("bug", [*BEFORE, *AFTER])
+@pytest.mark.parametrize(
+    "bug", [pytest.param(bug, marks=[] if bug in QUICK else [pytest.mark.slow]) for bug in (*BEFORE, *AFTER)]
+)
 def test_a_planted_bug_turns_it_red(bug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The method that has the bug is named, with the first replicate that differs; no other is."""
     name, change = {**BEFORE, **AFTER}[bug]

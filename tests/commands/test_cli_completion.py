@@ -1,6 +1,7 @@
 """Completion by the shell: scripts, and what they are given to choose from."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -53,6 +54,8 @@ def test_scripts(shell: str) -> None:
 def test_bash_completes() -> None:
     script = simtrial("completion", "bash").out
     asks = 'COMP_WORDS=(simtrial run partners-i); COMP_CWORD=2; _simtrial_completion simtrial; echo "${COMPREPLY[@]}"'
-    program = f"simtrial() {{ :; }}\n{script}\n{asks}".replace("$1)", f"{sys.executable} {PROGRAM})")
+    program = f"simtrial() {{ :; }}\n{script}\n{asks}".replace(
+        "$1)", f"{shlex.quote(sys.executable)} {shlex.quote(str(PROGRAM))})"
+    )
     done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "partners-interim"

@@ -1,6 +1,7 @@
 """Files that are folders, folders that are files or locked, plug-ins that fail, Ctrl-C: a message, and no traceback."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -132,6 +133,8 @@ def test_an_interruption_while_something_is_imported(module: str) -> None:
     assert done.stderr.strip() == "interrupted: finished chunks are kept; run the same command to go on"
 
 
+@pytest.mark.verify
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="child processes are counted in /proc")
 @pytest.mark.parametrize("seconds", [0.0, 0.05, 0.2, 0.5, 1.0])
 def test_ctrl_c_of_a_terminal_while_workers_start(seconds: float, tmp_path: Path) -> None:
@@ -154,6 +157,6 @@ def test_ctrl_c_of_a_terminal_while_workers_start(seconds: float, tmp_path: Path
 
 
 def test_stdout_that_was_closed(tmp_path: Path) -> None:
-    command = f"{sys.executable} {PROGRAM} list >&-"
+    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(PROGRAM))} list >&-"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")

@@ -14,8 +14,8 @@ from studies import HOSTILE, hostile, study
 
 from simtrial.errors import SimtrialError
 from simtrial.figures import ORDER, kind_named, kind_names
+from simtrial.figures.parts.asked import Asked
 from simtrial.figures.parts.compose import figure, panels
-from simtrial.figures.parts.kind import Asked
 from simtrial.figures.parts.look import Look, folded, legible
 from simtrial.figures.parts.material import Material, of_file, of_run
 from simtrial.figures.parts.saving import FORMATS, as_bytes
@@ -49,7 +49,9 @@ def test_every_panel_has_ink(name: str, material: Material) -> None:
 
 
 @pytest.mark.parametrize("name", kind_names())
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    "form", [pytest.param(f, marks=[] if f == "svg" else [pytest.mark.verify, pytest.mark.slow]) for f in FORMATS]
+)
 def test_twice_in_one_process_the_bytes_are_the_same(name: str, form: str, material: Material) -> None:
     one, other = (as_bytes(drawn(name, material), form, name) for _ in range(2))
     assert one == other

@@ -9,8 +9,9 @@ from matplotlib.patches import Rectangle
 
 from simtrial.errors import SimtrialError
 from simtrial.figures import heatmap, kind_named
+from simtrial.figures.parts.asked import Asked
 from simtrial.figures.parts.compose import panels
-from simtrial.figures.parts.kind import Asked, Kind
+from simtrial.figures.parts.kind import Kind
 from simtrial.figures.parts.look import Look, settings
 from simtrial.figures.parts.material import Material
 from simtrial.performance import performance

@@ -10,7 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MISSING = "no dask here: pip install simtrial-bench[dask]"
-PATH = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(folder for folder in sys.path if folder)}
+
+
+def search_path() -> dict[str, str]:
+    """Variables by which a process imports what this one can; folders of tests join the path as they are collected."""
+    return {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(folder for folder in sys.path if folder)}
 
 
 class Cluster:
@@ -43,7 +47,7 @@ class Cluster:
         with (self.folder / f"{name}.log").open("wb") as log:
             self.processes[name] = subprocess.Popen(
                 [*command, "--host", "127.0.0.1", *options], cwd=cwd or self.folder,
-                env=os.environ | PATH | (variables or {}), stdout=subprocess.DEVNULL, stderr=log,
+                env=os.environ | search_path() | (variables or {}), stdout=subprocess.DEVNULL, stderr=log,
             )  # fmt: skip
 
     def kill(self, name: str) -> None:

@@ -17,6 +17,7 @@ from simtrial.run import dask_worker
 from simtrial.run.engines.dask import Joined
 from simtrial.store import directory
 
+pytestmark = [pytest.mark.verify, pytest.mark.slow]  # clusters take seconds to start, and two cores are few
 PLAIN = """
 import os
 from simtrial import plain_method

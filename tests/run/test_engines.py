@@ -23,7 +23,11 @@ from simtrial.run.engines import Engine, engine, engine_names
 pytestmark = pytest.mark.usefixtures("quick")
 __all__ = ["quick"]
 PROGRAM = Path(__file__).parents[2] / "cli.py"
-SPREAD = ["processes", "dask"]
+CLUSTER = [pytest.mark.verify, pytest.mark.slow]
+"""Clusters take seconds to start."""
+
+EVERY = [pytest.param(name, marks=CLUSTER) if name == "dask" else name for name in engine_names()]
+SPREAD = ["processes", pytest.param("dask", marks=CLUSTER)]
 NOISY = """
 from simtrial import plain_method
 
@@ -57,14 +61,14 @@ def needs(name: str) -> None:
         pytest.importorskip("distributed", reason=MISSING)
 
 
-@pytest.mark.parametrize("name", engine_names())
+@pytest.mark.parametrize("name", EVERY)
 def test_an_exception_is_a_result(name: str, called: Callable[..., Engine]) -> None:
     found = dict(called(name)(doubled, range(6), 2))
     assert isinstance(found[3], ValueError)
     assert {k: v for k, v in found.items() if k != 3} == {0: 0, 1: 2, 2: 4, 4: 8, 5: 10}
 
 
-@pytest.mark.parametrize("name", engine_names())
+@pytest.mark.parametrize("name", EVERY)
 def test_tasks_are_taken_when_a_worker_is_free_and_not_before(name: str, called: Callable[..., Engine]) -> None:
     taken = []
 
@@ -80,7 +84,7 @@ def test_tasks_are_taken_when_a_worker_is_free_and_not_before(name: str, called:
     assert len(taken) <= 3
 
 
-@pytest.mark.parametrize("name", engine_names())
+@pytest.mark.parametrize("name", EVERY)
 def test_no_process_is_left(name: str) -> None:
     needs(name)
     if name != "dask":  # a cluster of its own takes seconds: one is enough
@@ -92,7 +96,7 @@ def test_no_process_is_left(name: str) -> None:
     assert threading.active_count() <= 3
 
 
-@pytest.mark.parametrize("name", engine_names())
+@pytest.mark.parametrize("name", EVERY)
 def test_a_method_that_prints_leaves_stdout_to_the_table(name: str, tmp_path: Path) -> None:
     needs(name)
     (tmp_path / "noisy.py").write_text(NOISY)

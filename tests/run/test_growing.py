@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from commands import simtrial
+from commands import program, simtrial
 from polars.testing import assert_frame_equal
 from runs import chunks, go, quick, record, rows
 from tomls import SMALL, changed, written
@@ -176,13 +176,13 @@ def test_a_method_of_a_plugin_is_added(tmp_path: Path) -> None:
         "    return {'estimate': other - control, 'std_error': 0.2, 'df': 10.0}\n"
     )
     own = changed("[run]", '[[methods]]\nname = "mine"\nkind = "mine"\nestimand = "itt"\n\n[run]')
-    first = simtrial("run", written(tmp_path, SMALL), "-o", tmp_path / "run", "--replicates", 20)
+    first = program("run", written(tmp_path, SMALL), "-o", tmp_path / "run", "--replicates", 20)
     assert first.code == 0, first.err
-    grown = simtrial("run", written(tmp_path, own), "-o", tmp_path / "run", "--replicates", 20, "--plugin", plugin)
+    grown = program("run", written(tmp_path, own), "-o", tmp_path / "run", "--replicates", 20, "--plugin", plugin)
     assert grown.code == 0, grown.err
     assert rows(tmp_path / "run")["method"].unique(maintain_order=True).to_list()[-1] == "mine"
     assert len(chunks(tmp_path / "run")) == 2
-    without = simtrial("run", written(tmp_path, SMALL), "-o", tmp_path / "run", "--replicates", 20)
+    without = program("run", written(tmp_path, SMALL), "-o", tmp_path / "run", "--replicates", 20)
     assert without.code == 2
     assert "made with other plugins" in without.err
 

@@ -63,7 +63,10 @@ WAYS: dict[str, list[dict[str, Any]]] = {
 """Ways to the same 100 replicates, each a list of runs on one directory."""
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param(way, marks=[pytest.mark.verify, pytest.mark.slow] if "dask" in way else []) for way in WAYS],
+)
 def test_rows_are_the_same(way: str, called: Callable[..., Engine], tmp_path: Path, expected: pl.DataFrame) -> None:
     for run in WAYS[way]:
         how = {**run, "engine_name": run.get("engine_name", "serial")}

@@ -8,23 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from simtrial.figures.parts.asked import Asked
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from simtrial.figures.parts.look import Look
     from simtrial.figures.parts.material import Material
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What of a study a figure is to show; empty: all of it, or what the figure shows by default."""
-
-    methods: Sequence[str] = ()
-    cells: Sequence[str] = ()
-    measures: Sequence[str] = ()
-    factor: str | None = None
-    replicate: int = 1
-    misses: int | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from simtrial.errors import SimtrialError, unknown
-from simtrial.figures.parts.kind import Asked
+from simtrial.figures.parts.asked import Asked
 from simtrial.figures.parts.look import legible
 from simtrial.files.read_results import Results
 from simtrial.performance import Options, performance

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from simtrial.errors import SimtrialError, unknown
-from simtrial.figures.parts.kind import Asked
+from simtrial.figures.parts.asked import Asked
 from simtrial.figures.parts.material import Material
 from simtrial.performance.references import reference_value
 

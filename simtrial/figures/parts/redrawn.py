@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simtrial.errors import SimtrialError
-from simtrial.figures.parts.kind import Asked
+from simtrial.figures.parts.asked import Asked
 from simtrial.figures.parts.material import Material
 from simtrial.run.replay import cells_of
 from simtrial.scenario import Cell

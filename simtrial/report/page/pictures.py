@@ -13,8 +13,9 @@ from markupsafe import Markup
 
 from simtrial.errors import SimtrialError, one_line
 from simtrial.figures import ORDER, kind_named, kind_names
+from simtrial.figures.parts.asked import Asked
 from simtrial.figures.parts.compose import fitting, one_panel, panels, positions, swatches
-from simtrial.figures.parts.kind import Asked, Kind, Marks
+from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import Look
 from simtrial.figures.parts.material import Material, panel_title
 from simtrial.figures.parts.saving import as_bytes
