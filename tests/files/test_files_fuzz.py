@@ -59,5 +59,6 @@ def test_mutated_files_are_read_or_refused_in_one_message(tmp_path: Path) -> Non
 
 
 @pytest.mark.verify
+@pytest.mark.slow
 def test_two_thousand_mutated_files_are_read_or_refused_in_one_message(tmp_path: Path) -> None:
     agrees(*judged(tmp_path, 300, 2300), SEED, 400)

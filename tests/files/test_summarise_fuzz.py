@@ -53,6 +53,7 @@ def test_mutated_results_are_scored_or_refused_in_one_message(tmp_path: Path) ->
 
 
 @pytest.mark.verify
+@pytest.mark.slow
 def test_two_thousand_mutated_results_are_scored_or_refused_in_one_message(tmp_path: Path) -> None:
     agrees(*tally(drawn(2300), tmp_path, "summarise", options, first=300), SEED, 400)
 
@@ -78,5 +79,6 @@ def test_two_hundred_files_with_damaged_pages_are_scored_or_refused_in_one_messa
 @pytest.mark.verify
 @pytest.mark.slow
 @pytest.mark.fuzz
+@pytest.mark.slow
 def test_two_thousand_files_with_damaged_pages_are_scored_or_refused_in_one_message(tmp_path: Path) -> None:
     agrees(*tally(damaged(2000), tmp_path, "summarise", lambda at: ("--format", "csv")), SEED, 400)
