@@ -79,6 +79,5 @@ def test_two_hundred_files_with_damaged_pages_are_scored_or_refused_in_one_messa
 @pytest.mark.verify
 @pytest.mark.slow
 @pytest.mark.fuzz
-@pytest.mark.slow
 def test_two_thousand_files_with_damaged_pages_are_scored_or_refused_in_one_message(tmp_path: Path) -> None:
     agrees(*tally(damaged(2000), tmp_path, "summarise", lambda at: ("--format", "csv")), SEED, 400)
