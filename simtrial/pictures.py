@@ -47,8 +47,8 @@ def _drawn(
 ) -> Any:  # fmt: skip
     """One figure, as ``simtrial plot`` draws it."""
     kind = _module("simtrial.figures").kind_named(name)
-    parts = {part: _module(f"simtrial.figures.parts.{part}") for part in ("asked", "compose", "look", "material")}
-    asked = parts["asked"].Asked(
+    parts = {part: _module(f"simtrial.figures.parts.{part}") for part in ("choice", "compose", "look", "material")}
+    asked = parts["choice"].Choice(
         methods=methods, cells=_listed(cells), measures=_listed(measures), factor=factor, replicate=replicate
     )
     material = _material(result, parts["material"], kind, asked)

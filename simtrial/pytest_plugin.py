@@ -60,6 +60,7 @@ def assert_no_regression(request: pytest.FixtureRequest, tmp_path: Path) -> Call
     made = request.config.stash[_MADE]
 
     def assert_(method: str | None = None) -> None:
+        """Fail the test where this method, or any, is no longer that of the baseline."""
         key = (asked, *(repr(marker.kwargs.get(name)) for name in OPTIONS))
         if key not in made:
             made[key] = _run(asked, marker.kwargs, tmp_path)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simtrial.arrays import Bools, Floats
-from simtrial.check.paired_tests import Shift, mean_shift, nothing, share_shift
+from simtrial.check.paired_tests import Shift, mean_shift, share_shift, unknown_shift
 from simtrial.check.pairs import ROUNDING, Pair, Side, State, differing, state_of
 from simtrial.performance.sample import constant, unit
 
@@ -131,9 +131,9 @@ def _shift(measure: str, before: Floats, now: Floats, pair: Pair) -> Shift:
     a, b = a / u, b / u
     if measure == "bias":
         scale = _scale(a, pair, u)
-        return mean_shift(b / scale - a / scale) if scale > 0 else nothing(len(a))
+        return mean_shift(b / scale - a / scale) if scale > 0 else unknown_shift(len(a))
     if measure == "empirical_se":
-        return _ratio_of_roots((a - a.mean()) ** 2, (b - b.mean()) ** 2) if len(a) > 2 else nothing(len(a))
+        return _ratio_of_roots((a - a.mean()) ** 2, (b - b.mean()) ** 2) if len(a) > 2 else unknown_shift(len(a))
     if measure == "model_se":
         return _ratio_of_roots(a**2, b**2)
     positive = (a > 0) & (b > 0)
@@ -160,7 +160,7 @@ def _scale(estimates: Floats, pair: Pair, u: float) -> float:
 def _ratio_of_roots(a: Floats, b: Floats) -> Shift:
     """Logarithm of sqrt(mean b / mean a), with its error by the delta method over replicates."""
     if not len(a) or not a.mean() > 0 or not b.mean() > 0:
-        return nothing(len(a))
+        return unknown_shift(len(a))
     ratio = 0.5 * float(np.log(b.mean() / a.mean()))
     return mean_shift(0.5 * (b / b.mean() - a / a.mean()), centre=ratio)
 

@@ -57,10 +57,10 @@ class Shift:
         return max(ceil((z * self.spread / gap) ** 2), least if size > margin else 2)
 
 
-def nothing(n: int = 0) -> Shift:
+def unknown_shift(n: int = 0) -> Shift:
     """Return a difference that cannot be computed."""
     nan = float("nan")
-    return Shift(nan, nan, -inf, inf, 1.0, n, nan)
+    return Shift(size=nan, error=nan, lower=-inf, upper=inf, p=1.0, n=n, spread=nan)
 
 
 def mean_shift(differences: Floats, centre: float | None = None) -> Shift:
@@ -73,7 +73,7 @@ def mean_shift(differences: Floats, centre: float | None = None) -> Shift:
 
     n = len(differences)
     if n < 2 or not np.isfinite(differences).all():
-        return nothing(n)
+        return unknown_shift(n)
     constant = bool((differences == differences[0]).all())
     spread = 0.0 if constant else float(differences.std(ddof=1))
     size = (float(differences[0]) if constant else float(differences.mean())) if centre is None else centre
@@ -81,19 +81,21 @@ def mean_shift(differences: Floats, centre: float | None = None) -> Shift:
     half = float(stdtrit(n - 1, 1 - TOST)) * error
     p = 1.0 if size == 0 else 0.0 if error == 0 else 2 * float(stdtr(n - 1, -abs(size) / error))
     floor = 2.0 ** max(1 - n, -1000)
-    return Shift(size, error, size - half, size + half, min(max(p, floor), 1.0), n, spread)
+    p = min(max(p, floor), 1.0)
+    return Shift(size=size, error=error, lower=size - half, upper=size + half, p=p, n=n, spread=spread)
 
 
 def share_shift(now: Floats, before: Floats) -> Shift:
     """Difference of two paired shares of 0/1 values: McNemar's exact test and the score interval of Tango (1998)."""
     n = len(now)
     if not n:
-        return nothing()
+        return unknown_shift()
     gained, lost = int(((now == 1) & (before == 0)).sum()), int(((now == 0) & (before == 1)).sum())
     size = (gained - lost) / n
     spread = sqrt(max((gained + lost) / n - size**2, 0.0))
     lower, upper = tango(gained, lost, n)
-    return Shift(size, spread / sqrt(n), lower, upper, mcnemar(gained, lost), n, spread)
+    p = mcnemar(gained, lost)
+    return Shift(size=size, error=spread / sqrt(n), lower=lower, upper=upper, p=p, n=n, spread=spread)
 
 
 def mcnemar(gained: int, lost: int) -> float:
@@ -111,6 +113,7 @@ def tango(gained: int, lost: int, n: int, level: float = TOST) -> tuple[float, f
     z = -float(ndtri(level))
 
     def solved(sign: int) -> float:
+        """End of the interval on one side, by bisection."""
         low, high = (gained - lost) / n, float(sign)
         for _ in range(60):
             middle = (low + high) / 2

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -30,6 +31,9 @@ class ScenarioName(click.ParamType[str]):
 
         names = [name for name in builtin_names() if name.startswith(incomplete)]
         return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
+
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Shard(click.ParamType[tuple[int, int]]):
@@ -64,6 +68,23 @@ REPLICATE = click.IntRange(1, 100_000_000)
 FORMAT = click.option(
     "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="Output."
 )
+
+
+def of_file(command: F) -> F:
+    """Options that say how a FILE of results from elsewhere is read."""
+    own = (
+        click.option("--true", "true", metavar="NUMBER|COLUMN", help="FILE: the true value."),
+        click.option("--by", "by", multiple=True, metavar="COLUMN", help="FILE: a factor that defines cells."),
+        click.option("--map", "maps", multiple=True, metavar="NAME=YOURS",
+                     help="FILE: your name of a column, e.g. estimate=b."),
+        click.option("--df", type=float, help="FILE: degrees of freedom for all; inf: normal."),
+        click.option("--level", type=click.FloatRange(0.5, 1, min_open=True, max_open=True), default=0.95,
+                     show_default=True, help="FILE: level of intervals and tests."),
+    )  # fmt: skip
+    for option in reversed(own):
+        command = option(command)
+    return command
+
 
 PLUGINS = click.option(
     "--plugin",

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from simtrial.commands.notes import note
-from simtrial.commands.options import given, pair_of
+from simtrial.commands.options import given, of_file, pair_of
 from simtrial.errors import SimtrialError
 from simtrial.figures import kind_named, kind_names
 
 if TYPE_CHECKING:
-    from simtrial.figures.parts.asked import Asked
+    from simtrial.figures.parts.choice import Choice
     from simtrial.figures.parts.kind import Kind
     from simtrial.figures.parts.material import Material
 
@@ -41,14 +41,7 @@ FEW = 24
 @click.option("--column", type=click.Choice(["single", "double"]), default="double", show_default=True,
               help="Width of a journal's column: 85 or 170 mm.")  # fmt: skip
 @click.option("--partial", is_flag=True, help="Draw the finished part of a run.")
-@click.option("--true", "true", metavar="NUMBER|COLUMN", help="FILE: the true value.")
-@click.option("--by", "by", multiple=True, metavar="COLUMN", help="FILE: a factor that defines cells.")
-@click.option(
-    "--map", "maps", multiple=True, metavar="NAME=YOURS", help="FILE: your name of a column, e.g. estimate=b."
-)
-@click.option("--df", type=float, help="FILE: degrees of freedom for all; inf: normal.")
-@click.option("--level", type=click.FloatRange(0.5, 1, min_open=True, max_open=True), default=0.95, show_default=True,
-              help="FILE: level of intervals and tests.")  # fmt: skip
+@of_file
 def plot(
     run: Path, kind: str, output: Path, methods: tuple[str, ...], cells: tuple[str, ...], measures: tuple[str, ...],
     factor: str | None, replicate: int, column: str, partial: bool, true: str | None, by: tuple[str, ...],
@@ -61,13 +54,13 @@ def plot(
     Example: simtrial plot runs/a zip -o zip.pdf --method "mixed model" --column single
     """
     chosen = kind_named(kind)
-    from simtrial.figures.parts.asked import Asked
+    from simtrial.figures.parts.choice import Choice
     from simtrial.figures.parts.compose import figure, fitting
     from simtrial.figures.parts.look import Look
     from simtrial.figures.parts.saving import format_of, save
 
     format_of(output)
-    asked = Asked(methods=methods, cells=cells, measures=measures, factor=factor, replicate=replicate)
+    asked = Choice(methods=methods, cells=cells, measures=measures, factor=factor, replicate=replicate)
     if run.is_dir() or not run.suffix:
         if others := given("true", "by", "maps", "df", "level"):
             raise SimtrialError(f"{run}: {others[0]} is for a FILE of results; a run has its own")
@@ -84,7 +77,7 @@ def plot(
     note(f"figure: {output}")
 
 
-def of_a_run(folder: Path, kind: Kind, asked: Asked, partial: bool) -> Material:
+def of_a_run(folder: Path, kind: Kind, asked: Choice, partial: bool) -> Material:
     """Read of a run what a figure needs."""
     from simtrial.figures.parts.material import cells_named, of_run
     from simtrial.store.directory import read_run

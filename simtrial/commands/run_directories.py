@@ -12,14 +12,16 @@ from simtrial.commands.notes import note, warn
 from simtrial.errors import EnvironmentFailure, IncompleteRunError, SimtrialError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import polars as pl
 
     from simtrial.commands.selection import Selection
+    from simtrial.performance import Options
     from simtrial.run.engines import Engine
     from simtrial.run.loop import Outcome
     from simtrial.scenario import Cell, Scenario
+    from simtrial.store.several import Reading
 
 
 def fill(
@@ -122,12 +124,10 @@ def summarise(
     request: Mapping[str, Any] | None = None, chosen: Selection | None = None,
 ) -> None:  # fmt: skip
     """Print the performance of runs, or of the part of one that a request is for; store that of a whole single run."""
-    from dataclasses import replace
-
     import polars as pl
 
     from simtrial.commands.selection import Selection
-    from simtrial.performance.summary import options_of, summary
+    from simtrial.performance.summary import options_of
     from simtrial.report import tables
     from simtrial.report.performance import print_performance
     from simtrial.store.directory import read_run
@@ -145,23 +145,12 @@ def summarise(
     labels, wanted = tables.cell_labels(cells), chosen.cells_of(cells)
     frames, beside, again = [], [], list[str]()
     for one in runs:
-        stated, mine = options_of(one.run), dict(zip(one.cells["cell"], one.own_cells["cell"], strict=True))
-        compared = reference_method(chosen.reference, list(one.run["methods"])) or stated.reference
-        measures = chosen.measures_or(stated.measures, compared)
-        mode: Any = mcse or stated.form
-        options = replace(stated, form=mode, reference=compared, common=common, measures=measures)
-        published: list[dict[str, Any]] = one.run["scenario"].get("published", [])
-        its = tables.cell_labels(one.own_cells)
-        its_labels = {cell: its[own] for cell, own in mine.items()}
-        parts = []
-        for rows in one.parts:
-            if rows["cell"][0] not in wanted:
-                continue
-            parts.append(summary(rows, one.cells, options))
-            its_rows = rows.filter(pl.col("method").is_in(list(chosen.methods))) if chosen.methods else rows
-            again += tables.replay_commands(its_rows, str(one.folders[0]), its_labels) if len(one.folders) == 1 else []
-            beside += tables.beside_published(rows, published, labels)
+        stated = options_of(one.run)
+        options = _options(one.run, stated, mcse, common, chosen)
+        parts, replays, lines = _performance(one, options, chosen, wanted, labels)
         frames += parts
+        again += replays
+        beside += lines
         if len(folders) == 1 and options == stated and chosen.everything and request in (None, read_run(folders[0])):
             _keep(folders[0], pl.concat(parts))
     if not frames:
@@ -176,6 +165,38 @@ def summarise(
         tables.print_replays(again)
     if beside and chosen.everything and not chosen.across:
         tables.published_table(beside, labels)
+
+
+def _options(run: Mapping[str, Any], stated: Options, mcse: str | None, common: bool, chosen: Selection) -> Options:
+    """Measures of a run: those that its scenario states, changed by what the command line chooses."""
+    from dataclasses import replace
+
+    compared = reference_method(chosen.reference, list(run["methods"])) or stated.reference
+    measures, form = chosen.measures_or(stated.measures, compared), mcse or stated.form
+    return replace(stated, form=form, reference=compared, common=common, measures=measures)  # type: ignore[arg-type]
+
+
+def _performance(
+    one: Reading, options: Options, chosen: Selection, wanted: Collection[str], labels: Mapping[str, str]
+) -> tuple[list[pl.DataFrame], list[str], list[list[str]]]:
+    """Performance of a run's wanted cells, commands for its failed fits, and published results beside it."""
+    import polars as pl
+
+    from simtrial.performance.summary import summary
+    from simtrial.report import tables
+
+    own = dict(zip(one.cells["cell"], one.own_cells["cell"], strict=True))
+    its = tables.cell_labels(one.own_cells)
+    its_labels = {cell: its[name] for cell, name in own.items()}
+    published: list[dict[str, Any]] = one.run["scenario"].get("published", [])
+    frames, again, beside = list[pl.DataFrame](), list[str](), list[list[str]]()
+    for rows in (part for part in one.parts if part["cell"][0] in wanted):
+        frames.append(summary(rows, one.cells, options))
+        if len(one.folders) == 1:
+            of_methods = rows.filter(pl.col("method").is_in(list(chosen.methods))) if chosen.methods else rows
+            again += tables.replay_commands(of_methods, str(one.folders[0]), its_labels)
+        beside += tables.beside_published(rows, published, labels)
+    return frames, again, beside
 
 
 def _keep(folder: Path, frame: pl.DataFrame) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from simtrial.commands.notes import note, warn
 from simtrial.commands.options import FORMAT, PLUGINS, SETS, ScenarioName, precision_of, records_of
 from simtrial.commands.run_directories import cores
+
+if TYPE_CHECKING:
+    from simtrial.run.implied import ImpliedCells
+    from simtrial.scenario import Cell, Scenario
 
 
 @click.command("show")
@@ -35,36 +40,54 @@ def show_(
         return
     from simtrial.report.implied import implied_frame
     from simtrial.report.progress import Progress
-    from simtrial.report.resolved import Needs, print_resolved, resolved_json
+    from simtrial.report.resolved import resolved_json
     from simtrial.report.text import emit, emit_text
-    from simtrial.run.available_memory import available
-    from simtrial.run.cost import cost
     from simtrial.run.implied import implied_cells
     from simtrial.run.implied_cuts import warnings
-    from simtrial.run.memory import largest, predicted
-    from simtrial.run.probe import SIMULATED, failing, power_rows, probe
-    from simtrial.run.sampled_cells import all_or_sampled
-    from simtrial.run.sizes import sizes
-    from simtrial.sample_size import refuse_impossible
-    from simtrial.scenario import load
 
     records_of(plugins)
-    begun = time.process_time()
-    found, cells = load(scenario, sets)
-    start = 2 * time.process_time() - begun  # a run reads the scenario twice, for itself and for its workers
-    some = all_or_sampled(cells, every)
-    if len(some) < len(cells):
-        note(f"{len(some)} of {len(cells):,} cells are simulated; --all-cells simulates every one")
+    found, cells, some, start = _loaded(scenario, sets, every, "simulated")
     for sentence in warnings(some):
         warn(sentence)
     with Progress("cells") as progress:
         implied = implied_cells(found, some, progress)
     if form == "csv":
         emit(implied_frame(implied), form)
-        return
-    if form == "json":
+    elif form == "json":
         emit_text(resolved_json(found, cells, implied))
-        return
+    else:
+        _print(found, cells, some, implied, start)
+
+
+Loaded = tuple["Scenario", list["Cell"], list["Cell"], float]
+"""A scenario, its cells, those of them that are simulated, and the seconds that a run takes to begin."""
+
+
+def _loaded(scenario: str, sets: tuple[str, ...], every: bool, done: str) -> Loaded:
+    """Load a scenario; of a large sweep a sample of cells is ``done``, unless every one is wanted."""
+    from simtrial.run.sampled_cells import all_or_sampled
+    from simtrial.scenario import load
+
+    begun = time.process_time()
+    found, cells = load(scenario, sets)
+    start = 2 * time.process_time() - begun  # a run reads the scenario twice, for itself and for its workers
+    some = all_or_sampled(cells, every)
+    if len(some) < len(cells):
+        note(f"{len(some)} of {len(cells):,} cells are {done}; --all-cells takes every one")
+    return found, cells, some, start
+
+
+def _print(found: Scenario, cells: list[Cell], some: list[Cell], implied: ImpliedCells, start: float) -> None:
+    """Print all about a scenario: keys, cells, what they imply, power, time and memory."""
+    from simtrial.report.progress import Progress
+    from simtrial.report.resolved import Needs, print_resolved
+    from simtrial.run.available_memory import available
+    from simtrial.run.cost import cost
+    from simtrial.run.memory import largest, predicted
+    from simtrial.run.probe import SIMULATED, failing, power_rows, probe
+    from simtrial.run.sizes import sizes
+    from simtrial.sample_size import refuse_impossible
+
     drawn = {}
     if found.design is not None:
         for cell in cells:
@@ -76,8 +99,7 @@ def show_(
         warn(line)
     drawn_sizes = sizes(cells)
     seconds, memory = cost(found, cells, start, drawn_sizes), predicted(*largest(cells, drawn_sizes))
-    needs = Needs(seconds, memory, cores(), available())
-    print_resolved(found, cells, implied, drawn, needs)
+    print_resolved(found, cells, implied, drawn, Needs(seconds, memory, cores(), available()))
 
 
 def _replicates(scenario: str, sets: tuple[str, ...], every: bool, errors: dict[str, float], form: str) -> None:
@@ -87,17 +109,11 @@ def _replicates(scenario: str, sets: tuple[str, ...], every: bool, errors: dict[
     from simtrial.report.text import emit
     from simtrial.run.cost import cost
     from simtrial.run.replicates import most, wanted
-    from simtrial.run.sampled_cells import all_or_sampled
     from simtrial.run.sizes import sizes
     from simtrial.scenario import load
     from simtrial.scenario.tables import MOST_REPLICATES
 
-    begun = time.process_time()
-    found, cells = load(scenario, sets)
-    start = 2 * time.process_time() - begun  # a run reads the scenario twice, for itself and for its workers
-    some = all_or_sampled(cells, every)
-    if len(some) < len(cells):
-        note(f"{len(some)} of {len(cells):,} cells are tried; --all-cells tries every one")
+    found, cells, some, start = _loaded(scenario, sets, every, "tried")
     with Progress("cells") as progress:
         lines = wanted(found, some, errors, progress)
     if form != "table":

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from simtrial.commands.notes import note, warn
 from simtrial.commands.options import FORMAT
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from simtrial.store.stock import Stock
 
 
 @click.command()
@@ -28,8 +33,7 @@ def status(run: Path, chunk: int | None, shards: int | None, timed: bool, form: 
     """
     import polars as pl
 
-    from simtrial.report.text import emit, say, show
-    from simtrial.run.plan import shards_of
+    from simtrial.report.text import emit
     from simtrial.run.replay import cells_of
     from simtrial.run.timings import timings
     from simtrial.store.cells import has_cells
@@ -47,32 +51,54 @@ def status(run: Path, chunk: int | None, shards: int | None, timed: bool, form: 
     if form != "table":
         emit(frame if spent is None else spent, form)
     else:
-        behind = frame.filter(pl.col("missing") > 0)
-        shown = [[str(v) for v in row] for row in behind.iter_rows()]
-        if shown:
-            show("Cells that are not complete", behind.columns, shown)
-        truths = "stored" if known else "not stored yet"
-        most = f"{'at most ' if record['until'] else ''}{stock.replicates}"
-        number = f"{most} replicates in {len(cells)} cell{'s' if len(cells) > 1 else ''}"
-        say(
-            f"{stock.total - stock.missing} of {stock.total} blocks of {stock.block} replicates are stored ({number}); "
-            f"true values are {truths}."
-        )
+        _print_cells(frame, stock, known, len(cells), adaptive=bool(record["until"]))
         if shards and stock.missing:
-            size = chunk or chunk_in(record["command"])
-            left = shards_of(stock, max(1, -(-size // stock.block)), shards)
-            say(f"submit again: --array={','.join(map(str, left))}")
-            if chunk is None:
-                note(f"for chunks of {size} replicates, as in the command that began the run; --chunk states another")
+            _print_shards(stock, chunk, record["command"], shards)
         if spent is not None:
-            lines = [
-                [work, f"{seconds:.3f}", f"{100 * share:.1f}%", f"{each:.1f}"]
-                for work, seconds, share, each in spent.iter_rows()
-            ]
-            show("Time of workers", ["work", "seconds", "share", "µs per trial"], lines)
-            say("Sums by practice that methods share count as time of the first that needs them.")
+            _print_timings(spent)
     if stock.missing or not known:
         raise click.exceptions.Exit(3)
+
+
+def _print_cells(frame: pl.DataFrame, stock: Stock, known: bool, cells: int, adaptive: bool) -> None:
+    """Print the cells that lack blocks, and how much of the run is stored."""
+    import polars as pl
+
+    from simtrial.report.text import say, show
+
+    behind = frame.filter(pl.col("missing") > 0)
+    if behind.height:
+        show("Cells that are not complete", behind.columns, [[str(v) for v in row] for row in behind.iter_rows()])
+    most = f"{'at most ' if adaptive else ''}{stock.replicates}"
+    number = f"{most} replicates in {cells} cell{'s' if cells > 1 else ''}"
+    say(
+        f"{stock.total - stock.missing} of {stock.total} blocks of {stock.block} replicates are stored ({number}); "
+        f"true values are {'stored' if known else 'not stored yet'}."
+    )
+
+
+def _print_shards(stock: Stock, chunk: int | None, command: str, shards: int) -> None:
+    """Print the shards to submit again."""
+    from simtrial.report.text import say
+    from simtrial.run.plan import shards_of
+
+    size = chunk or chunk_in(command)
+    left = shards_of(stock, max(1, -(-size // stock.block)), shards)
+    say(f"submit again: --array={','.join(map(str, left))}")
+    if chunk is None:
+        note(f"for chunks of {size} replicates, as in the command that began the run; --chunk states another")
+
+
+def _print_timings(spent: pl.DataFrame) -> None:
+    """Print what the workers' time went to."""
+    from simtrial.report.text import say, show
+
+    lines = [
+        [work, f"{seconds:.3f}", f"{100 * share:.1f}%", f"{each:.1f}"]
+        for work, seconds, share, each in spent.iter_rows()
+    ]
+    show("Time of workers", ["work", "seconds", "share", "µs per trial"], lines)
+    say("Sums by practice that methods share count as time of the first that needs them.")
 
 
 def chunk_in(command: str) -> int:

@@ -8,7 +8,7 @@ import click
 
 from simtrial.commands import run_directories
 from simtrial.commands.notes import note
-from simtrial.commands.options import given, pair_of
+from simtrial.commands.options import given, of_file, pair_of
 from simtrial.commands.selection import Selection
 from simtrial.errors import SimtrialError
 
@@ -26,14 +26,7 @@ from simtrial.errors import SimtrialError
 @click.option("--cell", "cells", multiple=True, metavar="FACTORS",
               help="Only this cell, e.g. 'icc=0.05, number=12', or all with icc=0.05; repeat for more.")  # fmt: skip
 @click.option("--across", metavar="FACTOR", help="One table for each measure, the levels of a factor side by side.")
-@click.option("--true", "true", metavar="NUMBER|COLUMN", help="FILE: the true value.")
-@click.option("--by", "by", multiple=True, metavar="COLUMN", help="FILE: a factor that defines cells.")
-@click.option(
-    "--map", "maps", multiple=True, metavar="NAME=YOURS", help="FILE: your name of a column, e.g. estimate=b."
-)
-@click.option("--df", type=float, help="FILE: degrees of freedom for all; inf: normal.")
-@click.option("--level", type=click.FloatRange(0.5, 1, min_open=True, max_open=True), default=0.95, show_default=True,
-              help="FILE: level of intervals and tests.")  # fmt: skip
+@of_file
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json", "markdown", "latex"]), default="table",
               show_default=True, help="Output; csv and json hold every measure, one a line.")  # fmt: skip
 def summarise(

@@ -7,7 +7,7 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from simtrial.errors import SimtrialError
-from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.choice import Choice
 from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import COLOURS, FAINT, Look, folded
 from simtrial.figures.parts.marks import numbers
@@ -15,7 +15,7 @@ from simtrial.figures.parts.material import Material
 from simtrial.run.timings import timings
 
 
-def prepare(material: Material, asked: Asked) -> pl.DataFrame:
+def prepare(material: Material, asked: Choice) -> pl.DataFrame:
     """Microseconds per trial by kind of work: all stages as one, and each method."""
     if material.folder is None:
         raise SimtrialError("cost: times are in the records of a run; a FILE of results has none")

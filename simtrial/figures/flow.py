@@ -8,7 +8,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.choice import Choice
 from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import INK, Look, legible
 from simtrial.figures.parts.material import Material
@@ -19,7 +19,7 @@ WIDE = 26
 """Letters of a line in a box."""
 
 
-def prepare(material: Material, asked: Asked) -> pl.DataFrame:
+def prepare(material: Material, asked: Choice) -> pl.DataFrame:
     """Boxes of one replicate of a cell, the first by default, in the order of the trial's life."""
     (cell,) = cells_again(material, "flow", asked, 1)[:1]
     return flow(cell, asked.replicate).with_columns(cell=pl.lit(cell.id))

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from simtrial.errors import SimtrialError
-from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.choice import Choice
 from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import Look, legible, names
 from simtrial.figures.parts.marks import spelled
@@ -34,7 +34,7 @@ NARROW = 5
 """Columns from which on marks stand below the number."""
 
 
-def prepare(material: Material, asked: Asked) -> pl.DataFrame:
+def prepare(material: Material, asked: Choice) -> pl.DataFrame:
     """Coverage by cell and method, its distance from nominal in Monte Carlo standard errors, and its class."""
     measure = one_measure(asked, "coverage", "heatmap")
     if measure not in COVERAGES:
@@ -72,7 +72,7 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
             fontsize=size,
             color=ink_on(fill),
         )
-        marks.append((x, y, _told(row)))
+        marks.append((x, y, _pointed_at(row)))
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(cells) - 0.5, -0.5))
     if len(columns) > NARROW:
         axes.set_xticks(range(len(columns)), one_line_each(columns), rotation=90)
@@ -109,7 +109,7 @@ def _height(part: pl.DataFrame) -> float:
     return above + 5.0 * min(part["cell"].n_unique(), MOST_ROWS)
 
 
-def _told(row: dict[str, object]) -> str:
+def _pointed_at(row: dict[str, object]) -> str:
     value, away = row["value"], row["distance"]
     if value is None or away is None:
         return f"{row['method']}, {row['label']}: no intervals"

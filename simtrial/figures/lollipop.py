@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.choice import Choice
 from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import FAINT, Look, names
 from simtrial.figures.parts.marks import line_at, numbers, span, spelled
@@ -17,7 +17,7 @@ SHOWN = ("bias", "empirical_se", "relative_error_model_se", "coverage", "rejecti
 """Measures shown where none are asked for."""
 
 
-def prepare(material: Material, asked: Asked) -> pl.DataFrame:
+def prepare(material: Material, asked: Choice) -> pl.DataFrame:
     """Measures with their intervals and reference values, measure by measure."""
     return measured(material, asked, asked.measures or SHOWN)
 

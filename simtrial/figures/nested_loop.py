@@ -7,7 +7,7 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from simtrial.arrays import Floats
-from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.choice import Choice
 from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import FAINT, INK, Look, legible
 from simtrial.figures.parts.marks import largest, line_at, numbers, span, spelled
@@ -21,7 +21,7 @@ STEP = "factor:"
 """How the names of columns begin that hold the level of a factor."""
 
 
-def prepare(material: Material, asked: Asked) -> pl.DataFrame:
+def prepare(material: Material, asked: Choice) -> pl.DataFrame:
     """A measure in every cell, cells in the order of nested loops: the slowest factor first."""
     material.factor(None)
     names = material.names

@@ -7,7 +7,7 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from simtrial.errors import SimtrialError
-from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.choice import Choice
 from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import FAINT, Look, legible
 from simtrial.figures.parts.marks import dots, fenced, line_at, note_in, numbers
@@ -17,7 +17,7 @@ from simtrial.performance.points import agreement, paired_points, thinned_points
 SCATTER, DIFFERENCE = "scatter", "Bland–Altman"
 
 
-def prepare(material: Material, asked: Asked) -> pl.DataFrame:
+def prepare(material: Material, asked: Choice) -> pl.DataFrame:
     """Estimates of methods beside those of the reference.
 
     The reference is the first method that is asked for, else the scenario's, or else the first of the estimand.

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.choice import Choice
 from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import FAINT, Look, legible
 from simtrial.figures.parts.marks import line_at, numbers, span, spelled
@@ -16,7 +16,7 @@ from simtrial.figures.parts.material import WORDS, Material
 from simtrial.figures.parts.measured import level, measured, one_measure
 
 
-def prepare(material: Material, asked: Asked) -> pl.DataFrame:
+def prepare(material: Material, asked: Choice) -> pl.DataFrame:
     """A measure of every method by the level of a factor; panels are the levels of the other factors."""
     key = material.factor(asked.factor)
     frame = measured(material, asked, [one_measure(asked, "rejection_rate", "power")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 from matplotlib.axes import Axes
 
-from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.choice import Choice
 from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import Look
 from simtrial.figures.parts.marks import dots, fenced, line_at, note_in, numbers
@@ -13,7 +13,7 @@ from simtrial.figures.parts.material import Material
 from simtrial.performance.points import described, thinned_points
 
 
-def prepare(material: Material, asked: Asked) -> pl.DataFrame:
+def prepare(material: Material, asked: Choice) -> pl.DataFrame:
     """Points of every method and cell with standard errors; SD and root mean square of all in columns beside them."""
     frame = material.chosen(asked, material.points)
     frame = frame.filter(pl.col("estimate").is_not_null() & pl.col("std_error").is_not_null())

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.choice import Choice
 from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import INK, MISS, Look
 from simtrial.figures.parts.marks import dots, fenced, largest, line_at, mean_of, note_in, numbers, outside
@@ -14,7 +14,7 @@ from simtrial.figures.parts.material import Material
 from simtrial.performance.points import described, thinned_points
 
 
-def prepare(material: Material, asked: Asked) -> pl.DataFrame:
+def prepare(material: Material, asked: Choice) -> pl.DataFrame:
     """Points of every method and cell that estimates an effect."""
     frame = material.chosen(asked, material.points)
     some = pl.col("estimate").is_not_null().any().over("estimand", "cell", "method")

@@ -6,7 +6,7 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from simtrial.errors import SimtrialError, unknown
-from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.choice import Choice
 from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import COLOURS, INK, Look, legible
 from simtrial.figures.parts.marks import dots, mean_of, numbers, span
@@ -19,7 +19,7 @@ MOST_CELLS = 4
 """Cells shown where none is asked for."""
 
 
-def prepare(material: Material, asked: Asked) -> pl.DataFrame:
+def prepare(material: Material, asked: Choice) -> pl.DataFrame:
     """Characteristics of the trials of the first block of each cell."""
     chosen = cells_again(material, "trials", asked, MOST_CELLS)
     frame = pl.concat([realised(cell) for cell in chosen])

@@ -7,7 +7,7 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from simtrial.arrays import Floats
-from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.choice import Choice
 from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import BAND, COVER, FAINT, MISS, Look
 from simtrial.figures.parts.marks import bars, line_at, note_in, numbers, span
@@ -18,7 +18,7 @@ COVERING = 400
 """Intervals drawn of those that hold the true value."""
 
 
-def prepare(material: Material, asked: Asked) -> pl.DataFrame:
+def prepare(material: Material, asked: Choice) -> pl.DataFrame:
     """Ranked confidence sets of the methods and cells asked for; all that miss, or an even selection of them."""
     frame = ranked(material.chosen(asked, material.points))
     groups = pl.col("covered")

@@ -100,7 +100,10 @@ def run(
             break
         goals |= further
     tally = workforce.tally
-    return Outcome(tally.chunks, there, tally.made, tuple(tally.failed), tally.chunks - tally.done, request)
+    return Outcome(
+        chunks=tally.chunks, found=there, made=tally.made, failed=tuple(tally.failed), left=tally.chunks - tally.done,
+        request=request,
+    )  # fmt: skip
 
 
 class _Workforce:

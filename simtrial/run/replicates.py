@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, inf, isfinite, sqrt
+from typing import Any
 
 import polars as pl
 
@@ -72,7 +73,9 @@ def _shares(cell: Cell, errors: Mapping[str, float]) -> Iterator[Wanted]:
                 share, basis = _share(measure, cell, method.name)
                 n = ceil(share * (1 - share) / mcse**2 * (1 - 1e-12))  # 0.0475/0.005^2 is 1900 in decimals
                 place = cell.label if basis.startswith("[design]") else "every cell"
-                yield Wanted(measure, mcse, method.name, place, basis, max(n, 1))
+                yield Wanted(
+                    measure=measure, mcse=mcse, method=method.name, cell=place, basis=basis, replicates=max(n, 1)
+                )
 
 
 def _share(measure: str, cell: Cell, name: str) -> tuple[float, str]:
@@ -107,13 +110,14 @@ def _probed(scenario: Scenario, cell: Cell, errors: Mapping[str, float]) -> Iter
     of_truth = {t.estimand: t.mcse for t in truths}
     for row in frame.filter(pl.col("measure").is_in(list(errors))).iter_rows(named=True):
         measure, mcse = row["measure"], errors[row["measure"]]
+        about: dict[str, Any] = {"measure": measure, "mcse": mcse, "method": row["method"], "cell": cell.label}
         if row["mcse"] is None or not row["n"]:
             basis = f"no such error in {PROBED} trials"
-            yield Wanted(measure, mcse, row["method"], cell.label, basis, inf)
+            yield Wanted(**about, basis=basis, replicates=inf)
             continue
         left = mcse**2 - (of_truth[row["estimand"]] ** 2 if measure == "bias" else 0.0)
         one = row["mcse"] * sqrt(row["n"])
         n = inf if left <= 0 else ceil(one**2 / left * PROBED / row["n"])
         what = "empirical SE" if measure in ("bias", "mean_estimate") else "error of one replicate"
         basis = "the true value is less precise" if left <= 0 else f"{what} {one:.4g} in {row['n']} trials"
-        yield Wanted(measure, mcse, row["method"], cell.label, basis, n)
+        yield Wanted(**about, basis=basis, replicates=n)

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 from scipy.stats import binom, binomtest, norm
+from tomls import head
 
 from simtrial.check.expectations import check
 from simtrial.cli import cli
@@ -16,21 +17,9 @@ from simtrial.performance import SHARES
 from simtrial.scenario import load
 
 CASES = Path(__file__).parents[1] / "data" / "cases" / "check"
-SCENARIO = """
-schema = 1
-name = "small"
-[mechanism.practices]
-number = 10
-cluster_size_mean = 4.0
-cluster_size_cv = 0.6
-[mechanism.allocation]
-method = "complete"
-[mechanism.outcomes.mansa]
-baseline_slope = 0.0
-items = 0
-[[estimands]]
-name = "itt"
-kind = "itt"
+SCENARIO = (
+    head("small", 10, 4.0, 0.6)
+    + """\
 [[methods]]
 name = "lmm"
 kind = "lmm"
@@ -39,6 +28,7 @@ adjust = []
 replicates = 60
 block = 30
 """
+)
 
 
 def judged(observed, error, n=1000, measure="bias", **wanted):

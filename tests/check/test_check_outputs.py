@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from commands import simtrial
 from runs import quick
+from tomls import head
 
 from simtrial.check.findings import Finding
 from simtrial.report import check_outputs as outputs
@@ -34,23 +35,9 @@ def planted_difference(trial):
     return {"estimate": t.mean() - c.mean() + bias, "std_error": (t.var() / len(t) + c.var() / len(c)) ** 0.5, "df": 20}
 '''
 
-SCENARIO = """\
-schema = 1
-name = "mine"
-[mechanism.practices]
-number = 12
-cluster_size_mean = 5.0
-cluster_size_cv = 0.6
-[mechanism.allocation]
-method = "complete"
-[mechanism.outcomes.mansa]
-baseline_slope = 0.0
-items = 0
-
-[[estimands]]
-name = "itt"
-kind = "itt"
-
+SCENARIO = (
+    head("mine", 12, 5.0, 0.6)
+    + """\
 [[methods]]
 name = "a, b: 100%"
 kind = "planted-difference"
@@ -64,6 +51,7 @@ adjust = []
 replicates = 60
 block = 30
 """
+)
 
 
 @pytest.fixture(scope="module")

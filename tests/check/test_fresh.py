@@ -6,24 +6,13 @@ import re
 import polars as pl
 import pytest
 from commands import simtrial
+from tomls import head
 
 from simtrial.check.fresh import second_seed, to_try_again
 
-SMALL = """
-schema = 1
-name = "small"
-[mechanism.practices]
-number = 8
-cluster_size_mean = 3.0
-cluster_size_cv = 0.0
-[mechanism.allocation]
-method = "complete"
-[mechanism.outcomes.mansa]
-baseline_slope = 0.0
-items = 0
-[[estimands]]
-name = "itt"
-kind = "itt"
+SMALL = (
+    head("small", 8, 3.0, 0.0)
+    + """\
 [[methods]]
 name = "means"
 kind = "cluster-means"
@@ -34,6 +23,7 @@ block = 50
 [vary.cross]
 "mechanism.outcomes.mansa.icc" = [0.0, 0.2]
 """
+)
 HOLDS = '[[expect]]\nmeasure = "coverage"\nmethod = "means"\nvalue = 0.95\n'
 FAILS = '[[expect]]\nmeasure = "bias"\nmethod = "means"\nvalue = 3.0\ncell = { "mechanism.outcomes.mansa.icc" = 0.2 }\n'
 

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from tomls import head
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,25 +23,14 @@ def theirs(trial):
     return {"estimate": t.mean() - c.mean(), "std_error": (t.var() / len(t) + c.var() / len(c)) ** 0.5, "df": 30}
 '''
 
-SCENARIO = """
-schema = 1
-name = "theirs"
-[mechanism.practices]
-number = 12
-cluster_size_mean = 5.0
-cluster_size_cv = 0.6
-[mechanism.allocation]
-method = "complete"
-[mechanism.outcomes.mansa]
-baseline_slope = 0.0
-items = 0
-[[estimands]]
-name = "itt"
-kind = "itt"
+SCENARIO = (
+    head("theirs", 12, 5.0, 0.6)
+    + """\
 [[methods]]
 name = "theirs"
 kind = "theirs"
 """
+)
 
 TEST = """
 import pytest

@@ -14,7 +14,7 @@ from studies import HOSTILE, hostile, study
 
 from simtrial.errors import SimtrialError
 from simtrial.figures import ORDER, kind_named, kind_names
-from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.choice import Choice
 from simtrial.figures.parts.compose import figure, panels
 from simtrial.figures.parts.look import Look, folded, legible
 from simtrial.figures.parts.material import Material, of_file, of_run
@@ -27,7 +27,7 @@ ROWS_ALONE = ("heatmap", "lollipop", "nested-loop", "paired", "power", "se-estim
 def drawn(name: str, material: Material, most: int = 2) -> Figure:
     """The first panels of a figure."""
     kind = kind_named(name)
-    parts = [part for _, part in panels(kind, kind.prepare(material, Asked()))]
+    parts = [part for _, part in panels(kind, kind.prepare(material, Choice()))]
     return figure(kind, pl.concat(parts[:most]), Look(material.methods, material.labels))
 
 
@@ -38,7 +38,7 @@ def test_the_page_knows_the_place_of_every_figure() -> None:
 @pytest.mark.parametrize("name", kind_names())
 def test_every_panel_has_ink(name: str, material: Material) -> None:
     kind, made = kind_named(name), drawn(name, material, 60)
-    assert len(made.axes) == len(list(panels(kind, kind.prepare(material, Asked()))))
+    assert len(made.axes) == len(list(panels(kind, kind.prepare(material, Choice()))))
     canvas = FigureCanvasAgg(made)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[::-1, :, :3]
@@ -140,12 +140,12 @@ def test_a_file_of_results_has_the_figures_that_need_rows_alone(name: str, mater
     found = as_file(material, tmp_path / "results.csv")
     if name in ROWS_ALONE:
         kind = kind_named(name)
-        ours, theirs = (kind.prepare(m, Asked()) for m in (material, found))
+        ours, theirs = (kind.prepare(m, Choice()) for m in (material, found))
         assert ours.height == theirs.height
         assert as_bytes(drawn(name, found), "svg")
         return
     with pytest.raises(SimtrialError, match=f"^{name}: .*a FILE of results has none$"):
-        kind_named(name).prepare(found, Asked())
+        kind_named(name).prepare(found, Choice())
 
 
 def test_without_the_packages_one_line_says_how_to_install_them() -> None:
@@ -162,14 +162,14 @@ def test_without_the_packages_one_line_says_how_to_install_them() -> None:
 
 def test_more_panels_than_fit_are_refused(material: Material) -> None:
     kind = kind_named("swarm")
-    frame = pl.concat([kind.prepare(material, Asked()).with_columns(method=pl.lit(f"m{i}")) for i in range(20)])
+    frame = pl.concat([kind.prepare(material, Choice()).with_columns(method=pl.lit(f"m{i}")) for i in range(20)])
     with pytest.raises(SimtrialError, match="panels are more than a page holds"):
         figure(kind, frame, Look([], {}))
 
 
 def test_widths_are_those_of_journals(material: Material) -> None:
     kind = kind_named("power")
-    frame = kind.prepare(material, Asked())
+    frame = kind.prepare(material, Choice())
     for column, mm in (("single", 85), ("double", 170)):
         made = figure(kind, frame, Look(material.methods, material.labels), column)
         assert made.get_size_inches()[0] * 25.4 == pytest.approx(mm)

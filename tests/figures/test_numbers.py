@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 
 from simtrial.errors import SimtrialError
 from simtrial.figures import heatmap, kind_named
-from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.choice import Choice
 from simtrial.figures.parts.compose import panels
 from simtrial.figures.parts.kind import Kind
 from simtrial.figures.parts.look import Look, settings
@@ -25,7 +25,7 @@ def one(
 ) -> tuple[Kind, pl.DataFrame, Axes]:
     """The first panel with some values, and the part of the frame that it shows."""
     kind = kind_named(name)
-    frame = kind.prepare(material, Asked()) if frame is None else frame
+    frame = kind.prepare(material, Choice()) if frame is None else frame
     for found, part in panels(kind, frame):
         if all(found.get(key) == value for key, value in values.items()):
             with settings():
@@ -59,7 +59,7 @@ def test_swarm(material: Material) -> None:
 
 
 def test_swarm_shows_failed_fits_and_wild_estimates(material: Material) -> None:
-    frame = kind_named("swarm").prepare(material, Asked())
+    frame = kind_named("swarm").prepare(material, Choice())
     first = (pl.col("replicate") == 3) & (pl.col("method") == METHOD)
     wild = (pl.col("replicate") == 5) & (pl.col("method") == METHOD)
     frame = frame.with_columns(
@@ -125,7 +125,7 @@ def test_nested_loop(material: Material) -> None:
 
 
 def test_a_named_factor_becomes_the_outer_loop(material: Material) -> None:
-    frame = kind_named("nested-loop").prepare(material, Asked(factor="icc"))
+    frame = kind_named("nested-loop").prepare(material, Choice(factor="icc"))
     cells = frame.filter(method=METHOD).sort("place")["factor:icc"].to_list()
     assert cells == ["0.0", "0.0", "0.2", "0.2"]
 
@@ -187,7 +187,7 @@ def test_reference_values() -> None:
 
 
 def test_power(material: Material) -> None:
-    frame = kind_named("power").prepare(material, Asked(factor="number"))
+    frame = kind_named("power").prepare(material, Choice(factor="number"))
     _, part, axes = one("power", material, frame, estimand="itt")
     assert part["level"].unique().sort().to_list() == ["12", "8"]
     containers = {c.get_label(): c for c in axes.containers}
@@ -200,7 +200,7 @@ def test_power(material: Material) -> None:
 
 
 def test_trials_lie_about_what_the_scenario_implies(material: Material) -> None:
-    frame = kind_named("trials").prepare(material, Asked())
+    frame = kind_named("trials").prepare(material, Choice())
     table = kind_named("trials").table(frame)
     for name in ("people per practice", "lost, control", "lost, intervention", "no mansa at follow-up, control"):
         for row in table.filter(characteristic=name).iter_rows(named=True):  # twenty trials each: five standard errors
@@ -215,7 +215,7 @@ def test_trials_lie_about_what_the_scenario_implies(material: Material) -> None:
 
 def test_the_flow_adds_up(material: Material) -> None:
     for replicate in (1, 7, 23):
-        frame = kind_named("flow").prepare(material, Asked(replicate=replicate))
+        frame = kind_named("flow").prepare(material, Choice(replicate=replicate))
         whole = frame.filter(stage="allocation", arm="")
         arms = frame.filter((pl.col("stage") == "allocation") & (pl.col("arm") != ""))
         assert whole["people"][0] == arms["people"].sum()
@@ -238,21 +238,21 @@ def test_cost(material: Material) -> None:
 
 def test_choices_are_checked(material: Material) -> None:
     for asked, words in (
-        (Asked(methods=["mixed modle"]), "unknown method 'mixed modle'; did you mean 'mixed model'"),
-        (Asked(cells=["icc=0.3, number=8"]), "unknown cell"),
+        (Choice(methods=["mixed modle"]), "unknown method 'mixed modle'; did you mean 'mixed model'"),
+        (Choice(cells=["icc=0.3, number=8"]), "unknown cell"),
     ):
         with pytest.raises(SimtrialError, match=words):
             kind_named("swarm").prepare(material, asked)
     with pytest.raises(SimtrialError, match="unknown measure 'covrage'; did you mean 'coverage'"):
-        kind_named("lollipop").prepare(material, Asked(measures=["covrage"]))
+        kind_named("lollipop").prepare(material, Choice(measures=["covrage"]))
     with pytest.raises(SimtrialError, match="unknown factor 'ic'; did you mean 'icc'"):
-        kind_named("power").prepare(material, Asked(factor="ic"))
+        kind_named("power").prepare(material, Choice(factor="ic"))
     with pytest.raises(SimtrialError, match="'bias' has no nominal value"):
-        kind_named("heatmap").prepare(material, Asked(measures=["bias"]))
+        kind_named("heatmap").prepare(material, Choice(measures=["bias"]))
 
 
 def test_cells_are_named_in_any_order_and_spelling(material: Material) -> None:
-    frame = kind_named("swarm").prepare(material, Asked(cells=["icc=0.20,number=12"], methods=[METHOD]))
+    frame = kind_named("swarm").prepare(material, Choice(cells=["icc=0.20,number=12"], methods=[METHOD]))
     assert frame["cell"].n_unique() == frame["method"].n_unique() == 1
     assert material.factors[frame["cell"][0]] == {"mechanism.practices.number": 12, "mechanism.outcomes.mansa.icc": 0.2}
 

@@ -80,6 +80,26 @@ block = 20
 """
 
 
+def head(name: str, number: int, size: float, cv: float) -> str:
+    """The beginning of a scenario that is as quick as can be: complete randomisation, a plain outcome, one estimand."""
+    return f"""\
+schema = 1
+name = "{name}"
+[mechanism.practices]
+number = {number}
+cluster_size_mean = {size}
+cluster_size_cv = {cv}
+[mechanism.allocation]
+method = "complete"
+[mechanism.outcomes.mansa]
+baseline_slope = 0.0
+items = 0
+[[estimands]]
+name = "itt"
+kind = "itt"
+"""
+
+
 def changed(old: str, new: str, text: str = SMALL) -> str:
     """Replace a piece of a scenario that occurs in it."""
     assert old in text

@@ -74,6 +74,7 @@ class _Arms:
 
     @classmethod
     def of(cls, moments: Moments, weight: Floats) -> _Arms:
+        """The practices of each arm of each trial, with these weights."""
         side = 2 * moments.cluster_trial + np.rint(moments.means[moments.regressors - 1]).astype(np.intp)
         groups = 2 * moments.trials
         return cls(

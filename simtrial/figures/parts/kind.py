@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.choice import Choice
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +57,7 @@ class Kind:
     title: str
     about: str
     needs: str
-    prepare: Callable[[Material, Asked], pl.DataFrame]
+    prepare: Callable[[Material, Choice], pl.DataFrame]
     panel: Panel
     by: Sequence[str]
     table: Callable[[pl.DataFrame], pl.DataFrame] = _itself

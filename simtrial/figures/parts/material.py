@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from simtrial.errors import SimtrialError, unknown
-from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.choice import Choice
 from simtrial.figures.parts.look import legible
 from simtrial.files.read_results import Results
 from simtrial.performance import Options, performance
@@ -58,7 +58,7 @@ class Material:
         """One line per replicate, method and estimand (see `simtrial.performance.points`)."""
         return points(self.rows, self.cells, self.options)
 
-    def chosen(self, asked: Asked, frame: pl.DataFrame) -> pl.DataFrame:
+    def chosen(self, asked: Choice, frame: pl.DataFrame) -> pl.DataFrame:
         """Lines of the methods and cells that are asked for, methods in the order of the scenario."""
         for name in asked.methods:
             if name not in self.methods:
@@ -73,7 +73,7 @@ class Material:
                 frame["method"].cast(pl.String).replace_strict(order, default=len(order)).alias("_method")]  # fmt: skip
         return frame.with_columns(keys).sort("_cell", "_method", maintain_order=True).drop("_cell", "_method")
 
-    def cells_of(self, asked: Asked) -> list[str]:
+    def cells_of(self, asked: Choice) -> list[str]:
         """Ids of the cells that are asked for, by factors in any order or id; all where none are."""
         return cells_named(asked.cells, self.factors) or list(self.factors)
 

@@ -9,12 +9,12 @@ from typing import Any
 import polars as pl
 
 from simtrial.errors import SimtrialError, unknown
-from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.choice import Choice
 from simtrial.figures.parts.material import Material
 from simtrial.performance.references import reference_value
 
 
-def measured(material: Material, asked: Asked, measures: Sequence[str]) -> pl.DataFrame:
+def measured(material: Material, asked: Choice, measures: Sequence[str]) -> pl.DataFrame:
     """Lines of performance, measure by measure, with ``reference`` and ``nominal``; an unknown measure is refused."""
     frame = material.chosen(asked, material.measured)
     there = set(frame["measure"])
@@ -41,7 +41,7 @@ def level(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def one_measure(asked: Asked, default: str, name: str) -> str:
+def one_measure(asked: Choice, default: str, name: str) -> str:
     """The only measure that a figure shows."""
     if len(asked.measures) > 1:
         raise SimtrialError(f"{name}: shows one measure, and {len(asked.measures)} are named")

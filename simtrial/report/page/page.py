@@ -40,7 +40,7 @@ def page(material: Material, partial: str = "") -> str:
         flags=results.flags_explained(material), replays=_replays(material),
         performance=results.performance(material, rest), paired=results.paired(material, rest),
         legend=(LEGEND + (OWN if (material.measured["measure"] == "own_true_value").any() else "")).replace("\n", " "),
-        figures=figures, glyphs=glyphs, left_out=left_out, made=_made(run),
+        figures=figures, glyphs=glyphs, left_out=left_out, made=_provenance(run),
     )  # fmt: skip
     return found
 
@@ -54,7 +54,8 @@ def _summary(run: Any, material: Material) -> str:
     )
 
 
-def _made(run: Any) -> str:
+def _provenance(run: Any) -> str:
+    """What made a run: versions and the command."""
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
     return f"Made by {versions}. Command: {run['command']}"
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from simtrial.errors import SimtrialError, one_line
 from simtrial.figures import ORDER, kind_named, kind_names
-from simtrial.figures.parts.asked import Asked
+from simtrial.figures.parts.choice import Choice
 from simtrial.figures.parts.compose import fitting, one_panel, panels, positions, swatches
 from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import Look
@@ -107,7 +107,7 @@ def _wanted(material: Material) -> Iterator[tuple[Kind, tuple[str, ...]]]:
 
 def _shown(kind: Kind, material: Material, measures: tuple[str, ...], name: str, glyphs: Glyphs) -> Shown:
     misses = MOST_MISSES // MOST_PANELS
-    frame = kind.prepare(material, Asked(measures=measures, misses=misses))
+    frame = kind.prepare(material, Choice(measures=measures, misses=misses))
     frame, left = fitting(kind, frame, MOST_PANELS)
     parts = list(panels(kind, frame))
     if not parts or not frame.height:

@@ -33,7 +33,8 @@ def capped(
     """Make a table of at most `MOST_ROWS` lines; ``rest`` says where the others are."""
     shown = [[one_line(str(cell)) for cell in row] for row in rows[:MOST_ROWS]]
     more = f"{len(rows) - len(shown):,} more lines: {rest}" if len(rows) > len(shown) else ""
-    return Table(caption, [one_line(h) for h in headings], shown, words, more, folded)
+    names = [one_line(h) for h in headings]
+    return Table(caption=caption, headings=names, rows=shown, words=words, more=more, folded=folded)
 
 
 HEADINGS = {

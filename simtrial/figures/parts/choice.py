@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Asked:
+class Choice:
     """What of a study a figure is to show; empty: all of it, or what the figure shows by default."""
 
     methods: Sequence[str] = ()
