@@ -6,7 +6,7 @@ Nothing heavy is imported until a test uses the fixture.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from simtrial.commands.asked import Judged, Request
+    from simtrial.commands.asked import Request
+    from simtrial.verdict import Judged
 
 VARIABLE = "SIMTRIAL_UPDATE_BASELINE"
 OPTIONS = ("replicates", "plugin", "baseline", "seed", "strict", "settings")
 """Keywords of the marker."""
+
+_CALLED = pytest.StashKey[bool]()
+"""Whether a test has compared anything."""
 
 _MADE = pytest.StashKey[dict[tuple[Any, ...], "Judged | None"]]()
 
@@ -41,6 +45,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_MADE] = {}
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Fail a marked test that passes without having compared anything."""
+    result = yield
+    if item.get_closest_marker("simtrial") is not None and not item.stash.get(_CALLED, False):
+        pytest.fail(
+            "simtrial: the test is marked and compares nothing: take the fixture assert_no_regression and call it",
+            pytrace=False,
+        )
+    return result
+
+
 @pytest.fixture
 def assert_no_regression(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., None]:
     """Return a function that fails the test when a method is no longer the one of the baseline.
@@ -50,10 +66,11 @@ def assert_no_regression(request: pytest.FixtureRequest, tmp_path: Path) -> Call
     marker use the same results. ``baseline`` is the file ``baselines/NAME.parquet`` beside the test unless stated.
     """
     marker = request.node.get_closest_marker("simtrial")
-    if marker is None or len(marker.args) != 1 or not set(marker.kwargs) <= set(OPTIONS):
-        raise pytest.UsageError(
-            f"assert_no_regression needs @pytest.mark.simtrial(SCENARIO), keywords allowed: {', '.join(OPTIONS)}"
-        )
+    if marker is None or len(marker.args) != 1:
+        pytest.fail("simtrial: assert_no_regression needs the marker @pytest.mark.simtrial(SCENARIO)", pytrace=False)
+    for keyword in marker.kwargs:
+        if keyword not in OPTIONS:
+            pytest.fail(f"simtrial: {_unknown('keyword of the marker', keyword, OPTIONS)}", pytrace=False)
     reason = request.config.getoption("--simtrial-update-baseline") or os.environ.get(VARIABLE) or ""
     folder, root = Path(request.path).parent, Path(str(request.config.rootpath))
     asked = _asked(str(marker.args[0]), marker.kwargs, folder, root, reason)
@@ -61,6 +78,7 @@ def assert_no_regression(request: pytest.FixtureRequest, tmp_path: Path) -> Call
 
     def assert_(method: str | None = None) -> None:
         """Fail the test where this method, or any, is no longer that of the baseline."""
+        request.node.stash[_CALLED] = True
         key = (asked, *(repr(marker.kwargs.get(name)) for name in OPTIONS))
         if key not in made:
             made[key] = _run(asked, marker.kwargs, tmp_path)
@@ -111,19 +129,28 @@ def _run(asked: Request, options: dict[str, Any], folder: Path) -> Judged | None
     from simtrial.run.loop import run
 
     assert asked.baseline is not None
+    refused = ""
     try:
         plugins = records_of(_plugins(options))
         scenario, cells = load_cells(asked.what, _settings(options), options.get("replicates"), options.get("seed"))
         if not asked.update:
             if not asked.baseline.is_file():
-                pytest.fail(f"there is no baseline {asked.baseline} yet; {remedy(asked)}", pytrace=False)
+                raise SimtrialError(f"there is no baseline {asked.baseline} yet; {remedy(asked)}")
             judging.refuse_early(asked.baseline, scenario, cells, asked)
         outcome = run(scenario, cells, folder / "simtrial-run", plugins=plugins, command="pytest")
         if outcome.failed:
-            pytest.fail(f"simtrial could not run {asked.what}: {outcome.failed[0][1]}", pytrace=False)
+            raise SimtrialError(f"{asked.what} could not be run: {outcome.failed[0][1]}")
         return judging.assess(folder / "simtrial-run", asked)
     except SimtrialError as error:
-        pytest.fail(f"simtrial: {error}", pytrace=False)
+        refused = str(error)
+    pytest.fail(f"simtrial: {refused}", pytrace=False)  # here, so that the message is not printed twice
+
+
+def _unknown(what: str, name: str, allowed: Sequence[str]) -> str:
+    """Message for an unknown name, with the nearest one."""
+    from simtrial.errors import unknown
+
+    return unknown(what, name, allowed)
 
 
 def _toml(value: Any) -> str:
@@ -132,12 +159,11 @@ def _toml(value: Any) -> str:
 
 def _assert(found: Judged, asked: Request, method: str | None) -> None:
     """Fail the test where a method is different, or too many of its fits fail."""
-    from simtrial.errors import unknown
     from simtrial.report.regression import explained
 
     names = {f.method for f in found.findings}
     if method is not None and method not in names:
-        pytest.fail(f"simtrial: {unknown('method', method, names)} in {asked.what}", pytrace=False)
+        pytest.fail(f"simtrial: {_unknown('method', method, sorted(names))} in {asked.what}", pytrace=False)
     judged = [f for f in found.findings if f.source != "expectation" and method in (None, f.method)]
     if found.gate is not None and method is not None and not any(f.source == "baseline" for f in judged):
         pytest.fail(f"simtrial: '{method}' is new, {asked.baseline} does not have it; {remedy(asked)}", pytrace=False)

@@ -238,12 +238,12 @@ class Result:
         SimtrialError
             When there is nothing to hold it against.
         """
-        from simtrial.verdict import judged
+        from simtrial.verdict import verdict
 
         if self.folder is None:
             raise SimtrialError("results of another program have no expectations; check a run")
         files = [None if file is None else Path(file) for file in (baseline, against)]
-        return judged(self.folder, self.run, files[0], files[1], false_alarms, strict)
+        return verdict(self.folder, self.run, files[0], files[1], false_alarms, strict)
 
     @property
     def figures(self) -> Any:

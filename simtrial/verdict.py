@@ -1,9 +1,9 @@
-"""A run held against what is expected of it, from Python."""
+"""A run held against what is expected of it: what `simtrial check` prints, and what Python returns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import polars as pl
 
 from simtrial.check.against import published_values
 from simtrial.check.expectations import check
-from simtrial.check.failed_fits import failures, judge_failures
+from simtrial.check.failed_fits import judge_failures, with_fits
 from simtrial.check.findings import Finding, of_expectations
 from simtrial.check.gate import NEEDED, Gate, Stored, gate
 from simtrial.errors import SimtrialError
@@ -54,39 +54,83 @@ class Verdict:
         return "\n".join([f"Verdict: {self.findings.height - len(lines)} hold, {len(lines)} fail", *lines])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """Everything that is found out about a run: tables of expectations and failed fits, the baseline, and findings."""
+
+    expectations: pl.DataFrame
+    failed_fits: pl.DataFrame
+    gate: Gate | None
+    findings: list[Finding]
+    labels: Mapping[str, str]
+
+    @property
+    def fails(self) -> bool:
+        """Whether anything fails."""
+        return any(finding.fails for finding in self.findings)
+
+
+def expectations_of(stored: Stored, published: Path | None) -> list[dict[str, Any]]:
+    """Published values that a run is held against, or else the expectations of its scenario."""
+    if published is not None:
+        return published_values(published, stored.run["scenario"], stored.cells)
+    expected: list[dict[str, Any]] = stored.run["scenario"].get("expect", [])
+    return expected
+
+
 def judged(
+    stored: Stored, what: str, expected: Sequence[Mapping[str, Any]], rate: float, baseline: Path | None, strict: bool,
+    *, replay: str = "", anew: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
+) -> Judged:  # fmt: skip
+    """Hold a run against expectations or published values, the bound of failed fits, and a baseline.
+
+    ``replay`` is the command that shows a replicate, with places for {cell} and {replicate}; ``anew`` takes the rows of
+    the expectations and returns them with those that failed judged once more.
+    """
+    if not expected and baseline is None:
+        raise SimtrialError(f"{what}: its scenario has no [[expect]] table to check, and no --baseline is given")
+    compared = None if baseline is None else gate(stored, baseline)
+    options = options_of(stored.run, everything=True)
+    if not expected:  # failures are counted with any measure
+        options = replace(options, measures=["failures"])
+    frame = pl.concat([summary(rows, stored.cells, options) for rows in stored.parts])
+    expectations = with_fits(check(frame, stored.cells, expected, rate), frame)
+    expectations = expectations if anew is None else anew(expectations)
+    failed_fits = with_fits(judge_failures(frame, stored.cells, stored.run["scenario"]), frame)
+    labels = cell_labels(stored.cells)
+    shown = labels if len(labels) > 1 else dict.fromkeys(labels, "")
+    findings = of_expectations(expectations, shown, "expectation") + of_expectations(failed_fits, shown, "failed fits")
+    findings += [] if compared is None else _of_baseline(compared, labels, shown, strict, replay)
+    return Judged(expectations=expectations, failed_fits=failed_fits, gate=compared, findings=findings, labels=labels)
+
+
+def _of_baseline(
+    compared: Gate, labels: Mapping[str, str], shown: Mapping[str, str], strict: bool, replay: str
+) -> list[Finding]:
+    """Findings of a comparison with a baseline, replicate by replicate."""
+    failing, found = compared.failing(strict), []
+    for one in compared.comparisons:
+        first = gate_words.first_difference(one) if one.verdict in ("different", "undecided") else None
+        text = "; ".join([gate_words.sentence(one), *one.notes])
+        text += "" if first is None else f"; first replicate that differs: {first[0]} ({first[1]})"
+        command = "" if first is None or not replay else gate_words.replay(replay, one.cell, first[0], labels)
+        found.append(
+            Finding(
+                source="baseline", cell=shown.get(one.cell, one.cell), method=one.method,
+                measure=gate_words.named(gate_words.worst(one)[0].measure) if one.lines else "", sentence=text,
+                verdict=gate_words.verdict(one), fails=one in failing, doubtful=one.verdict == "undecided", n=one.n,
+                failed=one.failed, command=command,
+            )
+        )  # fmt: skip
+    return found
+
+
+def verdict(
     folder: Path, run: Mapping[str, Any], baseline: Path | None, against: Path | None, rate: float, strict: bool
 ) -> Verdict:
-    """Hold a run against its expectations or published values, the bound of failed fits, and a baseline."""
+    """Hold a run, or the part of it that a request is for, against what is expected of it."""
     parts, cells, _ = read_run_by_cell([folder], columns=NEEDED, run=run)
     stored = Stored(folder, list(parts), cells, dict(run))
-    scenario = run["scenario"]
-    expected = published_values(against, scenario, cells) if against is not None else scenario.get("expect", [])
-    if not expected and baseline is None:
-        raise SimtrialError(f"{folder}: its scenario has no [[expect]] table to check, and no baseline is given")
-    options = options_of(run, everything=True)
-    frame = pl.concat([summary(rows, cells, options) for rows in stored.parts])
-    counts = {(r["cell"], r["method"]): (r["replicates"], r["failed"]) for r in failures(frame).iter_rows(named=True)}
-    labels = cell_labels(cells)
-    shown = labels if len(labels) > 1 else dict.fromkeys(labels, "")
-    expectations = check(frame, cells, expected, rate)
-    findings = of_expectations(expectations, shown, counts, "expectation")
-    findings += of_expectations(judge_failures(frame, cells, scenario), shown, counts, "failed fits")
-    compared = None if baseline is None else gate(stored, baseline)
-    findings += [] if compared is None else _of_baseline(compared, shown, strict)
-    lines = [{name: value for name, value in asdict(one).items() if name != "command"} for one in findings]
-    return Verdict(pl.DataFrame(lines, infer_schema_length=None), expectations, compared)
-
-
-def _of_baseline(compared: Gate, shown: Mapping[str, str], strict: bool) -> list[Finding]:
-    """Findings of a comparison with a baseline, replicate by replicate."""
-    failing = compared.failing(strict)
-    return [
-        Finding(
-            source="baseline", cell=shown.get(one.cell, one.cell), method=one.method,
-            measure=gate_words.named(gate_words.worst(one)[0].measure) if one.lines else "",
-            sentence="; ".join([gate_words.sentence(one), *one.notes]), verdict=gate_words.verdict(one),
-            fails=one in failing, doubtful=one.verdict == "undecided", n=one.n, failed=one.failed,
-        )
-        for one in compared.comparisons
-    ]  # fmt: skip
+    found = judged(stored, str(folder), expectations_of(stored, against), rate, baseline, strict)
+    lines = [{name: value for name, value in asdict(one).items() if name != "command"} for one in found.findings]
+    return Verdict(pl.DataFrame(lines, infer_schema_length=None), found.expectations, found.gate)

@@ -45,6 +45,14 @@ def judge_failures(frame: pl.DataFrame, cells: pl.DataFrame, scenario: Mapping[s
     return pl.DataFrame(lines, schema=JUDGED, orient="row", infer_schema_length=None)
 
 
+def with_fits(rows: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
+    """Add to rows of a check the ``replicates`` and ``failed`` fits of their method in a performance."""
+    if not rows.height:
+        return rows
+    counts = failures(frame).select("cell", "method", "replicates", "failed")
+    return rows.join(counts, on=["cell", "method"], how="left", maintain_order="left")
+
+
 def failures(frame: pl.DataFrame) -> pl.DataFrame:
     """Replicates and failed fits of every cell and method: cell, method, replicates, failed, mcse."""
     first = frame.filter(pl.col("measure") == "failures").unique(["cell", "method"], keep="first", maintain_order=True)

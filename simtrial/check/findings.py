@@ -30,13 +30,11 @@ class Finding:
     command: str = ""
 
 
-def of_expectations(
-    frame: pl.DataFrame, labels: Mapping[str, str], counts: Mapping[tuple[str, str], tuple[int, int]], source: str
-) -> list[Finding]:
-    """Findings of a table of expectations; ``counts`` are replicates and failed fits by cell and method."""
+def of_expectations(frame: pl.DataFrame, labels: Mapping[str, str], source: str) -> list[Finding]:
+    """Findings of a table of expectations with their fits (`simtrial.check.failed_fits.with_fits`)."""
     found = []
     for row in frame.iter_rows(named=True):
-        n, failed = counts.get((row["cell"], row["method"]), (row["n"], 0))
+        n, failed = (row["n"], 0) if row["replicates"] is None else (row["replicates"], row["failed"])
         value = "none" if row["value"] is None else f"{row['value']:.4g}"
         mcse = "" if row["mcse"] is None else f" (MCSE {row['mcse']:.2g})"
         expected = row["expected"]

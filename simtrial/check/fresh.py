@@ -43,3 +43,21 @@ def to_try_again(
         for at, cell, estimand in failed.iter_rows()
         for wanted in [expectations[at - 1]]
     ]
+
+
+def both(first: pl.DataFrame, second: pl.DataFrame | None, rate: float) -> pl.DataFrame:
+    """Rows of two runs as one: those of the first that hold, and in place of those that failed theirs of the second.
+
+    ``expectation`` stays the place in the scenario. ``false_alarm`` is the probability that a correct program fails
+    both: that of the first times that of the second, which is at most ``rate`` over all that it judges.
+    """
+    failed = first.filter(pl.col("verdict") == "FAIL")
+    held = first.filter(pl.col("verdict") != "FAIL").with_columns(pl.col("false_alarm") * rate)
+    if second is None:
+        return held
+    before = failed.select("expectation", first_alarm="false_alarm").with_row_index("at", 1)
+    anew = second.rename({"expectation": "at"}).join(
+        before.with_columns(pl.col("at").cast(second.schema["expectation"])), on="at", how="left", maintain_order="left"
+    )
+    anew = anew.with_columns(pl.col("false_alarm") * pl.col("first_alarm"))
+    return pl.concat([held, anew.select(held.columns)], how="vertical_relaxed")

@@ -1,17 +1,12 @@
-"""What is asked of `simtrial check`, and what it finds out."""
+"""What is asked of `simtrial check`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import polars as pl
-
-    from simtrial.check.findings import Finding
-    from simtrial.check.gate import Gate
     from simtrial.commands.fresh_check import Again
 
 
@@ -36,20 +31,3 @@ class Request:
     rate: float = 0.001
     against: Path | None = None
     again: Again | None = None
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Everything that a check has found out about a run."""
-
-    expectations: pl.DataFrame
-    failed_fits: pl.DataFrame
-    gate: Gate | None
-    findings: list[Finding]
-    labels: Mapping[str, str]
-    counts: Mapping[tuple[str, str], tuple[int, int]]
-
-    @property
-    def fails(self) -> bool:
-        """Whether the check fails."""
-        return any(f.fails for f in self.findings)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from simtrial.check.gate import Gate, Stored
-    from simtrial.commands.asked import Judged, Request
+    from simtrial.commands.asked import Request
+    from simtrial.verdict import Judged
 
 
 def write(found: Judged, stored: Stored, asked: Request) -> None:
@@ -61,14 +62,14 @@ def _print(found: Judged, asked: Request) -> None:
     from simtrial.report.text import say
 
     if found.expectations.height:
-        check_table(found.expectations, found.labels, found.counts)
+        check_table(found.expectations, found.labels)
     above = found.failed_fits.filter(pl.col("verdict") == "FAIL")
     if above.height:
-        check_table(above, found.labels, found.counts, "Failed fits above the bound")
+        check_table(above, found.labels, "Failed fits above the bound")
         say("[check] failures in the scenario, or an [[expect]] about failures, states how many fits may fail.\n")
     elif found.failed_fits.height:
-        failed = sum(count for _, count in found.counts.values())
-        say(f"Failed fits: {failed:,} of {sum(n for n, _ in found.counts.values()):,}, no method above its bound")
+        fits, failed = (found.failed_fits[name].sum() for name in ("replicates", "failed"))
+        say(f"Failed fits: {failed:,} of {fits:,}, no method above its bound")
     if found.gate is not None:
         print_gate(found.gate, found.labels, asked.replay)
 
@@ -79,13 +80,10 @@ def _frame(found: Judged, stored: Stored) -> pl.DataFrame:
 
     from simtrial.report.tables import with_factors
 
-    counted = [(*key, *count) for key, count in found.counts.items()]
-    counts = pl.DataFrame(counted, schema=["cell", "method", "replicates", "failed"], orient="row")
     above = found.failed_fits.filter(pl.col("verdict") == "FAIL")
     named = {"expectation": found.expectations, "failed fits": above, "baseline": _measures(found.gate)}
     frames = [frame.with_columns(against=pl.lit(name)) for name, frame in named.items() if frame.height]
     every = pl.concat(frames, how="diagonal_relaxed")
-    every = every.join(counts, on=["cell", "method"], how="left", maintain_order="left")
     return with_factors(every, stored.cells)
 
 
@@ -96,10 +94,11 @@ def _measures(gate: Gate | None) -> pl.DataFrame:
     rows = []
     for one in () if gate is None else gate.comparisons:
         place = {"cell": one.cell, "method": one.method, "estimand": one.estimand}
+        fits = {"replicates": one.n, "failed": one.failed}
         for line in one.lines:
             numbers = asdict(line)
             numbers["value"], numbers["baseline"] = numbers.pop("now"), numbers.pop("before")
-            rows.append({**place, "measure": numbers.pop("measure"), **numbers, "method_verdict": one.verdict})
+            rows.append({**place, "measure": numbers.pop("measure"), **numbers, "method_verdict": one.verdict, **fits})
     frame = pl.DataFrame(rows, infer_schema_length=None)
     return frame.with_columns(pl.col(pl.Float64).fill_nan(None)) if rows else frame
 

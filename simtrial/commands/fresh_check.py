@@ -37,23 +37,25 @@ class Again:
     records: list[dict[str, str]]
 
     def verdicts(
-        self, first: Stored, frame: pl.DataFrame, expectations: list[dict[str, Any]], rate: float
+        self, first: Stored, expectations: list[dict[str, Any]], rate: float, rows: pl.DataFrame
     ) -> pl.DataFrame:
         """Run what failed again, four times as large; return the rows of the first run, those that failed replaced.
 
-        Rows of the second run share the false-alarm rate anew: what fails has failed both, with probability rate
-        squared if it is correct. The run stands beside the first, its name ending in ``-again``.
+        Rows of the second run share the false-alarm rate anew: a correct program fails both runs with the product of
+        their probabilities, which each row's ``false_alarm`` then is. The second run stands beside the first, its name
+        ending in ``-again``.
         """
         import polars as pl
 
         from simtrial.check.expectations import check
-        from simtrial.check.fresh import LARGER, second_seed, to_try_again
+        from simtrial.check.failed_fits import with_fits
+        from simtrial.check.fresh import LARGER, both, second_seed, to_try_again
         from simtrial.check.gate import read_stored
         from simtrial.performance.summary import options_of, summary
 
-        again = to_try_again(frame, first.cells, expectations)
+        again = to_try_again(rows, first.cells, expectations)
         if not again:
-            return frame
+            return both(rows, None, rate)
         seed, replicates = second_seed(self.seed), LARGER * self.replicates
         note(f"{len(again)} failed: again with {replicates} replicates and seed {seed}")
         found, every = load_cells(self.what, self.sets, replicates, seed)
@@ -63,6 +65,5 @@ class Again:
         run_directories.fill(found, here, folder, "auto", self.workers, 1000, self.records)
         second = read_stored(folder)
         options = options_of(second.run, everything=True)
-        measured = pl.concat([summary(rows, second.cells, options) for rows in second.parts])
-        anew = check(measured, second.cells, again, rate)
-        return pl.concat([frame.filter(pl.col("verdict") != "FAIL"), anew], how="vertical_relaxed")
+        measured = pl.concat([summary(part, second.cells, options) for part in second.parts])
+        return both(rows, with_fits(check(measured, second.cells, again, rate), measured), rate)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from simtrial.commands.asked import Judged, Request
+from simtrial.commands.asked import Request
 from simtrial.errors import SimtrialError
 
 if TYPE_CHECKING:
-    from simtrial.check.findings import Finding
-    from simtrial.check.gate import Gate, Stored
+    from simtrial.check.gate import Stored
     from simtrial.scenario import Cell, Scenario
+    from simtrial.verdict import Judged
 
 
 def judge(folder: Path, asked: Request) -> None:
@@ -64,75 +63,16 @@ def refuse_early(file: Path, scenario: Scenario, cells: list[Cell], asked: Reque
 
 
 def judged(stored: Stored, asked: Request) -> Judged:
-    """Hold a run against its expectations, the bound of failed fits, and the baseline."""
-    import polars as pl
+    """Hold a run against all that is asked."""
+    from functools import partial
 
-    from simtrial.check.expectations import check
-    from simtrial.check.failed_fits import failures, judge_failures
-    from simtrial.check.findings import of_expectations
-    from simtrial.check.gate import gate
-    from simtrial.performance.summary import options_of, summary
-    from simtrial.report.tables import cell_labels
+    from simtrial import verdict
 
-    scenario = stored.run["scenario"]
-    expected = expectations_of(stored, asked.against)
-    if not expected and asked.baseline is None:
-        raise SimtrialError(f"{asked.what}: its scenario has no [[expect]] table to check, and no --baseline is given")
-    compared = None if asked.baseline is None else gate(stored, asked.baseline)
-    options = options_of(stored.run, everything=True)
-    if not expected:  # failures are counted with any measure
-        options = replace(options, measures=["failures"])
-    frame = pl.concat([summary(rows, stored.cells, options) for rows in stored.parts])
-    labels = cell_labels(stored.cells)
-    counts = {(r["cell"], r["method"]): (r["replicates"], r["failed"]) for r in failures(frame).iter_rows(named=True)}
-    expectations = check(frame, stored.cells, expected, asked.rate)
-    failed_fits = judge_failures(frame, stored.cells, scenario)
-    if asked.again is not None:
-        expectations = asked.again.verdicts(stored, expectations, expected, asked.rate)
-    shown = labels if len(labels) > 1 else dict.fromkeys(labels, "")
-    findings = of_expectations(expectations, shown, counts, "expectation")
-    findings += of_expectations(failed_fits, shown, counts, "failed fits")
-    findings += [] if compared is None else _of_baseline(compared, labels, shown, asked)
-    return Judged(expectations, failed_fits, compared, findings, labels, counts)
-
-
-def expectations_of(stored: Stored, published: Path | None) -> list[dict[str, Any]]:
-    """Published values that a run is held against, or else the expectations of its scenario."""
-    from simtrial.check.against import published_values
-
-    if published is not None:
-        return published_values(published, stored.run["scenario"], stored.cells)
-    expected: list[dict[str, Any]] = stored.run["scenario"].get("expect", [])
-    return expected
-
-
-def _of_baseline(gate: Gate, labels: Mapping[str, str], shown: Mapping[str, str], asked: Request) -> list[Finding]:
-    """Findings of a comparison with a baseline."""
-    from simtrial.check.findings import Finding
-    from simtrial.report import gate_words
-
-    failing, found = gate.failing(asked.strict), []
-    for one in gate.comparisons:
-        first = gate_words.first_difference(one) if one.verdict in ("different", "undecided") else None
-        text = "; ".join([gate_words.sentence(one), *one.notes])
-        text += "" if first is None else f"; first replicate that differs: {first[0]} ({first[1]})"
-        command = "" if first is None else gate_words.replay(asked.replay, one.cell, first[0], labels)
-        found.append(
-            Finding(
-                source="baseline",
-                cell=shown.get(one.cell, one.cell),
-                method=one.method,
-                measure=gate_words.named(gate_words.worst(one)[0].measure) if one.lines else "",
-                sentence=text,
-                verdict=gate_words.verdict(one),
-                fails=one in failing,
-                doubtful=one.verdict == "undecided",
-                n=one.n,
-                failed=one.failed,
-                command=command,
-            )
-        )
-    return found
+    expected = verdict.expectations_of(stored, asked.against)
+    anew = None if asked.again is None else partial(asked.again.verdicts, stored, expected, asked.rate)
+    return verdict.judged(
+        stored, asked.what, expected, asked.rate, asked.baseline, asked.strict, replay=asked.replay, anew=anew
+    )
 
 
 def _update(stored: Stored, asked: Request) -> str:

@@ -89,18 +89,15 @@ def print_replays(commands: Sequence[str]) -> None:
     say("")
 
 
-def check_table(
-    frame: pl.DataFrame, labels: Mapping[str, str], counts: Mapping[tuple[str, str], tuple[int, int]],
-    title: str = "Expectations",
-) -> None:  # fmt: skip
-    """Print expectations beside results, failures first; ``counts``: replicates and failed fits by cell and method."""
+def check_table(frame: pl.DataFrame, labels: Mapping[str, str], title: str = "Expectations") -> None:
+    """Print expectations with their fits (`simtrial.check.failed_fits.with_fits`) beside results, failures first."""
     rows = []
     for row in frame.sort(pl.col("verdict") == "ok", maintain_order=True).iter_rows(named=True):
         value = "-" if row["value"] is None else f"{row['value']:.4g}"
         mcse = "-" if row["mcse"] is None else f"{row['mcse']:.2g}"
         distance = "-" if row["allowed"] is None else f"{number(row['distance'], 2)} of {number(row['allowed'], 1)}"
         named = [row["verdict"], row["method"], row["measure"]]
-        used = [f"{count:,}" for count in counts.get((row["cell"], row["method"]), (0, 0))]
+        used = [f"{row[name] or 0:,}" for name in ("replicates", "failed")]
         rows.append([*_label(row["cell"], labels), *named, *used, f"{value} ({mcse})", row["expected"], distance])
     headings = [*_cell_heading(labels), "verdict", "method", "measure", "replicates", "failed", "found (MCSE)",
                 "expected", "standard errors"]  # fmt: skip

@@ -55,6 +55,12 @@ def audit(folder: Path) -> list[Damage]:
             read_cells(folder, identity)
         except StoreError as error:
             found.append(Damage(str(error), (cells_file(folder), cells_record(folder))))
+    for there, other, what in (
+        (cells_record(folder), cells_file(folder), "its table is missing"),
+        (cells_file(folder), cells_record(folder), "its record is missing, so that it does not count"),
+    ):
+        if there.is_file() and not other.is_file():
+            found.append(Damage(f"{there}: {what}", (there,)))
     found += [*_truths(folder, identity), *_stops(folder, identity)]
     for cell in _cells_there(folder):
         if identity is not None and cell not in identity.cells:

@@ -48,6 +48,10 @@ def test_what_fails_twice_fails_and_the_second_run_is_four_times_as_large_and_of
     assert f"1 failed: again with 400 replicates and seed {second_seed(5)}" in done.err
     found = pl.read_csv(io.StringIO(done.out))
     assert found.select("n", "verdict").rows() == [(100, "ok"), (100, "ok"), (400, "FAIL")]
+    assert found["expectation"].to_list() == [1, 1, 2]
+    assert found["replicates"].to_list() == [100, 100, 400]
+    # of three rows each may fail with a third of 0.001, and the one of the second run with 0.001
+    assert found["false_alarm"].to_list() == pytest.approx([1e-6 / 3] * 3)
     assert (
         pl.read_csv(io.StringIO(simtrial("summarise", tmp_path / "run-again", "--format", "csv").out))[
             "cell"

@@ -13,11 +13,12 @@ import pytest
 from scipy import stats
 
 from simtrial.commands import judging
-from simtrial.commands.asked import Judged, Request
+from simtrial.commands.asked import Request
 from simtrial.estimators import Estimates, Method
 from simtrial.run import block
 from simtrial.run.loop import run
 from simtrial.scenario import load
+from simtrial.verdict import Judged
 
 BASELINE = Path(__file__).parent / "baselines" / "estimators.parquet"
 

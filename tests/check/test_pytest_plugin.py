@@ -89,9 +89,10 @@ def test_what_cannot_be_judged_is_said_in_words(package, tmp_path):
     cases = {
         "did you mean 'theirs'?": ('assert_no_regression("theirs")', 'assert_no_regression("their")'),
         "run.seed is 1 in the baseline and 9 here": ("replicates=50", "replicates=50, seed=9"),
-        "keywords allowed: replicates, plugin": ("replicates=50", "repetitions=50"),
+        "unknown keyword of the marker 'repetitions'": ("replicates=50", "repetitions=50"),
         "no module 'their_pakage'": ('plugin="their_package"', 'plugin="their_pakage"'),
         "no file 'other.toml'": ("theirs.toml", "other.toml"),
+        "the test is marked and compares nothing": ('    assert_no_regression("theirs")', "    pass"),
     }
     for at, (before, after) in enumerate(cases.values()):
         (tmp_path / "tests" / f"test_{at}.py").write_text(TEST.replace(before, after))
@@ -100,6 +101,16 @@ def test_what_cannot_be_judged_is_said_in_words(package, tmp_path):
     assert "1 passed" in text
     assert [words for words in cases if words not in text] == []
     assert "Traceback" not in text
+    assert "During handling of the above exception" not in text
+
+
+def test_a_marked_test_without_the_fixture_fails(package, tmp_path):
+    assert package("--simtrial-update-baseline", "first")[0] == 0
+    file = tmp_path / "tests" / "test_theirs.py"
+    file.write_text(TEST.replace("(assert_no_regression)", "()").replace('assert_no_regression("theirs")', "pass"))
+    code, text = package()
+    assert code == 1
+    assert "the test is marked and compares nothing" in text
 
 
 def test_a_fit_that_fails_too_often_fails_the_test(package, tmp_path):

@@ -187,6 +187,17 @@ def test_a_chunk_of_another_run_is_named(run: tuple[Path, str], tmp_path: Path) 
         assert verdict(mixed, run[1]) == NAMED, name
 
 
+def test_a_recorded_file_that_is_gone_is_named(run: tuple[Path, str], tmp_path: Path) -> None:
+    """Every file but the products of a run and those that nothing records: rows, failures, cells and their records."""
+    folder, _ = run
+    for number, file in enumerate(f for f in files_of(folder) if f.parent.name not in ("truths", "claims")):
+        if file.name in ("run.json", "performance.parquet"):
+            continue
+        there = copied(folder, tmp_path / str(number))
+        (there / file.relative_to(folder)).unlink()
+        assert audit(there), file
+
+
 @pytest.mark.usefixtures("quick")
 def test_a_repair_and_the_same_command_restore_everything(run: tuple[Path, str], tmp_path: Path) -> None:
     folder, expected = run
