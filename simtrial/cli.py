@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 
 def main() -> NoReturn:
     """Run the command line; a user's mistake is one message and exit 2, never a traceback (unless --debug)."""
+    from simtrial.interruption import forget, raise_and_note
+
+    forget()
+    signal.signal(signal.SIGINT, lambda number, frame: raise_and_note(KeyboardInterrupt()))
     try:
         for name in ("stdout", "stderr"):
             if getattr(sys, name) is None:  # it was closed by the shell
@@ -22,6 +27,8 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: finished chunks are kept; run the same command to go on\n")
         sys.exit(130)
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ import click
 import simtrial
 from simtrial import commands
 from simtrial.errors import EnvironmentFailure, SimtrialError, printable
+from simtrial.interruption import raise_and_note
 
 
 def run() -> NoReturn:
@@ -65,7 +66,7 @@ def _unforeseen(error: Exception) -> str:
 
 def _terminated(number: int, frame: object) -> NoReturn:
     click.echo("terminated: finished chunks are kept; run the same command to go on", err=True)
-    sys.exit(143)
+    raise_and_note(SystemExit(143))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -51,20 +51,6 @@ def write_bytes(file: Path, content: bytes, only_first: bool = False) -> None:
         raise EnvironmentFailure(f"{file}: cannot be written ({error.strerror or error})") from None
 
 
-def remove(file: Path) -> None:
-    """Remove a file if it is there.
-
-    Raises
-    ------
-    EnvironmentFailure
-        When the disk refuses.
-    """
-    try:
-        file.unlink(missing_ok=True)
-    except OSError as error:
-        raise EnvironmentFailure(f"{file}: cannot be removed ({error.strerror or error})") from None
-
-
 def _linked(aside: Path, file: Path) -> bool:
     """Give a finished file its name unless one has that name; False where the disk knows no hard links."""
     try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from simtrial.errors import EnvironmentFailure, WorkerDiedError, in_words
 from simtrial.estimators.contained import is_own
+from simtrial.interruption import raise_what_is_noted
 from simtrial.run.engines import Engine, engine
 from simtrial.run.plan import Plan
 from simtrial.run.standing import Made, Progress, Standing
@@ -169,7 +170,10 @@ class _Workforce:
 
     def _in_time(self, tasks: Iterable[Task]) -> Iterator[Task]:
         """Hand out tasks as long as there is time; true values in any case, for without them there is no table."""
-        return (task for task in tasks if isinstance(task, Truth) or self._is_time())
+        for task in tasks:
+            raise_what_is_noted()
+            if isinstance(task, Truth) or self._is_time():
+                yield task
 
 
 def _enter_cells(folder: Path, scenario: Scenario, identity: Identity, own: Sequence[str]) -> None:
@@ -179,7 +183,8 @@ def _enter_cells(folder: Path, scenario: Scenario, identity: Identity, own: Sequ
     files, names = truth_files(folder), [e.name for e in scenario.estimands]
     known = {cell: read_truths(folder, identity, files.get(cell, []), cell) for cell in identity.cells}
     truths = {cell: [found[name] for name in names] for cell, found in known.items()}
-    origin = directory.provenance(scenario, identity.trials)
+    unanalysed = {name: table for name, table in scenario.raw.items() if name != "methods"}  # they change no true value
+    origin = directory.provenance(replace(scenario, raw=unanalysed), identity.trials)
     write_cells(folder, truths, own, identity=identity, provenance=origin)
 
 

@@ -11,8 +11,8 @@ import polars as pl
 
 from simtrial.errors import IncompleteRunError, StoreError
 from simtrial.estimands import TrueValue
-from simtrial.files.whole import parquet_bytes, remove, write_bytes
-from simtrial.store.chunks import sha256_of, verified
+from simtrial.files.whole import parquet_bytes, read_bytes, write_bytes
+from simtrial.store.chunks import sha256_of
 from simtrial.store.identity import Identity
 from simtrial.store.paths import cells_file, cells_record
 from simtrial.store.sealed import REPAIR, read_sealed, write_sealed
@@ -34,16 +34,34 @@ def write_cells(
     if own:
         frame = frame.with_columns(pl.col("estimand").is_in(sorted(own)).alias("own"))
     content = parquet_bytes(frame, {"simtrial": provenance})
-    remove(cells_record(folder))  # killed between the two files, a run has no cells rather than damaged ones
-    write_bytes(cells_file(folder), content)
-    about = {"trials": identity.trials, "estimands": identity.estimands, "cells": list(identity.cells)}
-    write_sealed(cells_record(folder), {"rows": frame.height, "sha256": sha256_of(content), **about})
+    about = {"estimands": identity.estimands, "cells": list(identity.cells)}
+    mine = {"rows": frame.height, "sha256": sha256_of(content), **about}
+    held = _described(read_sealed(cells_record(folder)), read_bytes(cells_file(folder)))
+    if held is not None and held["sha256"] == mine["sha256"]:
+        return
+    if held is None:  # a table without a record does not count
+        write_bytes(cells_file(folder), content)
+    write_sealed(cells_record(folder), {**mine, "trials": identity.trials, "before": held})
+    if held is not None:  # the record first, which knows the table before as well: whenever one reads, one is right
+        write_bytes(cells_file(folder), content)
+
+
+def _described(record: Mapping[str, Any] | None, content: bytes | None) -> dict[str, Any] | None:
+    """What a record says of a table: it may be the one that was written last, or the one before."""
+    if record is None or content is None:
+        return None
+    digest = sha256_of(content)
+    last = {name: record.get(name) for name in ("rows", "sha256", "estimands", "cells")}
+    return next((one for one in (last, record.get("before")) if one is not None and one["sha256"] == digest), None)
 
 
 def has_cells(folder: Path, identity: Identity) -> bool:
-    """Whether the true values of a request are stored, all of them."""
-    record = read_sealed(cells_record(folder))
-    return record is not None and cells_file(folder).is_file() and _covers(record, identity)
+    """Whether the true values of a request are stored, all of them, sound or damaged: a reader tells."""
+    record, content = read_sealed(cells_record(folder)), read_bytes(cells_file(folder))
+    if record is None or content is None:
+        return False
+    found = _described(record, content)
+    return found is None or _covers(found, identity)
 
 
 def _covers(record: Mapping[str, Any], identity: Identity) -> bool:
@@ -63,20 +81,20 @@ def read_cells(folder: Path, identity: Identity | None) -> pl.DataFrame:
     StoreError
         When they are not what their record says.
     """
-    record = read_sealed(cells_record(folder))
-    if record is None or not cells_file(folder).is_file():
+    record, content = read_sealed(cells_record(folder)), read_bytes(cells_file(folder))
+    if record is None or content is None:
         raise IncompleteRunError(f"{folder}: no true values yet; run the same command again")
     if identity is not None and record.get("trials") != identity.trials:
         raise StoreError(f"{cells_record(folder)}: damaged, it belongs to another run; {REPAIR}")
-    try:
-        frame = pl.read_parquet(verified(cells_file(folder), str(record["sha256"])))
-    except StoreError:
+    found = _described(record, content)
+    if found is None:
         if read_sealed(cells_record(folder)) != record:  # another process has written them anew just now
             return read_cells(folder, identity)
-        raise
+        raise StoreError(f"{cells_file(folder)}: damaged, its content has changed since it was written; {REPAIR}")
+    frame = pl.read_parquet(content)
     if identity is None:
         return frame
-    if not _covers(record, identity):
+    if not _covers(found, identity):
         raise IncompleteRunError(f"{folder}: some true values are not there yet; run the same command again")
     return of_request(frame, identity)
 

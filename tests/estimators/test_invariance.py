@@ -89,7 +89,8 @@ def same(left, right, sign=1.0, scale=1.0):
 
 
 def test_every_registered_method_takes_this_suite():
-    assert {kind for kind, _ in METHODS.values()} == set(kinds()) - NO_EFFECT
+    built_in = {kind for kind, made in kinds().items() if made.__module__.startswith("simtrial.estimators.")}
+    assert {kind for kind, _ in METHODS.values()} == built_in - NO_EFFECT
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -14,8 +15,12 @@ from tomls import SMALL, changed, written
 from simtrial.errors import IncompleteRunError, RunError
 from simtrial.estimands import true_values
 from simtrial.run import tasks
-from simtrial.scenario import load
+from simtrial.scenario import load, rebuild
+from simtrial.store import cells
 from simtrial.store.audit import audit
+from simtrial.store.directory import provenance, read_run
+from simtrial.store.identity import from_json
+from simtrial.store.truths import read_truths, truth_files
 
 pytestmark = pytest.mark.usefixtures("quick")
 __all__ = ["quick"]
@@ -156,15 +161,39 @@ def test_true_values_are_found_once_by_shards_that_share_a_run(tmp_path: Path, m
     assert rows(tmp_path / "run").height == 240
 
 
-def test_killed_while_the_table_of_cells_is_written_anew(tmp_path: Path) -> None:
-    """Its record goes first: then there is no table, which is no damage."""
+def test_killed_while_the_table_of_cells_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its record is there before it and knows the table before: the old request is read, the new one is not there."""
     folder = tmp_path / "run"
     go(folder, 20)
-    (folder / "records" / "cells.json").unlink()
-    with pytest.raises(IncompleteRunError, match="no true values yet"):
+    before = rows(folder)
+    whole = cells.write_bytes
+    monkeypatch.setattr(cells, "write_bytes", lambda file, content: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        go(folder, 20, text=MORE_ESTIMANDS)
+    with pytest.raises(IncompleteRunError, match="some true values are not there yet"):
         rows(folder)
+    assert simtrial("run", written(tmp_path, SMALL), "-o", folder, "--replicates", 20).code == 0
+    monkeypatch.setattr(cells, "write_bytes", whole)
     go(folder, 20, text=MORE_ESTIMANDS)
     assert rows(folder).height == 80
+    assert rows(folder).filter(estimand="cace").equals(before.filter(estimand="cace"))
+
+
+def test_a_table_of_cells_that_another_process_has_written_is_left_alone(tmp_path: Path) -> None:
+    """Both find that there is none and write it: the second changes no file, so that nobody reads in between."""
+    folder = tmp_path / "run"
+    go(folder, 20)
+    files = [folder / "cells.parquet", folder / "records" / "cells.json"]
+    held = {f: f.stat().st_mtime_ns for f in files}
+    run = read_run(folder)
+    scenario, every = rebuild(run["scenario"])
+    identity = from_json(run)
+    known = read_truths(folder, identity, truth_files(folder)[every[0].id], every[0].id)
+    truths = {every[0].id: [known[e.name] for e in scenario.estimands]}
+    unanalysed = {name: table for name, table in scenario.raw.items() if name != "methods"}
+    origin = provenance(replace(scenario, raw=unanalysed), identity.trials)
+    cells.write_cells(folder, truths, [], identity=identity, provenance=origin)
+    assert {f: f.stat().st_mtime_ns for f in files} == held
 
 
 def test_a_method_of_a_plugin_is_added(tmp_path: Path) -> None:

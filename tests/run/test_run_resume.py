@@ -15,6 +15,7 @@ from polars.testing import assert_frame_equal
 from runs import chunks, drop, go, quick, record, rows
 from tomls import SMALL, written
 
+from simtrial import interruption
 from simtrial.errors import IncompleteRunError, StoreError
 from simtrial.store.chunks import stored_chunks
 from simtrial.store.directory import read_run
@@ -121,6 +122,20 @@ def test_a_run_with_nothing_but_its_description(finished: tuple[Path, pl.DataFra
         rows(folder)
     go(folder)
     assert_frame_equal(rows(folder), expected, check_exact=True)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143)])
+def test_an_interruption_that_python_lost_is_raised_before_the_next_chunk(error: BaseException, tmp_path: Path) -> None:
+    """As in the callback that ends the import of a module, from which no exception comes out."""
+    with pytest.raises(type(error)):
+        interruption.raise_and_note(error)
+    try:
+        with pytest.raises(type(error)):
+            go(tmp_path / "run")
+    finally:
+        interruption.forget()
+    assert chunks(tmp_path / "run") == []
+    assert go(tmp_path / "run").made == 5
 
 
 def test_part_of_a_run_can_be_read(finished: tuple[Path, pl.DataFrame]) -> None:
