@@ -104,7 +104,7 @@ def test_show_of_a_large_sweep_says_what_it_simulates(tmp_path: Path, monkeypatc
     assert "24 cells: about" in few.out
     monkeypatch.setattr(sampled_cells, "MANY", 10)
     many = simtrial("show", file)
-    assert "5 of 24 cells are simulated; --all-cells simulates every one" in many.err
+    assert "5 of 24 cells are simulated; --all-cells takes every one" in many.err
     assert "Implied by 5 of 24 cells" in many.out
     assert "5 of 24 cells; --format json lists all" in many.out
     found = json.loads(simtrial("show", file, "--format", "json").out)
