@@ -65,8 +65,8 @@ def largest(cells: Sequence[Cell], sizes: Sequence[Size]) -> tuple[Cell, Size]:
 def predicted(cell: Cell, size: Size) -> Prediction:
     """Prediction for a cell whose trials have this size.
 
-    A block of a few trials is drawn and analysed, and one of at least twice as many. The user's own methods are left out: what
-    they take is not known, and they may be slow.
+    A block of a few trials is drawn and analysed, and one of at least twice as many. The user's own methods are left
+    out: what they take is not known, and they may be slow.
     """
     methods = [method for method in cell.scenario.methods if not is_own(method)]
     cell = replace(cell, scenario=replace(cell.scenario, methods=methods))
