@@ -210,6 +210,7 @@ BUILT_IN = [
     {"kind": "g-computation", "model": "lmm"},
     {"kind": "g-computation", "average": "cluster", "by_arm": True, "df": "normal"},
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
+    {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "adjust": ["mansa_baseline"], "by_arm": True},
     {"kind": "per-protocol", "keep": "in_window == 1", "analysis": {"kind": "ols"}},
     {"kind": "event-rate"},
     {"kind": "correlation"},
