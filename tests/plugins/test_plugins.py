@@ -211,6 +211,7 @@ BUILT_IN = [
     {"kind": "g-computation", "average": "cluster", "by_arm": True, "df": "normal"},
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "adjust": ["mansa_baseline"], "by_arm": True},
+    *({"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "imputation": e} for e in ("single-level", "fixed-effects")),
     {"kind": "per-protocol", "keep": "in_window == 1", "analysis": {"kind": "ols"}},
     {"kind": "event-rate"},
     {"kind": "correlation"},

@@ -130,6 +130,4 @@ def _names(incomplete: Incomplete) -> tuple[str, ...]:
     """Terms of the covariates, the baseline aside."""
     batch = incomplete.batch
     labels = {name: batch.column(name).categories for name in incomplete.covariates}
-    return tuple(
-        term for name in incomplete.covariates for term in ([f"{name}={c}" for c in labels[name]] or [name])
-    )
+    return tuple(term for name in incomplete.covariates for term in ([f"{name}={c}" for c in labels[name]] or [name]))
