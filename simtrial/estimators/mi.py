@@ -17,6 +17,7 @@ from simtrial.errors import OptionError, SimtrialError
 from simtrial.estimators import Estimates, Method, failed_estimates, inherit, kinds, register, report, wald
 from simtrial.estimators.fitting import fit
 from simtrial.estimators.imputation.by_arm import fit_by_arm
+from simtrial.estimators.imputation.delta import Delta
 from simtrial.estimators.imputation.engine import FittedEngine, ImputationEngine, imputation_engine
 from simtrial.estimators.imputation.failures import BlankArms, labels, messages
 from simtrial.estimators.imputation.incomplete import ImputationModel, Incomplete
@@ -54,6 +55,7 @@ class MultipleImputation(Method):
     m: int = Field(20, ge=2, le=10_000, description="imputations")
     auxiliary: list[str] = Field(default_factory=list, description="further columns of the imputation model")
     by_arm: bool = Field(False, description="impute each arm from its own people")
+    delta: Delta = Field(default_factory=Delta, description="points added to imputed outcomes: one number, or by arm")
     df: Literal["barnard-rubin", "rubin"] = Field("barnard-rubin", description="degrees of freedom after pooling")
 
     _inherit = model_validator(mode="before")(inherit)
@@ -149,7 +151,8 @@ class MultipleImputation(Method):
         results: list[tuple[Moments, Estimates]] = []
         for _ in range(self.m):
             before = results[-1][0].analysed if results else None
-            results.append(self._analyse(fitted.complete(rng), every_term, before))
+            completed = self.delta.added(incomplete, fitted.complete(rng))
+            results.append(self._analyse(completed, every_term, before))
         found = self._pooled(results, fitted.failed | blank.failed, fitted.flags | incomplete.flags)
         found = _innermost(self.analysis).tested(found)
         if "n_unknown" in found.extras:

@@ -212,6 +212,7 @@ BUILT_IN = [
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "adjust": ["mansa_baseline"], "by_arm": True},
     *({"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "imputation": e} for e in ("single-level", "fixed-effects")),
+    {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "delta": 0.5},
     {"kind": "per-protocol", "keep": "in_window == 1", "analysis": {"kind": "ols"}},
     {"kind": "event-rate"},
     {"kind": "correlation"},
