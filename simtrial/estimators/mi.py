@@ -52,7 +52,7 @@ class MultipleImputation(Method):
     kind: Literal["mi"] = "mi"
     analysis: SerializeAsAny[Method] = Field(description="the method applied to each completed trial")
     imputation: str = Field("random-intercept", description="imputation engine")
-    m: int = Field(20, ge=2, le=10_000, description="imputations")
+    m: int = Field(20, ge=1, le=10_000, description="imputations")
     auxiliary: list[str] = Field(default_factory=list, description="further columns of the imputation model")
     by_arm: bool = Field(False, description="impute each arm from its own people")
     delta: Delta = Field(default_factory=Delta, description="points added to imputed outcomes: one number, or by arm")
@@ -109,7 +109,7 @@ class MultipleImputation(Method):
         """Columns and rows of the imputation model, everything that the analysis uses included."""
         inner = self.analysis.spec()
         baseline = f"{self.analysis.response}_baseline"
-        needed = baseline in self.analysis.reads()
+        needed = baseline in self.analysis.reads() or self.engine().needs_baseline
         names = (*inner.adjust, *((baseline,) if needed else ()), *self.auxiliary)
         spec = Spec(inner.outcome, None, tuple(dict.fromkeys(names)), inner.where)
         by_arm = inner.adjust if getattr(_innermost(self.analysis), "by_arm", False) else ()
@@ -136,7 +136,8 @@ class MultipleImputation(Method):
 
     def reads(self) -> frozenset[str]:
         """Names of the observed columns the method needs."""
-        return self.analysis.reads() | frozenset(self.auxiliary)
+        own = {f"{self.analysis.response}_baseline"} if self.engine().needs_baseline else set()
+        return self.analysis.reads() | frozenset(self.auxiliary) | own
 
     def fit(
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False

@@ -42,10 +42,12 @@ class ImputationEngine(BaseModel):
 
     ``arm_alone`` says that it can impute one arm from its own people: it takes them and their moments from
     ``Incomplete.lacks``, ``moments`` and ``moments_of``, never from the columns of the batch.
+    ``needs_baseline`` puts the baseline of the outcome in the model, whether the analysis reads it or not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     arm_alone: ClassVar[bool] = False
+    needs_baseline: ClassVar[bool] = False
 
     def fit(self, incomplete: Incomplete) -> FittedEngine:
         """Fit the models of whatever is missing."""
