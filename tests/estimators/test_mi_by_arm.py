@@ -110,6 +110,21 @@ def test_an_arm_with_too_few_fails_with_its_reason():
     assert not fit(batch(few), method("mi", m=3, **OPTIONS)).failed[0]
 
 
+@pytest.mark.parametrize("engine", ["random-intercept", "single-level", "fixed-effects", "mean", "baseline"])
+@pytest.mark.parametrize("arm", [0, 1])
+def test_an_arm_without_any_outcome_fails(engine, arm):
+    good, bad = lacking(share=0.05), lacking(9)
+    bad[OUTCOME] = np.where(bad["arm"] == arm, np.nan, bad[OUTCOME])
+    both = {name: np.concatenate([good[name], bad[name]]) for name in good}
+    both["trial"] = np.repeat([0, 1], [len(good["arm"]), len(bad["arm"])])
+    found = fit(batch(both), method("mi", by_arm=True, m=2, imputation=engine, **OPTIONS))
+    name = ("control", "intervention")[arm]
+    assert found.failed[1]
+    assert str(found.notes["message"][1]) == f"outcome 'mansa_followup' is blank throughout the {name} arm"
+    alone = fit(batch(bad), method("mi", by_arm=True, m=2, imputation=engine, **OPTIONS))
+    assert alone.failed[0]
+
+
 def test_someone_like_nobody_else_in_the_arm_is_not_imputed():
     data = lacking()
     treated, gone = data["arm"] == 1, np.isnan(data[OUTCOME])
@@ -123,6 +138,7 @@ def test_someone_like_nobody_else_in_the_arm_is_not_imputed():
         found.notes["message"][0]
     )
     assert not fit(observed, method("mi", **options)).failed[0]
+    assert not fit(observed, method("mi", by_arm=True, imputation="mean", **options)).failed[0]  # takes no covariate
     # a column that says nothing in an arm, as sessions in control, harms nobody
     receipt = fit(batch(data), method("mi", by_arm=True, m=3, auxiliary=["received"], **OPTIONS))
     assert not receipt.failed[0]

@@ -22,6 +22,7 @@ class Baseline(ImputationEngine):
     """
 
     arm_alone: ClassVar[bool] = True
+    extrapolates: ClassVar[bool] = False
     needs_baseline: ClassVar[bool] = True
 
     def fit(self, incomplete: Incomplete) -> CarriedForward:

@@ -29,7 +29,7 @@ def fit_by_arm(engine: ImputationEngine, incomplete: Incomplete) -> FittedByArm:
     return FittedByArm(
         incomplete=incomplete,
         arms=tuple(engine.fit(part) for part in parts),
-        unlike=tuple(Unlike.of(part) for part in parts),
+        unlike=tuple(Unlike.of(part) if engine.extrapolates else Unlike.none(part) for part in parts),
     )
 
 
@@ -114,6 +114,12 @@ class Unlike:
             odd = (apart > APART * largest[trial]) & ~fitted.kept[k, trial] & able[trial]
             which[k, trial[odd]] = True
         return cls(fitted.terms, which)
+
+    @classmethod
+    def none(cls, incomplete: Incomplete) -> Unlike:
+        """Nobody: the engine takes nothing from covariates."""
+        terms = incomplete.moments.terms
+        return cls(terms, np.zeros((len(terms), incomplete.moments.trials), dtype=bool))
 
     @property
     def failed(self) -> Bools:

@@ -33,6 +33,7 @@ class FixedEffects(ImputationEngine):
     """
 
     arm_alone: ClassVar[bool] = True
+    extrapolates: ClassVar[bool] = False
 
     def fit(self, incomplete: Incomplete) -> FittedRegressions:
         """Fit the regressions of whatever is missing, those of the baseline first."""

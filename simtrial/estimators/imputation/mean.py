@@ -27,6 +27,7 @@ class Mean(ImputationEngine):
     """
 
     arm_alone: ClassVar[bool] = True
+    extrapolates: ClassVar[bool] = False
 
     def fit(self, incomplete: Incomplete) -> FittedRegressions:
         """Take the mean of whatever is missing."""
