@@ -173,10 +173,11 @@ def without_arm(found: Moments) -> Moments:
     kept[-1] = False
     few = root.counts <= kept.sum(axis=0)
     root = replace(root, cluster_rank=root.cluster_rank - (root.kept & root.cluster_level)[-1])
-    flags = np.where(few, BIT["no_data"], root.flags & BIT["aliased"])
+    beyond = (root.flags & BIT["out_of_range"]) != 0
+    flags = np.where(beyond, BIT["out_of_range"], np.where(few, BIT["no_data"], root.flags & BIT["aliased"]))
     rows = found.analysed
     values = found.means[p, rows.cluster_of_row] + found.inner[found.varying.index(p)] + found.center[p, rows.trial]
-    return _dropped(root, kept, flags, few).with_response(values)
+    return _dropped(root, kept, flags, few | beyond).with_response(values)
 
 
 def predictors(batch: ObservedBatch, spec: Spec, fitted: Moments, rows: Ints) -> Floats:

@@ -41,6 +41,8 @@ METHODS = {
         for e in ("reml", "ml")
     },
     "mi": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3}),
+    "mi single-level": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "imputation": "single-level"}),
+    "mi by arm": ("mi", {"adjust": ["mansa_baseline"], "analysis": {"kind": "lmm"}, "m": 3, "by_arm": True}),
     "randomisation-test": (
         "randomisation-test",
         {**ADJUST, "draws": 99, "allocation": {"method": "minimisation", "factors": ["size"]}},

@@ -60,9 +60,9 @@ def test_the_documented_imputation_engine_keeps_the_contract(folder):
     (folder / "engine.py").write_text(ENGINE)
     load_plugins(["engine.py"])
     try:
-        check_method({"kind": "mi", "imputation": "mean", "spread": 0.8, "m": 3, "analysis": {"kind": "lmm"}})
+        check_method({"kind": "mi", "imputation": "noisy-mean", "spread": 0.8, "m": 3, "analysis": {"kind": "lmm"}})
     finally:
-        del IMPUTATION_ENGINES.found["mean"]
+        del IMPUTATION_ENGINES.found["noisy-mean"]
 
 
 def test_plugins_work_in_worker_processes_and_give_the_same_rows(folder):
@@ -210,6 +210,10 @@ BUILT_IN = [
     {"kind": "g-computation", "model": "lmm"},
     {"kind": "g-computation", "average": "cluster", "by_arm": True, "df": "normal"},
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
+    {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "adjust": ["mansa_baseline"], "by_arm": True},
+    *({"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "imputation": e} for e in ("single-level", "fixed-effects")),
+    {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "delta": 0.5},
+    *({"kind": "mi", "m": 1, "analysis": {"kind": "ols"}, "imputation": e} for e in ("mean", "baseline")),
     {"kind": "per-protocol", "keep": "in_window == 1", "analysis": {"kind": "ols"}},
     {"kind": "event-rate"},
     {"kind": "correlation"},
