@@ -211,6 +211,8 @@ BUILT_IN = [
     {"kind": "g-computation", "average": "cluster", "by_arm": True, "df": "normal"},
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
     {"kind": "per-protocol", "keep": "in_window == 1", "analysis": {"kind": "ols"}},
+    {"kind": "as-treated", "received": "sessions >= 6", "analysis": {"kind": "lmm"}},
+    {"kind": "as-treated", "received": "goal_sessions >= 4", "analysis": {"kind": "gee"}},
     {"kind": "event-rate"},
     {"kind": "correlation"},
     {"kind": "icc"},

@@ -61,6 +61,9 @@ def _seldom(rng, one):
     if rng.random() < 0.15:
         inner = one({"kind": "ols", "se": "CR2"}, {"kind": "lmm", "df": "satterthwaite"})
         menu.append(("per-protocol", {"keep": one(*SUBSETS), "analysis": inner}))
+    if rng.random() < 0.15:
+        inner = one({"kind": "ols", "se": one(*OLS_SE)}, {"kind": "lmm", "df": one(*LMM_DF)}, {"kind": "gee"})
+        menu.append(("as-treated", {"received": one(*RECEIVED), "analysis": inner}))
     return menu
 
 
@@ -78,6 +81,8 @@ def twin(
         keep = SUBSETS[options["keep"]]
         made = frame(data, "mansa_followup", adjust, minus=outcome, where=[*where, keep])
         return made, _of(inner.pop("kind"), inner, made, found, trial)
+    if kind == "as-treated":
+        return _as_treated(options, data, adjust, where, outcome, found, trial)
     if kind in ("clda", "correlation", "event-rate"):
         return _of_rows(kind, options, data, adjust, where, found, trial)
     received = RECEIVED[options.pop("received")] if kind == "iv" else None
@@ -127,6 +132,15 @@ def _of(kind, options, made: Frame, found, trial) -> Said:
         out.tolerance += 1e-6 if out.either else 0.0
         return out
     return means.g_computation(made, **options)
+
+
+def _as_treated(options, data, adjust, where, outcome, found, trial):
+    """Receipt written over the arm, among those of known receipt; conditions are judged with the arm that was there."""
+    receipt, inner = RECEIVED[options["received"]](data), dict(options["analysis"])
+    met = [condition(data) == 1 for condition in where] + [~np.isnan(receipt)]
+    swapped = {**data, "arm": np.where(receipt == 1, 1.0, 0.0)}
+    made = frame(swapped, "mansa_followup", adjust, minus=outcome, where=[lambda _: np.all(met, axis=0)])
+    return made, _of(inner.pop("kind"), inner, made, found, trial)
 
 
 def _of_rows(kind, options, data, adjust, where, found, trial):
