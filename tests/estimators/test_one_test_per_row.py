@@ -28,6 +28,8 @@ METHODS = {
     "icc anova": ("icc", {"estimation": "anova", "adjust": []}),
     "iv": ("iv", IV),
     "iv ar": ("iv", {**IV, "ci": "anderson-rubin"}),
+    "iv tf": ("iv", {**IV, "ci": "tf"}),
+    "iv fieller": ("iv", {**IV, "ci": "fieller"}),
     "iv ar normal": ("iv", {**IV, "ci": "anderson-rubin", "df": "normal"}),
     "iv ar means": ("iv", CLUSTER),
     "iv ar means by size": ("iv", {**CLUSTER, "weights": "size"}),

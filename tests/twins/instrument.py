@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import stats
 
+from simtrial.kernels.adjusted_t import CRITICAL, FIRST_STAGE
 from twins.frame import EPS, Frame, Said, refused
 from twins.linear import covariance, said
 
@@ -130,6 +131,9 @@ def _finish(out, made, effects, both, squares, ci, confidence):
     critical = (
         stats.t.ppf(0.5 + confidence / 2, out.df) if np.isfinite(out.df) else stats.norm.ppf(0.5 + confidence / 2)
     )
+    if ci == "tf":
+        _widen(out, float(out.extras["first_stage_f"]), critical)
+        return
     a, b = pi**2 - critical**2 * both[1, 1], rho * pi - critical**2 * both[0, 1]
     c = rho**2 - critical**2 * both[0, 0]
     within = b**2 - a * c
@@ -142,3 +146,18 @@ def _finish(out, made, effects, both, squares, ci, confidence):
     out.extras["ci_type"] = kind
     out.ends = tuple(roots) if kind != "line" else (-np.inf, np.inf)
     out.tolerance *= 1 + np.sqrt(b**2 + abs(a * c)) / np.sqrt(abs(within)) + pi**2 / abs(a)
+
+
+def _widen(out, f, critical):
+    """Wald's interval times c(F)/1.96, straight lines between the points of the table."""
+    if abs(f / FIRST_STAGE[0] - 1) < 1e-6:
+        out.grey = out.grey or "F where the table begins"
+    if f < FIRST_STAGE[0]:
+        out.ends, out.p_value = (-np.inf, np.inf), 1.0
+        return
+    at = min(int(np.searchsorted(FIRST_STAGE, f, side="right")) - 1, len(FIRST_STAGE) - 2)
+    share = min((f - FIRST_STAGE[at]) / (FIRST_STAGE[at + 1] - FIRST_STAGE[at]), 1.0)
+    error = out.std_error * (CRITICAL[at] + share * (CRITICAL[at + 1] - CRITICAL[at])) / 1.96
+    out.ends = out.estimate - critical * error, out.estimate + critical * error
+    out.p_value = float(2 * stats.t.sf(abs(out.estimate) / error, min(out.df, 1e300)))
+    out.tolerance *= 400  # c falls by up to 26 per unit of F near 4, and F carries its own rounding

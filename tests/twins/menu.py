@@ -30,7 +30,7 @@ def chosen(rng: np.random.Generator) -> list[tuple[str, dict[str, Any]]]:
                  "se": one("kauermann-carroll", "robust", "mancl-derouen", "fay-graubard"),
                  "moments": one("n-p", "n")}),
         ("iv", {"received": one(*RECEIVED), "level_of_analysis": one("participant", "participant", "cluster"),
-                "se": one(*OLS_SE), "df": one(*OLS_DF), "ci": one("wald", "anderson-rubin")}),
+                "se": one(*OLS_SE), "df": one(*OLS_DF), "ci": one("wald", "anderson-rubin", "fieller", "tf")}),
         ("cluster-means", {"weights": one("equal", "size", "inverse-variance"), "adjustment": "ancova",
                            "df": one("clusters-2", "clusters-p")}),
         ("g-computation", {"average": one("participant", "cluster"), "by_arm": one(False, False, True),
