@@ -36,7 +36,9 @@ def _fit(method: Method, estimand: Estimand) -> int:
 
 
 def _averaged(method: Method) -> tuple[str, str | None]:
-    """Unit and weights of the complier effect: of practices weighted by variance there is none."""
+    """Unit and weights of the complier effect: of practices weighted by variance, as in mixed models, there is none."""
+    if getattr(method, "ratio", "2sls") == "lmm":
+        return "neither", None
     if getattr(method, "level_of_analysis", "participant") == "participant":
         return "participant", None
     by_weights = {"equal": ("cluster", COMPLIER_SHARE), "size": ("participant", None)}

@@ -258,6 +258,7 @@ TAKEN = 'kind = "as-treated"\nanalysis = { kind = "lmm" }\nreceived = "sessions 
         (IV + 'level_of_analysis = "cluster"\n', "cace by share"),
         (IV + 'level_of_analysis = "cluster"\nweights = "size"\n', "cace"),
         (IV + 'level_of_analysis = "cluster"\nweights = "inverse-variance"\n', "cace"),  # the first of this receipt
+        (IV + 'ratio = "lmm"\n', "cace"),  # the first of this receipt
         ('kind = "iv"\nreceived = "goal_sessions >= 4"\n', "goals"),
         ('kind = "iv"\nreceived = "goal_sessions >= 4"\nlevel_of_analysis = "cluster"\n', "goals"),
         ('kind = "iv"\nreceived = "sessions >= 1"\n', "itt"),  # nothing of the kind: the first

@@ -29,6 +29,7 @@ METHODS = {
     "iv of means": ("iv", {**ADJUST, "received": "received == 1", "level_of_analysis": "cluster"}),
     "iv anderson-rubin": ("iv", {**ADJUST, "received": "received == 1", "ci": "anderson-rubin"}),
     **{f"iv {ci}": ("iv", {**ADJUST, "received": "received == 1", "ci": ci}) for ci in ("fieller", "tf")},
+    "iv of lmm": ("iv", {**ADJUST, "received": "received == 1", "ratio": "lmm"}),
     "per-protocol": ("per-protocol", {"keep": "age >= 30", "analysis": {**LMM, **ADJUST}}),
     **{
         f"as-treated {kind}": ("as-treated", {**ADJUST, "received": "received == 1", "analysis": {"kind": kind}})

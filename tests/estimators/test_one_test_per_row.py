@@ -28,6 +28,7 @@ METHODS = {
     "icc anova": ("icc", {"estimation": "anova", "adjust": []}),
     "iv": ("iv", IV),
     "iv ar": ("iv", {**IV, "ci": "anderson-rubin"}),
+    "iv of lmm, fieller": ("iv", {**IV, "ratio": "lmm", "ci": "fieller"}),
     "iv tf": ("iv", {**IV, "ci": "tf"}),
     "iv fieller": ("iv", {**IV, "ci": "fieller"}),
     "iv ar normal": ("iv", {**IV, "ci": "anderson-rubin", "df": "normal"}),

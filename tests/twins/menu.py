@@ -51,6 +51,10 @@ def _seldom(rng, one):
                              "df": one("between-within", "satterthwaite", "residual", "normal")}))  # fmt: skip
     if rng.random() < 0.08:
         menu.append(("g-computation", {"average": one("participant", "cluster"), "model": "lmm"}))
+    if rng.random() < 0.08:
+        df = one("satterthwaite", "clusters-p", "clusters-1", "clusters-2", "normal")
+        ci = one("wald", "fieller", "tf")
+        menu.append(("iv", {"ratio": "lmm", "received": one(*RECEIVED), "ci": ci, "df": df}))
     if rng.random() < 0.2:
         menu.append(("clda", {"estimation": one("reml", "ml"), "df": one("clusters-p", "normal")}))
     if rng.random() < 0.3:
@@ -117,6 +121,8 @@ def _of(kind, options, made: Frame, found, trial) -> Said:
     if kind == "gee":
         alpha = float(found.extras["alpha"][trial]) if not found.failed[trial] else None
         return equations.gee(made, hint=alpha, **options)
+    if kind == "iv" and options.pop("ratio", "2sls") == "lmm":
+        return instrument.of_mixed_models(made, mixed.refits, **options)
     if kind == "iv":
         return instrument.iv(made, options.pop("level_of_analysis"), **options)
     if kind == "cluster-means":

@@ -14,6 +14,7 @@ from simtrial.estimators import Estimates, Method, register, report, rounding_va
 from simtrial.estimators.cluster_means import Weights
 from simtrial.estimators.compliers.iv_intervals import adjusted, quadratic_set
 from simtrial.estimators.compliers.iv_means import ReducedForms, reduced_forms_of_means
+from simtrial.estimators.compliers.iv_mixed import reduced_forms_of_mixed_models
 from simtrial.estimators.ols import Df, StandardError, covariance
 from simtrial.flags import BIT
 from simtrial.kernels import adjusted_t
@@ -40,6 +41,9 @@ class InstrumentalVariable(Method):
     and receipt (Agbla, De Stavola and DiazOrdaz 2020, Statistical Methods in Medical Research 29); a practice is then a
     row, so CR0 is HC0 and CR2 is HC2. ``weights`` say what a practice counts: all alike, by its size, or
     1/(tau2 + sigma2/n_j) with the outcome's variances of a one-way analysis of variance within arms.
+
+    ``ratio`` lmm divides the effects of allocation on outcome and on receipt by two random-intercept models; their
+    joint covariance is the jackknife over practices, the error of the ratio its delta method.
     """
 
     kind: Literal["iv"] = "iv"
@@ -47,6 +51,7 @@ class InstrumentalVariable(Method):
     received: str = Field(description="expression that defines receipt, e.g. sessions >= 6")
     level_of_analysis: Literal["participant", "cluster"] = Field("participant", description="people, or practice means")
     weights: Weights = Field("equal", description="weight of a practice, for level_of_analysis cluster")
+    ratio: Literal["2sls", "lmm"] = Field("2sls", description="of least-squares effects, or of mixed-model effects")
     se: StandardError = Field("CR2", description="standard error")
     df: Df = Field("satterthwaite", description="degrees of freedom")
     ci: Literal["wald", "anderson-rubin", "fieller", "tf"] = Field("wald", description="interval")
@@ -63,6 +68,26 @@ class InstrumentalVariable(Method):
             raise ValueError(
                 f"ci 'tf' has published critical values for level {adjusted_t.LEVEL} only, not {self.level}; "
                 "take 'anderson-rubin' or 'fieller', or omit level"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_goes_with_mixed_models(self) -> InstrumentalVariable:
+        if self.ratio == "2sls":
+            return self
+        if self.level_of_analysis == "cluster":
+            raise ValueError("ratio 'lmm' is of people: it needs level_of_analysis = 'participant'")
+        if self.ci == "anderson-rubin":
+            raise ValueError(
+                "ci 'anderson-rubin' has no closed form with ratio 'lmm': the model's weights depend on the effect "
+                "tested; take 'fieller', 'wald' or 'tf'"
+            )
+        if self.se != "CR2":
+            raise ValueError(f"ratio 'lmm' takes its covariance from a jackknife over practices; omit se = '{self.se}'")
+        if self.df == "residual":
+            raise ValueError(
+                "df 'residual' is not defined with ratio 'lmm'; "
+                "take 'clusters-p', 'clusters-1', 'clusters-2' or 'normal'"
             )
         return self
 
@@ -103,7 +128,7 @@ class InstrumentalVariable(Method):
         }  # fmt: skip
         terms: tuple[str, ...] = ("received",)
         estimate, variances, dfs = theta[None], variance[None], forms.df[None]
-        if every_term and self.level_of_analysis == "participant":
+        if every_term and self.level_of_analysis == "participant" and self.ratio == "2sls":
             terms, estimate, variances, dfs = self._structural_terms(moments, theta, safe, variance, forms.df)
         result = report(
             moments, terms, estimate, variances, dfs, self.level,
@@ -120,6 +145,8 @@ class InstrumentalVariable(Method):
     def _reduced_forms(self, moments: Moments, se: StandardError | None = None) -> ReducedForms:
         """Effects of arm on outcome and receipt, of people or of practices; ``se`` in place of the method's own."""
         se = se or self.se
+        if self.ratio == "lmm":
+            return reduced_forms_of_mixed_models(moments, self.df)
         if self.level_of_analysis == "cluster":
             return reduced_forms_of_means(moments, se, self.df, self.weights)
         outcome, receipt = moments.least_squares.coefficients[-1]
