@@ -218,7 +218,7 @@ def wrappable() -> str:
         for kind, model in kinds().items()
         if model.t_interval and model.effect and "analysis" not in model.model_fields
     ]
-    return f"one of {', '.join(plain)}, or per-protocol around one of them"
+    return f"one of {', '.join(plain)}, or per-protocol or as-treated around one of them"
 
 
 def _no_joint_test(trials: int, covariate: str, categories: int) -> Estimates:

@@ -192,8 +192,8 @@ def _flags(batch: ObservedBatch, spec: Spec, rows: AnalysisSet, arm: Column, kep
     trials, rank = batch.index.trials, kept.sum(axis=0)
     flags = np.where(rows.counts <= rank, BIT["no_data"], 0).astype(np.int64)
     flags |= np.where(~kept[-1] & (rows.counts > 0), BIT["arm_aliased"], 0)
-    treated = sum_by(arm.means > 0.5, rows.cluster_trial, trials)
-    fewest = np.minimum(treated, rows.clusters - treated)
+    # practices with people on either side: where receipt stands for arm, one may be on both
+    fewest = np.minimum(*(sum_by(side, rows.cluster_trial, trials) for side in (arm.means > 0.0, arm.means < 1.0)))
     flags |= np.where(fewest < 2, BIT["too_few_clusters"], 0)
     flags |= np.where((fewest == 0) & (rows.clusters > 0), BIT["one_arm"], 0)
     if kept.all():
