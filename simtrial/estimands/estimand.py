@@ -120,7 +120,8 @@ def problems(estimand: Estimand, mechanism: Mechanism, variables: Mapping[str, V
     found = []
     option = NEEDS.get(estimand.kind)
     read = columns(parse(estimand.expression)) if estimand.expression else frozenset()
-    earlier = before_allocation(mechanism)
+    by_columns = read or estimand.adjust or estimand.weights not in (None, COMPLIER_SHARE)
+    earlier = before_allocation(mechanism) if by_columns else frozenset()
     for name in sorted(read & set(variables)):
         before = name in earlier
         if estimand.kind == "subgroup" and not before:

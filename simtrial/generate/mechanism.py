@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
-from types import MappingProxyType
 
 from simtrial.batch import hidden_by
 from simtrial.generate.stages import REQUIRED, STAGES
@@ -25,27 +23,21 @@ def drawing_order(mechanism: Mechanism) -> list[str]:
     return order
 
 
-class _Same:
-    """A step as itself: equal to nothing but the same object, whatever its options."""
+_ADDED: dict[int, tuple[Step, Mapping[str, Variable]]] = {}
+"""Columns by the identity of the step that adds them, which is kept, so that no other can take its place."""
 
-    def __init__(self, step: Step) -> None:
-        self.step = step
-
-    def __hash__(self) -> int:
-        return id(self.step)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.step is self.step
-
-
-@lru_cache(maxsize=4096)
-def _added(same: _Same) -> Mapping[str, Variable]:
-    return MappingProxyType(same.step.adds())
+KEPT = 4096
+"""Steps whose columns are kept."""
 
 
 def added(step: Step) -> Mapping[str, Variable]:
     """Columns that a step adds; found once for each step, as cells of a sweep share most of theirs."""
-    return _added(_Same(step))
+    known = _ADDED.get(id(step))
+    if known is None:
+        if len(_ADDED) >= KEPT:
+            _ADDED.clear()
+        known = _ADDED[id(step)] = step, step.adds()
+    return known[1]
 
 
 def before_allocation(mechanism: Mechanism) -> frozenset[str]:
@@ -54,12 +46,16 @@ def before_allocation(mechanism: Mechanism) -> frozenset[str]:
         names = list(added(mechanism["generator"]))
         return frozenset(names[: names.index("arm")])
     earlier = STAGES[: STAGES.index("allocation")]
-    return frozenset(name for stage in earlier if stage in mechanism for name in added(mechanism[stage]))
+    return frozenset().union(*(added(mechanism[stage]) for stage in earlier if stage in mechanism))
 
 
 def variables(mechanism: Mechanism) -> dict[str, Variable]:
     """All columns of the mechanism, in order."""
-    return {name: v for stage in STAGES if stage in mechanism for name, v in added(mechanism[stage]).items()}
+    columns: dict[str, Variable] = {}
+    for stage in STAGES:
+        if stage in mechanism:
+            columns |= added(mechanism[stage])
+    return columns
 
 
 def drawn_for(mechanism: Mechanism, wanted: frozenset[str], masks: bool = True) -> Mechanism:

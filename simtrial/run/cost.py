@@ -33,7 +33,7 @@ STORED = 1000
 FEW, GROWTH = 5, 4
 """Trials of the first block that is timed, and how much larger the next ones are."""
 
-SECONDS = 0.5
+SECONDS = 0.25
 """Seconds of a block from which on no larger one is tried."""
 
 

@@ -65,8 +65,8 @@ def largest(cells: Sequence[Cell], sizes: Sequence[Size]) -> tuple[Cell, Size]:
 def predicted(cell: Cell, size: Size) -> Prediction:
     """Prediction for a cell whose trials have this size.
 
-    A block of a few trials is drawn and analysed, and one of twice as many. The user's own methods are left out: what
-    they take is not known, and they may be slow.
+    A block of a few trials is drawn and analysed, and one of at least twice as many. The user's own methods are left
+    out: what they take is not known, and they may be slow.
     """
     methods = [method for method in cell.scenario.methods if not is_own(method)]
     cell = replace(cell, scenario=replace(cell.scenario, methods=methods))
@@ -77,9 +77,12 @@ def predicted(cell: Cell, size: Size) -> Prediction:
     few = max(1, min(few, block // 2))
     if few > 1:
         block_rows(with_block(cell, 1), 0)  # makes what is made once and kept
-    low, high = _of_block(cell, few), _of_block(cell, 2 * few)
-    each = max(high - low, high / 20) / few
-    return Prediction(held, high - 2 * few * each, each, truths)
+    most = 2 * few
+    if most >= block - 1:  # the block itself is tried: the smaller one only tells how others would grow
+        few = max(1, few // 4)
+    low, high = _of_block(cell, few), _of_block(cell, most)
+    each = max(high - low, high / 20) / max(most - few, 1)
+    return Prediction(held, high - most * each, each, truths)
 
 
 def _of_block(cell: Cell, block: int) -> float:

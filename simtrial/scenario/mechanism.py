@@ -98,7 +98,7 @@ def _reads(mechanism: Mechanism) -> list[Problem]:
             available |= added(step)  # what is wrong here is told once, not again wherever its columns are read
             continue
         wrong = step.problems(available)
-        for name in sorted(needed - set(available)):
+        for name in sorted(needed.difference(available)):
             if any(f"'{name}'" in message for _, message in wrong):
                 continue  # told with the option that names it
             absent = {s: other for s, other in steps().items() if s not in mechanism}

@@ -15,6 +15,7 @@ import polars as pl
 from simtrial.errors import SimtrialError, unknown
 from simtrial.figures.parts.choice import Choice
 from simtrial.figures.parts.look import legible
+from simtrial.figures.parts.prominence import prominence
 from simtrial.files.read_results import Results
 from simtrial.performance import Options, performance
 from simtrial.performance.points import points
@@ -124,23 +125,29 @@ def _changes(values: Sequence[Any]) -> int:
 
 def of_run(
     folder: Path, partial: bool = False, rows_of: Callable[[str, int], bool] = lambda cell, at: True,
-    measured: bool = True,
+    measured: bool = True, most: int | None = None,
 ) -> Material:  # fmt: skip
-    """Read a run, one cell at a time: performance of all, rows of those that ``rows_of`` (id, place) keeps."""
+    """Read a run, one cell at a time: performance of all, rows of those that ``rows_of`` (id, place) keeps.
+
+    Of these, the ``most`` that stand out most (`prominence`), as many as there are where it is None.
+    """
     parts, cells, run = read_run_by_cell([folder], partial, SUMMARISED)
     options = options_of(run, everything=True)
     truths = cells.filter(pl.col("estimand") != "")
-    rows, failed, frames = [], [], [performance(pl.DataFrame(schema=_EMPTY), truths, options)]
+    failed, frames = [], [performance(pl.DataFrame(schema=_EMPTY), truths, options)]
+    rows: list[tuple[float, int, pl.DataFrame]] = []
     for at, part in enumerate(parts):
         if measured:
             frames.append(performance(part, truths, options))
         part = part.with_columns(pl.col(pl.Categorical).cast(pl.String))
         failed.append(part.filter(pl.col("status") == "failed"))
         if rows_of(str(part["cell"][0]), at):
-            rows.append(part)
+            rows.append((0.0 if most is None else -prominence(frames[-1], options), at, part))
+            rows = sorted(rows, key=lambda each: each[:2])[:most]
     factors = {cell: dict(varied) for cell, varied in run["cells"].items()}
     return Material(
-        rows=pl.concat(rows, how="diagonal") if rows else pl.DataFrame(schema=_EMPTY), measured=pl.concat(frames),
+        rows=pl.concat([part for *_, part in sorted(rows, key=lambda each: each[1])], how="diagonal")
+        if rows else pl.DataFrame(schema=_EMPTY), measured=pl.concat(frames),
         cells=truths, factors=factors, methods=list(run["methods"]), options=options, folder=folder, run=run,
         failed=pl.concat(failed, how="diagonal"),
     )  # fmt: skip

@@ -93,14 +93,14 @@ def write_page(folder: Path, file: Path, partial: bool = False) -> int:
     IncompleteRunError
         When blocks are missing and ``partial`` is false.
     """
-    missing, shown = "", max(1, PANELS // len(read_run(folder)["parts"]))  # cells whose replicates are shown one by one
+    missing, shown = "", max(1, PANELS // len(read_run(folder)["parts"]))  # cells with replicates one by one
     try:
-        material = of_run(folder, False, lambda cell, at: at < shown)
+        material = of_run(folder, most=shown)
     except IncompleteRunError as error:
         if not partial:
             raise
         missing = f"Incomplete: {str(error).partition(';')[0].partition(': ')[2]}; numbers are of the finished part."
-        material = of_run(folder, True, lambda cell, at: at < shown)
+        material = of_run(folder, True, most=shown)
     content = page(material, missing).encode("utf-8")
     write_bytes(file, content)
     return len(content)

@@ -44,6 +44,10 @@ MEASURES = {"nested-loop": ("bias", "empirical_se", "coverage")}
 """Measures of figures that show one, each on its own."""
 
 
+WHY = "their bias or coverage is furthest from 0 or the nominal level in Monte Carlo errors, partly by chance"
+"""Why replicates of some cells are shown and not of others."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """One panel: its title, what a screen reader says, the drawing, and its points with the command that draws them."""
@@ -114,7 +118,8 @@ def _shown(kind: Kind, material: Material, measures: tuple[str, ...], name: str,
         raise SimtrialError("no replicate has what this figure shows")
     several = len(material.factors)
     if kind.needs == "rows" and not left and several > (cells := frame["cell"].n_unique()):
-        left = f"{'the first cell' if cells == 1 else f'the first {cells}'} of {several:,} cells"
+        some = "the cell that stands" if cells == 1 else f"the {cells} cells that stand"
+        left = f"{some} out most of {several:,}: {WHY}"
     if kind.needs == "scenario" and several > (cells := frame["cell"].n_unique()):
         left = f"{'the first cell' if cells == 1 else f'the first {cells}'} of {several:,} cells"
     more = f" {len(parts) - MOST_PANELS} more panels are left out." if len(parts) > MOST_PANELS else ""
