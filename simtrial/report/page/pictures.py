@@ -118,8 +118,8 @@ def _shown(kind: Kind, material: Material, measures: tuple[str, ...], name: str,
         raise SimtrialError("no replicate has what this figure shows")
     several = len(material.factors)
     if kind.needs == "rows" and not left and several > (cells := frame["cell"].n_unique()):
-        some = "the cell that stands" if cells == 1 else f"the {cells} cells that stand"
-        left = f"{some} out most of {several:,}: {WHY}"
+        prominent = "the cell that stands" if cells == 1 else f"the {cells} cells that stand"
+        left = f"{prominent} out most of {several:,}: {WHY}"
     if kind.needs == "scenario" and several > (cells := frame["cell"].n_unique()):
         left = f"{'the first cell' if cells == 1 else f'the first {cells}'} of {several:,} cells"
     more = f" {len(parts) - MOST_PANELS} more panels are left out." if len(parts) > MOST_PANELS else ""
