@@ -14,7 +14,7 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
     "misspelt stage": ("[mechanism.missingness]", "[mechanism.missingnes]",
                        ["mechanism.missingnes", "did you mean 'mechanism.missingness'"]),
     "misspelt outcome": ("[mechanism.outcomes.mansa]", "[mechanism.outcomes.manza]",
-                         ["mechanism.outcomes.manza", "did you mean 'mechanism.outcomes.mansa'"]),
+                         ["mechanism.outcomes.manza", "did you mean 'mansa'"]),
     "misspelt key": ("icc = 0.1", "iccc = 0.1", ["mechanism.outcomes.mansa.iccc", "did you mean 'icc'", "allowed:"]),
     "misspelt key of a method": ("auxiliary = [", "auxilliary = [", ["methods[3]", "did you mean 'auxiliary'"]),
     "misspelt kind": ('kind = "lmm"', 'kind = "lmn"', ["methods[1].kind", "did you mean 'lmm'", "ols"]),
