@@ -75,7 +75,11 @@ def test_levels_that_differ_by_chance_alone_are_named(tmp_path: Path, other: str
 
 
 def test_factors_of_methods_and_of_what_is_analysed_are_not_named(tmp_path: Path) -> None:
-    vary = '\n[vary.cross]\n"mechanism.missingness.instruments.wemwbs.followup" = [0.0, 0.3]\n"mechanism.practices.number" = [12, 14]\n'
+    vary = """
+[vary.cross]
+"mechanism.missingness.instruments.wemwbs.followup" = [0.0, 0.3]
+"mechanism.practices.number" = [12, 14]
+"""
     assert sentences(tmp_path, WEMWBS + WEMWBS_INCOMPLETE + vary) == []
 
 
