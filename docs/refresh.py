@@ -29,8 +29,8 @@ ONLY = {
     "verify/informative-size": frozenset({"bias", "coverage"}),
 }
 SOURCES = {
-    "partners": 10_000, "verify/twenty-practices": 10_000, "verify/clda": 10_000, "verify/itt-sweep": 4_000,
-    "verify/informative-size": 2_000,
+    "partners": 10_000, "verify/twenty-practices": 10_000, "verify/clda": 10_000, "verify/mi-by-arm": 4_000,
+    "verify/itt-sweep": 4_000, "verify/informative-size": 2_000,
 }  # fmt: skip
 """Scenarios, and replicates a cell."""
 
@@ -219,6 +219,15 @@ def imputation(numbers: Numbers) -> str:
     return table(["SE error %, coverage %", *(f"ICC {icc:.2f}" for icc in iccs)], rows)
 
 
+def imputation_by_arm(numbers: Numbers) -> str:
+    """One slope for both arms, or one for each."""
+    source, rows = "verify/mi-by-arm", []
+    for method in ("complete cases", "imputation, one slope", "imputation by arm"):
+        bias, coverage = (numbers.one(source, method, measure) for measure in ("bias", "coverage"))
+        rows.append([method, f"{signed(bias.value, 3)} ({bias.mcse:.3f})", f"{100 * coverage.value:.1f}"])
+    return table(["", "bias (Monte Carlo error)", "coverage %"], rows)
+
+
 def constrained(numbers: Numbers) -> str:
     """The constrained model beside the mixed model."""
     source, rows = "verify/clda", []
@@ -309,6 +318,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Numbers], str]]] = {
     "demo": ("partners", demo),
     "published": ("partners", published),
     "imputation": ("verify/twenty-practices", imputation),
+    "imputation by arm": ("verify/mi-by-arm", imputation_by_arm),
     "constrained model": ("verify/clda", constrained),
     "rejections icc 0": ("verify/itt-sweep", rejections(0.0)),
     "rejections icc 5": ("verify/itt-sweep", rejections(0.05)),

@@ -33,6 +33,7 @@ CAUSES: dict[str, str] = {
     "impossible_allocation": "The stated allocation cannot have produced these arms; state the true one.",
     "constant_within": "Covariates explain all variation within practices: the analysis uses practice means alone.",
     "one_arm": "All analysed practices are in one arm: no effect can be estimated; check arm, subset and blanks.",
+    "same_receipt": "All analysed people received the intervention, or none did: check `received`, subset and blanks.",
 }
 BIT: dict[str, int] = {name: 1 << place for place, name in enumerate(CAUSES)}
 

@@ -43,12 +43,13 @@ def fill(
     from simtrial.run.loop import run as run_scenario  # heavy: imported while workers start
     from simtrial.run.memory import refuse_too_large
     from simtrial.run.plan import enough_chunks
+    from simtrial.scenario.without_effect import without_effect
 
     if engine_name != "serial" and shard == (1, 1):  # shards must agree on their chunks
         chunk = enough_chunks(found, len(cells), granted, chunk)
     if isinstance(engine_name, str):  # the memory of a cluster elsewhere is not known here
         refuse_too_large(cells, granted if engine_name != "serial" else 1)
-    for sentence in warnings(cells):
+    for sentence in (*without_effect(found, cells), *warnings(cells)):
         warn(sentence)
 
     with Progress() as progress:

@@ -44,10 +44,11 @@ def show_(
     from simtrial.report.text import emit, emit_text
     from simtrial.run.implied import implied_cells
     from simtrial.run.implied_cuts import warnings
+    from simtrial.scenario.without_effect import without_effect
 
     records_of(plugins)
     found, cells, some, start = _loaded(scenario, sets, every, "simulated")
-    for sentence in warnings(some):
+    for sentence in (*without_effect(found, cells), *warnings(some)):
         warn(sentence)
     with Progress("cells") as progress:
         implied = implied_cells(found, some, progress)

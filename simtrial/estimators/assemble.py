@@ -118,6 +118,7 @@ FATAL = bits(
         "timeout",
         "no_allocation",
         "out_of_range",
+        "same_receipt",
     ]
 )
 """Flags that explain by themselves why a fit failed."""

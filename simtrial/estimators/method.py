@@ -60,6 +60,7 @@ class Method(BaseModel):
     target: ClassVar[str] = "arm"
     effect: ClassVar[bool] = True  # whether the estimate is an effect, judged against an estimand by default
     interacts: ClassVar[bool] = False
+    joint_tests: ClassVar[bool] = True  # where it interacts: whether it tests several products together
     t_interval: ClassVar[bool] = True  # whether interval and p-value are those of t on estimate, standard error and df
 
     kind: str
@@ -82,10 +83,16 @@ class Method(BaseModel):
         inner = getattr(self, "analysis", None)
         wanted = self.interaction is not None or (isinstance(inner, Method) and inner.interaction is not None)
         if wanted and not self.interacts:
-            raise ValueError(f"kind '{self.kind}' tests no interaction; lmm and ols do, alone or inside per-protocol")
+            raise ValueError(
+                f"kind '{self.kind}' tests no interaction; lmm and ols do, alone or inside per-protocol or mi"
+            )
         if self.interaction in ("arm", "practice"):
             raise ValueError(f"interaction = '{self.interaction}': name a covariate, numeric or with categories")
         return self
+
+    def tested_covariate(self) -> str | None:
+        """Covariate whose interaction with arm is tested, None without one."""
+        return self.spec().interaction
 
     def target_term(self, moments: Moments) -> str:
         """Name of the term that is reported first: arm, one product, or the joint test of several."""

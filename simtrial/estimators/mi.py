@@ -14,16 +14,19 @@ from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, create_mo
 from simtrial.arrays import Bools
 from simtrial.batch import ObservedBatch
 from simtrial.errors import OptionError, SimtrialError
-from simtrial.estimators import Estimates, Method, inherit, kinds, register, report, wald
+from simtrial.estimators import Estimates, Method, failed_estimates, inherit, kinds, register, report, wald
 from simtrial.estimators.fitting import fit
-from simtrial.estimators.imputation.engine import ImputationEngine, imputation_engine
+from simtrial.estimators.imputation.by_arm import fit_by_arm
+from simtrial.estimators.imputation.delta import Delta
+from simtrial.estimators.imputation.engine import FittedEngine, ImputationEngine, imputation_engine
 from simtrial.estimators.imputation.failures import BlankArms, labels, messages
 from simtrial.estimators.imputation.incomplete import ImputationModel, Incomplete
 from simtrial.estimators.per_protocol import wrapped
+from simtrial.estimators.wrapping import no_joint_test
 from simtrial.flags import BIT
 from simtrial.kernels.rubin import pool
 from simtrial.moments.moments import Moments
-from simtrial.moments.rows import AnalysisSet, Spec
+from simtrial.moments.rows import PRODUCT, AnalysisSet, Spec
 from simtrial.moments.shared import SharedMoments
 
 SAME = 1e-6  # standard errors by which an interval may differ from that of t
@@ -43,12 +46,16 @@ class MultipleImputation(Method):
 
     draws: ClassVar[bool] = True
     t_interval: ClassVar[bool] = False  # not to be imputed twice
+    interacts: ClassVar[bool] = True
+    joint_tests: ClassVar[bool] = False
 
     kind: Literal["mi"] = "mi"
     analysis: SerializeAsAny[Method] = Field(description="the method applied to each completed trial")
     imputation: str = Field("random-intercept", description="imputation engine")
-    m: int = Field(20, ge=2, le=10_000, description="imputations")
+    m: int = Field(20, ge=1, le=10_000, description="imputations")
     auxiliary: list[str] = Field(default_factory=list, description="further columns of the imputation model")
+    by_arm: bool = Field(False, description="impute each arm from its own people")
+    delta: Delta = Field(default_factory=Delta, description="points added to imputed outcomes: one number, or by arm")
     df: Literal["barnard-rubin", "rubin"] = Field("barnard-rubin", description="degrees of freedom after pooling")
 
     _inherit = model_validator(mode="before")(inherit)
@@ -87,7 +94,9 @@ class MultipleImputation(Method):
 
     @model_validator(mode="after")
     def _the_engine_takes_its_options(self) -> MultipleImputation:
-        self.engine()
+        engine = self.engine()
+        if self.by_arm and not engine.arm_alone:
+            raise ValueError(f"by_arm = true: imputation engine '{self.imputation}' cannot impute one arm alone")
         return self
 
     def engine(self) -> ImputationEngine:
@@ -100,14 +109,22 @@ class MultipleImputation(Method):
         """Columns and rows of the imputation model, everything that the analysis uses included."""
         inner = self.analysis.spec()
         baseline = f"{self.analysis.response}_baseline"
-        needed = baseline in self.analysis.reads()
+        needed = baseline in self.analysis.reads() or self.engine().needs_baseline
         names = (*inner.adjust, *((baseline,) if needed else ()), *self.auxiliary)
         spec = Spec(inner.outcome, None, tuple(dict.fromkeys(names)), inner.where)
         by_arm = inner.adjust if getattr(_innermost(self.analysis), "by_arm", False) else ()
+        if inner.interaction is not None:
+            by_arm = (inner.interaction,)
+        if self.by_arm:  # each arm has its own coefficients
+            by_arm = ()
         return ImputationModel(
             spec=spec, baseline=baseline if needed else None, received=inner.received, keep=_keep(self.analysis),
             by_arm=by_arm,
         )  # fmt: skip
+
+    def tested_covariate(self) -> str | None:
+        """Covariate whose interaction with arm the analysis tests."""
+        return self.analysis.tested_covariate()
 
     def spec(self) -> Spec:
         """Rows and columns of the imputation model, but for receipt and products with arm."""
@@ -119,7 +136,8 @@ class MultipleImputation(Method):
 
     def reads(self) -> frozenset[str]:
         """Names of the observed columns the method needs."""
-        return self.analysis.reads() | frozenset(self.auxiliary)
+        own = {f"{self.analysis.response}_baseline"} if self.engine().needs_baseline else set()
+        return self.analysis.reads() | frozenset(self.auxiliary) | own
 
     def fit(
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
@@ -128,12 +146,16 @@ class MultipleImputation(Method):
         if rng is None:
             raise ValueError("multiple imputation draws and needs a generator")
         incomplete = self.incomplete(batch, moments)
-        fitted, blank = self.engine().fit(incomplete), BlankArms.of(incomplete)
+        if (tested := self.tested_covariate()) is not None and len(batch.column(tested).categories) > 2:
+            return _no_joint_test(batch.index.trials, tested, len(batch.column(tested).categories))
+        fitted, blank = self._fitted(incomplete), BlankArms.of(incomplete)
         results: list[tuple[Moments, Estimates]] = []
         for _ in range(self.m):
             before = results[-1][0].analysed if results else None
-            results.append(self._analyse(fitted.complete(rng), every_term, before))
+            completed = self.delta.added(incomplete, fitted.complete(rng))
+            results.append(self._analyse(completed, every_term, before))
         found = self._pooled(results, fitted.failed | blank.failed, fitted.flags | incomplete.flags)
+        found = _innermost(self.analysis).tested(found)
         if "n_unknown" in found.extras:
             unknown = found.extras["n_unknown"] + incomplete.unknown
             found = replace(found, extras={**found.extras, "n_unknown": unknown})
@@ -145,6 +167,10 @@ class MultipleImputation(Method):
     def incomplete(self, batch: ObservedBatch, moments: Moments) -> Incomplete:
         """What is to be imputed of a batch, and from what; ``moments`` are those of `spec`."""
         return Incomplete.of(self.imputation_model(), batch, moments)
+
+    def _fitted(self, incomplete: Incomplete) -> FittedEngine:
+        engine = self.engine()
+        return fit_by_arm(engine, incomplete) if self.by_arm else engine.fit(incomplete)
 
     def _analyse(
         self, completed: ObservedBatch, every_term: bool, before: AnalysisSet | None
@@ -192,7 +218,13 @@ def wrappable() -> str:
         for kind, model in kinds().items()
         if model.t_interval and model.effect and "analysis" not in model.model_fields
     ]
-    return f"one of {', '.join(plain)}, or per-protocol around one of them"
+    return f"one of {', '.join(plain)}, or per-protocol or as-treated around one of them"
+
+
+def _no_joint_test(trials: int, covariate: str, categories: int) -> Estimates:
+    """Rubin's rules pool one estimate with its standard error; a joint test has neither."""
+    found = failed_estimates(trials, f"{PRODUCT}{covariate}", "imputation_failed")
+    return replace(found, notes={"message": np.full(trials, no_joint_test(covariate, categories))})
 
 
 def _innermost(method: Method) -> Method:

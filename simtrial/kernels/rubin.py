@@ -34,16 +34,22 @@ def pool(
     Rubin (1987, doi:10.1002/9780470316696): T = W + (1 + 1/m) B and nu_m = (m - 1)/lambda^2 with
     lambda = (1 + 1/m) B/T. Barnard and Rubin (1999, doi:10.1093/biomet/86.4.948): 1/nu = 1/nu_m + 1/nu_obs with
     nu_obs = (1 - lambda) nu_com (nu_com + 1)/(nu_com + 3). Without variation between imputations nu_m is infinite.
+    A single one (a mistake) is taken for the complete data: its own variance, and nu_com or with `rubin` no limit.
 
     Parameters
     ----------
     estimates, variances
-        (m, ...), m at least 2.
+        (m, ...).
     df_complete
         nu_com (...), infinite where the complete-data inference is normal.
     """
     m = len(estimates)
     estimate, within = estimates.mean(axis=0), variances.mean(axis=0)
+    if m == 1:
+        df, unknown = np.where(rule == "rubin", np.inf, df_complete), np.full(estimate.shape, np.nan)
+        return Pooled(
+            estimate=estimate, within=within, between=unknown, variance=within, df=df, riv=unknown, fmi=unknown
+        )
     between = np.where(np.ptp(estimates, axis=0) == 0, 0.0, estimates.var(axis=0, ddof=1))
     added = (1.0 + 1.0 / m) * between
     variance = within + added

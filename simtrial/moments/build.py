@@ -173,10 +173,11 @@ def without_arm(found: Moments) -> Moments:
     kept[-1] = False
     few = root.counts <= kept.sum(axis=0)
     root = replace(root, cluster_rank=root.cluster_rank - (root.kept & root.cluster_level)[-1])
-    flags = np.where(few, BIT["no_data"], root.flags & BIT["aliased"])
+    beyond = (root.flags & BIT["out_of_range"]) != 0
+    flags = np.where(beyond, BIT["out_of_range"], np.where(few, BIT["no_data"], root.flags & BIT["aliased"]))
     rows = found.analysed
     values = found.means[p, rows.cluster_of_row] + found.inner[found.varying.index(p)] + found.center[p, rows.trial]
-    return _dropped(root, kept, flags, few).with_response(values)
+    return _dropped(root, kept, flags, few | beyond).with_response(values)
 
 
 def predictors(batch: ObservedBatch, spec: Spec, fitted: Moments, rows: Ints) -> Floats:
@@ -191,8 +192,8 @@ def _flags(batch: ObservedBatch, spec: Spec, rows: AnalysisSet, arm: Column, kep
     trials, rank = batch.index.trials, kept.sum(axis=0)
     flags = np.where(rows.counts <= rank, BIT["no_data"], 0).astype(np.int64)
     flags |= np.where(~kept[-1] & (rows.counts > 0), BIT["arm_aliased"], 0)
-    treated = sum_by(arm.means > 0.5, rows.cluster_trial, trials)
-    fewest = np.minimum(treated, rows.clusters - treated)
+    # practices with people on either side: where receipt stands for arm, one may be on both
+    fewest = np.minimum(*(sum_by(side, rows.cluster_trial, trials) for side in (arm.means > 0.0, arm.means < 1.0)))
     flags |= np.where(fewest < 2, BIT["too_few_clusters"], 0)
     flags |= np.where((fewest == 0) & (rows.clusters > 0), BIT["one_arm"], 0)
     if kept.all():

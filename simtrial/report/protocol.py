@@ -11,11 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from simtrial.estimands import MEANINGS
+from simtrial.estimands import MEANINGS, true_values
 from simtrial.performance import MEASURES, PAIRED
 from simtrial.performance.planned import planned
 from simtrial.scenario import Cell, Scenario
 from simtrial.scenario.schema import targets
+
+MOST_TRUTHS = 24
+"""Conditions whose true values are listed."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,9 @@ def protocol(scenario: Scenario, cells: Sequence[Cell], origin: Origin) -> dict[
         "1 General information": list(_general(scenario)),
         "2 Aims": [Section("2.1 Aim", [scenario.aims.question or Gap("what the study is to find out")])],
         "3 Data-generating mechanism": list(_mechanism(scenario, cells)),
-        "4 Estimands and targets": [Section("4.1 Estimands and their true values", _estimands(scenario))],
+        "4 Estimands and targets": [
+            Section("4.1 Estimands and their true values", [*_estimands(scenario), *_truths(cells)])
+        ],
         "5 Methods": list(_methods(scenario)),
         "6 Performance measures": list(_performance(scenario)),
         "7 Software and reproducibility": list(_software(scenario, origin)),
@@ -94,7 +99,8 @@ def _mechanism(scenario: Scenario, cells: Sequence[Cell]) -> Iterator[Section]:
     source = (
         f"Source of the parameters: {scenario.aims.source}" if scenario.aims.source else Gap("source of the parameters")
     )
-    yield Section("3.1 How parameters are specified", [drawn, source])
+    stages = [[f"mechanism.{stage}", _prose(type(step))] for stage, step in scenario.mechanism.items()]
+    yield Section("3.1 How parameters are specified", [drawn, source, Table(["stage", "model"], stages)])
     factors = {**scenario.vary.cross, **scenario.vary.zip}
     rows = [[name, ", ".join(map(_word, values)), _arranged(name, scenario)] for name, values in factors.items()]
     varied: list[Part] = [Table(["factor", "values", "combined"], rows)] if rows else ["No factor is varied."]
@@ -106,9 +112,10 @@ def _mechanism(scenario: Scenario, cells: Sequence[Cell]) -> Iterator[Section]:
     number = f"{_design(scenario)}: {len(cells):,} in all, {streams}." if len(cells) > 1 else "One condition."
     yield Section("3.3 Conditions", [number, *left_out])
     settings = [
-        [f"mechanism.{stage}.{name}", _word(getattr(step, name)), field.description or ""]
+        [key, "varied, see 3.2" if key in factors else _word(getattr(step, name)), field.description or ""]
         for stage, step in scenario.mechanism.items()
         for name, field in type(step).model_fields.items()
+        for key in [f"mechanism.{stage}.{name}"]
     ]
     yield Section("3.4 All settings", [Table(["key", "value", "meaning"], settings)])
 
@@ -140,27 +147,50 @@ def _estimands(scenario: Scenario) -> list[Part]:
     return [Table(headings, rows), truth]
 
 
+def _truths(cells: Sequence[Cell]) -> Iterator[Part]:
+    """True values of the first conditions, as `simtrial run` finds them."""
+    rows = []
+    for cell in cells[:MOST_TRUTHS]:
+        own = cell.scenario
+        for truth in true_values(own.estimands, own.mechanism, own.run.seed, cell.key):
+            error = f"{truth.mcse:.2g}" if truth.mcse else "exact"
+            rows.append([cell.label if cell.factors else "", truth.estimand, f"{truth.value:.5g}", error])
+    if rows:
+        yield Table(["condition", "estimand", "true value", "Monte Carlo error"], rows)
+    if len(cells) > MOST_TRUTHS:
+        yield f"Those of the first {MOST_TRUTHS} of {len(cells):,} conditions; simtrial show --all-cells has all."
+
+
 def _methods(scenario: Scenario) -> Iterator[Section]:
     rows = []
     for method in scenario.methods:
-        options = method.model_dump(exclude={"name", "kind", "estimand"}, exclude_none=True, exclude_defaults=True)
-        meaning = (inspect.getdoc(type(method)) or "").partition("\n")[0]
         judged = ", ".join(targets(method, scenario)) or "none"
-        rows.append(
-            [
-                method.name,
-                f"{method.kind}: {meaning}",
-                "; ".join(f"{k} = {_word(v)}" for k, v in options.items()),
-                judged,
-            ]
-        )
-    table = Table(["name", "method", "options other than defaults", "estimand"], rows)
-    yield Section("5.1 Methods", [table, Gap("why these methods, and which are left out")])
+        rows.append([method.name, f"{method.kind}: {_prose(type(method))}", judged])
+    table = Table(["name", "method", "estimand"], rows)
+    yield Section("5.1 Methods", [table, _options(scenario), Gap("why these methods, and which are left out")])
     extracted = (
         "Of every method and replicate: estimate, standard error, degrees of freedom, confidence interval, p-value, "
         "status, flags, and the numbers of participants and clusters analysed."
     )
     yield Section("5.2 Quantities that are extracted", [extracted])
+
+
+def _options(scenario: Scenario) -> Table:
+    """Every option of every method: a protocol fixes the defaults as well, which another version may change."""
+    rows = []
+    for method in scenario.methods:
+        stated = method.model_dump(exclude_none=True, exclude_defaults=True)
+        for name, field in type(method).model_fields.items():
+            if name in ("name", "kind", "estimand"):
+                continue
+            value = _word(getattr(method, name)) or "none"
+            rows.append([method.name, name, value if name in stated else f"{value} (default)", field.description or ""])
+    return Table(["method", "option", "value", "meaning"], rows)
+
+
+def _prose(kind: type) -> str:
+    """What a stage or a method is: its documentation on one line."""
+    return " ".join((inspect.getdoc(kind) or "").replace("``", "").split())
 
 
 def _performance(scenario: Scenario) -> Iterator[Section]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simtrial.estimands import COMPLIER_SHARE, Estimand
+from simtrial.estimands.estimand import LIMITS, NEEDS
 from simtrial.estimators import Method
 from simtrial.expressions import parse
 
@@ -13,11 +14,11 @@ def default_estimand(method: Method, estimands: Sequence[Estimand]) -> str | Non
     """Name of the first estimand of the method's outcome that fits best; None where no estimand is about the outcome.
 
     An instrumental-variable ratio takes a complier effect with its definition of receipt, averaged as it averages; a
-    per-protocol analysis the limit for those it keeps. All others, and these where the file has nothing of the kind,
-    take the first one.
+    per-protocol analysis the limit for those it keeps, an as-treated one the limit for its definition of receipt. All
+    others, and these where the file has nothing of the kind, take the first one.
     """
     inner = getattr(method, "analysis", None)
-    if isinstance(inner, Method) and method.kind != "per-protocol":
+    if isinstance(inner, Method) and method.kind not in LIMITS:
         return default_estimand(inner, estimands)
     about = [e for e in estimands if e.response == method.response]
     return max(about, key=lambda e: _fit(method, e)).name if about else None  # the first of those that fit best
@@ -27,13 +28,17 @@ def _fit(method: Method, estimand: Estimand) -> int:
     """How well an estimand matches the limit of the method: 2 exactly, 1 nearly, 0 no better than any other."""
     if method.kind == "iv" and estimand.kind == "cace" and _same(estimand.received, method, "received"):
         return 2 if (estimand.unit, estimand.weights) == _averaged(method) else 1
-    if method.kind == "per-protocol" and estimand.kind == "per-protocol" and _same(estimand.keep, method, "keep"):
+    if method.kind in LIMITS and estimand.kind == method.kind:
+        if not _same(estimand.expression, method, NEEDS[method.kind]):
+            return 0
         return 2 if set(estimand.adjust or ()) == set(method.spec().adjust) else 1
     return 0
 
 
 def _averaged(method: Method) -> tuple[str, str | None]:
-    """Unit and weights of the complier effect: of practices weighted by variance there is none."""
+    """Unit and weights of the complier effect: of practices weighted by variance, as in mixed models, there is none."""
+    if getattr(method, "ratio", "2sls") == "lmm":
+        return "neither", None
     if getattr(method, "level_of_analysis", "participant") == "participant":
         return "participant", None
     by_weights = {"equal": ("cluster", COMPLIER_SHARE), "size": ("participant", None)}

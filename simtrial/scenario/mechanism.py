@@ -26,9 +26,7 @@ def build_mechanism(raw: Any, memory: Memory | None = None) -> tuple[dict[str, S
     known = steps()
     for stage, data, path in _stages(raw):
         if stage not in known:
-            names = [f"mechanism.{name}" for name in STAGES]
-            message = unknown("table", f"mechanism.{stage}", names)
-            problems.append(Problem(path, message, unknown=stage.rpartition(".")[2]))
+            problems.append(_unknown_stage(stage, path))
             continue
         step, wrong = remembered(memory, known[stage], data, path)
         problems += wrong
@@ -38,11 +36,28 @@ def build_mechanism(raw: Any, memory: Memory | None = None) -> tuple[dict[str, S
     for stage in REQUIRED:
         if stage not in present:
             problems.append(Problem(("mechanism",), f"missing table [mechanism.{stage}]"))
-    if not any(stage.startswith("outcomes.") for stage in present):
-        outcomes = ", ".join(stage.removeprefix("outcomes.") for stage in STAGES if stage.startswith("outcomes."))
+    if not any(stage.startswith(OUTCOMES) for stage in present):
+        outcomes = ", ".join(_outcomes())
         problems.append(Problem(("mechanism",), f"missing table [mechanism.outcomes.NAME], NAME one of {outcomes}"))
     mechanism = {stage: found[stage] for stage in STAGES if stage in found}
     return mechanism, problems + (_unreadable(mechanism) if problems else _reads(mechanism))
+
+
+OUTCOMES = "outcomes."
+"""Before the name of every stage that draws an outcome."""
+
+
+def _outcomes() -> list[str]:
+    return [stage.removeprefix(OUTCOMES) for stage in STAGES if stage.startswith(OUTCOMES)]
+
+
+def _unknown_stage(stage: str, path: Path) -> Problem:
+    if not stage.startswith(OUTCOMES):
+        message = unknown("table", f"mechanism.{stage}", [f"mechanism.{name}" for name in STAGES])
+        return Problem(path, message, unknown=stage.rpartition(".")[2])
+    name = stage.removeprefix(OUTCOMES)
+    other = "an outcome of your own takes the place of one of these, or comes from a generator (docs/own-generator.md)"
+    return Problem(path, f"{unknown('outcome', name, _outcomes())}; {other}")
 
 
 def _build_generator(raw: Raw) -> tuple[dict[str, Step], list[Problem]]:

@@ -46,8 +46,9 @@ def _problem(item: dict[str, Any], model: type[BaseModel], path: Path) -> Proble
     loc: Path = tuple(item["loc"])
     kind, given, context = item["type"], item.get("input"), item.get("ctx", {})
     name = str(loc[-1]) if loc else ""
+    model, rest = _table(model, loc)
     fields = {spelled.alias or key: spelled for key, spelled in model.model_fields.items()}
-    field = fields.get(str(loc[0])) if loc else None
+    field = fields.get(str(rest[0])) if rest else None
     meaning = f" ({field.description})" if field is not None and field.description else ""
     if kind == "extra_forbidden":
         names = list(fields)
@@ -77,6 +78,16 @@ def _problem(item: dict[str, Any], model: type[BaseModel], path: Path) -> Proble
     else:
         message = f"{name}: {item['msg']}; {given!r} given{meaning}"
     return Problem((*path, *loc), message)
+
+
+def _table(model: type[BaseModel], loc: Path) -> tuple[type[BaseModel], Path]:
+    """Model of the innermost table on the way to a key, and what is left of the way."""
+    while len(loc) > 1 and (field := model.model_fields.get(str(loc[0]))) is not None:
+        inner = field.annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            break
+        model, loc = inner, loc[1:]
+    return model, loc
 
 
 def _written(path: Path) -> str:

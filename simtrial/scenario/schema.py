@@ -153,7 +153,7 @@ def finite_targets(scenario: Scenario) -> list[Estimand]:
 
 def targets(method: Method, scenario: Scenario) -> list[str]:
     """Estimands of a method; by default those of `default_estimand`, or none if it estimates no effect."""
-    if method.estimand is None and (method.spec().interaction is not None or not method.effect):
+    if method.estimand is None and (method.tested_covariate() is not None or not method.effect):
         return []
     if method.estimand is None:
         name = default_estimand(method, scenario.estimands)

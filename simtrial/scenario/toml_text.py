@@ -29,9 +29,16 @@ def read_toml(file: Path, shown: str) -> tuple[str, dict[str, Any]]:
     except tomllib.TOMLDecodeError as error:
         place = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         where = f":{place[1]}" if place else ""
-        raise ScenarioError(f"{shown}{where}: not valid TOML: {error}") from None
+        raise ScenarioError(f"{shown}{where}: not valid TOML: {error}{_advice(text, place)}") from None
     except OSError as error:
         raise ScenarioError(f"{shown}: cannot be read ({error.strerror})") from None
+
+
+def _advice(text: str, place: re.Match[str] | None) -> str:
+    """What the line of a mistake probably means: a decimal comma."""
+    line = text.split("\n")[int(place[1]) - 1] if place else ""
+    comma = re.search(r"=\s*[+-]?(\d+),(\d+)\s*(?:#.*)?$", line)
+    return f"; decimals are written with a point: {comma[1]}.{comma[2]}" if comma else ""
 
 
 def _too_deep(text: str) -> bool:

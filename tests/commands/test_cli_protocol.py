@@ -10,7 +10,9 @@ from commands import simtrial
 from tomls import SMALL, changed, written
 
 from simtrial.catalogue import builtin_names
+from simtrial.estimands import true_values
 from simtrial.performance.planned import planned
+from simtrial.scenario import load
 
 FIELDS = [
     "Title", "Contributors", "Description", "Prior related simulations", "Aim", "How parameters are specified",
@@ -77,6 +79,22 @@ def test_what_the_scenario_says_is_there(tmp_path: Path) -> None:
         "TO BE WRITTEN**: source of the parameters", "sessions \\>= 6",
     ):  # fmt: skip
         assert piece in found, piece
+
+
+def test_defaults_models_and_true_values_are_there(tmp_path: Path) -> None:
+    text = SMALL + '\n[vary.cross]\n"mechanism.outcomes.mansa.effect" = [0.0, 0.3]\n'
+    found = simtrial("protocol", written(tmp_path, text)).out
+    for piece in (
+        "| mixed model | df | between-within (default) |", "| mixed model | estimation | reml (default) |",
+        "| mixed model | adjust | \\[mansa\\_baseline\\] |", "| mechanism.outcomes.mansa.effect | varied, see 3.2 |",
+        "| mechanism.baseline | MANSA at baseline: mean + b\\_j + e\\_ij", "| effect=0.0 | itt | 0 |",
+    ):  # fmt: skip
+        assert piece in found, piece
+    scenario, cells = load(written(tmp_path, text))
+    for cell in cells:
+        for truth in true_values(cell.scenario.estimands, cell.scenario.mechanism, scenario.run.seed, cell.key):
+            error = f"{truth.mcse:.2g}" if truth.mcse else "exact"
+            assert f"| {cell.label} | {truth.estimand} | {truth.value:.5g} | {error} |" in found
 
 
 def test_without_aims_the_gaps_are_marked(tmp_path: Path) -> None:

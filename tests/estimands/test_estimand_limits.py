@@ -120,6 +120,8 @@ def test_as_treated_least_squares_tends_to_its_limit(adjust: list[str]) -> None:
     names = ["practice_size" if name == "size" else name for name in adjust]
     limit = value(estimand(kind="as-treated", received="sessions >= 6", adjust=names or None), trials)
     data = both_arms(trials, "sessions >= 6")
+    mine = fit(batch(data), method("as-treated", received="received == 1", analysis={"kind": "ols"}, adjust=adjust))
+    assert mine.estimate[0, 0] == pytest.approx(limit, rel=1e-9)
     x = [np.ones(len(data["arm"])), data["received"]]
     x += [data["mansa_baseline"]] * ("mansa_baseline" in adjust) + [data.get("size") == "small"] * ("size" in adjust)
     beta = np.linalg.lstsq(np.column_stack(x).astype(float), data["mansa_followup"], rcond=None)[0]
@@ -229,11 +231,23 @@ kind = "per-protocol"
 keep = "arm == 0 or (sessions >= 6)"
 adjust = ["mansa_baseline"]
 
+[[estimands]]
+name = "taken"
+kind = "as-treated"
+received = "sessions>=6"
+
+[[estimands]]
+name = "taken, adjusted"
+kind = "as-treated"
+received = "sessions >= 6"
+adjust = ["mansa_baseline"]
+
 [[methods]]
 name = "asked"
 """
 IV = 'kind = "iv"\nreceived = "sessions >= 6"\n'
 KEPT = 'kind = "per-protocol"\nanalysis = { kind = "lmm" }\nkeep = "arm == 0 or sessions >= 6"\n'
+TAKEN = 'kind = "as-treated"\nanalysis = { kind = "lmm" }\nreceived = "sessions >= 6"\n'
 
 
 @pytest.mark.parametrize(
@@ -244,6 +258,7 @@ KEPT = 'kind = "per-protocol"\nanalysis = { kind = "lmm" }\nkeep = "arm == 0 or 
         (IV + 'level_of_analysis = "cluster"\n', "cace by share"),
         (IV + 'level_of_analysis = "cluster"\nweights = "size"\n', "cace"),
         (IV + 'level_of_analysis = "cluster"\nweights = "inverse-variance"\n', "cace"),  # the first of this receipt
+        (IV + 'ratio = "lmm"\n', "cace"),  # the first of this receipt
         ('kind = "iv"\nreceived = "goal_sessions >= 4"\n', "goals"),
         ('kind = "iv"\nreceived = "goal_sessions >= 4"\nlevel_of_analysis = "cluster"\n', "goals"),
         ('kind = "iv"\nreceived = "sessions >= 1"\n', "itt"),  # nothing of the kind: the first
@@ -251,6 +266,9 @@ KEPT = 'kind = "per-protocol"\nanalysis = { kind = "lmm" }\nkeep = "arm == 0 or 
         (KEPT, "kept"),
         (KEPT + 'adjust = ["mansa_baseline"]\n', "kept, adjusted"),
         (KEPT.replace("6", "7"), "itt"),
+        (TAKEN, "taken"),
+        (TAKEN + 'adjust = ["mansa_baseline"]\n', "taken, adjusted"),
+        (TAKEN.replace("6", "7"), "itt"),
         ('kind = "icc"\n', None),
     ],
 )

@@ -16,7 +16,7 @@ from simtrial.moments.build import moments
 from simtrial.scenario import load
 from simtrial.testing import check_method
 
-OPTIONS = {"imputation": "mean", "analysis": {"kind": "lmm"}, "m": 3, "adjust": ["mansa_baseline"]}
+OPTIONS = {"imputation": "noisy", "analysis": {"kind": "lmm"}, "m": 3, "adjust": ["mansa_baseline"]}
 
 
 class Filled:
@@ -46,9 +46,9 @@ class Filled:
 
 @pytest.fixture
 def mean():
-    """The engine `mean`, forgotten afterwards."""
+    """The engine `noisy`, forgotten afterwards."""
 
-    @register_imputation("mean")
+    @register_imputation("noisy")
     class Mean(ImputationEngine):
         """The mean of the outcomes observed, plus normal noise."""
 
@@ -66,7 +66,7 @@ def mean():
             return Filled(incomplete, self.spread)
 
     yield Mean
-    del IMPUTATION_ENGINES.found["mean"]
+    del IMPUTATION_ENGINES.found["noisy"]
 
 
 def lacking(seed=8):
@@ -106,7 +106,7 @@ def test_why_the_engine_failed_is_in_the_message(mean):
 
 
 def test_the_contract_of_methods_holds_with_it(mean):
-    check_method({"kind": "mi", "imputation": "mean", "m": 3, "analysis": {"kind": "lmm"}})
+    check_method({"kind": "mi", "imputation": "noisy", "m": 3, "analysis": {"kind": "lmm"}})
 
 
 def written(tmp_path, options):
@@ -117,21 +117,21 @@ def written(tmp_path, options):
 
 
 def test_a_scenario_names_it_and_its_options_beside_those_of_mi(mean, tmp_path):
-    scenario, _ = load(written(tmp_path, 'imputation = "mean"\nspread = 0.5\nm = 4'))
+    scenario, _ = load(written(tmp_path, 'imputation = "noisy"\nspread = 0.5\nm = 4'))
     made = scenario.methods[-1]
-    assert (made.imputation, made.m, made.engine().spread) == ("mean", 4, 0.5)
+    assert (made.imputation, made.m, made.engine().spread) == ("noisy", 4, 0.5)
     dumped = made.model_dump()
     assert dumped["spread"] == 0.5
     assert "prior" not in dumped
 
 
 @pytest.mark.parametrize(("options", "told"), [
-    ('imputation = "meen"', ["methods[4].imputation", "unknown imputation engine 'meen'", "did you mean 'mean'?"]),
-    ('imputation = "mean"\nspred = 2.0', ["methods[4].spred", "did you mean 'spread'?"]),
-    ('imputation = "mean"\nprior = "uniform-icc"', ["methods[4].prior", "unknown key 'prior'"]),
+    ('imputation = "noisi"', ["methods[4].imputation", "unknown imputation engine 'noisi'", "did you mean 'noisy'?"]),
+    ('imputation = "noisy"\nspred = 2.0', ["methods[4].spred", "did you mean 'spread'?"]),
+    ('imputation = "noisy"\nprior = "uniform-icc"', ["methods[4].prior", "unknown key 'prior'"]),
     ('priors = "uniform-icc"', ["methods[4].priors", "did you mean 'prior'?"]),
-    ('imputation = "mean"\nspread = -1.0\nm = 1', ["spread must be > 0", "(SD of the noise)", "m must be >= 2"]),
-    ('imputation = "mean"\nlowest = 20.0', ["methods[4]", "lowest is above highest"]),
+    ('imputation = "noisy"\nspread = -1.0\nm = 0', ["spread must be > 0", "(SD of the noise)", "m must be >= 1"]),
+    ('imputation = "noisy"\nlowest = 20.0', ["methods[4]", "lowest is above highest"]),
     ("imputation = 3", ["imputation must be text in quotes; 3 given"]),
 ])  # fmt: skip
 def test_what_an_engine_does_not_take_is_refused_in_place(mean, tmp_path, options, told):

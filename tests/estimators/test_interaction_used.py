@@ -26,8 +26,8 @@ __all__ = ["quick"]  # a fixture
     ("kind", "options", "said"),
     [
         ("iv", {"received": "received == 1", "interaction": "size"}, "kind 'iv' tests no interaction"),
-        ("mi", {"analysis": {"kind": "lmm"}, "interaction": "size"}, "kind 'mi' tests no interaction"),
-        ("mi", {"analysis": {"kind": "lmm", "interaction": "size"}}, "kind 'mi' tests no interaction"),
+        ("mi", {"analysis": {"kind": "gee"}, "interaction": "size"}, "kind 'gee' tests no interaction"),
+        ("mi", {"analysis": {"kind": "gee", "interaction": "size"}}, "kind 'gee' tests no interaction"),
         ("per-protocol", {"keep": "age > 3", "analysis": {"kind": "iv", "received": "received == 1"},
                           "interaction": "size"}, "kind 'iv' tests no interaction"),
         ("lmm", {"interaction": "arm"}, "name a covariate"),
@@ -101,7 +101,7 @@ def test_a_scenario_names_an_interaction_that_is_there(tmp_path):
     assert "did you mean 'region'" in told("lmm", "regoin")
     wrapped = BY.format(factor="region", kind="mi") + 'analysis = { kind = "lmm" }\n'
     refused = complaint(tmp_path, REGIONS.replace("[run]", f"{wrapped}\n[run]"))
-    assert "kind 'mi' tests no interaction; lmm and ols do" in refused
+    assert "interaction = 'region': its 3 categories need a joint test, which mi does not pool" in refused
     one = REGIONS.replace("{ North = 2, South = 1, East = 1 }", "{ North = 2 }")
     said = BY.format(factor="region", kind="lmm")
     assert "'region' has one category only" in complaint(tmp_path, one.replace("[run]", f"{said}\n[run]"))

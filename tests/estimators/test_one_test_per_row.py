@@ -28,6 +28,9 @@ METHODS = {
     "icc anova": ("icc", {"estimation": "anova", "adjust": []}),
     "iv": ("iv", IV),
     "iv ar": ("iv", {**IV, "ci": "anderson-rubin"}),
+    "iv of lmm, fieller": ("iv", {**IV, "ratio": "lmm", "ci": "fieller"}),
+    "iv tf": ("iv", {**IV, "ci": "tf"}),
+    "iv fieller": ("iv", {**IV, "ci": "fieller"}),
     "iv ar normal": ("iv", {**IV, "ci": "anderson-rubin", "df": "normal"}),
     "iv ar means": ("iv", CLUSTER),
     "iv ar means by size": ("iv", {**CLUSTER, "weights": "size"}),
@@ -54,8 +57,8 @@ def p_value(row):
     extra, statistic = json.loads(row["extra"]), row["statistic"]
     if row["method"] == "icc":  # a variance against 0: half a chi-square with 1 df
         return 0.5 * stats.chi2.sf(statistic, 1) if statistic > 0 else 1.0
-    anderson_rubin = row["term"] == "received" and "ar" in row["method"].split()
-    if anderson_rubin or row["method"] == "icc anova" or row["estimate"] is None:
+    of_a_set = row["term"] == "received" and row["method"] != "iv"  # Anderson and Rubin's, Fieller's, tF
+    if of_a_set or row["method"] == "icc anova" or row["estimate"] is None:
         q, df = extra["df_num"], row["df"]
         return stats.f.sf(statistic, q, df) if np.isfinite(df) else stats.chi2.sf(q * statistic, q)
     return 2 * stats.t.sf(abs(statistic), row["df"])

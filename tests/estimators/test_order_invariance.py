@@ -13,6 +13,7 @@ from simtrial.run.analyse import analyse
 
 ADJUST = ["mansa_baseline", "some", "region", "list_size", "tenths"]
 OWN = {
+    "as-treated": {"received": "sessions >= 6", "analysis": {"kind": "lmm"}},
     "clda": {"adjust": ["mansa_baseline", "some", "region"]},
     "correlation": {"adjust": []},
     "event-rate": {"adjust": []},
@@ -27,7 +28,8 @@ MORE = (
     ("lmm", {"estimation": "ml"}),
     ("lmm", {"heteroscedastic": "both", "df": "satterthwaite"}), ("ols", {"se": "CR3", "weights": "inverse-size"}),
     ("ols", {"se": "HC1"}), ("gee", {"se": "fay-graubard"}), ("iv", {"level_of_analysis": "cluster", **OWN["iv"]}),
-    ("iv", {"ci": "anderson-rubin", **OWN["iv"]}), ("cluster-means", {"adjustment": "ancova", "df": "clusters-p"}),
+    ("iv", {"ci": "anderson-rubin", **OWN["iv"]}), ("iv", {"ratio": "lmm", **OWN["iv"]}),
+    ("cluster-means", {"adjustment": "ancova", "df": "clusters-p"}),
     ("cluster-means", {"weights": "inverse-variance"}), ("g-computation", {"average": "cluster", "model": "lmm"}),
     ("icc", {"estimation": "anova", "adjust": []}),
 )  # fmt: skip

@@ -100,3 +100,15 @@ def lost_at_random(people: int, rate: float) -> float:
     n = np.arange(1, people + 1)
     share = stats.binom.pmf(n, people, 1 - rate)
     return float(np.sqrt(2 * (share / n).sum() / share.sum()))
+
+
+def slopes_by_arm(slope: float = 1.5) -> tuple[float, float]:
+    """Bias of complete cases, and of imputation with one slope, of `verify/mi-by-arm`, in large trials.
+
+    Half the people have x = 1, an effect of 1 and, in intervention, a chance Phi(slope/2) to leave, the others its
+    complement. The one slope is that of each arm, 0 and 1, weighted by its sum of squares of x.
+    """
+    gone = float(stats.norm.cdf(slope / 2))
+    weights = np.array([0.25, 0.5 * gone * (1 - gone)])  # control, intervention
+    pooled = weights[1] / weights.sum()
+    return 0.5 - gone, float(0.5 * (pooled - 1) * (2 * gone - 1))

@@ -60,9 +60,9 @@ def test_the_documented_imputation_engine_keeps_the_contract(folder):
     (folder / "engine.py").write_text(ENGINE)
     load_plugins(["engine.py"])
     try:
-        check_method({"kind": "mi", "imputation": "mean", "spread": 0.8, "m": 3, "analysis": {"kind": "lmm"}})
+        check_method({"kind": "mi", "imputation": "noisy-mean", "spread": 0.8, "m": 3, "analysis": {"kind": "lmm"}})
     finally:
-        del IMPUTATION_ENGINES.found["mean"]
+        del IMPUTATION_ENGINES.found["noisy-mean"]
 
 
 def test_plugins_work_in_worker_processes_and_give_the_same_rows(folder):
@@ -203,6 +203,9 @@ BUILT_IN = [
     {"kind": "gee", "working": "independence", "se": "mancl-derouen", "df": "normal"},
     {"kind": "iv", "received": "sessions >= 6"},
     {"kind": "iv", "received": "goal_sessions >= 4", "ci": "anderson-rubin"},
+    {"kind": "iv", "received": "sessions >= 6", "ci": "fieller"},
+    {"kind": "iv", "received": "sessions >= 6", "ci": "tf"},
+    {"kind": "iv", "received": "sessions >= 6", "ratio": "lmm", "ci": "fieller"},
     {"kind": "iv", "received": "sessions >= 6", "level_of_analysis": "cluster"},
     {"kind": "clda"},
     {"kind": "clda", "estimation": "ml", "df": "normal"},
@@ -210,7 +213,13 @@ BUILT_IN = [
     {"kind": "g-computation", "model": "lmm"},
     {"kind": "g-computation", "average": "cluster", "by_arm": True, "df": "normal"},
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
+    {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "adjust": ["mansa_baseline"], "by_arm": True},
+    *({"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "imputation": e} for e in ("single-level", "fixed-effects")),
+    {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "delta": 0.5},
+    *({"kind": "mi", "m": 1, "analysis": {"kind": "ols"}, "imputation": e} for e in ("mean", "baseline")),
     {"kind": "per-protocol", "keep": "in_window == 1", "analysis": {"kind": "ols"}},
+    {"kind": "as-treated", "received": "sessions >= 6", "analysis": {"kind": "lmm"}},
+    {"kind": "as-treated", "received": "goal_sessions >= 4", "analysis": {"kind": "gee"}},
     {"kind": "event-rate"},
     {"kind": "correlation"},
     {"kind": "icc"},

@@ -14,7 +14,7 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
     "misspelt stage": ("[mechanism.missingness]", "[mechanism.missingnes]",
                        ["mechanism.missingnes", "did you mean 'mechanism.missingness'"]),
     "misspelt outcome": ("[mechanism.outcomes.mansa]", "[mechanism.outcomes.manza]",
-                         ["mechanism.outcomes.manza", "did you mean 'mechanism.outcomes.mansa'"]),
+                         ["mechanism.outcomes.manza", "did you mean 'mansa'"]),
     "misspelt key": ("icc = 0.1", "iccc = 0.1", ["mechanism.outcomes.mansa.iccc", "did you mean 'icc'", "allowed:"]),
     "misspelt key of a method": ("auxiliary = [", "auxilliary = [", ["methods[3]", "did you mean 'auxiliary'"]),
     "misspelt kind": ('kind = "lmm"', 'kind = "lmn"', ["methods[1].kind", "did you mean 'lmm'", "ols"]),
@@ -71,7 +71,7 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
     "two methods of one name": ('name = "two-stage least squares"', 'name = "mixed model"',
                                 ["two methods are named 'mixed model'"]),
     "option of another method": ('kind = "lmm"\n', 'kind = "lmm"\nse = "CR2"\n', ["methods[1].se", "unknown key 'se'"]),
-    "one imputation": ("m = 2\n", "m = 1\n", ["methods[3].m", "must be >= 2"]),
+    "no imputation": ("m = 2\n", "m = 0\n", ["methods[3].m", "must be >= 1"]),
     "no replicates": ("replicates = 100", "replicates = 0", ["run.replicates", "must be >= 1"]),
     "negative seed": ("seed = 5", "seed = -5", ["run.seed", "must be >= 0"]),
     "block of nothing": ("block = 20", "block = 0", ["run.block", "must be >= 1"]),
@@ -115,7 +115,7 @@ LINES = {  # mistake: the piece of the changed file whose line is told
     "factor that is a number": '"recruited"',
     "unknown estimand": 'estimand = "cases"',
     "two methods of one name": 'name = "mixed model"\nkind = "iv"',
-    "one imputation": "m = 1\n",
+    "no imputation": "m = 0\n",
     "no replicates": "replicates = 0",
     "unknown column in an estimand": "sesions",
     "another version of the format": "schema = 2",
@@ -145,7 +145,7 @@ def test_several_mistakes_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_a_mistake_is_told_once(tmp_path: Path) -> None:
-    for old, new in (("icc = 0.1", "icc = 1.2"), ("m = 2\n", "m = 1\n"), ('estimand = "cace"', 'estimand = "cases"')):
+    for old, new in (("icc = 0.1", "icc = 1.2"), ("m = 2\n", "m = 0\n"), ('estimand = "cace"', 'estimand = "cases"')):
         assert len(complaint(tmp_path, changed(old, new, TEXT)).splitlines()) == 1
 
 

@@ -60,7 +60,7 @@ OWN_METHODS = (
         (("cluster_size_cv = 0.62", "cluster_size_cv = 0.2"), "[mechanism.practices]\nnumber = 20\n", "base",
          "cluster_size_cv", "0.2 given"),
         (("", ""), OWN_METHODS, "trial", '[[methods]]\nname = "two"', "missing key 'received'"),
-        (("m = 2\n", "m = 1\n"), "[run]\nseed = 7\n", "base", "m = 1\n", "methods[3].m: m must be >= 2"),
+        (("m = 2\n", "m = 0\n"), "[run]\nseed = 7\n", "base", "m = 0\n", "methods[3].m: m must be >= 1"),
         (('estimand = "cace"', 'estimand = "cases"'), "[run]\nseed = 7\n", "base", "cases", "unknown estimand"),
         (("", ""), '[performance]\nreference = "none"\n', "trial", "reference", "unknown method"),
     ],

@@ -1,6 +1,7 @@
 """Values of Python as TOML writes them."""
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as draw
 
 from simtrial.errors import ScenarioError
-from simtrial.scenario.toml_text import toml_value
+from simtrial.scenario.toml_text import read_toml, toml_value
 
 TEXTS = draw.text(draw.characters(codec="utf-8"), max_size=20)
 VALUES = draw.recursive(
@@ -36,3 +37,13 @@ def test_numbers_of_numpy_and_tuples() -> None:
 def test_what_toml_cannot_write_is_refused() -> None:
     with pytest.raises(ScenarioError, match="no value of a scenario"):
         toml_value(object())
+
+
+def test_a_decimal_comma_is_recognised(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text("[x]\nicc = 0,05  # comma\n", encoding="utf-8")
+    with pytest.raises(ScenarioError, match=r"a\.toml:2: not valid TOML: .*; decimals .* with a point: 0\.05$"):
+        read_toml(file, "a.toml")
+    file.write_text("[x]\nicc = 0.05 0,05\n", encoding="utf-8")
+    with pytest.raises(ScenarioError, match=r"column \d+\)$"):
+        read_toml(file, "a.toml")

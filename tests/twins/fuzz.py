@@ -130,7 +130,7 @@ def _cause(kind, found, trial, frame, said, data) -> str:
         return "1e blank in a condition"
     if kind == "lmm" and said.refusal.startswith("not the minimum"):
         return BY_ARM
-    if kind in ("lmm", "icc", "g-computation", "per-protocol") and _used_up(frame):
+    if kind in ("lmm", "icc", "g-computation", "per-protocol", "as-treated") and _used_up(frame):
         return NOTHING_WITHIN
     if said.either and kind != "gee":
         return CONSTANT_WITHIN

@@ -30,7 +30,7 @@ def chosen(rng: np.random.Generator) -> list[tuple[str, dict[str, Any]]]:
                  "se": one("kauermann-carroll", "robust", "mancl-derouen", "fay-graubard"),
                  "moments": one("n-p", "n")}),
         ("iv", {"received": one(*RECEIVED), "level_of_analysis": one("participant", "participant", "cluster"),
-                "se": one(*OLS_SE), "df": one(*OLS_DF), "ci": one("wald", "anderson-rubin")}),
+                "se": one(*OLS_SE), "df": one(*OLS_DF), "ci": one("wald", "anderson-rubin", "fieller", "tf")}),
         ("cluster-means", {"weights": one("equal", "size", "inverse-variance"), "adjustment": "ancova",
                            "df": one("clusters-2", "clusters-p")}),
         ("g-computation", {"average": one("participant", "cluster"), "by_arm": one(False, False, True),
@@ -51,6 +51,10 @@ def _seldom(rng, one):
                              "df": one("between-within", "satterthwaite", "residual", "normal")}))  # fmt: skip
     if rng.random() < 0.08:
         menu.append(("g-computation", {"average": one("participant", "cluster"), "model": "lmm"}))
+    if rng.random() < 0.08:
+        df = one("satterthwaite", "clusters-p", "clusters-1", "clusters-2", "normal")
+        ci = one("wald", "fieller", "tf")
+        menu.append(("iv", {"ratio": "lmm", "received": one(*RECEIVED), "ci": ci, "df": df}))
     if rng.random() < 0.2:
         menu.append(("clda", {"estimation": one("reml", "ml"), "df": one("clusters-p", "normal")}))
     if rng.random() < 0.3:
@@ -61,6 +65,9 @@ def _seldom(rng, one):
     if rng.random() < 0.15:
         inner = one({"kind": "ols", "se": "CR2"}, {"kind": "lmm", "df": "satterthwaite"})
         menu.append(("per-protocol", {"keep": one(*SUBSETS), "analysis": inner}))
+    if rng.random() < 0.15:
+        inner = one({"kind": "ols", "se": one(*OLS_SE)}, {"kind": "lmm", "df": one(*LMM_DF)}, {"kind": "gee"})
+        menu.append(("as-treated", {"received": one(*RECEIVED), "analysis": inner}))
     return menu
 
 
@@ -78,6 +85,8 @@ def twin(
         keep = SUBSETS[options["keep"]]
         made = frame(data, "mansa_followup", adjust, minus=outcome, where=[*where, keep])
         return made, _of(inner.pop("kind"), inner, made, found, trial)
+    if kind == "as-treated":
+        return _as_treated(options, data, adjust, where, outcome, found, trial)
     if kind in ("clda", "correlation", "event-rate"):
         return _of_rows(kind, options, data, adjust, where, found, trial)
     received = RECEIVED[options.pop("received")] if kind == "iv" else None
@@ -112,6 +121,8 @@ def _of(kind, options, made: Frame, found, trial) -> Said:
     if kind == "gee":
         alpha = float(found.extras["alpha"][trial]) if not found.failed[trial] else None
         return equations.gee(made, hint=alpha, **options)
+    if kind == "iv" and options.pop("ratio", "2sls") == "lmm":
+        return instrument.of_mixed_models(made, mixed.refits, **options)
     if kind == "iv":
         return instrument.iv(made, options.pop("level_of_analysis"), **options)
     if kind == "cluster-means":
@@ -127,6 +138,15 @@ def _of(kind, options, made: Frame, found, trial) -> Said:
         out.tolerance += 1e-6 if out.either else 0.0
         return out
     return means.g_computation(made, **options)
+
+
+def _as_treated(options, data, adjust, where, outcome, found, trial):
+    """Receipt written over the arm, among those of known receipt; conditions are judged with the arm that was there."""
+    receipt, inner = RECEIVED[options["received"]](data), dict(options["analysis"])
+    met = [condition(data) == 1 for condition in where] + [~np.isnan(receipt)]
+    swapped = {**data, "arm": np.where(receipt == 1, 1.0, 0.0)}
+    made = frame(swapped, "mansa_followup", adjust, minus=outcome, where=[lambda _: np.all(met, axis=0)])
+    return made, _of(inner.pop("kind"), inner, made, found, trial)
 
 
 def _of_rows(kind, options, data, adjust, where, found, trial):

@@ -12,13 +12,13 @@ from simtrial.arrays import Bools, Floats
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report, rounding_variance
 from simtrial.estimators.cluster_means import Weights
+from simtrial.estimators.compliers.iv_intervals import adjusted, quadratic_set
 from simtrial.estimators.compliers.iv_means import ReducedForms, reduced_forms_of_means
+from simtrial.estimators.compliers.iv_mixed import reduced_forms_of_mixed_models
 from simtrial.estimators.ols import Df, StandardError, covariance
 from simtrial.flags import BIT
-from simtrial.kernels.anderson_rubin import not_rejected
-from simtrial.kernels.interval_sets import RAY, TWO_RAYS, WHOLE_LINE
+from simtrial.kernels import adjusted_t
 from simtrial.kernels.segments import sum_by
-from simtrial.kernels.students_t import critical, two_sided
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
 
@@ -34,11 +34,16 @@ class InstrumentalVariable(Method):
     Outcome and receipt are regressed on arm and covariates; the ratio of the two arm coefficients is 2SLS with one
     instrument. Its robust variance is the OLS sandwich of the structural residual divided by the square of the first
     stage. Participants whose receipt is unknown are left out. ``ci`` anderson-rubin inverts the test that outcome -
-    theta receipt has no arm effect; with fixed covariance estimates that is Fieller's set: an interval, or unbounded
-    (``ci_type``). ``level_of_analysis`` cluster takes both reduced forms from practice means of what the covariates
-    leave of outcome and receipt (Agbla, De Stavola and DiazOrdaz 2020, Statistical Methods in Medical Research 29); a
-    practice is then a row, so CR0 is HC0 and CR2 is HC2. ``weights`` say what a practice counts: all alike, by its
-    size, or 1/(tau2 + sigma2/n_j) with the outcome's variances of a one-way analysis of variance within arms.
+    theta receipt has no arm effect; with fixed covariance estimates that is Fieller's set, ``ci`` fieller: an interval,
+    or unbounded (``ci_type``). ``ci`` tf widens Wald's interval as the first-stage F demands.
+
+    ``level_of_analysis`` cluster takes both reduced forms from practice means of what the covariates leave of outcome
+    and receipt (Agbla, De Stavola and DiazOrdaz 2020, Statistical Methods in Medical Research 29); a practice is then a
+    row, so CR0 is HC0 and CR2 is HC2. ``weights`` say what a practice counts: all alike, by its size, or
+    1/(tau2 + sigma2/n_j) with the outcome's variances of a one-way analysis of variance within arms.
+
+    ``ratio`` lmm divides the effects of allocation on outcome and on receipt by two random-intercept models; their
+    joint covariance is the jackknife over practices, the error of the ratio its delta method.
     """
 
     kind: Literal["iv"] = "iv"
@@ -46,9 +51,10 @@ class InstrumentalVariable(Method):
     received: str = Field(description="expression that defines receipt, e.g. sessions >= 6")
     level_of_analysis: Literal["participant", "cluster"] = Field("participant", description="people, or practice means")
     weights: Weights = Field("equal", description="weight of a practice, for level_of_analysis cluster")
+    ratio: Literal["2sls", "lmm"] = Field("2sls", description="of least-squares effects, or of mixed-model effects")
     se: StandardError = Field("CR2", description="standard error")
     df: Df = Field("satterthwaite", description="degrees of freedom")
-    ci: Literal["wald", "anderson-rubin"] = Field("wald", description="interval")
+    ci: Literal["wald", "anderson-rubin", "fieller", "tf"] = Field("wald", description="interval")
 
     @model_validator(mode="after")
     def _weights_are_of_practices(self) -> InstrumentalVariable:
@@ -56,8 +62,37 @@ class InstrumentalVariable(Method):
             raise ValueError(f"weights '{self.weights}' are of practices: they need level_of_analysis = 'cluster'")
         return self
 
+    @model_validator(mode="after")
+    def _tf_has_one_level(self) -> InstrumentalVariable:
+        if self.ci == "tf" and self.level != adjusted_t.LEVEL:
+            raise ValueError(
+                f"ci 'tf' has published critical values for level {adjusted_t.LEVEL} only, not {self.level}; "
+                "take 'anderson-rubin' or 'fieller', or omit level"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_goes_with_mixed_models(self) -> InstrumentalVariable:
+        if self.ratio == "2sls":
+            return self
+        if self.level_of_analysis == "cluster":
+            raise ValueError("ratio 'lmm' is of people: it needs level_of_analysis = 'participant'")
+        if self.ci == "anderson-rubin":
+            raise ValueError(
+                "ci 'anderson-rubin' has no closed form with ratio 'lmm': the model's weights depend on the effect "
+                "tested; take 'fieller', 'wald' or 'tf'"
+            )
+        if self.se != "CR2":
+            raise ValueError(f"ratio 'lmm' takes its covariance from a jackknife over practices; omit se = '{self.se}'")
+        if self.df == "residual":
+            raise ValueError(
+                "df 'residual' is not defined with ratio 'lmm'; "
+                "take 'clusters-p', 'clusters-1', 'clusters-2' or 'normal'"
+            )
+        return self
+
     def has_t_interval(self) -> bool:
-        """Whether the interval is Wald's; that of Anderson and Rubin is no interval around the estimate."""
+        """Whether the interval is Wald's; the others are none by t on estimate and standard error."""
         return self.ci == "wald"
 
     def spec(self) -> Spec:
@@ -80,29 +115,42 @@ class InstrumentalVariable(Method):
         theta = outcome / safe
         with np.errstate(invalid="ignore", divide="ignore"):
             variance = _structural(joint, theta) / safe**2
-            first_stage = np.where(joint[1, 1] > ABSENT * receipt**2, receipt**2 / joint[1, 1], np.inf)
+        first_stage = _first_stage_f(forms)
         flags = moments.flags | forms.flags | np.where(forms.singular, BIT["leverage_one"], 0)
         flags |= np.where(absent, BIT["no_first_stage"], 0)
         flags |= np.where((first_stage < WEAK) & ~absent & ~moments.failed, BIT["weak_instrument"], 0)
         exact = ~absent & ~moments.failed & _explained(moments, joint, theta)
         flags |= np.where(exact, BIT["constant_outcome"], 0)
-        extras = {"first_stage": receipt, "first_stage_f": np.where(absent, 0.0, first_stage), **forms.extras}
+        effective = self._effective(moments, forms)
+        extras = {
+            "first_stage": receipt, "first_stage_f": np.where(absent, 0.0, first_stage),
+            "effective_f": np.where(absent, 0.0, effective), **forms.extras,
+        }  # fmt: skip
         terms: tuple[str, ...] = ("received",)
         estimate, variances, dfs = theta[None], variance[None], forms.df[None]
-        if every_term and self.level_of_analysis == "participant":
+        if every_term and self.level_of_analysis == "participant" and self.ratio == "2sls":
             terms, estimate, variances, dfs = self._structural_terms(moments, theta, safe, variance, forms.df)
         result = report(
             moments, terms, estimate, variances, dfs, self.level,
             failed=moments.failed | absent | exact, flags=flags, extras=extras, in_outcome_units=False,
         )  # fmt: skip
-        return result if self.ci == "wald" else _anderson_rubin(result, outcome, receipt, joint, self.level)
+        if self.ci == "tf":
+            return adjusted(result, self.level)
+        return result if self.ci == "wald" else quadratic_set(result, outcome, receipt, joint, self.level)
 
-    def _reduced_forms(self, moments: Moments) -> ReducedForms:
-        """Effects of arm on outcome and receipt, of people or of practices."""
+    def _effective(self, moments: Moments, forms: ReducedForms) -> Floats:
+        """Effective first-stage F of Montiel Olea and Pflueger (2013): with one instrument the robust F (trials,)."""
+        return _first_stage_f(forms if self.se != "classical" else self._reduced_forms(moments, "CR2"))
+
+    def _reduced_forms(self, moments: Moments, se: StandardError | None = None) -> ReducedForms:
+        """Effects of arm on outcome and receipt, of people or of practices; ``se`` in place of the method's own."""
+        se = se or self.se
+        if self.ratio == "lmm":
+            return reduced_forms_of_mixed_models(moments, self.df)
         if self.level_of_analysis == "cluster":
-            return reduced_forms_of_means(moments, self.se, self.df, self.weights)
+            return reduced_forms_of_means(moments, se, self.df, self.weights)
         outcome, receipt = moments.least_squares.coefficients[-1]
-        joint, df, singular = covariance(moments, None, self.se, self.df)
+        joint, df, singular = covariance(moments, None, se, self.df)
         return ReducedForms(
             outcome=outcome, receipt=receipt, joint=joint, df=df, singular=singular,
             flags=np.zeros(moments.trials, dtype=np.int64),
@@ -142,30 +190,13 @@ def _explained(moments: Moments, joint: Floats, theta: Floats) -> Bools:
     return np.asarray(cancelled | (joint[0, 0] <= rounding_variance(moments)))
 
 
+def _first_stage_f(forms: ReducedForms) -> Floats:
+    """Square of t of arm in the regression of receipt (trials,); infinite where arm explains it."""
+    receipt, variance = forms.receipt, forms.joint[1, 1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(variance > ABSENT * receipt**2, receipt**2 / variance, np.inf)
+
+
 def _structural(joint: Floats, theta: Floats) -> Floats:
     """Variance of the arm coefficient of y - theta d."""
     return np.asarray(np.maximum(joint[0, 0] - 2.0 * theta * joint[0, 1] + theta**2 * joint[1, 1], 0.0))
-
-
-def _anderson_rubin(result: Estimates, outcome: Floats, receipt: Floats, joint: Floats, level: float) -> Estimates:
-    """Replace Wald inference on the effect of receipt by the Anderson-Rubin set, and by its test that there is none.
-
-    The test of no effect is that of the arm coefficient of the outcome: F = rho^2/V_yy on 1 and df. Estimate and
-    standard error stay those of two-stage least squares.
-    """
-    df, failed = result.df[0], result.failed
-    found = not_rejected(outcome, receipt, joint, critical(df, level))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        t = np.where(outcome == 0.0, 0.0, outcome / np.sqrt(joint[0, 0]))
-    unbounded = ~failed & np.isin(found.kind, (RAY, TWO_RAYS, WHOLE_LINE))
-    ci_lower, ci_upper, p_value = result.ci_lower.copy(), result.ci_upper.copy(), result.p_value.copy()
-    test = {"statistic": t**2, "df_num": np.ones(len(df)), "df_den": df}
-    ci_lower[0], ci_upper[0], p_value[0], *test_numbers = (
-        np.where(failed, np.nan, x) for x in (found.lower, found.upper, two_sided(t, df), *test.values())
-    )
-    return replace(
-        result, ci_lower=ci_lower, ci_upper=ci_upper, p_value=p_value,
-        flags=result.flags | np.where(unbounded, BIT["unbounded_interval"], 0),
-        extras={**result.extras, **dict(zip(test, test_numbers, strict=True))},
-        notes={**result.notes, "ci_type": np.where(failed, "", found.kind)},
-    )  # fmt: skip

@@ -7,7 +7,7 @@ models to a batch, once; what it returns completes the batch as often as `mi` as
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +38,19 @@ class FittedEngine(Protocol):
 
 
 class ImputationEngine(BaseModel):
-    """Options of an engine, beyond those of `mi`."""
+    """Options of an engine, beyond those of `mi`.
+
+    ``arm_alone`` says that it can impute one arm from its own people: it takes them and their moments from
+    ``Incomplete.lacks``, ``moments`` and ``moments_of``, never from the columns of the batch.
+    ``extrapolates`` says that it would impute people from covariates that nobody with everything observed has: by arm,
+    such trials fail. ``needs_baseline`` puts the baseline of the outcome in the model, whether or not the analysis
+    reads it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    arm_alone: ClassVar[bool] = False
+    extrapolates: ClassVar[bool] = True
+    needs_baseline: ClassVar[bool] = False
 
     def fit(self, incomplete: Incomplete) -> FittedEngine:
         """Fit the models of whatever is missing."""

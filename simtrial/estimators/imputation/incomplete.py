@@ -13,7 +13,7 @@ from simtrial.batch import Column, Level, ObservedBatch
 from simtrial.expressions import truth
 from simtrial.flags import BIT
 from simtrial.kernels.segments import count_by
-from simtrial.moments.build import moments
+from simtrial.moments.build import moments, without_arm
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import PRODUCT, Spec
 
@@ -102,6 +102,8 @@ class Incomplete:
         People without an outcome who are not imputed because receipt or a condition is unknown for them (trials,).
     blank_receipt
         Whether receipt or keeping to the protocol is among what is unknown (trials,).
+    arm
+        The one arm, 0 or 1, whose people are imputed from each other; None: all from all.
     """
 
     model: ImputationModel
@@ -112,6 +114,7 @@ class Incomplete:
     imputable: Bools
     unknown: Floats
     blank_receipt: Bools
+    arm: int | None = None
 
     @classmethod
     def of(cls, model: ImputationModel, batch: ObservedBatch, fitted: Moments) -> Incomplete:
@@ -131,6 +134,17 @@ class Incomplete:
             model=model, batch=batch, spec=spec, moments=fitted, covariates=covariates, imputable=imputable,
             unknown=unknown, blank_receipt=blank,
         )  # fmt: skip
+
+    def of_arm(self, arm: int) -> Incomplete:
+        """The same of one arm: its people alone are imputed, and they alone inform the models."""
+        own = replace(self, arm=arm, imputable=self.imputable & (self.batch.at("arm") == arm))
+        return replace(own, moments=own.moments_of(self.spec))
+
+    def moments_of(self, spec: Spec) -> Moments:
+        """Moments of a model of some column; within one arm they have no coefficient of arm."""
+        if self.arm is None:
+            return moments(self.batch, spec)
+        return without_arm(moments(self.batch, replace(spec, where=(*spec.where, f"arm == {self.arm}"))))
 
     @property
     def flags(self) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,19 +13,13 @@ from simtrial.arrays import Bools, Floats, Ints
 from simtrial.batch import ObservedBatch
 from simtrial.estimators.imputation.engine import ImputationEngine, register_imputation
 from simtrial.estimators.imputation.incomplete import Incomplete
+from simtrial.estimators.imputation.regressions import FittedRegressions, gaps, reason
 from simtrial.flags import BIT
 from simtrial.kernels.posterior import InverseGamma, Posterior, draw, posterior, practice_effects
-from simtrial.moments.build import moments, predictors
+from simtrial.moments.build import predictors
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
 
-REASONS = {
-    "one_arm": "all people with everything observed are in one arm",
-    "no_data": "no more people with everything observed than coefficients",
-    "arm_aliased": "arm is collinear with the covariates among the people with everything observed",
-    "out_of_range": "its values are too large or too small to be computed with",
-    "constant_outcome": "it is constant given the covariates",
-}
 IMPROPER = "it does not vary within practices, so the intracluster correlation has no posterior"
 
 
@@ -36,6 +30,8 @@ class RandomIntercept(ImputationEngine):
     A missing baseline is drawn first, from its regression on arm and the other covariates, and on the follow-up as well
     for those who have one; its posterior rests on those with every variable observed.
     """
+
+    arm_alone: ClassVar[bool] = True
 
     prior: Literal["uniform-icc", "inverse-gamma"] = Field("uniform-icc", description="prior of the variances")
     tau2_shape: float = Field(0.5, gt=0, description="inverse-gamma shape of the between-practice variance")
@@ -51,20 +47,11 @@ class RandomIntercept(ImputationEngine):
 
     def fit(self, incomplete: Incomplete) -> FittedRegressions:
         """Fit the regressions of whatever is missing, those of the baseline first."""
-        batch, spec, baseline = incomplete.batch, incomplete.spec, incomplete.model.baseline
-        prior, no_outcome = self.inverse_gamma(), incomplete.lacks(spec.outcome)
-        missing: list[MissingColumn] = []
-        if baseline is not None:
-            no_baseline = incomplete.lacks(baseline)
-            for names, people in (
-                ((*incomplete.covariates, spec.outcome), no_baseline & ~no_outcome),
-                (incomplete.covariates, no_baseline & no_outcome),
-            ):
-                if people.any():
-                    own = Spec(baseline, None, names, spec.where)
-                    missing.append(MissingColumn.of(batch, own, moments(batch, own), prior, np.flatnonzero(people)))
-        missing.append(MissingColumn.of(batch, spec, incomplete.moments, prior, np.flatnonzero(no_outcome)))
-        return FittedRegressions(incomplete, tuple(missing))
+        batch, prior = incomplete.batch, self.inverse_gamma()
+        return FittedRegressions(
+            incomplete,
+            tuple(MissingColumn.of(batch, spec, fitted, prior, rows) for spec, fitted, rows in gaps(incomplete)),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +92,11 @@ class MissingColumn:
             failed=wanted & ~able,
         )  # fmt: skip
 
+    @property
+    def drawable(self) -> bool:
+        """Whether there is a trial to draw for."""
+        return self.table is not None
+
     def drawn(self, batch: ObservedBatch, rng: np.random.Generator) -> Floats:
         """Draw parameters, practice effects and values once for every trial; the column filled (participants,)."""
         index, fitted, usable = batch.index, self.fitted, self.usable
@@ -129,50 +121,24 @@ class MissingColumn:
 
     @property
     def flags(self) -> NDArray[np.int64]:
-        """Practices of one person, whose two variances only the prior tells apart (trials,)."""
-        alone = (self.fitted.counts == self.fitted.clusters) & ~self.fitted.failed & ~self.failed
+        """Trials in which only the prior tells the two variances apart (trials,).
+
+        There is one person in every practice, or within an arm no more practices than coefficients at their level.
+        """
+        fitted = self.fitted
+        alone = fitted.counts == fitted.clusters
+        alone |= ~fitted.kept[-1] & (fitted.clusters <= fitted.cluster_rank)
+        alone &= ~fitted.failed & ~self.failed
         there = np.zeros(len(alone), dtype=bool)
         there[self.fitted.analysed.index.participant_trial[self.rows]] = True
         return np.where(alone & there, BIT["tau2_not_identified"], 0)
 
     def reason(self, trial: int) -> str:
         """Say why the model of one trial cannot be fitted."""
-        flags = int(self.fitted.flags[trial])
-        reason = next((words for flag, words in REASONS.items() if flags & BIT[flag]), IMPROPER)
-        return f"the imputation model of '{self.column}' cannot be fitted: {reason}"
+        return reason(self.column, int(self.fitted.flags[trial]), IMPROPER)
 
 
 def _spread(values: Floats, usable: Ints, trials: int) -> Floats:
     out = np.zeros(trials)
     out[usable] = values
     return out
-
-
-@dataclass(frozen=True)
-class FittedRegressions:
-    """The missing columns of a batch in the order they are filled, each with its fitted model."""
-
-    incomplete: Incomplete
-    missing: tuple[MissingColumn, ...]
-
-    def complete(self, rng: np.random.Generator) -> ObservedBatch:
-        """Fill every column once."""
-        batch = self.incomplete.batch
-        for each in self.missing:
-            if each.table is not None:
-                batch = self.incomplete.filled(batch, each.column, each.drawn(batch, rng))
-        return batch
-
-    @property
-    def failed(self) -> Bools:
-        """Trials in which somebody needs a value from a model that cannot be fitted (trials,)."""
-        return np.asarray(np.any([each.failed for each in self.missing], axis=0))
-
-    @property
-    def flags(self) -> NDArray[np.int64]:
-        """What is odd about the models of trials in which they were used (trials,)."""
-        return np.asarray(np.bitwise_or.reduce([each.flags for each in self.missing]))
-
-    def reason(self, trial: int) -> str:
-        """Say of a trial that failed which model cannot be fitted, and why."""
-        return next(each.reason(trial) for each in self.missing if each.failed[trial])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 import polars as pl
@@ -164,6 +165,7 @@ def numbers_of(pieces: Pieces) -> NDArray[np.float64]:
 def _no_number(name: str, place: str, cell: str) -> DataError:
     marks = bool(pl.Series([cell]).str.contains(PARTED)[0])
     advice = "; write decimals with a point, and no mark between thousands, unit or %" if marks else ""
+    advice += f"; --missing {quote(cell)} takes such cells as missing" if not any(c.isdigit() for c in cell) else ""
     advice += "; --map 'arm=COLUMN: Control=0, Intervention=1' maps words" if name == "arm" else ""
     return DataError(f"{place}: column '{name}' must hold numbers (blank or NA if missing); '{cell}' given{advice}")
 

@@ -51,8 +51,8 @@ class Missingness(Step):
 
     stage: ClassVar[str] = "missingness"
 
-    baseline: Lost = Field(0.0, description="probability that the baseline score is incomplete")
-    followup: Lost = Field(0.0, description="probability that a follow-up score is incomplete")
+    baseline: Lost = Field(0.0, description="probability that the baseline score of MANSA is incomplete")
+    followup: Lost = Field(0.0, description="probability that a follow-up score of MANSA is incomplete")
     instruments: dict[str, Incomplete] = Field(
         default_factory=dict, description="the same for instruments other than MANSA"
     )
@@ -83,10 +83,14 @@ class Missingness(Step):
         return frozenset({"arm"} if by_arm else ())
 
     def trimmed(self, wanted: frozenset[str]) -> Missingness:
-        """Return these options without instruments nobody asks for; MANSA's masks are drawn before theirs."""
+        """Return these options without what nobody reads; as many numbers are drawn for MANSA, before the others."""
         scores = {f"{n}_{wave}" for n in self.instruments for wave in ("baseline", "followup")}
-        masks = {f"{score}_complete" for score in scores}
-        return self if wanted & (scores | masks) else self.model_copy(update={"instruments": {}})
+        unread: dict[str, Any] = {
+            wave: 0.0 for wave in ("baseline", "followup") if not wanted & {f"mansa_{wave}", f"{wave}_complete"}
+        }
+        if not wanted & (scores | {f"{score}_complete" for score in scores}):
+            unread["instruments"] = {}
+        return self.model_copy(update=unread) if unread else self
 
     def adds(self) -> dict[str, Variable]:
         """Columns that the stage adds."""
