@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from shlex import join
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -91,21 +90,17 @@ def assert_no_regression(request: pytest.FixtureRequest, tmp_path: Path) -> Call
 
 def _asked(scenario: str, options: dict[str, Any], folder: Path, root: Path, reason: str) -> Request:
     """What is asked of `simtrial check`: files are sought beside the test, then below the root of the tests."""
-    from simtrial.commands.asked import Request
+    from simtrial.commands.asked import Request, recipe
 
     file = next((place / scenario for place in (folder, root) if (place / scenario).is_file()), None)
     shown = scenario if file is None else os.path.relpath(file)
     stated = options.get("baseline")
     name = Path(scenario).name.removesuffix(".toml")
     baseline = folder / (stated or f"baselines/{name}.parquet")
-    run = f"runs/{name}-check"
-    words = [word for plugin in _plugins(options) for word in ("--plugin", plugin)]
-    words += ["--seed", str(options["seed"])] if "seed" in options else []
-    words += [word for text in _settings(options) for word in ("--set", text)]
-    made = join(["simtrial", "run", shown, "-o", run, *words])
+    shown_baseline = Path(os.path.relpath(baseline))
     return Request(
-        what=shown, form="text", baseline=Path(os.path.relpath(baseline)), update=bool(reason), reason=reason,
-        replay=f"{made} --replicates {{replicate}} && simtrial replay {run}{{cell}} --replicate {{replicate}}",
+        what=shown, form="text", baseline=shown_baseline, update=bool(reason), reason=reason,
+        replay=recipe(shown, _plugins(options), options.get("seed"), _settings(options), shown_baseline),
         strict=bool(options.get("strict")),
     )  # fmt: skip
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from shlex import join, quote
 
 import click
 
 from simtrial.commands import fresh_check, judging, run_directories
-from simtrial.commands.asked import Request
+from simtrial.commands.asked import Request, recipe
 from simtrial.commands.options import PLUGINS, SEED, SETS, ScenarioName, load_cells, records_of
 from simtrial.errors import SimtrialError
 
@@ -64,9 +63,8 @@ def check(
     if fresh and baseline is not None:
         raise SimtrialError("--fresh draws new trials, and a baseline is about the old ones; give one of them")
     asked = Request(
-        what=what, form=form, replay=f"simtrial replay {quote(what)}{{cell}} --replicate {{replicate}}",
-        baseline=baseline, update=update, reason=reason or "", strict=strict, summary=summary, rate=rate,
-        against=against,
+        what=what, form=form, replay=recipe(what, baseline=baseline), baseline=baseline, update=update,
+        reason=reason or "", strict=strict, summary=summary, rate=rate, against=against,
     )  # fmt: skip
     if Path(what).is_dir():
         if fresh:
@@ -85,7 +83,7 @@ def check(
         run = output or Path(folder) / "run"
         run_directories.fill(found, cells, run, "auto", workers, 1000, records)
         again = fresh_check.Again(what, sets, found.run.replicates, found.run.seed, workers, records) if fresh else None
-        shown = _replay(what, output, found.name, plugins, seed, sets)
+        shown = recipe(what, plugins, seed, sets, baseline)
         judging.judge(run, replace(asked, replay=shown, again=again))
 
 
@@ -97,18 +95,3 @@ def _refuse_half_requests(baseline: Path | None, update: bool, reason: str | Non
         raise SimtrialError("--update-baseline: why? --reason 'TEXT' is kept in the baseline for later readers")
     if reason is not None and not update:
         raise SimtrialError("--reason goes with --update-baseline")
-
-
-def _replay(
-    what: str, output: Path | None, name: str, plugins: tuple[str, ...], seed: int | None, sets: tuple[str, ...]
-) -> str:
-    """Command that shows one replicate; without a run directory that stays, one that makes it first."""
-    folder = str(output or f"runs/{name}-check")
-    show = f"simtrial replay {quote(folder)}{{cell}} --replicate {{replicate}}"
-    if output is not None:
-        return show
-    options = [word for plugin in plugins for word in ("--plugin", plugin)]
-    options += ["--seed", str(seed)] if seed is not None else []
-    options += [word for text in sets for word in ("--set", text)]
-    made = join(["simtrial", "run", what, "-o", folder, *options])
-    return f"{made} --replicates {{replicate}} && {show}"

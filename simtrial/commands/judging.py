@@ -50,13 +50,11 @@ def assess(folder: Path, asked: Request) -> Judged | None:
 
 def refuse_early(file: Path, scenario: Scenario, cells: list[Cell], asked: Request) -> None:
     """Refuse a baseline of another request before anything is run."""
-    from simtrial.check.baseline import read_baseline, refuse_another
+    from simtrial.check.one_replicate import refuse_another_request
     from simtrial.commands import check_outputs
-    from simtrial.store.identity import resolved, simulated
 
-    table = {cell.id: {"factors": dict(cell.factors)} for cell in cells}
     try:
-        refuse_another(file, read_baseline(file), {"scenario": simulated(resolved(scenario)), "cells": table})
+        refuse_another_request(file, scenario, cells)
     except SimtrialError as error:
         check_outputs.refused(error, asked)
         raise

@@ -122,11 +122,14 @@ def first_difference(found: Comparison) -> tuple[int, str] | None:
     line = min((x for x in lines if x.verdict == lines[0].verdict), key=lambda x: x.replicate or 0)
     if line.column == "status":
         return line.replicate or 0, "failed on one side only"
-    values = [_value(value) for value in (line.value_before, line.value_now)]
+    values = [number_in_full(value) for value in (line.value_before, line.value_now)]
     return line.replicate or 0, f"{line.column} {values[0]} in the baseline, {values[1]} now"
 
 
-def _value(value: float | None) -> str:
+def number_in_full(value: float | str | None) -> str:
+    """A number with the digits by which two of them differ; a word as it is."""
+    if isinstance(value, str):
+        return value
     return "missing" if value is None or value != value else f"{value:.10g}"
 
 

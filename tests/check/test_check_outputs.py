@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shlex
 from xml.etree import ElementTree
 
 import polars as pl
@@ -77,14 +78,27 @@ def check(tmp_path, quick, plugin, monkeypatch):
     return checked
 
 
-def test_text_shows_replicates_and_failures_of_every_line(check):
+def test_text_shows_replicates_and_failures_of_every_line(check, tmp_path, monkeypatch):
     done = check(*check.baseline, planted="bias")
     assert done.code == 1
     assert "1 different, 1 identical" in done.out
     assert re.search(r"different +a, b: 100% +bias +60 +0 ", done.out)
     assert check(*check.baseline, "--format", "table", planted="bias").out == done.out
-    assert "mine.toml -o runs/mine-check --plugin" in done.out
-    assert "--replicates 1 && simtrial replay runs/mine-check --replicate 1" in done.out
+    (recipe,) = [line.strip() for line in done.out.splitlines() if line.strip().startswith("simtrial replay ")]
+    assert "mine.toml --plugin" in recipe
+    assert "--replicate 1 --baseline" in recipe
+    monkeypatch.chdir(tmp_path)
+    for planted in ("bias", "bias", "failures", ""):  # again and again, whatever becomes of the method
+        monkeypatch.setenv("PLANTED", planted)
+        shown = simtrial(*shlex.split(recipe)[1:])
+        assert shown.code == (planted != ""), shown.err
+        assert bool(re.search(r"a, b: 100%( against \w+)?: estimate \S+ in the baseline", shown.err)) == (
+            planted == "bias"
+        )
+        assert ("status ok in the baseline, failed now" in shown.err) == (planted == "failures")
+    assert "compared with the baseline" in shown.err
+    assert "2 of 2 rows are the same" in shown.err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_method_that_fails_too_often_fails_the_check(check, tmp_path):

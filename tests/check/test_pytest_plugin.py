@@ -76,8 +76,8 @@ def test_a_package_gates_its_estimator(package, tmp_path):
     assert "The estimator 'theirs' gives other results than when tests/baselines/theirs.parquet was written" in text
     assert "(50 of scenario tests/theirs.toml)" in text
     assert "standard errors" in text
-    assert "simtrial replay runs/theirs-check --replicate 1" in text
-    assert "--plugin their_package" in text
+    recipe = "simtrial replay tests/theirs.toml --plugin their_package --replicate 1"
+    assert f"{recipe} --baseline tests/baselines/theirs.parquet" in text
     assert "Traceback" not in text
     assert package(SIMTRIAL_UPDATE_BASELINE="meant")[0] == 0
     assert package()[0] == 0
