@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from simtrial.verdict import Judged
 
 VARIABLE = "SIMTRIAL_UPDATE_BASELINE"
-OPTIONS = ("replicates", "plugin", "baseline", "seed", "strict", "settings")
+OPTIONS = ("replicates", "plugin", "baseline", "seed", "strict", "identical", "settings")
 """Keywords of the marker."""
 
 _CALLED = pytest.StashKey[bool]()
@@ -38,8 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
     config.addinivalue_line(
         "markers",
-        "simtrial(scenario, *, replicates, plugin, baseline, seed, strict, settings): simulated trials on which the "
-        "fixture assert_no_regression runs estimators",
+        f"simtrial(scenario, *, {', '.join(OPTIONS)}): simulated trials on which the fixture assert_no_regression runs "
+        "estimators",
     )
     config.stash[_MADE] = {}
 
@@ -101,7 +101,7 @@ def _asked(scenario: str, options: dict[str, Any], folder: Path, root: Path, rea
     return Request(
         what=shown, form="text", baseline=shown_baseline, update=bool(reason), reason=reason,
         replay=recipe(shown, _plugins(options), options.get("seed"), _settings(options), shown_baseline),
-        strict=bool(options.get("strict")),
+        strict=bool(options.get("strict")), identical=bool(options.get("identical")),
     )  # fmt: skip
 
 
@@ -128,17 +128,26 @@ def _run(asked: Request, options: dict[str, Any], folder: Path) -> Judged | None
     try:
         plugins = records_of(_plugins(options))
         scenario, cells = load_cells(asked.what, _settings(options), options.get("replicates"), options.get("seed"))
-        if not asked.update:
-            if not asked.baseline.is_file():
-                raise SimtrialError(f"there is no baseline {asked.baseline} yet; {remedy(asked)}")
-            judging.refuse_early(asked.baseline, scenario, cells, asked)
+        if not asked.update and not asked.baseline.is_file():
+            raise SimtrialError(f"there is no baseline {asked.baseline} yet; {remedy(asked)}")
+        judging.refuse_early(scenario, cells, asked)
         outcome = run(scenario, cells, folder / "simtrial-run", plugins=plugins, command="pytest")
         if outcome.failed:
             raise SimtrialError(f"{asked.what} could not be run: {outcome.failed[0][1]}")
         return judging.assess(folder / "simtrial-run", asked)
     except SimtrialError as error:
         refused = str(error)
-    pytest.fail(f"simtrial: {refused}", pytrace=False)  # here, so that the message is not printed twice
+    pytest.fail(f"simtrial: {_as_in_pytest(refused)}", pytrace=False)  # here, so that the message is not printed twice
+
+
+def _as_in_pytest(text: str) -> str:
+    """A message of the command line with pytest's own option, and keywords of the marker, in place of its options."""
+    from simtrial.check.baseline import WRITE
+
+    text = text.replace(WRITE, "--simtrial-update-baseline 'REASON'")
+    for option, keyword in (("--plugin ", "plugin "), ("--set ", "settings "), ("--seed", "seed")):
+        text = text.replace(option, keyword)
+    return text
 
 
 def _unknown(what: str, name: str, allowed: Sequence[str]) -> str:

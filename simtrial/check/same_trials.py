@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from simtrial.check.baseline import BaselineError, ChangedDataError
+from simtrial.check.baseline import WRITE, BaselineError, ChangedDataError
 from simtrial.check.pairs import ROUNDING, Pair
 from simtrial.store.data_checks import alike
 
 BLAMELESS = "no method is compared, for none can be blamed"
-REMEDY = "where the change is meant, write the baseline anew with --update-baseline --reason '...'"
+REMEDY = f"where the change is meant, write the baseline anew with {WRITE}"
 
 
 def refuse_other_trials(before: Mapping[str, Any], now: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:

@@ -28,6 +28,7 @@ class Request:
     update: bool = False
     reason: str = ""
     strict: bool = False
+    identical: bool = False
     summary: Path | None = None
     rate: float = 0.001
     against: Path | None = None

@@ -36,6 +36,7 @@ FORMAT = click.option(
 @click.option("--update-baseline", "update", is_flag=True, help="Write the baseline instead, with a --reason.")
 @click.option("--reason", metavar="TEXT", help="Why the baseline is written; kept in its history.")
 @click.option("--strict", is_flag=True, help="Fail undecided comparisons as well.")
+@click.option("--identical", is_flag=True, help="Fail whatever has changed, equivalent or not.")
 @click.option(
     "--summary",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -48,7 +49,8 @@ FORMAT = click.option(
 @FORMAT
 def check(
     what: str, output: Path | None, replicates: int | None, workers: int | None, fresh: bool, against: Path | None,
-    rate: float, baseline: Path | None, update: bool, reason: str | None, strict: bool, summary: Path | None,
+    rate: float, baseline: Path | None, update: bool, reason: str | None, strict: bool, identical: bool,
+    summary: Path | None,
     plugins: tuple[str, ...], seed: int | None, sets: tuple[str, ...], form: str,
 ) -> None:  # fmt: skip
     """Compare a run, or a new run of a scenario, with its [[expect]] tables and a baseline; exit 1 if one fails.
@@ -60,11 +62,13 @@ def check(
     import tempfile
 
     _refuse_half_requests(baseline, update, reason)
+    if identical and baseline is None:
+        raise SimtrialError("--identical: to what? --baseline FILE names it")
     if fresh and baseline is not None:
         raise SimtrialError("--fresh draws new trials, and a baseline is about the old ones; give one of them")
     asked = Request(
         what=what, form=form, replay=recipe(what, baseline=baseline), baseline=baseline, update=update,
-        reason=reason or "", strict=strict, summary=summary, rate=rate, against=against,
+        reason=reason or "", strict=strict, identical=identical, summary=summary, rate=rate, against=against,
     )  # fmt: skip
     if Path(what).is_dir():
         if fresh:
@@ -77,8 +81,7 @@ def check(
     if not found.expect and baseline is None and against is None:
         held = ", or none about a cell that --set leaves" if sets else ""
         raise SimtrialError(f"{what}: there is no [[expect]] table to check{held}, and no --baseline is given")
-    if baseline is not None and not update:
-        judging.refuse_early(baseline, found, cells, asked)
+    judging.refuse_early(found, cells, asked)
     with tempfile.TemporaryDirectory() as folder:
         run = output or Path(folder) / "run"
         run_directories.fill(found, cells, run, "auto", workers, 1000, records)

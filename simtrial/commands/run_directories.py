@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +25,13 @@ if TYPE_CHECKING:
 
 def fill(
     found: Scenario, cells: list[Cell], output: Path, engine_name: str | Engine, workers: int | None, chunk: int,
-    plugins: list[dict[str, str]], shard: tuple[int, int] = (1, 1), seconds: float | None = None,
+    plugins: list[dict[str, str]], shard: tuple[int, int] = (1, 1), deadline: float | None = None,
     until: Mapping[str, float] | None = None,
 ) -> Outcome:  # fmt: skip
-    """Run missing chunks, showing progress; failed chunks end the program with exit 3."""
-    deadline = None if seconds is None else time.monotonic() + seconds
+    """Run missing chunks, showing progress; failed chunks end the program with exit 3.
+
+    ``deadline`` is on the clock of `time.monotonic`.
+    """
     from simtrial.report.progress import Progress
 
     granted = workers or cores()
