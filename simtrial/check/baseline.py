@@ -17,7 +17,7 @@ from simtrial.errors import SimtrialError, StoreError
 from simtrial.files.whole import parquet_bytes, read_bytes, write_bytes
 from simtrial.kernels.interval_sets import INTERVAL
 from simtrial.store.data_checks import Checks
-from simtrial.store.identity import digest, simulated
+from simtrial.store.identity import differ_in_words, digest, simulated
 
 FORMAT = 1
 WRITE = "--update-baseline --reason '...'"
@@ -196,5 +196,4 @@ def _differences(before: Any, here: Any, path: str = "") -> Iterator[str]:
         for name in dict.fromkeys([*before, *here]):
             yield from _differences(before.get(name), here.get(name), f"{path}{name}.")
     elif before != here:
-        there, now = ("not stated" if value is None else repr(value) for value in (before, here))
-        yield f"{path.rstrip('.')} is {there} in the baseline and {now} here"
+        yield differ_in_words(path.rstrip("."), before, here, "in the baseline")

@@ -78,7 +78,8 @@ def _other_truths(before: Mapping[str, Any], now: Mapping[str, Any], labels: Map
             if (one is None) != (other is None) or (
                 one is not None and other is not None and abs(one - other) > ROUNDING * size
             ):
-                yield f"'{estimand}' in cell '{labels.get(cell, cell)}' was {one} in the baseline and is {other}"
+                was, is_ = ("not known" if value is None else str(value) for value in (one, other))
+                yield f"'{estimand}' in cell '{labels.get(cell, cell)}' was {was} in the baseline and is {is_}"
 
 
 def version_notes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -213,3 +213,21 @@ def test_names_of_groups_stand_where_they_change() -> None:
     table = Table(title="", headings=["f", "g", "m"], rows=rows, text_columns=3, outer=2)
     assert grouped(table) == [["1", "a", "x"], ["", "b", "y"], ["", "", "z"], ["2", "b", "z"]]
     assert markdown(table).count("\n| ") == 6
+
+
+def test_a_table_shows_the_estimates_where_they_are_fewer_than_the_replicates(tmp_path: Path) -> None:
+    """Of every method then, and of none where no fit failed."""
+    head = "method,replicate,estimate,std_error\n"
+    whole = [f"whole,{k},{k / 10},0.3\n" for k in range(8)]
+    half = [f"half,{k},{k / 10 if k % 2 else ''},{0.3 if k % 2 else ''}\n" for k in range(8)]
+    file = tmp_path / "estimates.csv"
+    for rows, counts in ((whole + half, {"whole": "8", "half": "4"}), (whole, {})):
+        file.write_text(head + "".join(rows))
+        for more in ((), ("--measure", "coverage")):
+            shown = simtrial("summarise", file, "--true", "0", *more).out
+            table = shown[shown.index("Performance") :].splitlines()
+            headings = re.split(r"  +", table[2].strip())
+            assert ("estimates" in headings) == bool(counts)
+            for method, count in counts.items():
+                line = next(re.split(r"  +", x.strip()) for x in table if x.strip().startswith(method))
+                assert line[len(line) - len(headings) + headings.index("estimates")] == count
