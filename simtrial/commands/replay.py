@@ -44,7 +44,8 @@ def replay(
 ) -> None:  # fmt: skip
     """Draw one replicate again, analyse it by every method, and compare with a run's stored rows or a baseline's.
 
-    Of a scenario no run is needed: --plugin, --seed and --set are as for run. Exit 1 if a row is another.
+    Of a scenario no run is needed: --plugin, --seed and --set are as for run. For a run, --plugin says where a plug-in
+    is now. Exit 1 if a row is another.
 
     Example: simtrial replay runs/a --replicate 17 -o trial
     """
@@ -91,7 +92,8 @@ def _cells(
     if run is None:
         records_of(plugins)
         return load_cells(what, sets, None, seed)[1]
-    stated = given("plugins", "seed", "sets")
+    records_of(plugins)  # those of the run, where they have moved
+    stated = given("seed", "sets")
     if stated:
         raise SimtrialError(f"{stated[0]} goes with a scenario; {run} is a run, which has its own")
     return cells_of(run)

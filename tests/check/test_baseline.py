@@ -286,6 +286,6 @@ def test_replay_of_a_scenario_needs_no_run(tmp_path, made):
     assert (compared.code, "2 of 2 rows are the same\n" in compared.err) == (0, True)
     other = simtrial("replay", tmp_path / "plain.toml", "--replicate", 3, "--baseline", made, "--seed", 5)
     assert (other.code, "run.seed is " in other.err, other.out) == (2, True, "")
-    for options in (["--seed", 5], ["--set", "run.seed=5"], ["--plugin", "json"]):
+    for options in (["--seed", 5], ["--set", "run.seed=5"]):
         refused = simtrial("replay", tmp_path / "run", "--replicate", 3, *options)
         assert (refused.code, f"{options[0]} goes with a scenario" in refused.err) == (2, True)
