@@ -9,7 +9,7 @@ import click
 
 from simtrial.commands import fresh_check, judging, run_directories
 from simtrial.commands.asked import Request, recipe
-from simtrial.commands.options import PLUGINS, SEED, SETS, ScenarioName, load_cells, records_of
+from simtrial.commands.options import PLUGINS, SEED, SETS, ScenarioName, given, load_cells, records_of
 from simtrial.errors import SimtrialError
 
 FORMAT = click.option(
@@ -50,8 +50,7 @@ FORMAT = click.option(
 def check(
     what: str, output: Path | None, replicates: int | None, workers: int | None, fresh: bool, against: Path | None,
     rate: float, baseline: Path | None, update: bool, reason: str | None, strict: bool, identical: bool,
-    summary: Path | None,
-    plugins: tuple[str, ...], seed: int | None, sets: tuple[str, ...], form: str,
+    summary: Path | None, plugins: tuple[str, ...], seed: int | None, sets: tuple[str, ...], form: str,
 ) -> None:  # fmt: skip
     """Compare a run, or a new run of a scenario, with its [[expect]] tables and a baseline; exit 1 if one fails.
 
@@ -61,9 +60,7 @@ def check(
     """
     import tempfile
 
-    _refuse_half_requests(baseline, update, reason)
-    if identical and baseline is None:
-        raise SimtrialError("--identical: to what? --baseline FILE names it")
+    _refuse_half_requests(baseline, update, reason, identical)
     if fresh and baseline is not None:
         raise SimtrialError("--fresh draws new trials, and a baseline is about the old ones; give one of them")
     asked = Request(
@@ -73,6 +70,8 @@ def check(
     if Path(what).is_dir():
         if fresh:
             raise SimtrialError(f"--fresh draws new trials: give the scenario, not the run directory {what}")
+        if others := given("output", "replicates", "workers", "seed", "sets"):
+            raise SimtrialError(f"{others[0]} goes with a scenario; {what} is a run, which has its own")
         judging.judge(Path(what), asked)
         return
     records = records_of(plugins)
@@ -90,10 +89,12 @@ def check(
         judging.judge(run, replace(asked, replay=shown, again=again))
 
 
-def _refuse_half_requests(baseline: Path | None, update: bool, reason: str | None) -> None:
+def _refuse_half_requests(baseline: Path | None, update: bool, reason: str | None, identical: bool) -> None:
     """Refuse options that need each other."""
     if update and baseline is None:
         raise SimtrialError("--update-baseline: which? --baseline FILE names it")
+    if identical and baseline is None:
+        raise SimtrialError("--identical: to what? --baseline FILE names it")
     if update and not (reason or "").strip():
         raise SimtrialError("--update-baseline: why? --reason 'TEXT' is kept in the baseline for later readers")
     if reason is not None and not update:

@@ -287,5 +287,9 @@ def test_replay_of_a_scenario_needs_no_run(tmp_path, made):
     other = simtrial("replay", tmp_path / "plain.toml", "--replicate", 3, "--baseline", made, "--seed", 5)
     assert (other.code, "run.seed is " in other.err, other.out) == (2, True, "")
     for options in (["--seed", 5], ["--set", "run.seed=5"]):
-        refused = simtrial("replay", tmp_path / "run", "--replicate", 3, *options)
-        assert (refused.code, f"{options[0]} goes with a scenario" in refused.err) == (2, True)
+        for command in (
+            ("replay", tmp_path / "run", "--replicate", 3),
+            ("check", tmp_path / "run", "--baseline", made),
+        ):
+            refused = simtrial(*command, *options)
+            assert (refused.code, f"{options[0]} goes with a scenario" in refused.err) == (2, True)
