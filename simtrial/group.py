@@ -14,6 +14,7 @@ import click
 
 import simtrial
 from simtrial import commands
+from simtrial.commands.since_start import process_began
 from simtrial.errors import EnvironmentFailure, SimtrialError, printable
 from simtrial.interruption import raise_and_note
 
@@ -26,7 +27,7 @@ def run() -> NoReturn:
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        code = cli.main(arguments, prog_name="simtrial", standalone_mode=False)
+        code = cli.main(arguments, prog_name="simtrial", standalone_mode=False, obj=process_began())
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
     except SystemExit as error:  # click and rich end with 1 when the reader of a pipe has gone: no failed check

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from shlex import join
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from simtrial.verdict import Judged
 
 VARIABLE = "SIMTRIAL_UPDATE_BASELINE"
-OPTIONS = ("replicates", "plugin", "baseline", "seed", "strict", "settings")
+OPTIONS = ("replicates", "plugin", "baseline", "seed", "strict", "identical", "settings")
 """Keywords of the marker."""
 
 _CALLED = pytest.StashKey[bool]()
@@ -39,8 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
     config.addinivalue_line(
         "markers",
-        "simtrial(scenario, *, replicates, plugin, baseline, seed, strict, settings): simulated trials on which the "
-        "fixture assert_no_regression runs estimators",
+        f"simtrial(scenario, *, {', '.join(OPTIONS)}): simulated trials on which the fixture assert_no_regression runs "
+        "estimators",
     )
     config.stash[_MADE] = {}
 
@@ -91,22 +90,18 @@ def assert_no_regression(request: pytest.FixtureRequest, tmp_path: Path) -> Call
 
 def _asked(scenario: str, options: dict[str, Any], folder: Path, root: Path, reason: str) -> Request:
     """What is asked of `simtrial check`: files are sought beside the test, then below the root of the tests."""
-    from simtrial.commands.asked import Request
+    from simtrial.commands.asked import Request, recipe
 
     file = next((place / scenario for place in (folder, root) if (place / scenario).is_file()), None)
     shown = scenario if file is None else os.path.relpath(file)
     stated = options.get("baseline")
     name = Path(scenario).name.removesuffix(".toml")
     baseline = folder / (stated or f"baselines/{name}.parquet")
-    run = f"runs/{name}-check"
-    words = [word for plugin in _plugins(options) for word in ("--plugin", plugin)]
-    words += ["--seed", str(options["seed"])] if "seed" in options else []
-    words += [word for text in _settings(options) for word in ("--set", text)]
-    made = join(["simtrial", "run", shown, "-o", run, *words])
+    shown_baseline = Path(os.path.relpath(baseline))
     return Request(
-        what=shown, form="text", baseline=Path(os.path.relpath(baseline)), update=bool(reason), reason=reason,
-        replay=f"{made} --replicates {{replicate}} && simtrial replay {run}{{cell}} --replicate {{replicate}}",
-        strict=bool(options.get("strict")),
+        what=shown, form="text", baseline=shown_baseline, update=bool(reason), reason=reason,
+        replay=recipe(shown, _plugins(options), options.get("seed"), _settings(options), shown_baseline),
+        strict=bool(options.get("strict")), identical=bool(options.get("identical")),
     )  # fmt: skip
 
 
@@ -133,17 +128,26 @@ def _run(asked: Request, options: dict[str, Any], folder: Path) -> Judged | None
     try:
         plugins = records_of(_plugins(options))
         scenario, cells = load_cells(asked.what, _settings(options), options.get("replicates"), options.get("seed"))
-        if not asked.update:
-            if not asked.baseline.is_file():
-                raise SimtrialError(f"there is no baseline {asked.baseline} yet; {remedy(asked)}")
-            judging.refuse_early(asked.baseline, scenario, cells, asked)
+        if not asked.update and not asked.baseline.is_file():
+            raise SimtrialError(f"there is no baseline {asked.baseline} yet; {remedy(asked)}")
+        judging.refuse_early(scenario, cells, asked)
         outcome = run(scenario, cells, folder / "simtrial-run", plugins=plugins, command="pytest")
         if outcome.failed:
             raise SimtrialError(f"{asked.what} could not be run: {outcome.failed[0][1]}")
         return judging.assess(folder / "simtrial-run", asked)
     except SimtrialError as error:
         refused = str(error)
-    pytest.fail(f"simtrial: {refused}", pytrace=False)  # here, so that the message is not printed twice
+    pytest.fail(f"simtrial: {_as_in_pytest(refused)}", pytrace=False)  # here, so that the message is not printed twice
+
+
+def _as_in_pytest(text: str) -> str:
+    """A message of the command line with pytest's own option, and keywords of the marker, in place of its options."""
+    from simtrial.check.baseline import WRITE
+
+    text = text.replace(WRITE, "--simtrial-update-baseline 'REASON'")
+    for option, keyword in (("--plugin ", "plugin "), ("--set ", "settings "), ("--seed", "seed")):
+        text = text.replace(option, keyword)
+    return text
 
 
 def _unknown(what: str, name: str, allowed: Sequence[str]) -> str:

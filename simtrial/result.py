@@ -218,7 +218,7 @@ class Result:
 
     def check(
         self, baseline: PathLike | None = None, *, against: PathLike | None = None, false_alarms: float = 0.001,
-        strict: bool = False,
+        strict: bool = False, identical: bool = False,
     ) -> Verdict:  # fmt: skip
         """Hold a run against its ``[[expect]]`` tables, its bound of failed fits, and a baseline.
 
@@ -232,6 +232,8 @@ class Result:
             Probability of a failure because of chance, over all expectations.
         strict
             Undecided comparisons with the baseline fail as well.
+        identical
+            Whatever has changed since the baseline fails, equivalent or not.
 
         Raises
         ------
@@ -243,7 +245,7 @@ class Result:
         if self.folder is None:
             raise SimtrialError("results of another program have no expectations; check a run")
         files = [None if file is None else Path(file) for file in (baseline, against)]
-        return verdict(self.folder, self.run, files[0], files[1], false_alarms, strict)
+        return verdict(self.folder, self.run, files[0], files[1], false_alarms, strict, identical)
 
     @property
     def figures(self) -> Any:

@@ -10,6 +10,8 @@ from typing import Any
 import polars as pl
 
 from simtrial.check.against import published_values
+from simtrial.check.causes import first_failures
+from simtrial.check.compare import Comparison
 from simtrial.check.expectations import check
 from simtrial.check.failed_fits import judge_failures, with_fits
 from simtrial.check.findings import Finding, of_expectations
@@ -80,7 +82,7 @@ def expectations_of(stored: Stored, published: Path | None) -> list[dict[str, An
 
 def judged(
     stored: Stored, what: str, expected: Sequence[Mapping[str, Any]], rate: float, baseline: Path | None, strict: bool,
-    *, replay: str = "", anew: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
+    *, identical: bool = False, replay: str = "", anew: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
 ) -> Judged:  # fmt: skip
     """Hold a run against expectations or published values, the bound of failed fits, and a baseline.
 
@@ -99,18 +101,27 @@ def judged(
     failed_fits = with_fits(judge_failures(frame, stored.cells, stored.run["scenario"]), frame)
     labels = cell_labels(stored.cells)
     shown = labels if len(labels) > 1 else dict.fromkeys(labels, "")
-    findings = of_expectations(expectations, shown, "expectation") + of_expectations(failed_fits, shown, "failed fits")
-    findings += [] if compared is None else _of_baseline(compared, labels, shown, strict, replay)
+
+    def command(cell: str, replicate: int) -> str:
+        return gate_words.replay(replay, cell, replicate, labels) if replay else ""
+
+    first, findings = first_failures(stored.parts), list[Finding]()
+    for table, source in ((expectations, "expectation"), (failed_fits, "failed fits")):
+        findings += of_expectations(table, shown, source, first, command)
+    findings += (
+        [] if compared is None else _of_baseline(compared, labels, shown, compared.failing(strict, identical), replay)
+    )
     return Judged(expectations=expectations, failed_fits=failed_fits, gate=compared, findings=findings, labels=labels)
 
 
 def _of_baseline(
-    compared: Gate, labels: Mapping[str, str], shown: Mapping[str, str], strict: bool, replay: str
-) -> list[Finding]:
+    compared: Gate, labels: Mapping[str, str], shown: Mapping[str, str], failing: Sequence[Comparison],
+    replay: str,
+) -> list[Finding]:  # fmt: skip
     """Findings of a comparison with a baseline, replicate by replicate."""
-    failing, found = compared.failing(strict), []
+    found = []
     for one in compared.comparisons:
-        first = gate_words.first_difference(one) if one.verdict in ("different", "undecided") else None
+        first = gate_words.first_difference(one)
         text = "; ".join([gate_words.sentence(one), *one.notes])
         text += "" if first is None else f"; first replicate that differs: {first[0]} ({first[1]})"
         command = "" if first is None or not replay else gate_words.replay(replay, one.cell, first[0], labels)
@@ -119,18 +130,22 @@ def _of_baseline(
                 source="baseline", cell=shown.get(one.cell, one.cell), method=one.method,
                 measure=gate_words.named(gate_words.worst(one)[0].measure) if one.lines else "", sentence=text,
                 verdict=gate_words.verdict(one), fails=one in failing, doubtful=one.verdict == "undecided", n=one.n,
-                failed=one.failed, command=command,
+                failed=one.failed, command=command, about="baseline" + (f": {one.estimand}" if one.estimand else ""),
             )
         )  # fmt: skip
     return found
 
 
 def verdict(
-    folder: Path, run: Mapping[str, Any], baseline: Path | None, against: Path | None, rate: float, strict: bool
-) -> Verdict:
+    folder: Path, run: Mapping[str, Any], baseline: Path | None, against: Path | None, rate: float, strict: bool,
+    identical: bool = False,
+) -> Verdict:  # fmt: skip
     """Hold a run, or the part of it that a request is for, against what is expected of it."""
     parts, cells, _ = read_run_by_cell([folder], columns=NEEDED, run=run)
     stored = Stored(folder, list(parts), cells, dict(run))
-    found = judged(stored, str(folder), expectations_of(stored, against), rate, baseline, strict)
-    lines = [{name: value for name, value in asdict(one).items() if name != "command"} for one in found.findings]
+    found = judged(stored, str(folder), expectations_of(stored, against), rate, baseline, strict, identical=identical)
+    lines = [
+        {name: value for name, value in asdict(one).items() if name not in ("command", "about")}
+        for one in found.findings
+    ]
     return Verdict(pl.DataFrame(lines, infer_schema_length=None), found.expectations, found.gate)

@@ -17,9 +17,12 @@ from simtrial.errors import SimtrialError, StoreError
 from simtrial.files.whole import parquet_bytes, read_bytes, write_bytes
 from simtrial.kernels.interval_sets import INTERVAL
 from simtrial.store.data_checks import Checks
-from simtrial.store.identity import digest, simulated
+from simtrial.store.identity import differ_in_words, digest, simulated
 
 FORMAT = 1
+WRITE = "--update-baseline --reason '...'"
+"""How a baseline is written, on the command line; the plug-in for pytest says its own way instead."""
+
 ABOUT, SEAL = "simtrial-baseline", "simtrial-seal"
 _OPEN = b"0" * 64
 _SEALED = re.compile(SEAL.encode() + rb"[^0-9a-f]{1,4}([0-9a-f]{64})")
@@ -112,12 +115,12 @@ def read_baseline(file: Path) -> Baseline:
     """
     content = read_bytes(file)
     if content is None:
-        raise BaselineError(f"{file}: no such baseline; --update-baseline --reason '...' writes one")
+        raise BaselineError(f"{file}: no such baseline; {WRITE} writes one")
     if not _is_whole(file, content):
         raise BaselineError(f"{file}: not a baseline of simtrial")
     about = json.loads(_metadata(content)[ABOUT])
     if about.get("format") != FORMAT:
-        raise BaselineError(f"{file}: this version cannot read its format; write it anew with --update-baseline")
+        raise BaselineError(f"{file}: this version cannot read its format; write it anew with {WRITE}")
     return Baseline(pl.read_parquet(BytesIO(content)), about)
 
 
@@ -138,7 +141,7 @@ def _is_whole(file: Path, content: bytes) -> bool:
     if cut or ABOUT.encode() in content or SEAL.encode() in content:
         raise StoreError(
             f"{file}: damaged, its content has changed since it was written; restore it from version control, or "
-            "remove it and write a new one with --update-baseline"
+            f"remove it and write a new one with {WRITE}"
         )
     return False
 
@@ -168,7 +171,7 @@ def refuse_another(file: Path, baseline: Baseline, now: Mapping[str, Any]) -> No
     if difference:
         raise BaselineError(
             f"{file}: the baseline is of another request: {difference}; compare with a baseline of this one, or write "
-            "it anew with --update-baseline --reason '...'"
+            f"it anew with {WRITE}"
         )
 
 
@@ -193,5 +196,4 @@ def _differences(before: Any, here: Any, path: str = "") -> Iterator[str]:
         for name in dict.fromkeys([*before, *here]):
             yield from _differences(before.get(name), here.get(name), f"{path}{name}.")
     elif before != here:
-        there, now = ("not stated" if value is None else repr(value) for value in (before, here))
-        yield f"{path.rstrip('.')} is {there} in the baseline and {now} here"
+        yield differ_in_words(path.rstrip("."), before, here, "in the baseline")

@@ -12,7 +12,7 @@ import polars as pl
 
 from simtrial.check.contrasts import RATIOS, SHARES, Contrast, contrasts
 from simtrial.check.paired_tests import detectable_share, holm
-from simtrial.check.pairs import Pair, columns_of, paired
+from simtrial.check.pairs import Pair, columns_of, paired, unchanged
 from simtrial.performance import Options
 
 Verdict = Literal["identical", "equivalent", "undecided", "different"]
@@ -29,7 +29,7 @@ class Line:
 
     ``shift``, ``lower``, ``upper``, ``margin`` and ``detectable`` are in empirical standard errors for the bias,
     relative for ratios, absolute otherwise. ``enough`` is the number of replicates that would decide. ``replicate`` is
-    the first one that differs by more than rounding in ``column``, with both values.
+    the first one that differs by more than rounding in ``column``, with both values (of the status: 1 is failed).
     """
 
     measure: str
@@ -117,6 +117,8 @@ def _line(c: Contrast, pair: Pair, margin: float, adjusted: float, level: float,
     at = c.first
     column = c.column if c.column in columns_of(pair.now) else ""
     values = [columns_of(side)[column][at] for side in (pair.before, pair.now)] if column and at >= 0 else [None, None]
+    if c.column == "status" and at >= 0:
+        values = [side.sample.failed[at] for side in (pair.before, pair.now)]
     return Line(
         measure=c.measure, verdict=verdict, rounded=c.state == "rounded", before=c.before, now=c.now, shift=size,
         lower=lower, upper=upper, margin=margin, n=shift.n, p=1.0 if same else shift.p, adjusted_p=adjusted,
@@ -165,6 +167,13 @@ def _notes(pair: Pair) -> list[str]:
         notes.append(f"it fails in other replicates: {come} only now, {gone} only in the baseline")
     elif come or gone:
         notes.append(f"fits that failed {'only now' if come else 'only in the baseline'}: {come or gone} of {n}")
+    notes += [f"the first that failed only now, {pair.cause}"] if pair.cause else []
+    both = n - int((pair.before.sample.failed | pair.now.sample.failed).sum())
+    if (come or gone) and both:
+        state = unchanged(pair)
+        notes.append(
+            f"the other {both} results are {state}" if state else f"the other {both} results are not all unchanged"
+        )
     if n == 1:
         notes.append("one replicate decides nothing but whether it is identical")
     if pair.only_before or pair.only_now:

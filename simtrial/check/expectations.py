@@ -74,7 +74,7 @@ def _judged(frame: pl.DataFrame, cell: str, wanted: Mapping[str, Any]) -> list[_
     found = rows.filter(pl.col("measure") == wanted["measure"])
     if not found.height and wanted["measure"].startswith(SEEN) and rows.height:
         found = rows.filter(pl.col("measure") == "failures").with_columns(value=pl.lit(0.0), mcse=pl.lit(0.0))
-    nothing = (cell, wanted["method"], "", wanted["measure"], None, None, 0)
+    nothing = (cell, wanted["method"], wanted.get("estimand") or "", wanted["measure"], None, None, 0)
     return [_compared(cell, wanted, row) for row in found.iter_rows(named=True)] or [
         _Judged(nothing, _expected(wanted), nan, wanted.get("z"), inf)
     ]

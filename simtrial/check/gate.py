@@ -32,7 +32,7 @@ from simtrial.store.paths import is_empty
 from simtrial.store.reading import read_run_by_cell
 
 NEEDED = ("cell", "replicate", "method", "estimand", "estimate", "std_error", "df", "ci_lower", "ci_upper", "p_value",
-          "status", "flags", "own_true_value", "ci_type")  # fmt: skip
+          "status", "flags", "own_true_value", "ci_type", "message")  # fmt: skip
 """Columns of rows that the gate and the measures of performance need."""
 
 
@@ -70,10 +70,10 @@ class Gate:
     new: tuple[str, ...]
     notes: tuple[str, ...]
 
-    def failing(self, strict: bool = False) -> list[Comparison]:
-        """Comparisons that fail the check: different, and with ``strict`` those undecided."""
-        bad = ("different", "undecided") if strict else ("different",)
-        return [c for c in self.comparisons if c.verdict in bad]
+    def failing(self, strict: bool = False, identical: bool = False) -> list[Comparison]:
+        """Comparisons that fail: different; ``strict``: undecided as well; ``identical``: whatever has changed."""
+        good = ("identical",) if identical else ("identical", "equivalent", *(() if strict else ("undecided",)))
+        return [c for c in self.comparisons if c.verdict not in good]
 
 
 def read_stored(folder: Path) -> Stored:

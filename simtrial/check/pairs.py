@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from simtrial.arrays import Bools, Floats
+from simtrial.check.causes import cause
 from simtrial.performance import Options, Sample, sample_of
 
 ROUNDING = 1e-9
@@ -38,6 +39,7 @@ class Pair:
     """The same method on the same trials, before and now.
 
     ``only_before`` and ``only_now`` count replicates that one side has and the other has not: they are not compared.
+    ``cause`` says why the first fit failed that did not fail before.
     """
 
     cell: str
@@ -48,6 +50,7 @@ class Pair:
     now: Side
     only_before: int
     only_now: int
+    cause: str = ""
 
     @property
     def failed_elsewhere(self) -> tuple[int, int]:
@@ -67,7 +70,17 @@ def paired(before: pl.DataFrame, now: pl.DataFrame, truth: Mapping[str, Any], op
         cell=cell, method=method, estimand=estimand, replicate=replicates.astype(np.int64),
         before=_side(before[here], truth, options, method), now=_side(now[there], truth, options, method),
         only_before=before.height - len(replicates), only_now=now.height - len(replicates),
+        cause=_new_failure(before[here], now[there]),
     )  # fmt: skip
+
+
+def _new_failure(before: pl.DataFrame, now: pl.DataFrame) -> str:
+    """First replicate that failed now and not before, with its cause; empty if there is none."""
+    new = now.filter((now["status"] == "failed") & (before["status"] != "failed"))
+    if not new.height:
+        return ""
+    row = new.row(0, named=True)
+    return f"replicate {row['replicate']}: {cause(row)}"
 
 
 def _side(rows: pl.DataFrame, truth: Mapping[str, Any], options: Options, method: str) -> Side:
@@ -125,3 +138,12 @@ def _kind(sample: Sample) -> NDArray[np.int64]:
 def state_of(apart: tuple[Bools, Bools]) -> State:
     """State of a column, from where it differs."""
     return "other" if apart[1].any() else "rounded" if apart[0].any() else "equal"
+
+
+def unchanged(pair: Pair) -> str:
+    """In words, whether fits that succeeded on both sides gave the same results; empty where some did not."""
+    ok = ~(pair.before.sample.failed | pair.now.sample.failed)
+    columns = [where for name, where in differing(pair).items() if name != "status"]
+    if any((beyond & ok).any() for _, beyond in columns):
+        return ""
+    return "unchanged but for rounding" if any((any_ & ok).any() for any_, _ in columns) else "unchanged"

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from simtrial.check.baseline import BaselineError, ChangedDataError
+from simtrial.check.baseline import WRITE, BaselineError, ChangedDataError
 from simtrial.check.pairs import ROUNDING, Pair
 from simtrial.store.data_checks import alike
 
 BLAMELESS = "no method is compared, for none can be blamed"
-REMEDY = "where the change is meant, write the baseline anew with --update-baseline --reason '...'"
+REMEDY = f"where the change is meant, write the baseline anew with {WRITE}"
 
 
 def refuse_other_trials(before: Mapping[str, Any], now: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:
@@ -78,7 +78,8 @@ def _other_truths(before: Mapping[str, Any], now: Mapping[str, Any], labels: Map
             if (one is None) != (other is None) or (
                 one is not None and other is not None and abs(one - other) > ROUNDING * size
             ):
-                yield f"'{estimand}' in cell '{labels.get(cell, cell)}' was {one} in the baseline and is {other}"
+                was, is_ = ("not known" if value is None else str(value) for value in (one, other))
+                yield f"'{estimand}' in cell '{labels.get(cell, cell)}' was {was} in the baseline and is {is_}"
 
 
 def version_notes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from shlex import join, quote
 
 import click
 
 from simtrial.commands import fresh_check, judging, run_directories
-from simtrial.commands.asked import Request
-from simtrial.commands.options import PLUGINS, SEED, SETS, ScenarioName, load_cells, records_of
+from simtrial.commands.asked import Request, recipe
+from simtrial.commands.options import PLUGINS, SEED, SETS, ScenarioName, given, load_cells, records_of
 from simtrial.errors import SimtrialError
 
 FORMAT = click.option(
@@ -37,6 +36,7 @@ FORMAT = click.option(
 @click.option("--update-baseline", "update", is_flag=True, help="Write the baseline instead, with a --reason.")
 @click.option("--reason", metavar="TEXT", help="Why the baseline is written; kept in its history.")
 @click.option("--strict", is_flag=True, help="Fail undecided comparisons as well.")
+@click.option("--identical", is_flag=True, help="Fail whatever has changed, equivalent or not.")
 @click.option(
     "--summary",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -49,8 +49,8 @@ FORMAT = click.option(
 @FORMAT
 def check(
     what: str, output: Path | None, replicates: int | None, workers: int | None, fresh: bool, against: Path | None,
-    rate: float, baseline: Path | None, update: bool, reason: str | None, strict: bool, summary: Path | None,
-    plugins: tuple[str, ...], seed: int | None, sets: tuple[str, ...], form: str,
+    rate: float, baseline: Path | None, update: bool, reason: str | None, strict: bool, identical: bool,
+    summary: Path | None, plugins: tuple[str, ...], seed: int | None, sets: tuple[str, ...], form: str,
 ) -> None:  # fmt: skip
     """Compare a run, or a new run of a scenario, with its [[expect]] tables and a baseline; exit 1 if one fails.
 
@@ -60,17 +60,18 @@ def check(
     """
     import tempfile
 
-    _refuse_half_requests(baseline, update, reason)
+    _refuse_half_requests(baseline, update, reason, identical)
     if fresh and baseline is not None:
         raise SimtrialError("--fresh draws new trials, and a baseline is about the old ones; give one of them")
     asked = Request(
-        what=what, form=form, replay=f"simtrial replay {quote(what)}{{cell}} --replicate {{replicate}}",
-        baseline=baseline, update=update, reason=reason or "", strict=strict, summary=summary, rate=rate,
-        against=against,
+        what=what, form=form, replay=recipe(what, baseline=baseline), baseline=baseline, update=update,
+        reason=reason or "", strict=strict, identical=identical, summary=summary, rate=rate, against=against,
     )  # fmt: skip
     if Path(what).is_dir():
         if fresh:
             raise SimtrialError(f"--fresh draws new trials: give the scenario, not the run directory {what}")
+        if others := given("output", "replicates", "workers", "seed", "sets"):
+            raise SimtrialError(f"{others[0]} goes with a scenario; {what} is a run, which has its own")
         judging.judge(Path(what), asked)
         return
     records = records_of(plugins)
@@ -79,36 +80,22 @@ def check(
     if not found.expect and baseline is None and against is None:
         held = ", or none about a cell that --set leaves" if sets else ""
         raise SimtrialError(f"{what}: there is no [[expect]] table to check{held}, and no --baseline is given")
-    if baseline is not None and not update:
-        judging.refuse_early(baseline, found, cells, asked)
+    judging.refuse_early(found, cells, asked)
     with tempfile.TemporaryDirectory() as folder:
         run = output or Path(folder) / "run"
         run_directories.fill(found, cells, run, "auto", workers, 1000, records)
         again = fresh_check.Again(what, sets, found.run.replicates, found.run.seed, workers, records) if fresh else None
-        shown = _replay(what, output, found.name, plugins, seed, sets)
+        shown = recipe(what, plugins, seed, sets, baseline)
         judging.judge(run, replace(asked, replay=shown, again=again))
 
 
-def _refuse_half_requests(baseline: Path | None, update: bool, reason: str | None) -> None:
+def _refuse_half_requests(baseline: Path | None, update: bool, reason: str | None, identical: bool) -> None:
     """Refuse options that need each other."""
     if update and baseline is None:
         raise SimtrialError("--update-baseline: which? --baseline FILE names it")
+    if identical and baseline is None:
+        raise SimtrialError("--identical: to what? --baseline FILE names it")
     if update and not (reason or "").strip():
         raise SimtrialError("--update-baseline: why? --reason 'TEXT' is kept in the baseline for later readers")
     if reason is not None and not update:
         raise SimtrialError("--reason goes with --update-baseline")
-
-
-def _replay(
-    what: str, output: Path | None, name: str, plugins: tuple[str, ...], seed: int | None, sets: tuple[str, ...]
-) -> str:
-    """Command that shows one replicate; without a run directory that stays, one that makes it first."""
-    folder = str(output or f"runs/{name}-check")
-    show = f"simtrial replay {quote(folder)}{{cell}} --replicate {{replicate}}"
-    if output is not None:
-        return show
-    options = [word for plugin in plugins for word in ("--plugin", plugin)]
-    options += ["--seed", str(seed)] if seed is not None else []
-    options += [word for text in sets for word in ("--set", text)]
-    made = join(["simtrial", "run", what, "-o", folder, *options])
-    return f"{made} --replicates {{replicate}} && {show}"

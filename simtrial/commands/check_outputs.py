@@ -57,9 +57,9 @@ def _print(found: Judged, asked: Request) -> None:
     """Print tables: expectations, failed fits, and the comparison with the baseline."""
     import polars as pl
 
-    from simtrial.report.gate_text import print_gate
+    from simtrial.report.gate_text import MANY, print_gate
     from simtrial.report.tables import check_table
-    from simtrial.report.text import say
+    from simtrial.report.text import say, say_whole
 
     if found.expectations.height:
         check_table(found.expectations, found.labels)
@@ -67,11 +67,19 @@ def _print(found: Judged, asked: Request) -> None:
     if above.height:
         check_table(above, found.labels, "Failed fits above the bound")
         say("[check] failures in the scenario, or an [[expect]] about failures, states how many fits may fail.\n")
-    elif found.failed_fits.height:
+    failing = [f for f in found.findings if f.fails and f.measure == "failures" and f.source != "baseline"]
+    for one in failing[:MANY]:
+        where = f" (cell {one.cell})" if one.cell else ""
+        say(f"{one.method}{where}: {one.sentence}" + ("; to see it:" if one.command else ""))
+        if one.command:
+            say_whole(f"  {one.command}")
+    if above.height:
+        say("")
+    if found.failed_fits.height and not above.height:
         fits, failed = (found.failed_fits[name].sum() for name in ("replicates", "failed"))
         say(f"Failed fits: {failed:,} of {fits:,}, no method above its bound")
     if found.gate is not None:
-        print_gate(found.gate, found.labels, asked.replay)
+        print_gate(found.gate, found.labels, asked.replay, found.gate.failing(asked.strict, asked.identical))
 
 
 def _frame(found: Judged, stored: Stored) -> pl.DataFrame:
@@ -116,10 +124,22 @@ def _places(what: str) -> dict[str, tuple[str, int]]:
     return method_lines(what)
 
 
-def _summarise(text: str, asked: Request) -> None:
-    """Add a summary to the file that was named, or to that of a GitHub step."""
+def _summary_file(asked: Request) -> Path | None:
+    """File that was named for the summary, or that of a GitHub step."""
     named = os.environ.get("GITHUB_STEP_SUMMARY", "") if asked.form == "github" else ""
-    file = asked.summary or (Path(named) if named else None)
+    return asked.summary or (Path(named) if named else None)
+
+
+def refuse_summary(asked: Request) -> None:
+    """Refuse a summary that cannot be written where it is wanted, before anything is run for it."""
+    file = _summary_file(asked)
+    if file is not None and not file.parent.is_dir():
+        raise EnvironmentFailure(f"{file}: cannot be written (there is no folder {file.parent})")
+
+
+def _summarise(text: str, asked: Request) -> None:
+    """Add a summary to its file, if there is one."""
+    file = _summary_file(asked)
     if file is None:
         return
     try:

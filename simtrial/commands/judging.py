@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,15 +49,25 @@ def assess(folder: Path, asked: Request) -> Judged | None:
     return judged(stored, asked)
 
 
-def refuse_early(file: Path, scenario: Scenario, cells: list[Cell], asked: Request) -> None:
-    """Refuse a baseline of another request before anything is run."""
-    from simtrial.check.baseline import read_baseline, refuse_another
-    from simtrial.commands import check_outputs
-    from simtrial.store.identity import resolved, simulated
+def refuse_early(scenario: Scenario, cells: list[Cell], asked: Request) -> None:
+    """Read every file that a check needs before anything is run; refuse what it could not use afterwards."""
+    import polars as pl
 
-    table = {cell.id: {"factors": dict(cell.factors)} for cell in cells}
+    from simtrial.check.against import published_values
+    from simtrial.check.baseline import read_baseline
+    from simtrial.check.one_replicate import refuse_another_request
+    from simtrial.commands import check_outputs
+    from simtrial.store.identity import resolved
+
     try:
-        refuse_another(file, read_baseline(file), {"scenario": simulated(resolved(scenario)), "cells": table})
+        if asked.baseline is not None and not asked.update:
+            refuse_another_request(asked.baseline, scenario, cells)
+        elif asked.baseline is not None and asked.baseline.exists():  # its history is kept
+            read_baseline(asked.baseline)
+        if asked.against is not None:
+            table = [{"cell": cell.id, "factors": json.dumps(dict(cell.factors))} for cell in cells]
+            published_values(asked.against, resolved(scenario), pl.DataFrame(table))
+        check_outputs.refuse_summary(asked)
     except SimtrialError as error:
         check_outputs.refused(error, asked)
         raise
@@ -71,8 +82,9 @@ def judged(stored: Stored, asked: Request) -> Judged:
     expected = verdict.expectations_of(stored, asked.against)
     anew = None if asked.again is None else partial(asked.again.verdicts, stored, expected, asked.rate)
     return verdict.judged(
-        stored, asked.what, expected, asked.rate, asked.baseline, asked.strict, replay=asked.replay, anew=anew
-    )
+        stored, asked.what, expected, asked.rate, asked.baseline, asked.strict, identical=asked.identical,
+        replay=asked.replay, anew=anew,
+    )  # fmt: skip
 
 
 def _update(stored: Stored, asked: Request) -> str:

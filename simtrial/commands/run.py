@@ -20,6 +20,7 @@ from simtrial.commands.options import (
     precision_of,
     records_of,
 )
+from simtrial.commands.since_start import begun
 from simtrial.errors import SimtrialError
 from simtrial.run.engines import engine_names
 
@@ -37,7 +38,7 @@ from simtrial.run.engines import engine_names
 @click.option("--shard", type=Shard(), default="1/1", metavar="I/N",
               help="Only part I of N of the work, counted from 1: for job arrays.")  # fmt: skip
 @click.option("--max-time", "seconds", type=Duration(), metavar="TIME",
-              help="Begin no more work after this time (90s, 30m, 2h), and say what is left.")  # fmt: skip
+              help="Begin no more work after the program has run this long (90s, 30m, 2h).")  # fmt: skip
 @click.option("--until", metavar="MEASURE=MCSE,...",
               help="End a cell at these Monte Carlo errors, or with --replicates at the latest.")  # fmt: skip
 @click.option("--scheduler", metavar="ADDRESS",
@@ -60,6 +61,7 @@ def run(
 
     Example: simtrial run partners -o runs/partners --replicates 1000 --workers 2
     """
+    deadline = None if seconds is None else begun() + seconds
     if until is not None and shard != (1, 1):
         raise SimtrialError("--until: where a cell ends depends on all its rows; leave out --shard")
     engine = run_directories.engine_for(engine_name, scheduler, scheduler_file, output, workers)
@@ -68,7 +70,7 @@ def run(
     records = records_of(plugins)
     found, cells = load_cells(scenario, sets, replicates, seed)
     outcome = run_directories.fill(
-        found, cells, output, engine, workers, chunk, records, shard, seconds, precision_of(until)
+        found, cells, output, engine, workers, chunk, records, shard, deadline, precision_of(until)
     )
     if not outcome.chunks:
         note("nothing to run: every chunk asked for is there")

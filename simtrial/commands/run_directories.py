@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +25,13 @@ if TYPE_CHECKING:
 
 def fill(
     found: Scenario, cells: list[Cell], output: Path, engine_name: str | Engine, workers: int | None, chunk: int,
-    plugins: list[dict[str, str]], shard: tuple[int, int] = (1, 1), seconds: float | None = None,
+    plugins: list[dict[str, str]], shard: tuple[int, int] = (1, 1), deadline: float | None = None,
     until: Mapping[str, float] | None = None,
 ) -> Outcome:  # fmt: skip
-    """Run missing chunks, showing progress; failed chunks end the program with exit 3."""
-    deadline = None if seconds is None else time.monotonic() + seconds
+    """Run missing chunks, showing progress; failed chunks end the program with exit 3.
+
+    ``deadline`` is on the clock of `time.monotonic`.
+    """
     from simtrial.report.progress import Progress
 
     granted = workers or cores()
@@ -88,19 +89,23 @@ def engine_for(
     engine_name: str, scheduler: str | None, scheduler_file: Path | None, output: Path, workers: int | None
 ) -> str | Engine:
     """Return the engine of these options: one by its name, or dask on the scheduler that they name."""
-    named = [option for option, value in (("--scheduler", scheduler), ("--scheduler-file", scheduler_file)) if value]
+    stated = (("--scheduler", scheduler), ("--scheduler-file", scheduler_file))
+    named = [option for option, value in stated if value is not None]
     if len(named) > 1:
         raise SimtrialError("--scheduler and --scheduler-file name one scheduler each; give one of them")
     if named and engine_name not in ("auto", "dask"):
         raise SimtrialError(f"{named[0]} goes with --engine dask, not {engine_name}")
     if not named and engine_name != "dask":
         return engine_name
-    from simtrial.run.dask_cluster import address_in, installed
+    from simtrial.run.dask_cluster import address_in, checked_address, installed
     from simtrial.run.engines.dask import Joined
 
     installed()
-    address = address_in(scheduler_file) if scheduler_file is not None else scheduler
-    return Joined(address, output, workers) if address else engine_name
+    if scheduler_file is not None:
+        return Joined(address_in(scheduler_file), output, workers)
+    if scheduler is not None:
+        return Joined(checked_address(scheduler, f"--scheduler {scheduler}"), output, workers)
+    return engine_name
 
 
 def cores() -> int:

@@ -12,6 +12,10 @@ from simtrial.commands.options import FORMAT, PLUGINS, SETS, ScenarioName, preci
 from simtrial.commands.run_directories import cores
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from simtrial.estimands import TrueValue
+    from simtrial.run.cost import Truths
     from simtrial.run.implied import ImpliedCells
     from simtrial.scenario import Cell, Scenario
 
@@ -50,14 +54,15 @@ def show_(
     found, cells, some, start = _loaded(scenario, sets, every, "simulated")
     for sentence in (*without_effect(found, cells), *warnings(some)):
         warn(sentence)
+    truths: dict[str, tuple[float, Sequence[TrueValue]]] = {}
     with Progress("cells") as progress:
-        implied = implied_cells(found, some, progress)
+        implied = implied_cells(found, some, progress, truths)
     if form == "csv":
         emit(implied_frame(implied), form)
     elif form == "json":
         emit_text(resolved_json(found, cells, implied))
     else:
-        _print(found, cells, some, implied, start)
+        _print(found, cells, some, implied, start, truths)
 
 
 Loaded = tuple["Scenario", list["Cell"], list["Cell"], float]
@@ -78,7 +83,9 @@ def _loaded(scenario: str, sets: tuple[str, ...], every: bool, done: str) -> Loa
     return found, cells, some, start
 
 
-def _print(found: Scenario, cells: list[Cell], some: list[Cell], implied: ImpliedCells, start: float) -> None:
+def _print(
+    found: Scenario, cells: list[Cell], some: list[Cell], implied: ImpliedCells, start: float, truths: Truths
+) -> None:
     """Print all about a scenario: keys, cells, what they imply, power, time and memory."""
     from simtrial.report.progress import Progress
     from simtrial.report.resolved import Needs, print_resolved
@@ -99,7 +106,7 @@ def _print(found: Scenario, cells: list[Cell], some: list[Cell], implied: Implie
     for line in failing(probe(cells)):
         warn(line)
     drawn_sizes = sizes(cells)
-    seconds, memory = cost(found, cells, start, drawn_sizes), predicted(*largest(cells, drawn_sizes))
+    seconds, memory = cost(found, cells, start, drawn_sizes, truths), predicted(*largest(cells, drawn_sizes))
     print_resolved(found, cells, implied, drawn, Needs(seconds, memory, cores(), available()))
 
 

@@ -58,6 +58,11 @@ def is_loaded(source: str) -> bool:
     return _loaded.get(source) in sys.modules
 
 
+def loaded_files() -> list[Path]:
+    """Files of the plug-ins that this process has loaded."""
+    return [Path(str(sys.modules[name].__file__)) for name in _loaded.values() if name in sys.modules]
+
+
 def _from_path(name: str) -> types.ModuleType:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())

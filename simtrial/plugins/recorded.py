@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from simtrial.errors import RunError
-from simtrial.plugins.load import is_loaded, load_plugins
+from simtrial.plugins.load import is_loaded, load_plugins, loaded_files
 from simtrial.plugins.source import digest_of_source
 
 Record = Mapping[str, str]
@@ -18,8 +18,9 @@ Record = Mapping[str, str]
 def load_recorded(records: Sequence[Record], warn: Callable[[str], object] | None = None) -> None:
     """Load the plug-ins of a run.
 
-    One that is named by a relative path is looked for below the working directory (a project that was moved), and then
-    where it was. ``warn`` is called with changed source where this is no reason to refuse.
+    One that is loaded already, from wherever and by whatever name, is taken where its source is that of the run. Else
+    it is looked for below the working directory (a project that was moved), and then where it was. ``warn`` is called
+    with changed source where this is no reason to refuse.
 
     Raises
     ------
@@ -27,8 +28,22 @@ def load_recorded(records: Sequence[Record], warn: Callable[[str], object] | Non
         When one is gone, or its source is not that of the run.
     """
     for record in records:
-        if not is_loaded(record["sha256"]):
+        if not is_loaded(record["sha256"]) and not any(is_source_of(record, file) for file in loaded_files()):
             _load(record, warn)
+
+
+def is_source_of(record: Record, file: Path) -> bool:
+    """Whether a file holds the source of a recorded plug-in, wherever it stands and by whatever name it was loaded."""
+    return digest_of_source(file, "" if _is_file(record) else record["name"]) == record["sha256"]
+
+
+def renewed(held: Sequence[Record], now: Sequence[Record]) -> list[dict[str, str]]:
+    """Plug-ins of a run that are loaded from elsewhere: as they are recorded, with the file that they are in now."""
+    records = []
+    for one in now:
+        same = next((old for old in held if is_source_of(old, Path(one["file"]))), None)
+        records.append({**(same or one), "file": one["file"]})
+    return records
 
 
 def refuse_changed(records: Sequence[Record]) -> None:
@@ -61,8 +76,7 @@ def _load(record: Record, warn: Callable[[str], object] | None) -> None:
 def _unchanged(record: Record) -> Path | None:
     """File whose source is that of the run, None if there is no file at all."""
     there = _places(record)
-    name = "" if _is_file(record) else record["name"]
-    same = next((file for file in there if digest_of_source(file, name) == record["sha256"]), None)
+    same = next((file for file in there if is_source_of(record, file)), None)
     if same is None and there:
         raise _changed(record)
     return same
@@ -78,12 +92,15 @@ def _is_file(record: Record) -> bool:
 
 
 def _places(record: Record) -> list[Path]:
-    """Files that may be the plug-in: below the working directory, then where it was."""
-    here = Path(record["name"])
+    """Files that may be the plug-in: by its name below the working directory, where it was, by the end of its path."""
+    here, was = Path(record["name"]), Path(record["file"])
     if not _is_file(record):
         inside = Path(*record["name"].split("."))
-        here = inside / "__init__.py" if Path(record["file"]).name == "__init__.py" else inside.with_suffix(".py")
-    return [file for file in (here.resolve(), Path(record["file"])) if file.is_file()]
+        here = inside / "__init__.py" if was.name == "__init__.py" else inside.with_suffix(".py")
+    fewest = 1 if _is_file(record) else len(here.parts)
+    ends = [Path(*was.parts[-parts:]) for parts in range(len(was.parts) - 1, fewest - 1, -1)]
+    found = [file.resolve() for file in (here, was, *ends) if file.is_file()]
+    return list(dict.fromkeys(found))
 
 
 def _root(file: Path, module: str) -> Path:

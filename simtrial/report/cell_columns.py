@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import polars as pl
 
@@ -15,7 +14,7 @@ from simtrial.scenario.cells import short_names
 
 @dataclass(frozen=True)
 class CellColumns:
-    """Headings of the factors, those first that change least from cell to cell, and the levels of every cell.
+    """Headings of the factors, in the scenario's order as in the names of cells, and the levels of every cell.
 
     A single cell has no columns. A cell without a factor that others have shows a dash.
     """
@@ -55,13 +54,8 @@ def cell_columns(cells: pl.DataFrame) -> CellColumns:
     if not names:
         return CellColumns(["cell"], {cell: [cell] for cell in found})
     rows = {cell: [_level(factors, name) for name in names] for cell, factors in found.items()}
-    listed = list(rows.values())
-    changes = [sum(a[at] != b[at] for a, b in pairwise(listed)) for at in range(len(names))]
-    order = sorted(range(len(names)), key=lambda at: changes[at])
     short = short_names(names)
-    return CellColumns(
-        [short[names[at]] for at in order], {cell: [row[at] for at in order] for cell, row in rows.items()}
-    )
+    return CellColumns([short[name] for name in names], rows)
 
 
 def _level(factors: Mapping[str, object], name: str) -> str:

@@ -18,14 +18,17 @@ ROWS = 20
 
 
 def junit(findings: Sequence[Finding], name: str) -> str:
-    """One test case for each finding: the class is the cell, the name the method and what was checked of it."""
+    """One test case for each finding: the class is the cell, the name the method and what was checked of it.
+
+    Neither depends on what comes of it: histories of test cases go by their names.
+    """
     failures = sum(f.fails for f in findings)
     suite = Xml.Element("testsuite", name=_xml(name), tests=str(len(findings)), failures=str(failures), errors="0",
                         skipped="0")  # fmt: skip
     for found in findings:
         case = Xml.SubElement(
-            suite, "testcase", classname=_xml(f"{name}.{found.cell}"),
-            name=_xml(f"{found.method}: {found.source}: {found.measure}"), time="0",
+            suite, "testcase", classname=_xml(f"{name}.{found.cell}" if found.cell else name),
+            name=_xml(f"{found.method}: {found.about or found.source}"), time="0",
         )  # fmt: skip
         text = _xml(in_full(found))
         if found.fails:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from simtrial.check.compare import Comparison
 from simtrial.check.gate import Gate
 from simtrial.report.gate_words import (
     LEGEND,
@@ -74,12 +75,12 @@ def title(gate: Gate) -> str:
 _WORDS = ("different", "undecided", "equivalent", "identical")
 
 
-def print_gate(gate: Gate, labels: Mapping[str, str], template: str) -> None:
-    """Print a comparison: the table, what has changed, and how to look at it."""
+def print_gate(gate: Gate, labels: Mapping[str, str], template: str, failing: Sequence[Comparison] = ()) -> None:
+    """Print a comparison: the table, what has changed, and how to look at it; ``failing`` is explained in any case."""
     headings, rows, words = gate_rows(gate, labels)
     show(title(gate), headings, rows, words)
     say(f"Smallest shifts that are called different 9 times in 10: {detectable(gate)}.")
-    alarms = [c for c in gate.comparisons if c.verdict in ("different", "undecided")]
+    alarms = [c for c in gate.comparisons if c.verdict in ("different", "undecided") or c in failing]
     if alarms:
         say(LEGEND + "\n")
     for found in alarms[:MANY]:

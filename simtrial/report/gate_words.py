@@ -93,12 +93,14 @@ def verdict(found: Comparison) -> str:
 
 def sentence(found: Comparison) -> str:
     """What has changed about a method, in a sentence."""
-    lines = _by_weight(x for x in found.lines if x.verdict in ("different", "undecided"))
-    if found.verdict not in ("different", "undecided"):
-        return "its rows are those of the baseline" if found.verdict == "identical" else "no difference that matters"
+    if found.verdict == "identical":
+        return "its rows are those of the baseline"
+    lines = _by_weight(x for x in found.lines if x.verdict != "identical")
     parts = [_changed(line) for line in lines if line.verdict == found.verdict]
     more = f" and {len(parts) - 4} more measures" if len(parts) > 4 else ""
     text = "; ".join(parts[:4]) + more
+    if found.verdict == "equivalent":
+        return f"no difference beyond the margins: {text}"
     if found.verdict == "undecided":
         enough = max((x.enough for x in lines if x.verdict == "undecided"), default=inf)
         text += f". {found.n:,} replicates do not decide it; " + (
@@ -121,12 +123,15 @@ def first_difference(found: Comparison) -> tuple[int, str] | None:
         return None
     line = min((x for x in lines if x.verdict == lines[0].verdict), key=lambda x: x.replicate or 0)
     if line.column == "status":
-        return line.replicate or 0, "failed on one side only"
-    values = [_value(value) for value in (line.value_before, line.value_now)]
+        return line.replicate or 0, f"failed {'now' if line.value_now else 'in the baseline'} only"
+    values = [number_in_full(value) for value in (line.value_before, line.value_now)]
     return line.replicate or 0, f"{line.column} {values[0]} in the baseline, {values[1]} now"
 
 
-def _value(value: float | None) -> str:
+def number_in_full(value: float | str | None) -> str:
+    """A number with the digits by which two of them differ; a word as it is."""
+    if isinstance(value, str):
+        return value
     return "missing" if value is None or value != value else f"{value:.10g}"
 
 

@@ -142,15 +142,27 @@ def performance_table(
 ) -> Table:  # fmt: skip
     """Return the performance of every method against its estimand, true values beside it."""
     known = {(r["cell"], r["estimand"]): r for r in truths.iter_rows(named=True)}
-    values = []
+    values, used = [], []
     for (cell, _, estimand), group in _lines(frame):
+        used.append(_estimates(group, measures))
         truth = known.get((cell, estimand), {})
         own = group.filter(pl.col("measure") == "own_true_value")["value"]
         values.append(f"{number(own[0], 4)}*" if len(own) and truth.get("own") else number(truth.get("true_value"), 4))
     after = LEGEND if {"empirical_se", "model_se", "relative_error_model_se", "rejection_rate"} & {*measures} else ""
     after += OWN if any(value.endswith("*") for value in values) else ""
     title = "Performance (Monte Carlo standard error)"
-    return measures_table(frame, beside, measures, title, {"true value": values}, after.strip("\n"))
+    between = {"true value": values}
+    if any(estimates < replicates for estimates, replicates in used):
+        between["estimates"] = [number(estimates, 0) for estimates, _ in used]
+    return measures_table(frame, beside, measures, title, between, after.strip("\n"))
+
+
+def _estimates(group: pl.DataFrame, measures: Sequence[str]) -> tuple[int, int]:
+    """Estimates that the measures of a line rest on, and its replicates."""
+    counts = dict(group.select("measure", "n").iter_rows())
+    replicates = counts.get("failures") or max(counts.values(), default=0)
+    first = next((name for name in ("bias", *measures) if name in counts), "")
+    return int(counts.get(first) or 0), int(replicates)
 
 
 def measures_table(

@@ -72,7 +72,7 @@ def replay_commands(rows: pl.DataFrame, folder: str, labels: Mapping[str, str]) 
     """Command that makes the first failed replicate of each method of a cell again."""
     failed = rows.filter(pl.col("status") == "failed").sort("replicate")
     first = failed.unique("method", keep="first", maintain_order=True).select("cell", "method", "replicate")
-    cells = {cell: f" --cell '{label}'" if _many(labels) else "" for cell, label in labels.items()}
+    cells = {cell: f" --cell {quote(label)}" if _many(labels) else "" for cell, label in labels.items()}
     return [
         f"{method}: simtrial replay {quote(folder)}{cells[str(cell)]} --replicate {replicate}"
         for cell, method, replicate in first.iter_rows()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from simtrial.errors import one_line, printable
-from simtrial.files.formulas import FORMULA
+from simtrial.files.formulas import harmless, harmless_frame
 
 if TYPE_CHECKING:
     import polars as pl
@@ -133,10 +132,7 @@ def emit(frame: pl.DataFrame, form: str, beside: Mapping[str, Any] | None = None
     import polars as pl
 
     if form == "csv":
-        text = pl.col(pl.String)
-        formula = text.str.contains(FORMULA)
-        safe = pl.when(formula).then(pl.lit("'") + text).otherwise(text).name.keep()
-        sys.stdout.write(frame.with_columns(safe).write_csv())
+        sys.stdout.write(harmless_frame(frame).write_csv())
     else:
         numbers = pl.col(pl.Float64)
         finite = frame.with_columns(pl.when(numbers.is_finite()).then(numbers).name.keep())  # JSON has no infinity
@@ -146,7 +142,7 @@ def emit(frame: pl.DataFrame, form: str, beside: Mapping[str, Any] | None = None
 def emit_words(headings: Sequence[str], rows: Sequence[Sequence[str]], form: str) -> None:
     """Write rows of words as `emit` does, without importing what frames need."""
     if form == "csv":
-        safe = [["'" + word if re.match(FORMULA, word) else word for word in row] for row in rows]
+        safe = [[harmless(word) for word in row] for row in rows]
         csv.writer(sys.stdout, lineterminator="\n").writerows([headings, *safe])
     else:
         _emit_json([dict(zip(headings, row, strict=True)) for row in rows])

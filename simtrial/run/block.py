@@ -48,16 +48,17 @@ def block_rows(
         seeds = stream(seed, cell.key, block, f"global:{method.name}") if is_own(method) else None
         with timed(f"{METHOD} {method.name}"):
             if method.name == without:
-                estimates, error = killed(method, size)
+                found = killed(method, size)
             else:
-                estimates, error = attempt(method, shared, rng, seconds=scenario.run.method_seconds, seeds=seeds)
-        if error is not None and failures is not None:
-            failures.append(_raised(error, cell.id, block, method.name))
+                found = attempt(method, shared, rng, seconds=scenario.run.method_seconds, seeds=seeds)
+        if found.error is not None and failures is not None:
+            failures.append(_raised(found.error, cell.id, block, method.name))
         labels = {"cell": cell.id, "replicate": replicate, "method": method.name}
         names = targets(method, scenario) or [""]
         truths = [{"own_true_value": own[name]} if name in own else {} for name in names]
         with timed(ROWS):
-            frames += [rows(estimates, {**labels, "estimand": n, **t}) for n, t in zip(names, truths, strict=True)]
+            told = found.with_message
+            frames += [rows(told, {**labels, "estimand": n, **t}) for n, t in zip(names, truths, strict=True)]
         if failures is not None:
             failures += _failed_rows(frames[-1])
     return bind(frames)

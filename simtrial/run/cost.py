@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import polars as pl
 
 from simtrial.arrays import Floats
-from simtrial.estimands import true_values
+from simtrial.estimands import TrueValue, true_values
 from simtrial.estimators.contained import is_own
 from simtrial.performance.summary import options_of, summary
 from simtrial.run.block import block_rows
 from simtrial.run.sampled_cells import MANY
 from simtrial.run.sizes import Size, with_block
+from simtrial.run.timed import timed
 from simtrial.scenario import Cell, Scenario
 from simtrial.store.chunks import write_chunk
 from simtrial.store.directory import provenance
 from simtrial.store.paths import Place
-
-T = TypeVar("T")
 
 STORED = 1000
 """Replicates that a stored file holds unless the run is told otherwise."""
@@ -35,6 +32,12 @@ FEW, GROWTH = 5, 4
 
 SECONDS = 0.25
 """Seconds of a block from which on no larger one is tried."""
+
+SHARE = 0.2
+"""Share of the time of the run that its blocks are timed for: more would cost more than it tells."""
+
+Truths = Mapping[str, tuple[float, Sequence[TrueValue]]]
+"""Seconds that the true values of cells have taken, and what they are, by the cell's id."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,16 @@ class Cost:
         return self.alone + self.work / workers
 
 
-def cost(scenario: Scenario, cells: Sequence[Cell], start: float, sizes: Sequence[Size]) -> Cost:
+def cost(
+    scenario: Scenario, cells: Sequence[Cell], start: float, sizes: Sequence[Size], truths: Truths | None = None
+) -> Cost:
     """Predict the time of a run; ``start`` are the seconds that reading the scenario takes, ``sizes`` those of trials.
 
     A cell costs what its true values, its blocks and their storage do, and its summary at the end. Blocks are timed in
     the cells with the smallest, the middle (of up to `MANY` cells) and the largest trials, first small blocks and then
     a whole one or a part of it: that tells what is spent once a block and what for every trial. The other cells are
-    taken between these by the size of their trials.
+    taken between these by the size of their trials. ``truths`` need not be found again. After the first two sizes no
+    block is timed that would bring the whole above `SHARE` of the run.
     """
     people = np.array([size.people for size in sizes])
     order = np.argsort(people, kind="stable")
@@ -65,7 +71,8 @@ def cost(scenario: Scenario, cells: Sequence[Cell], start: float, sizes: Sequenc
     chosen = {cell.id for cell in extremes}
     places = [at for at, cell in enumerate(cells) if cell.id in chosen]
     block_rows(with_block(extremes[0], min(FEW, scenario.run.block)), 0)  # makes what is made once
-    tried = [_of_cell(scenario, cells[at]) for at in places]
+    share = SHARE * len(cells) / len(places)
+    tried = [_of_cell(scenario, cells[at], truths or {}, share) for at in places]
     work, summaries = (_over_all(people, places, [pair[k] for pair in tried]) for k in (0, 1))
     return Cost(work=work, alone=start + summaries, cells=len(places))
 
@@ -77,38 +84,47 @@ def _over_all(people: Floats, places: Sequence[int], seconds: Sequence[float]) -
     return float(np.interp(people, known, means).sum())
 
 
-def _of_cell(scenario: Scenario, cell: Cell) -> tuple[float, float]:
+def _of_cell(scenario: Scenario, cell: Cell, known_truths: Truths, share: float) -> tuple[float, float]:
     """Seconds of a cell: its work, and the summary of its rows."""
     own, replicates = cell.scenario, scenario.run.replicates
-    truths, found = _timed(lambda: true_values(own.estimands, own.mechanism, own.run.seed, cell.key))
-    blocks, rows = _of_blocks(cell)
+    truths, found = known_truths.get(cell.id) or timed(
+        lambda: true_values(own.estimands, own.mechanism, own.run.seed, cell.key)
+    )
+    blocks, rows = _of_blocks(cell, share)
     stored = min(replicates, STORED)
     chunk = _as_many(rows, stored)
     with tempfile.TemporaryDirectory() as folder:
-        writing, _ = _timed(lambda: _write(Path(folder), cell, chunk), own=True)
+        writing, _ = timed(lambda: _write(Path(folder), cell, chunk), own=True)
     known = pl.DataFrame({"cell": cell.id, "estimand": [t.estimand for t in found],
                           "true_value": [t.value for t in found], "true_value_mcse": [t.mcse for t in found]},
                          schema_overrides={"true_value": pl.Float64, "true_value_mcse": pl.Float64})  # fmt: skip
     options = options_of({"scenario": scenario.raw})
-    summarising, _ = _timed(lambda: summary(chunk, known, options))
+    summarising, _ = timed(lambda: summary(chunk, known, options))
     return truths + blocks + ceil(replicates / STORED) * writing, summarising * replicates / stored
 
 
-def _of_blocks(cell: Cell) -> tuple[float, pl.DataFrame]:
-    """Seconds of all blocks of a cell, and rows of one of them; blocks grow until one takes `SECONDS`."""
+def _of_blocks(cell: Cell, share: float) -> tuple[float, pl.DataFrame]:
+    """Seconds of all blocks of a cell, and rows of one of them.
+
+    Blocks grow until one takes `SECONDS`, or the next would bring them above this ``share`` of the cell's time.
+    """
     block = cell.scenario.run.block
     own = "generator" in cell.scenario.mechanism or any(is_own(method) for method in cell.scenario.methods)
 
     def took(trials: int, place: int) -> tuple[float, pl.DataFrame]:
-        return _timed(lambda: block_rows(with_block(cell, trials), place), own)
+        return timed(lambda: block_rows(with_block(cell, trials), place), own)
 
     size, place = min(FEW, block), 0
     taken, rows = took(size, place)
-    smaller, less = 0, 0.0
-    while size < block and (taken < SECONDS or not smaller):
+    smaller, less, spent = 0, 0.0, taken
+    trials = block * ceil(cell.scenario.run.replicates / block)
+    while size < block and (
+        not smaller or (taken < SECONDS and spent + GROWTH * taken <= share * taken / size * trials)
+    ):
         smaller, less = size, taken
         size, place = min(GROWTH * size, block), place + 1
         taken, rows = took(size, place)
+        spent += taken
     if size < block:
         taken += max(taken - less, 0.0) / (size - smaller) * (block - size)
     return taken * ceil(cell.scenario.run.replicates / block), rows
@@ -125,25 +141,3 @@ def _as_many(rows: pl.DataFrame, replicates: int) -> pl.DataFrame:
 def _write(folder: Path, cell: Cell, rows: pl.DataFrame) -> None:
     place, origin = Place(cell.id, 0, 0), provenance(cell.scenario, "")
     write_chunk(folder, place, rows, failures=[], trials="", parts={}, provenance=origin, about={})
-
-
-def _timed(work: Callable[[], T], own: bool = False) -> tuple[float, T]:
-    """Seconds of some work.
-
-    Those in which other programs had the core do not count, where the system tells them: of the program's own work
-    what it computes, of the ``own`` methods of the user, who may call other programs, all that it does not stand in
-    line for a core.
-    """
-    wall, computed = _clock(), time.process_time()
-    found = work()
-    wall, computed = _clock() - wall, time.process_time() - computed
-    return (wall if own else min(wall, computed)), found
-
-
-def _clock() -> float:
-    """Seconds without those of waiting for a core."""
-    try:
-        waited = int(Path("/proc/self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
-    except (OSError, ValueError, IndexError):
-        waited = 0.0
-    return time.perf_counter() - waited

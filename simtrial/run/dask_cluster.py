@@ -20,6 +20,9 @@ from simtrial.run import dask_worker
 PATIENCE = 20.0
 """Seconds without an answer of the scheduler, or without any worker, after which a run ends."""
 
+CONTACT = 6.0
+"""Seconds within which a scheduler must have answered for the first time; it may still be starting."""
+
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 """Variables for the threads of a process: workers take those of the driver, or one."""
 
@@ -45,26 +48,53 @@ def threads() -> dict[str, str]:
 def address_in(file: Path) -> str:
     """Address of a scheduler in the file that it wrote."""
     try:
-        return str(json.loads(file.read_text(encoding="utf-8"))["address"])
+        address = str(json.loads(file.read_text(encoding="utf-8"))["address"])
     except (OSError, ValueError, KeyError, TypeError):
         raise SimtrialError(f"{file}: not the file of a dask scheduler (no address in it)") from None
+    return checked_address(address, f"{file}: {address}")
+
+
+def checked_address(address: str, shown: str) -> str:
+    """Return the address of a scheduler, or refuse what cannot be one; ``shown`` begins the message."""
+    installed()  # brings the kinds of connection that there are
+    from distributed.comm.addressing import get_address_host_port, parse_address
+    from distributed.comm.registry import backends
+
+    known = sorted(set(backends) - {"inproc"})  # which is about schedulers inside a process
+    try:
+        scheme, _ = parse_address(address)
+        if scheme not in known:
+            raise ValueError(f"'{scheme}' is not among {', '.join(known)}")
+        host, port = get_address_host_port(address)
+        if not host or not 1 <= port < 2**16:
+            raise ValueError("a host and a port from 1 to 65535 are wanted")
+    except ValueError as error:
+        raise SimtrialError(f"{shown}: no address of a scheduler such as tcp://host:8786 ({error})") from None
+    return address
 
 
 @contextlib.contextmanager
 def connected(cluster: Any) -> Iterator[Any]:
     """A connection to a cluster, or to the scheduler at an address."""
+    kind = installed().Client
+    client = kind.__new__(kind)
     try:
-        client = installed().Client(cluster, set_as_default=False, timeout=PATIENCE)
-    except ValueError as error:
-        address = f"--scheduler {cluster}: no address of a scheduler such as tcp://host:8786 ({error})"
-        raise SimtrialError(address) from None
-    except OSError:
-        raise EnvironmentFailure(f"no scheduler answers at {cluster}") from None
+        client.__init__(cluster, set_as_default=False, timeout=CONTACT)
+    except Exception as error:  # of many kinds, where something else than a scheduler answers
+        with contextlib.suppress(Exception):  # its loop may never have run
+            client.close(timeout=1)
+        client.status = "closed"  # or it would be closed again when it is collected, with dask's patience
+        raise EnvironmentFailure(f"no scheduler answers at {cluster} ({in_words(_root(error))})") from None
     try:
         yield client
     finally:
         with contextlib.suppress(Exception):  # it may be gone
             client.close(timeout=3)
+
+
+def _root(error: BaseException) -> BaseException:
+    """What an exception comes from: dask tells the time that it waited, its cause what was wrong."""
+    return error if error.__cause__ is None else _root(error.__cause__)
 
 
 @contextlib.contextmanager

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.batch import ObservedBatch, TrialBatch, hidden_by
-from simtrial.estimands import true_values
+from simtrial.estimands import TrueValue, true_values
 from simtrial.estimators import Method
 from simtrial.expressions import columns, evaluate, parse
 from simtrial.generate import Mechanism, drawn_for
@@ -17,6 +17,7 @@ from simtrial.generate.closed_form import exact_values
 from simtrial.generate.column_names import at_baseline, at_followup, outcomes_in
 from simtrial.run.implied_cuts import cuts, outcome_and_arm
 from simtrial.run.implied_people import PracticeSums, Quantity, drawn_people
+from simtrial.run.timed import timed
 from simtrial.scenario import Cell, Scenario
 
 Of = tuple[str, str, str]
@@ -31,28 +32,35 @@ MANY = 8
 
 
 def implied_cells(
-    scenario: Scenario, cells: Sequence[Cell], progress: Callable[[int, int, float], None]
-) -> ImpliedCells:
-    """Implied quantities of the scenario as written and of every cell, with progress for many cells."""
+    scenario: Scenario, cells: Sequence[Cell], progress: Callable[[int, int, float], None],
+    truths: MutableMapping[str, tuple[float, Sequence[TrueValue]]] | None = None,
+) -> ImpliedCells:  # fmt: skip
+    """Implied quantities of the scenario as written and of every cell, with progress for many cells.
+
+    True values, and the seconds that they took, are entered into ``truths`` by the cell's id.
+    """
     base = [] if any(cell.id == "base" for cell in cells) else [Cell("base", "", {}, scenario)]
     begun = time.monotonic()
     found: list[tuple[Cell, Sequence[Quantity]]] = []
     every = [*base, *cells]
     for cell in every:
-        found.append((cell, implied(cell)))
+        found.append((cell, implied(cell, truths)))
         if len(every) > MANY:
             progress(len(found), len(every), time.monotonic() - begun)
     return found
 
 
-def implied(cell: Cell) -> list[Quantity]:
+def implied(cell: Cell, truths: MutableMapping[str, tuple[float, Sequence[TrueValue]]] | None = None) -> list[Quantity]:
     """Everything a cell implies, in the order of a trial's life; see `MEANINGS`."""
     scenario = cell.scenario
     mechanism = scenario.mechanism
     found = _simulated(scenario, mechanism)
     exact = exact_values(mechanism) | _never_blank(scenario)
     found = [_exact(q, exact) for q in found]
-    for true in true_values(scenario.estimands, mechanism, scenario.run.seed, cell.key):
+    seconds, values = timed(lambda: true_values(scenario.estimands, mechanism, scenario.run.seed, cell.key))
+    if truths is not None:
+        truths[cell.id] = seconds, values
+    for true in values:
         found.append(
             Quantity(
                 name="true_value", of=true.estimand, arm="", value=true.value, mcse=true.mcse, effort=true.practices

@@ -100,8 +100,8 @@ def read_cells(folder: Path, identity: Identity | None) -> pl.DataFrame:
 
 
 def of_request(frame: pl.DataFrame, identity: Identity) -> pl.DataFrame:
-    """The lines of a request in its order; a cell without estimands has one line."""
-    lines = {"cell": list(identity.cells), "factors": [_text(varied) for varied in identity.cells.values()]}
+    """The lines of a request in its order, that of factors as well; a cell without estimands has one line."""
+    lines = {"cell": list(identity.cells), "factors": [json.dumps(dict(f)) for f in identity.cells.values()]}
     cells = pl.DataFrame(lines, schema={"cell": pl.String, "factors": pl.String})
     asked = frame.filter(pl.col("estimand").is_in(list(identity.estimands))).drop("factors")
     joined = cells.join(asked, on="cell", how="left", maintain_order="left_right")
@@ -109,5 +109,5 @@ def of_request(frame: pl.DataFrame, identity: Identity) -> pl.DataFrame:
 
 
 def _text(factors: Mapping[str, Any]) -> str:
-    """Factors as the table holds them."""
+    """Factors as the table holds them: the same bytes in whatever order a scenario has them."""
     return json.dumps(dict(factors), sort_keys=True)

@@ -13,6 +13,7 @@ from typing import Any
 import simtrial
 from simtrial.errors import RunError, StoreError
 from simtrial.files.whole import read_bytes, sweep
+from simtrial.plugins.recorded import renewed
 from simtrial.scenario import Cell, Scenario
 from simtrial.store.claims import sweep_claims
 from simtrial.store.identity import (
@@ -93,7 +94,7 @@ def _extended(held: Mapping[str, Any], now: Mapping[str, Any], plugins: Sequence
     """Content of run.json when a request for all that it holds, or for more, has been added."""
     replicates = max(now["replicates"], held["replicates"])
     raw = {**now["scenario"], "run": {**now["scenario"]["run"], "replicates": replicates}}
-    return {**now, "scenario": raw, "replicates": replicates, "plugins": [dict(p) for p in plugins]}
+    return {**now, "scenario": raw, "replicates": replicates, "plugins": renewed(held["plugins"], plugins)}
 
 
 def requested(
@@ -149,7 +150,7 @@ def _refuse_another(
             f"{folder}: made by simtrial {held['versions']['simtrial']}, this is {simtrial.__version__}; "
             "choose another directory with -o"
         )
-    here = {p["sha256"] for p in plugins}
+    here = {p["sha256"] for p in renewed(held["plugins"], plugins)}
     if not {p["sha256"] for p in held["plugins"]} <= here:
         names = ", ".join(p["name"] for p in held["plugins"])
         raise RunError(f"{folder}: made with other plugins or versions of them ({names}); choose another with -o")

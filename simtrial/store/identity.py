@@ -152,6 +152,12 @@ def _lacking(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     return ", ".join(found)
 
 
+def differ_in_words(key: str, before: Any, here: Any, where: str) -> str:
+    """Two values of a key in words; what a file does not state is no value of it."""
+    there, now = ("not stated" if value is None else repr(value) for value in (before, here))
+    return f"{key} is {there} {where} and {now} here"
+
+
 def _difference(a: Any, b: Any, path: str = "") -> str:
     """First place where two values differ."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
@@ -164,4 +170,4 @@ def _difference(a: Any, b: Any, path: str = "") -> str:
         for at, (x, y) in enumerate(zip(a, b, strict=True)):
             if x != y:
                 return _difference(x, y, f"{path.rstrip('.')}[{at + 1}].")
-    return f"{path.rstrip('.')} is {a!r} there and {b!r} here"
+    return differ_in_words(path.rstrip("."), a, b, "there")

@@ -261,7 +261,35 @@ def test_an_alarm_names_the_first_replicate_and_its_replay(tmp_path, made):
     assert done.code == 1
     assert "first replicate that differs: 7 (std_error" in done.out
     command = next(line.strip() for line in done.out.splitlines() if line.strip().startswith("simtrial replay"))
-    assert command == f"simtrial replay {tmp_path / 'run'} --replicate 7"
+    assert command == f"simtrial replay {tmp_path / 'run'} --replicate 7 --baseline {file}"
     shown = simtrial(*command.split()[1:])
-    assert shown.code == 0
-    assert "identical to the stored rows" in shown.err
+    assert shown.code == 1
+    assert f"compared with the rows stored in {tmp_path / 'run'}: identical\n" in shown.err
+    assert f"compared with the baseline {file}: 1 of 2 rows are the same, different:\n  mixed model against itt: " in (
+        shown.err
+    )
+    assert re.search(r"mixed model against itt: std_error \S+ in the baseline, \S+ now\n$", shown.err)
+    same = simtrial("replay", tmp_path / "run", "--replicate", 6, "--baseline", file)
+    assert (same.code, "2 of 2 rows are the same\n" in same.err) == (0, True)
+    beyond = simtrial("replay", tmp_path / "run", "--replicate", 41, "--baseline", file)
+    assert beyond.code == 2
+    assert "the baseline does not have replicate 41 of cell 'base'" in beyond.err
+
+
+def test_replay_of_a_scenario_needs_no_run(tmp_path, made):
+    """And of a run takes no options of a scenario."""
+    (tmp_path / "plain.toml").write_text(PLAIN)
+    found = simtrial("replay", tmp_path / "plain.toml", "--replicate", 3)
+    assert (found.code, "compared with nothing: give a run directory" in found.err) == (0, True)
+    assert simtrial("replay", tmp_path / "run", "--replicate", 3).out == found.out
+    compared = simtrial("replay", tmp_path / "plain.toml", "--replicate", 3, "--baseline", made)
+    assert (compared.code, "2 of 2 rows are the same\n" in compared.err) == (0, True)
+    other = simtrial("replay", tmp_path / "plain.toml", "--replicate", 3, "--baseline", made, "--seed", 5)
+    assert (other.code, "run.seed is " in other.err, other.out) == (2, True, "")
+    for options in (["--seed", 5], ["--set", "run.seed=5"]):
+        for command in (
+            ("replay", tmp_path / "run", "--replicate", 3),
+            ("check", tmp_path / "run", "--baseline", made),
+        ):
+            refused = simtrial(*command, *options)
+            assert (refused.code, f"{options[0]} goes with a scenario" in refused.err) == (2, True)

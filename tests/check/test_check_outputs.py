@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shlex
 from xml.etree import ElementTree
 
 import polars as pl
@@ -28,11 +29,12 @@ def planted_difference(trial):
     """Difference of the means, with what a test has planted."""
     trial = trial.drop_nulls(["mansa_followup"])
     t, c = (trial.filter(pl.col("arm") == arm)["mansa_followup"] for arm in (1, 0))
-    planted = os.environ.get("PLANTED")
-    if planted == "failures" and t.mean() > c.mean():
+    planted = os.environ.get("PLANTED", "")
+    if "failures" in planted and t.mean() > c.mean():
         raise ValueError("one arm is better")
-    bias = 0.5 if planted == "bias" else 0.0
-    return {"estimate": t.mean() - c.mean() + bias, "std_error": (t.var() / len(t) + c.var() / len(c)) ** 0.5, "df": 20}
+    bias = 0.5 if "bias" in planted else 0.0
+    error = (t.var() / len(t) + c.var() / len(c)) ** 0.5 * (1.01 if planted == "1%" else 1.0)
+    return {"estimate": t.mean() - c.mean() + bias, "std_error": error, "df": 20}
 '''
 
 SCENARIO = (
@@ -77,14 +79,27 @@ def check(tmp_path, quick, plugin, monkeypatch):
     return checked
 
 
-def test_text_shows_replicates_and_failures_of_every_line(check):
+def test_text_shows_replicates_and_failures_of_every_line(check, tmp_path, monkeypatch):
     done = check(*check.baseline, planted="bias")
     assert done.code == 1
     assert "1 different, 1 identical" in done.out
     assert re.search(r"different +a, b: 100% +bias +60 +0 ", done.out)
     assert check(*check.baseline, "--format", "table", planted="bias").out == done.out
-    assert "mine.toml -o runs/mine-check --plugin" in done.out
-    assert "--replicates 1 && simtrial replay runs/mine-check --replicate 1" in done.out
+    (recipe,) = [line.strip() for line in done.out.splitlines() if line.strip().startswith("simtrial replay ")]
+    assert "mine.toml --plugin" in recipe
+    assert "--replicate 1 --baseline" in recipe
+    monkeypatch.chdir(tmp_path)
+    for planted in ("bias", "bias", "failures", ""):  # again and again, whatever becomes of the method
+        monkeypatch.setenv("PLANTED", planted)
+        shown = simtrial(*shlex.split(recipe)[1:])
+        assert shown.code == (planted != ""), shown.err
+        assert bool(re.search(r"a, b: 100%( against \w+)?: estimate \S+ in the baseline", shown.err)) == (
+            planted == "bias"
+        )
+        assert ("status ok in the baseline, failed now" in shown.err) == (planted == "failures")
+    assert "compared with the baseline" in shown.err
+    assert "2 of 2 rows are the same" in shown.err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_method_that_fails_too_often_fails_the_check(check, tmp_path):
@@ -107,6 +122,32 @@ def test_a_method_that_fails_too_often_fails_the_check(check, tmp_path):
     assert against.code == 1
     assert "Failed fits above the bound" in against.out
     assert re.search(r"different +a, b: 100% +failed fits +60 +\d\d ", against.out)
+
+
+def test_an_alarm_about_failed_fits_quotes_the_exception(check, tmp_path):
+    """In the text, in every form, with a baseline and without; and the other results are held against the baseline."""
+
+    def text(*more, planted="failures", **what):
+        return " ".join(check(*more, planted=planted, **what).out.split())  # sentences are wrapped
+
+    told, first = (
+        text(*check.baseline),
+        r"the first that failed, replicate (\d+): ValueError: one arm is better; to see it: ",
+    )
+    words = re.search(f"{first}simtrial (.+? --baseline \\S+)", told)
+    assert words, told
+    assert shlex.split(words[2])[-4:] == ["--replicate", words[1], *map(str, check.baseline)]
+    assert f"the first that failed only now, replicate {words[1]}: ValueError: one arm is better" in told
+    (n,) = re.findall(r"a, b: 100%: fits that failed only now: (\d+) of 60", told)
+    assert f"a, b: 100%: the other {60 - int(n)} results are unchanged" in told
+    assert f"first replicate that differs: {words[1]} (failed now only)" in told
+    for form in ("junit", "github"):
+        assert "ValueError: one arm is better" in text(*check.baseline, "--format", form)
+    both = text(*check.baseline, planted="failures and bias")
+    assert f"a, b: 100%: the other {60 - int(n)} results are not all unchanged" in both
+    expected = '\n[[expect]]\nmeasure = "failures"\nmethod = "a, b: 100%"\nupper = 0\n'
+    (tmp_path / "bound.toml").write_text(SCENARIO + expected)
+    assert re.search(first, text(what=tmp_path / "bound.toml"))
 
 
 def test_bounds_and_margins_are_read_anew(check, tmp_path):
@@ -135,9 +176,38 @@ def test_junit(check):
     cases = suite.findall("testcase")
     assert (int(suite.get("tests")), int(suite.get("failures"))) == (len(cases), 1) == (4, 1)
     (failed,) = [case for case in cases if case.find("failure") is not None]
-    assert failed.get("name") == "a, b: 100%: baseline: bias"
+    assert failed.get("name") == "a, b: 100%: baseline: itt"
     assert "simtrial replay" in failed.find("failure").text
     assert "60 replicates, 0 failed" in failed.find("failure").text
+
+
+def test_names_of_junit_do_not_depend_on_what_comes_of_it(check, tmp_path):
+    """Nor do they end in a dot where there is one cell; no two cases have one name."""
+    (tmp_path / "mine.toml").write_text(
+        SCENARIO + '\n[[expect]]\nmeasure = "bias"\nmethod = "a, b: 100%"\nupper = 0.2\n'
+    )
+    named = []
+    for planted in ("", "bias", "failures"):
+        text = check(*check.baseline, "--format", "junit", planted=planted).out
+        cases = ElementTree.fromstring(text).iter("testcase")
+        named.append(sorted((case.get("classname"), case.get("name")) for case in cases))
+    assert named[0] == named[1] == named[2]
+    assert len(set(named[0])) == len(named[0]) == 5
+    assert {classname for classname, _ in named[0]} == {str(tmp_path / "mine.toml")}
+
+
+def test_a_change_inside_the_margin_fails_where_identity_is_wanted(check):
+    """Standard errors 1% larger in every trial are equivalent."""
+    usual = check(*check.baseline, planted="1%")
+    assert (usual.code, "1 equivalent, 1 identical" in usual.out) == (0, True)
+    done = check(*check.baseline, "--identical", planted="1%")
+    assert done.code == 1
+    text = " ".join(done.out.split())
+    assert "a, b: 100% against itt: equivalent: no difference beyond the margins: " in text
+    assert "shift +1.00% (margin 2.00%)" in text
+    assert "first replicate that differs: 1 (" in text
+    assert check(*check.baseline, "--identical").code == 0
+    assert check("--identical").err == "error: --identical: to what? --baseline FILE names it\n"
 
 
 def test_github(check, tmp_path, monkeypatch):
@@ -166,6 +236,26 @@ def test_a_refusal_is_told_to_github_as_well(check, tmp_path):
     assert done.out.startswith("::error title=simtrial check::")
     assert "run.seed is 1 in the baseline and 5 here" in done.out
     assert "nothing was checked" in (tmp_path / "s.md").read_text()
+
+
+def test_every_file_is_read_before_anything_is_simulated(check, tmp_path, monkeypatch):
+    """One that is not there, not what it should be, or about something else costs no run."""
+    (tmp_path / "words.toml").write_text("not TOML")
+    (tmp_path / "other.toml").write_text('[[expect]]\nmeasure = "bias"\nmethod = "nobody"\nvalue = 0\nmcse = 0\n')
+    (tmp_path / "damaged.parquet").write_bytes(check.baseline[1].read_bytes()[:-9])
+    monkeypatch.setattr("simtrial.commands.run_directories.fill", lambda *found, **how: pytest.fail("it was run"))
+    reason = ("--update-baseline", "--reason", "why")
+    for code, words, options in (
+        (2, "none.toml", ["--against", tmp_path / "none.toml"]),
+        (2, "not valid TOML", ["--against", tmp_path / "words.toml"]),
+        (2, "unknown method 'nobody'", ["--against", tmp_path / "other.toml"]),
+        (4, "damaged.parquet: damaged", ["--baseline", tmp_path / "damaged.parquet"]),
+        (4, "damaged.parquet: damaged", ["--baseline", tmp_path / "damaged.parquet", *reason]),
+        (2, "none.parquet: no such baseline", ["--baseline", tmp_path / "none.parquet"]),
+        (5, "there is no folder", [*check.baseline, "--summary", tmp_path / "none" / "s.md"]),
+    ):
+        done = check(*options)
+        assert (done.code, words in done.err, done.out) == (code, True, ""), done.err
 
 
 def test_strict_fails_what_is_undecided(check):

@@ -1,6 +1,7 @@
 """Somebody else's package gates its own estimator: the marker, the fixture, and what they say."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -69,6 +70,13 @@ def test_a_package_gates_its_estimator(package, tmp_path):
     assert package("--simtrial-update-baseline", "first")[0] == 0
     assert {f.name for f in (tmp_path / "tests" / "baselines").iterdir()} == {"theirs.parquet", "theirs.parquet.md"}
     assert package()[0] == 0
+    test, source = tmp_path / "tests" / "test_theirs.py", tmp_path / "their_package.py"
+    source.write_text(ESTIMATOR.replace(') ** 0.5, "df"', ') ** 0.5 * 1.01, "df"'))
+    assert package()[0] == 0
+    test.write_text(TEST.replace("replicates=50", "replicates=50, identical=True"))
+    code, text = package()
+    assert (code, "equivalent: no difference beyond the margins" in text) == (1, True)
+    test.write_text(TEST)
     source = tmp_path / "their_package.py"
     source.write_text(ESTIMATOR.replace(".var()", ".var(ddof=4)"))
     code, text = package()
@@ -76,8 +84,8 @@ def test_a_package_gates_its_estimator(package, tmp_path):
     assert "The estimator 'theirs' gives other results than when tests/baselines/theirs.parquet was written" in text
     assert "(50 of scenario tests/theirs.toml)" in text
     assert "standard errors" in text
-    assert "simtrial replay runs/theirs-check --replicate 1" in text
-    assert "--plugin their_package" in text
+    recipe = "simtrial replay tests/theirs.toml --plugin their_package --replicate 1"
+    assert f"{recipe} --baseline tests/baselines/theirs.parquet" in text
     assert "Traceback" not in text
     assert package(SIMTRIAL_UPDATE_BASELINE="meant")[0] == 0
     assert package()[0] == 0
@@ -87,6 +95,8 @@ def test_a_package_gates_its_estimator(package, tmp_path):
 def test_what_cannot_be_judged_is_said_in_words(package, tmp_path):
     assert package("--simtrial-update-baseline", "first")[0] == 0
     cases = {
+        "write it anew with --simtrial-update-baseline 'REASON'": ("replicates=50", "replicates=50, seed=8"),
+        "settings mechanism.practices.numbr": ("replicates=50", 'settings={"mechanism.practices.numbr": 4}'),
         "did you mean 'theirs'?": ('assert_no_regression("theirs")', 'assert_no_regression("their")'),
         "run.seed is 1 in the baseline and 9 here": ("replicates=50", "replicates=50, seed=9"),
         "unknown keyword of the marker 'repetitions'": ("replicates=50", "repetitions=50"),
@@ -100,6 +110,7 @@ def test_what_cannot_be_judged_is_said_in_words(package, tmp_path):
     assert code == 1
     assert "1 passed" in text
     assert [words for words in cases if words not in text] == []
+    assert not re.search("--update-baseline|--reason|--set|--plugin", text)
     assert "Traceback" not in text
     assert "During handling of the above exception" not in text
 
@@ -121,6 +132,7 @@ def test_a_fit_that_fails_too_often_fails_the_test(package, tmp_path):
     code, text = package()
     assert code == 1
     assert "of 50 fits failed" in text
+    assert re.search(r"the first that failed, replicate \d+: ValueError: 1", text)
 
 
 def test_nothing_heavy_is_imported_by_tests_that_do_not_use_it(tmp_path):

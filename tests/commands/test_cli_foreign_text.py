@@ -41,6 +41,16 @@ def test_titles_methods_and_names_are_printed_without_control_characters(tmp_pat
         assert clean(found.err.replace("\r", "")), arguments
         assert "\\x1b[31m" in found.out
         assert "<script>alert(1)</script>" in found.out
+        if arguments[0] != "show":
+            forms = ("csv", "json", *(("markdown", "latex") if arguments[0] == "summarise" else ()))
+            for form in forms:
+                found = simtrial(*arguments, "--format", form)
+                assert (found.code, clean(found.out)) == (0, True), (arguments, form)
+                assert "x1b" in found.out or "u001b" in found.out, form
+    for form in ("rsimsum", "siman"):
+        assert simtrial("export", tmp_path / "run", "--format", form, "-o", tmp_path / form).code == 0
+        for name in (tmp_path / form).iterdir():
+            assert name.suffix == ".dta" or clean(name.read_text()), name
 
 
 def test_errors_and_analyses_of_files_are_printed_without_control_characters(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize(("line", "told"), [
     ("status file", "file: not a run directory"), ("audit file", "file: not a run directory"),
-    ("summarise file", "file: not a run directory"), ("replay file --replicate 1", "file: not a run directory"),
+    ("summarise file", "file: not a run directory"), ("replay file --replicate 1", "file: not valid TOML"),
     ("check file", "file:"), ("run trial.toml -o file", "file: a file, not a folder"),
     ("generate trial.toml -o file", "file: a file, not a folder; choose another with -o"),
     ("status folder", "folder: not a run directory"), ("check folder", "folder: not a run directory"),

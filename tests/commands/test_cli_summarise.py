@@ -78,7 +78,7 @@ def test_points_stand_below_each_other(run: Path) -> None:
 def test_machine_readable_forms_end_with_the_true_value_and_its_error(run: Path) -> None:
     rows = lines(run)
     assert [*rows[0]] == [
-        "cell", "mechanism.outcomes.mansa.icc", "mechanism.practices.number", "method", "estimand", "measure", "value",
+        "cell", "mechanism.practices.number", "mechanism.outcomes.mansa.icc", "method", "estimand", "measure", "value",
         "mcse", "n", "mc_lower", "mc_upper", "true_value", "true_value_mcse",
     ]  # fmt: skip
     cells = read_rows(run)[1]
@@ -213,3 +213,37 @@ def test_names_of_groups_stand_where_they_change() -> None:
     table = Table(title="", headings=["f", "g", "m"], rows=rows, text_columns=3, outer=2)
     assert grouped(table) == [["1", "a", "x"], ["", "b", "y"], ["", "", "z"], ["2", "b", "z"]]
     assert markdown(table).count("\n| ") == 6
+
+
+def test_a_table_shows_the_estimates_where_they_are_fewer_than_the_replicates(tmp_path: Path) -> None:
+    """Of every method then, and of none where no fit failed."""
+    head = "method,replicate,estimate,std_error\n"
+    whole = [f"whole,{k},{k / 10},0.3\n" for k in range(8)]
+    half = [f"half,{k},{k / 10 if k % 2 else ''},{0.3 if k % 2 else ''}\n" for k in range(8)]
+    file = tmp_path / "estimates.csv"
+    for rows, counts in ((whole + half, {"whole": "8", "half": "4"}), (whole, {})):
+        file.write_text(head + "".join(rows))
+        for more in ((), ("--measure", "coverage")):
+            shown = simtrial("summarise", file, "--true", "0", *more).out
+            table = shown[shown.index("Performance") :].splitlines()
+            headings = re.split(r"  +", table[2].strip())
+            assert ("estimates" in headings) == bool(counts)
+            for method, count in counts.items():
+                line = next(re.split(r"  +", x.strip()) for x in table if x.strip().startswith(method))
+                assert line[len(line) - len(headings) + headings.index("estimates")] == count
+
+
+def test_factors_have_one_order_in_tables_and_in_the_names_of_cells(tmp_path: Path) -> None:
+    """That of the scenario, also where another factor changes from cell to cell less often."""
+    number, icc = '"mechanism.practices.number" = [12, 15, 18]', '"mechanism.outcomes.mansa.icc" = [0.0, 0.1]'
+    vary = f"\n[vary.cross]\n{number}\n[vary.zip]\n{icc}\n"
+    go(tmp_path / "run", 20, text=SMALL + vary)
+    shown = simtrial("summarise", tmp_path / "run").out
+    (headings,) = {tuple(line.split()[:2]) for line in shown.splitlines() if " method " in line}
+    assert headings == ("number", "icc")
+    stored = read_rows(tmp_path / "run")[1]["factors"].unique(maintain_order=True)
+    assert [list(json.loads(factors)) for factors in stored] == [
+        ["mechanism.practices.number", "mechanism.outcomes.mansa.icc"]
+    ] * 6
+    replayed = simtrial("replay", tmp_path / "run", "--replicate", 1, "--cell", "icc=0.1, number=15")
+    assert "of cell 'number=15, icc=0.1'" in replayed.out

@@ -139,7 +139,7 @@ def test_rows_are_those_of_the_run(run: Path, tmp_path: Path) -> None:
 def test_columns_and_codebook(run: Path, tmp_path: Path) -> None:
     folder = export(run, tmp_path / "out", "csv")
     header = (folder / "results.csv").read_text().splitlines()[0].split(",")
-    assert header[:6] == ["rep", "dgm", "rate", "rate_level", "icc", "icc_level"]
+    assert header[:6] == ["rep", "dgm", "icc", "icc_level", "rate", "rate_level"]
     assert header[6:15] == ["target", "method", "estimate", "se", "df", "lci", "uci", "p", "true"]
     assert not {"stat", "est", "mcse", "lower", "upper"} & {*header}
     book = {row["name"]: row for row in dictionaries(folder / "codebook.csv")}

@@ -1,6 +1,8 @@
 """What README and documentation show runs, and leads somewhere."""
 
+import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -97,3 +99,24 @@ def test_every_key_of_a_scenario_file_is_in_the_reference(monkeypatch: pytest.Mo
             assert f"| `{key}` |" in text, (name, key)
     rows = re.findall(r"^\|.*\|$", text, flags=re.M)
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
+
+
+@pytest.mark.verify
+@pytest.mark.slow
+def test_the_commands_of_the_readme_run_in_a_fresh_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other as they stand, but for the number of replicates, and those that take minutes by design."""
+    for name in ("tests", "scenarios"):  # what a clone has
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "README.md").read_text(encoding="utf-8").split("## Use\n")[1]
+    commands = re.findall(r"^simtrial .+?(?=\s+#|$)", text[: text.index("\n```\n\n")], flags=re.M)
+    assert len(commands) > 20
+    for command in commands:
+        words = shlex.split(command.replace("--replicates 2000", "--replicates 125").split(" > ")[0])[1:]
+        if words[0] in ("fidelity", "show"):
+            continue
+        done = subprocess.run(
+            [sys.executable, "-m", "simtrial", *words], capture_output=True, text=True, check=False, timeout=300,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert done.returncode == 0, (command, done.stderr)

@@ -47,7 +47,7 @@ def test_what_is_spent_once_a_block_is_told_from_what_trials_take(
     scenario, cells = load(written(tmp_path, text), [f"run.block={block}", "run.replicates=2000"])
     clock = Clock(of_cost.block_rows)
     monkeypatch.setattr(of_cost, "block_rows", clock.rows)
-    monkeypatch.setattr(of_cost, "_timed", clock.timed)
+    monkeypatch.setattr(of_cost, "timed", clock.timed)
     people = [size._replace(people=5.0 * size.practices) for size in sizes(cells)]
     found = cost(scenario, cells, 3.0, people)
     right = sum(-(-2000 // block) * (ONCE + EACH * block * number) for number in (6, 12, 24, 48))
@@ -60,3 +60,29 @@ def test_cells_between_those_tried() -> None:
     """Sizes 10, 20, 20, 40; seconds 1, 2 and 4 at the second and third, 7: the cell of 30 takes 5."""
     people = np.array([10.0, 20.0, 20.0, 40.0, 30.0])
     assert of_cost._over_all(people, [0, 1, 2, 3], [1.0, 2.0, 4.0, 7.0]) == pytest.approx(1 + 3 + 3 + 7 + 5)
+
+
+@pytest.mark.usefixtures("quick")
+def test_timing_costs_a_fraction_of_a_small_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However quick blocks are; true values that are known are not found again."""
+    text = SMALL + '\n[vary.cross]\n"mechanism.practices.number" = [6, 8, 10, 12, 14, 16]\n'
+    scenario, cells = load(written(tmp_path, text), ["run.block=125", "run.replicates=100"])
+    drawn = list[int]()
+    original = of_cost.block_rows
+
+    def rows(cell: Any, block: int) -> pl.DataFrame:
+        drawn.append(cell.scenario.run.block)
+        return original(cell, block)
+
+    monkeypatch.setattr(of_cost, "block_rows", rows)
+    monkeypatch.setattr(of_cost, "true_values", lambda *found: pytest.fail("found again"))
+    people = [size._replace(people=5.0 * size.practices) for size in sizes(cells)]
+    truths = {cell.id: (0.25, []) for cell in cells}
+    found = cost(scenario, cells, 0.0, people, truths)
+    assert found.work > 6 * 0.25
+    assert sum(drawn) <= of_cost.SHARE * 6 * 125 + of_cost.FEW
+    drawn.clear()
+    monkeypatch.setattr(of_cost, "SECONDS", 60.0)
+    scenario, cells = load(written(tmp_path, text), ["run.block=125", "run.replicates=100000"])
+    cost(scenario, cells, 0.0, people, truths)
+    assert drawn.count(125) == 3, "a large run is worth whole blocks"

@@ -1,9 +1,13 @@
 """A cluster of dask: who may work on it, what its failure looks like, and that it listens to this machine only."""
 
+import gc
 import logging
 import os
+import re
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,8 +16,9 @@ from commands import PROGRAM, simtrial
 from dask_cluster import MISSING, Cluster, cluster
 from tomls import SMALL, written
 
-from simtrial.errors import EnvironmentFailure, SimtrialError
+from simtrial.errors import EnvironmentFailure
 from simtrial.run import dask_worker
+from simtrial.run.dask_cluster import CONTACT
 from simtrial.run.engines.dask import Joined
 from simtrial.store import directory
 
@@ -62,16 +67,28 @@ def test_options_that_do_not_go_together(tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason=MISSING)
     file = tmp_path / "scheduler.json"
     file.write_text("{}")
+    odd, words = tmp_path / "odd.json", tmp_path / "words.json"
+    odd.write_text('{"address": "a b"}')
+    words.write_text("not JSON")
     for options, message in (
         (["--scheduler", "tcp://a:1", "--engine", "serial"], "--scheduler goes with --engine dask, not serial"),
         (["--scheduler", "tcp://a:1", "--scheduler-file", file], "name one scheduler each; give one of them"),
         (["--scheduler-file", file], "not the file of a dask scheduler (no address in it)"),
         (["--scheduler-file", tmp_path / "none"], "does not exist"),
         (["--scheduler", "a:b:c", "--replicates", "20"], "no address of a scheduler such as tcp://host:8786"),
+        (["--scheduler", "nonsense"], "--scheduler nonsense: no address of a scheduler such as tcp://host:8786"),
+        (["--scheduler", ""], "--scheduler : no address of a scheduler"),
+        (["--scheduler", "foo://a:1"], "('foo' is not among "),
+        (["--scheduler", "inproc://a:1"], "('inproc' is not among "),
+        (["--scheduler", "tcp://a:99999"], "(a host and a port from 1 to 65535 are wanted)"),
+        (["--scheduler", "tcp://:8786"], "(a host and a port from 1 to 65535 are wanted)"),
+        (["--scheduler-file", odd], f"{odd}: a b: no address of a scheduler such as"),
+        (["--scheduler-file", words], f"{words}: not the file of a dask scheduler"),
     ):
         found = simtrial("run", written(tmp_path, SMALL), "-o", tmp_path / "run", *options)
         assert found.code == 2, found.err
         assert message in found.err
+        assert not (tmp_path / "run").exists()
 
 
 def test_a_worker_of_another_version_is_named(dask: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,13 +147,35 @@ def test_a_task_that_kills_workers_of_dask_is_given_up(tmp_path: Path) -> None:
     assert done == {0: 0, 1: 1, 3: 3, 4: 4, 5: 5}
 
 
-def test_a_scheduler_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("address", "cause"),
+    [("tcp://127.0.0.1:9", "Connection refused"), ("tcp://nowhere.invalid:8786", "gaierror")],
+)
+def test_a_scheduler_that_is_not_there(address: str, cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed", reason=MISSING)
-    monkeypatch.setattr("simtrial.run.dask_cluster.PATIENCE", 0.3)
-    with pytest.raises(EnvironmentFailure, match=r"no scheduler answers at tcp://127\.0\.0\.1:9"):
-        list(Joined("tcp://127.0.0.1:9")(identity, range(3), 1))
-    with pytest.raises(SimtrialError, match="no address of a scheduler"):
-        list(Joined("nonsense:1:2")(identity, range(3), 1))
+    monkeypatch.setattr("simtrial.run.dask_cluster.CONTACT", 0.3)
+    with pytest.raises(EnvironmentFailure, match=re.escape(f"no scheduler answers at {address} (")) as caught:
+        list(Joined(address)(identity, range(3), 1))
+    assert cause in str(caught.value)
+    assert CONTACT <= 10
+
+
+def test_something_else_than_a_scheduler_answers() -> None:
+    """One line whatever it answers, at once, and nothing of dask's afterwards."""
+    pytest.importorskip("distributed", reason=MISSING)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with server.accept()[0] as there:
+                there.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 9)
+
+        threading.Thread(target=answer, daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        begun = time.monotonic()
+        with pytest.raises(EnvironmentFailure, match=f"no scheduler answers at {address} "):
+            list(Joined(address)(identity, range(3), 1))
+        gc.collect()  # a client that was not closed waits twice as long
+    assert time.monotonic() < begun + CONTACT + 2
 
 
 def test_nobody_comes_to_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

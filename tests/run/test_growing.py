@@ -115,7 +115,7 @@ def test_a_request_for_less_is_computed_where_it_is_missing(tmp_path: Path) -> N
     [
         (
             changed('kind = "lmm"', 'kind = "lmm"\ndf = "normal"', MORE_METHODS),
-            "method 'mixed model': df is None there",
+            "method 'mixed model': df is not stated there",
         ),
         (
             changed('name = "mixed model"', 'name = "other"'),
@@ -254,4 +254,4 @@ def test_directories_that_contradict_each_other_are_refused(tmp_path: Path) -> N
     go(tmp_path / "two", 20, text=changed('kind = "lmm"', 'kind = "lmm"\ndf = "normal"'))
     found = simtrial("summarise", tmp_path / "one", tmp_path / "two")
     assert found.code == 2
-    assert "method 'mixed model': df is None there and 'normal' here" in found.err
+    assert "method 'mixed model': df is not stated there and 'normal' here" in found.err

@@ -1,5 +1,6 @@
 """Plug-ins of a stored run: loaded from wherever a command stands, refused when changed, called where wanted alone."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def moved(project: Path, tmp_path: Path) -> Path:
 def test_functions_are_called_for_the_replicate_alone(project: Path) -> None:
     """Printed once (three times: `mi` analyses it twice), with the numbers of the run, drawing or not."""
     found = program("replay", "out", "--replicate", 17, cwd=project)
-    assert (found.code, "identical to the stored rows" in found.err) == (0, True)
+    assert (found.code, ": identical" in found.err) == (0, True)
     printed = found.err.splitlines()
     assert sum(line.startswith("a trial of") for line in printed) == 3
     assert printed.count("a draw") == 1
@@ -112,3 +113,38 @@ def test_a_module_is_found_from_another_folder(tmp_path: Path) -> None:
     assert program(*command, cwd=tmp_path / "here").code == 0
     found = program("replay", tmp_path / "here" / "out", "--replicate", 3, cwd=tmp_path)
     assert found.code == 0, found.err
+
+
+def test_a_package_that_moved_is_taken_where_it_is_now(tmp_path: Path) -> None:
+    """By --plugin, under another name or as a file, or found by the end of its path; where its source is the same."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    (old / "package").mkdir(parents=True)
+    (old / "package" / "__init__.py").write_text("")
+    (old / "package" / "mine.py").write_text(PLUGIN)
+    scenario(old)
+    command = ("run", "trial.toml", "-o", "out", "--replicates", 20, "--engine", "serial", "--plugin")
+    assert program(*command, "package.mine", cwd=old).code == 0
+    shutil.copytree(old / "package", new / "lib" / "package")
+    shutil.copytree(old / "out", new / "out")
+    shutil.copy(old / "trial.toml", new)
+    shutil.rmtree(old)
+    gone = program("replay", "out", "--replicate", 3, cwd=new)
+    assert (gone.code, "--plugin package.mine: no module 'package'" in gone.err) == (2, True)
+    for name in ("lib.package.mine", "lib/package/mine.py"):
+        found = program("replay", "out", "--replicate", 3, "--plugin", name, cwd=new)
+        assert (found.code, ": identical" in found.err) == (0, True), found.err
+        assert program(*command, name, cwd=new).code == 0
+        again = program("replay", "new/out", "--replicate", 3, cwd=tmp_path)  # run has written down where it is
+        assert (again.code, ": identical" in again.err) == (0, True), again.err
+    (record,) = json.loads((new / "out" / "run.json").read_text())["plugins"]
+    assert (record["name"], record["file"]) == ("package.mine", str(new / "lib" / "package" / "mine.py"))
+    (tmp_path / "new").rename(tmp_path / "newest")
+    found = program("replay", "newest/out", "--replicate", 3, cwd=tmp_path)
+    assert found.code == 2
+    assert program("replay", "out", "--replicate", 3, cwd=tmp_path / "newest").code == 0
+    (tmp_path / "newest" / "lib" / "package" / "mine.py").write_text(PLUGIN + "# changed\n")
+    for changed in (
+        ("replay", "out", "--replicate", 3, "--plugin", "lib.package.mine"),
+        (*command, "lib.package.mine"),
+    ):
+        assert program(*changed, cwd=tmp_path / "newest").code == 2

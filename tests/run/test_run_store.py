@@ -125,7 +125,11 @@ def test_nothing_on_disk_is_a_pickle(folder: Path) -> None:
         ("block = 20", "block = 10", "run.block is 20 there and 10 here"),
         ("m = 2\n", "m = 3\n", "method 'imputed': m is 2 there and 3 here"),
         ('received = "sessions >= 6"\n\n', 'received = "sessions >= 4"\n\n', "estimand 'cace': received is"),
-        ("[mechanism.delivery]\n", "[mechanism.delivery]\nno_contact = 0.2\n", "no_contact is None there and 0.2 here"),
+        (
+            "[mechanism.delivery]\n",
+            "[mechanism.delivery]\nno_contact = 0.2\n",
+            "no_contact is not stated there and 0.2 here",
+        ),
     ],
 )
 def test_another_scenario_is_refused_and_told_what_differs(old: str, new: str, told: str, folder: Path) -> None:

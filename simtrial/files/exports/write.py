@@ -10,7 +10,7 @@ import polars as pl
 
 from simtrial.files.exports.results import Exported
 from simtrial.files.exports.scripts import r_script, stata_script
-from simtrial.files.formulas import FORMULA
+from simtrial.files.formulas import harmless_frame
 from simtrial.files.whole import parquet_bytes, write_bytes
 from simtrial.files.write_trials import write_stata
 
@@ -50,8 +50,7 @@ def csv_bytes(frame: pl.DataFrame) -> bytes:
     """A frame as CSV that R, Stata and spreadsheets take: Inf for infinity, no text that begins a formula."""
     text = pl.col(pl.String)
     some = pl.when(text != "").then(text)  # else an empty cell would be written as a pair of quotes
-    safe = pl.when(text.str.contains(FORMULA)).then(pl.lit("'") + text).otherwise(some).name.keep()
-    frame = frame.with_columns(safe)
+    frame = harmless_frame(frame.with_columns(some.name.keep()))
     infinite = [n for n, t in frame.schema.items() if t == pl.Float64 and frame[n].is_infinite().any()]
     words = pl.when(pl.col(infinite) > 0).then(pl.lit("Inf")).otherwise(pl.lit("-Inf"))
     exact = pl.when(pl.col(infinite).is_infinite()).then(words).otherwise(pl.col(infinite).cast(pl.String)).name.keep()
