@@ -181,8 +181,7 @@ def panel_title(values: Mapping[str, str], frame: pl.DataFrame, labels: Mapping[
     order: list[str] = [name for name in ("panel", "measure", "method", "cell", "estimand") if name in several]
     order += [name for name in several if name not in order]
     words = [labels.get(values[n], values[n]) if n == "cell" else WORDS.get(values[n], values[n]) for n in order]
-    text = " · ".join(word for word in words if word)
-    return legible(text) if escaped else text
+    return " · ".join(legible(word) if escaped else word for word in words if word)
 
 
 WORDS = {

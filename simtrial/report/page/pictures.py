@@ -124,8 +124,8 @@ def _shown(kind: Kind, material: Material, measures: tuple[str, ...], name: str,
         left = f"{'the first cell' if cells == 1 else f'the first {cells}'} of {several:,} cells"
     more = f" {len(parts) - MOST_PANELS} more panels are left out." if len(parts) > MOST_PANELS else ""
     if "drawn_missing" in (table := kind.table(frame)).columns:
-        some = (table["misses_above"] + table["misses_below"] > table["drawn_missing"]).any()
-        more += f" Of more than {misses} sets that miss in a panel, an even selection is drawn." if some else ""
+        thinned = (table["misses_above"] + table["misses_below"] > table["drawn_missing"]).any()
+        more += f" Of more than {misses} sets that miss in a panel, an even selection is drawn." if thinned else ""
     sentence = (f"Shown: {left}; simtrial plot draws others." if left else "") + more
     look = Look(material.methods, material.labels, titles=False, most=MOST_POINTS)
     drawn = [
