@@ -16,6 +16,7 @@ from simtrial.files.read_results import Reading, Results, pairs, results
 from simtrial.flags import CAUSES
 from simtrial.performance import MEASURES, PAIRED, SEEN, Form, Options, performance
 from simtrial.performance.marginal import over_other_factors
+from simtrial.performance.spoken import unknown_measure
 from simtrial.performance.summary import options_of
 from simtrial.report.performance import with_truths
 from simtrial.report.tables import with_factors
@@ -60,7 +61,7 @@ def stored_result(folder: Path, *, partial: bool = False, request: Mapping[str, 
         return read_run_by_cell([folder], partial, columns, request)[0]
 
     name = f"run '{run['scenario']['name']}' in {folder}"
-    return Result(name, rows, cells, options_of(run), run=run, folder=folder, partial=partial)
+    return Result(name, rows, cells, options_of(run), run=run, folder=folder, partial=partial, request=request)
 
 
 def read(
@@ -127,6 +128,7 @@ class Result:
     paired: Callable[[str | None], None] | None = None
     imported: tuple[Results, float] | None = None
     partial: bool = False
+    request: Mapping[str, Any] | None = None
 
     def __repr__(self) -> str:
         cells = self._cells["cell"].unique()
@@ -175,7 +177,8 @@ class Result:
         Parameters
         ----------
         measures
-            Names (``simtrial list``); failures are always counted. Default: the scenario's, or all.
+            Names (``simtrial list``), ``"failures"`` and flags among them; only these. Default: the scenario's, or all,
+            with failures and flags.
         reference
             Method that the others are compared with, replicate by replicate. Default: the scenario's.
         by
@@ -206,7 +209,8 @@ class Result:
         frame = pl.concat([performance(rows, truths, options) for rows in self._rows(SUMMARISED)])
         frame = frame.filter(pl.col("method").is_in(shown))
         if wanted is not None:
-            frame = frame.filter(pl.col("measure").is_in([*wanted, "failures"]))
+            beside = PAIRED if reference is not None and not any(name in PAIRED for name in wanted) else ()
+            frame = frame.filter(pl.col("measure").is_in([*wanted, *beside]))
         if by is None:
             return with_factors(with_truths(frame, self._cells), self._cells)
         frame = with_factors(frame, self._cells)
@@ -258,12 +262,14 @@ class Result:
         """Write a page about the run (HTML, in one file), and return where it is."""
         from simtrial.pictures import write_report
 
-        return write_report(self.folder, Path(path))
+        return write_report(self.folder, Path(path), self.partial, self.request)
 
     def _asked(self, measures: list[str] | None, reference: str | None, mcse: str | None, common: bool) -> Options:
         """Options of a summary, refused where they name what is not there."""
         known = [*MEASURES, *PAIRED]
-        _refuse("measure", [m for m in measures or () if m not in known and m != "failures" and not _seen(m)], known)
+        for name in measures or ():
+            if name not in known and name != "failures" and not _seen(name):
+                raise SimtrialError(unknown_measure(name, known))
         _refuse("form of Monte Carlo errors", [mcse] if mcse and mcse not in get_args(Form) else [], get_args(Form))
         compared = reference or self._options.reference
         _refuse("method", [compared] if compared and compared not in self.methods else [], self.methods)

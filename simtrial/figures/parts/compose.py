@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,19 @@ from simtrial.errors import SimtrialError
 from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import DOUBLE, INK, MM, SINGLE, Look, legible, settings
 from simtrial.figures.parts.material import panel_title
+from simtrial.figures.parts.room import fit, fit_legend
 
 MOST_PANELS = 60
 """Panels of one file."""
+
+NARROWEST = 24.0
+"""Width in mm of the inside of a panel below which fewer stand side by side."""
+
+LINE = 2.9
+"""Height in mm of a line of a title."""
+
+Parts = Sequence[tuple[dict[str, str], pl.DataFrame]]
+"""Panels: what names each, and its part of the frame."""
 
 
 def panels(kind: Kind, frame: pl.DataFrame) -> Iterator[tuple[dict[str, str], pl.DataFrame]]:
@@ -49,30 +61,79 @@ def figure(kind: Kind, frame: pl.DataFrame, look: Look, column: str = "double") 
             "--cell or --measure"
         )
     with settings():
-        width = SINGLE if column == "single" else DOUBLE
-        across = _across(kind, len(parts), column)
-        heights = [kind.height(part) for _, part in parts]
-        down = -(-len(parts) // across)
-        rows = [max(heights[row * across : (row + 1) * across]) for row in range(down)]
-        handles = legend(kind, frame, look)
-        lines = -(-len(handles) // (2 if column == "single" else 4)) if handles else 0
-        made = Figure(
-            figsize=(width * MM, (sum(rows) + 6.0 * down + 4.0 * lines + 2.0) * MM),
-            layout=ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.03, wspace=0.03, hspace=0.03),
-        )
-        grid = made.add_gridspec(down, across, height_ratios=rows)
-        for at, (values, part) in enumerate(parts):
-            axes = made.add_subplot(grid[at // across, at % across])
-            kind.panel(axes, part, frame, look)
-            title = panel_title(values, frame, look.cells)
-            if title and look.titles:
-                axes.set_title(_folded(title, 20 if across > 2 else 40))
-            if at % across and not kind.wide:
-                _beside(axes, made.axes[at - at % across], kind)
-        if handles:
-            made.legend(handles=handles, loc="outside upper left", ncols=2 if column == "single" else 4, borderpad=0.2)
-        _settle(made)
+        for across in range(_across(kind, parts, column), 0, -1):
+            made = _drawn(kind, parts, frame, look, column, across)
+            if min(axes.get_window_extent().width for axes in made.axes) >= NARROWEST * MM * made.dpi:
+                break
     return made
+
+
+def _drawn(kind: Kind, parts: Parts, frame: pl.DataFrame, look: Look, column: str, across: int) -> Figure:
+    """Draw the panels, so many side by side; words are fitted to the panels, which then grow by what was folded."""
+    width = SINGLE if column == "single" else DOUBLE
+    places = _places(kind, parts, across)
+    down = places[-1][0] + 1
+    rows = [max(kind.height(part) for (_, part), (r, _) in zip(parts, places, strict=True) if r == row)
+            for row in range(down)]  # fmt: skip
+    made = Figure(
+        figsize=(width * MM, (sum(rows) + 6.0 * down + 2.0) * MM),
+        layout=ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.03, wspace=0.03, hspace=0.03),
+    )
+    grid = made.add_gridspec(down, across, height_ratios=rows)
+    titles = []
+    for (values, part), (row, at) in zip(parts, places, strict=True):
+        axes = made.add_subplot(grid[row, at])
+        kind.panel(axes, part, frame, look)
+        titles.append(panel_title(values, frame, look.cells) if look.titles else "")
+        axes.set_title("X" if titles[-1] else "")  # room for a line, until the width of the panel is known
+        if at and not kind.wide:
+            _beside(axes, made.axes[places.index((row, 0))], kind)
+    if handles := legend(kind, frame, look):
+        _grow(made, _height(fit_legend(made, handles, 2 if column == "single" else 4)))
+    before = 0
+    for _ in range(2):  # folded labels make panels narrower: the second time their width is known
+        made.draw_without_rendering()
+        gained = fit(made, titles)
+        lines = sum(max(n for n, (r, _) in zip(gained, places, strict=True) if r == row) for row in range(down))
+        _grow(made, (lines - before) * LINE)
+        before = lines
+    _settle(made)
+    return made
+
+
+def _height(of: Artist) -> float:
+    """Height in mm."""
+    figure = of.get_figure(root=True)
+    assert figure is not None
+    return float(of.get_window_extent().height) / figure.dpi / MM
+
+
+def _grow(made: Figure, more: float) -> None:
+    """Make a figure higher, by so many mm."""
+    width, height = made.get_size_inches()
+    made.set_size_inches(width, height + more * MM)
+
+
+def _places(kind: Kind, parts: Parts, across: int) -> list[tuple[int, int]]:
+    """Row and column of every panel: those of a cell, or of a measure of all cells, begin a row of their own."""
+    found, before, row, at = list[tuple[int, int]](), None, 0, 0
+    for group in _groups(kind, parts):
+        if found and (at == across or group != before):
+            row, at = row + 1, 0
+        found.append((row, at))
+        before, at = group, at + 1
+    return found
+
+
+def _groups(kind: Kind, parts: Parts) -> list[tuple[str, ...]]:
+    """What the panels of a row have in common: names whose panels stand together, several of each."""
+    for names in (("estimand", "cell"), ("measure",)):
+        if set(names) <= set(kind.by):
+            groups = [tuple(values[name] for name in names) for values, _ in parts]
+            runs = 1 + sum(a != b for a, b in pairwise(groups))
+            if runs == len(set(groups)) < len(parts):
+                return groups
+    return [()] * len(parts)
 
 
 def _settle(made: Figure) -> None:
@@ -115,15 +176,21 @@ def one_panel(
         )
         axes = made.add_subplot(facecolor="none")
         marks = kind.panel(axes, part, frame, look)
+        made.draw_without_rendering()
+        fit(made)
         _settle(made)
     return made, axes, marks
 
 
-def _across(kind: Kind, number: int, column: str) -> int:
-    """Panels side by side."""
+def _across(kind: Kind, parts: Parts, column: str) -> int:
+    """Panels side by side: as many as a page takes, rows of a cell as even as they can be."""
     if kind.wide:
         return 1
-    return min(number, 2 if column == "single" else 4 if number > 3 else 3)
+    number = max(Counter(_groups(kind, parts)).values())
+    most = 2 if column == "single" else 4 if number > 3 else 3
+    pair = 1 if kind.alike else 2
+    down = -(-number // most)
+    return min(most, -(-number // (down * pair)) * pair)
 
 
 def legend(kind: Kind, frame: pl.DataFrame, look: Look) -> list[Artist]:
@@ -155,22 +222,6 @@ def _handle(text: str, how: Mapping[str, Any]) -> Artist:
     if "facecolor" in how:
         return Patch(label=text, **{"edgecolor": INK, "linewidth": 0.3, **how})
     return Line2D([], [], label=text, **{"color": INK, "linewidth": 1.0, **how})
-
-
-def _folded(title: str, most: int) -> str:
-    """A title on lines of at most so many letters, broken where it names another thing or at a blank."""
-    if len(title) <= most:
-        return title
-    lines: list[str] = []
-    words = title.split(" · ")
-    for word in words:
-        while len(word) > most:
-            at = word.rfind(" ", 1, most)
-            at = at if at > 0 else most
-            lines.append(word[:at])
-            word = word[at:].lstrip()
-        lines.append(word)
-    return "\n".join(lines)
 
 
 def positions(axes: Axes, marks: Marks) -> tuple[list[float], list[float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,13 @@ from simtrial.files.whole import write_bytes
 from simtrial.report.page import results
 from simtrial.report.page.pictures import pictures
 from simtrial.report.page.scenario import ademp
-from simtrial.report.performance import LEGEND, OWN
+from simtrial.report.performance import COLUMNS, OWN, legend
 from simtrial.report.tables import FEW, replay_commands
 from simtrial.store.directory import read_run
 
 
-def page(material: Material, partial: str = "") -> str:
-    """Return the page of a run as HTML; ``partial`` says what of it is missing."""
+def page(material: Material, partial: str = "", whole: str = "") -> str:
+    """Return the page of a run as HTML; ``partial`` says what of it is missing, ``whole`` what it is a part of."""
     from jinja2 import Environment
 
     assert material.run is not None
@@ -34,12 +35,12 @@ def page(material: Material, partial: str = "") -> str:
     raw = run["scenario"]
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_printable)
     found: str = environment.from_string(_file("page.html")).render(
-        title=one_line(raw.get("title") or raw["name"]), summary=_summary(run, material), partial=partial,
+        title=one_line(raw.get("title") or raw["name"]), summary=_summary(run, material) + whole, partial=partial,
         style=Markup(style), script=Markup(script), style_hash=_hash(style), script_hash=_hash(script),
         ademp=ademp(material, f"simtrial show {raw['name']}"), failed=sentence, failures=failed,
         flags=results.flags_explained(material), replays=_replays(material),
         performance=results.performance(material, rest), paired=results.paired(material, rest),
-        legend=(LEGEND + (OWN if (material.measured["measure"] == "own_true_value").any() else "")).replace("\n", " "),
+        legend=_explained(material),
         figures=figures, glyphs=glyphs, left_out=left_out, made=_provenance(run),
     )  # fmt: skip
     return found
@@ -54,10 +55,32 @@ def _summary(run: Any, material: Material) -> str:
     )
 
 
+def _explained(material: Material) -> str:
+    """What the headings of the table of performance mean."""
+    there = set(material.measured["measure"])
+    own = [OWN] if "own_true_value" in there else []
+    return " ".join([legend([name for name, *_ in COLUMNS if name in there]), *own])
+
+
+def _of_whole(stored: Mapping[str, Any], material: Material) -> str:
+    """What the directory holds, where the page is about a part of it."""
+    assert material.run is not None
+    kinds = ("cells", "methods")
+    more = [f"{len(stored[kind]):,} {kind}" for kind in kinds if len(stored[kind]) > len(material.run[kind])]
+    more += [f"{stored['replicates']:,} replicates"] if stored["replicates"] > material.run["replicates"] else []
+    return f" This is a part of a run of {' and '.join(more)}." if more else ""
+
+
 def _provenance(run: Any) -> str:
     """What made a run: versions and the command."""
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
-    return f"Made by {versions}. Command: {run['command']}"
+    return f"Made by {versions}. Command: {_by_name(run['command'])}"
+
+
+def _by_name(command: str) -> str:
+    """A command without the place where the program is installed."""
+    program, blank, rest = command.partition(" ")
+    return program.replace("\\", "/").rpartition("/")[2] + blank + rest
 
 
 def _replays(material: Material) -> list[str]:
@@ -85,22 +108,23 @@ PANELS = 24
 """Panels of a figure of replicates, one for each method and estimand of a cell."""
 
 
-def write_page(folder: Path, file: Path, partial: bool = False) -> int:
-    """Write the page of a run directory; return its bytes.
+def write_page(folder: Path, file: Path, partial: bool = False, request: Mapping[str, Any] | None = None) -> int:
+    """Write the page of a run directory, or of the part of it that a request is for; return its bytes.
 
     Raises
     ------
     IncompleteRunError
         When blocks are missing and ``partial`` is false.
     """
-    missing, shown = "", max(1, PANELS // len(read_run(folder)["parts"]))  # cells with replicates one by one
+    stored = read_run(folder)
+    missing, shown = "", max(1, PANELS // len((request or stored)["parts"]))  # cells with replicates one by one
     try:
-        material = of_run(folder, most=shown)
+        material = of_run(folder, most=shown, request=request)
     except IncompleteRunError as error:
         if not partial:
             raise
         missing = f"Incomplete: {str(error).partition(';')[0].partition(': ')[2]}; numbers are of the finished part."
-        material = of_run(folder, True, most=shown)
-    content = page(material, missing).encode("utf-8")
+        material = of_run(folder, True, most=shown, request=request)
+    content = page(material, missing, _of_whole(stored, material)).encode("utf-8")
     write_bytes(file, content)
     return len(content)

@@ -40,6 +40,9 @@ MOST_BYTES = 4_400_000
 SWEEPS = ("nested-loop", "power")
 """Figures about varied factors."""
 
+LONG = 4
+"""Levels of a single factor from which on it has a nested-loop plot."""
+
 MEASURES = {"nested-loop": ("bias", "empirical_se", "coverage")}
 """Measures of figures that show one, each on its own."""
 
@@ -65,6 +68,7 @@ class Shown:
 
     id: str
     title: str
+    short: str
     about: str
     left: str
     legend: list[tuple[str, Markup]]
@@ -103,10 +107,16 @@ def pictures(material: Material) -> tuple[list[Shown], list[str], Markup]:
 
 def _wanted(material: Material) -> Iterator[tuple[Kind, tuple[str, ...]]]:
     for name in [*ORDER, *(n for n in kind_names() if n not in ORDER)]:
-        if name in SWEEPS and not material.names:
+        if (name in SWEEPS and not material.names) or (name == "nested-loop" and not _nested(material)):
             continue
         for measures in [(m,) for m in MEASURES[name]] if name in MEASURES else [()]:
             yield kind_named(name), measures
+
+
+def _nested(material: Material) -> bool:
+    """Whether there are loops to nest, or a factor of some length: of two cells the lollipops show more."""
+    levels = [len({json.dumps(f.get(n)) for f in material.factors.values()}) for n in material.names]
+    return len(levels) > 1 or max(levels, default=0) >= LONG
 
 
 def _shown(kind: Kind, material: Material, measures: tuple[str, ...], name: str, glyphs: Glyphs) -> Shown:
@@ -124,8 +134,8 @@ def _shown(kind: Kind, material: Material, measures: tuple[str, ...], name: str,
         left = f"{'the first cell' if cells == 1 else f'the first {cells}'} of {several:,} cells"
     more = f" {len(parts) - MOST_PANELS} more panels are left out." if len(parts) > MOST_PANELS else ""
     if "drawn_missing" in (table := kind.table(frame)).columns:
-        some = (table["misses_above"] + table["misses_below"] > table["drawn_missing"]).any()
-        more += f" Of more than {misses} sets that miss in a panel, an even selection is drawn." if some else ""
+        thinned = (table["misses_above"] + table["misses_below"] > table["drawn_missing"]).any()
+        more += f" Of more than {misses} sets that miss in a panel, an even selection is drawn." if thinned else ""
     sentence = (f"Shown: {left}; simtrial plot draws others." if left else "") + more
     look = Look(material.methods, material.labels, titles=False, most=MOST_POINTS)
     drawn = [
@@ -141,10 +151,19 @@ def _shown(kind: Kind, material: Material, measures: tuple[str, ...], name: str,
     )
     rest = f"simtrial summarise {_folder(material)} --format csv"
     return Shown(
-        id=f"{kind.name}-{measures[0]}" if measures else kind.name, title=title, about=kind.about, left=sentence,
+        id=f"{kind.name}-{measures[0]}" if measures else kind.name, title=title,
+        short=_short(kind, measures), about=kind.about, left=sentence,
         legend=keys, wide=kind.wide, snug=kind.wide and kind.mm < SNUG, panels=drawn,
         table=of_frame(table, title, material.labels, rest),
     )  # fmt: skip
+
+
+def _short(kind: Kind, measures: tuple[str, ...]) -> str:
+    """Title of a figure for the contents of the page."""
+    if measures:
+        words = panel_title({"measure": measures[0]}, _two(measures[0]), {}, False)
+        return f"{kind.name.replace('-', ' ').capitalize()}: {words[:1].lower()}{words[1:]}"
+    return kind.title.partition(" (")[0]
 
 
 def _two(measure: str) -> pl.DataFrame:
