@@ -15,6 +15,7 @@ from scipy import stats
 from simtrial.commands import judging
 from simtrial.commands.asked import Request
 from simtrial.estimators import Estimates, Method
+from simtrial.estimators.fitting import Attempt
 from simtrial.run import block
 from simtrial.run.loop import run
 from simtrial.scenario import load
@@ -103,11 +104,13 @@ def test_a_planted_bug_turns_it_red(bug: str, tmp_path: Path, monkeypatch: pytes
     name, change = {**BEFORE, **AFTER}[bug]
     whole = block.attempt
 
-    def attempt(method: Method, *arguments: Any, **more: Any) -> tuple[Estimates, BaseException | None]:
+    def attempt(method: Method, *arguments: Any, **more: Any) -> Attempt:
         if method.name != name:
             return whole(method, *arguments, **more)
-        estimates, error = whole(change(method) if bug in BEFORE else method, *arguments, **more)
-        return (estimates if bug in BEFORE else change(estimates)), error
+        if bug in BEFORE:
+            return whole(change(method), *arguments, **more)
+        found = whole(method, *arguments, **more)
+        return found._replace(estimates=change(found.estimates))
 
     monkeypatch.setattr(block, "attempt", attempt)
     found = judged(tmp_path / "run")
