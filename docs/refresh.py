@@ -27,10 +27,12 @@ SHOWN = frozenset({
 ONLY = {
     "verify/itt-sweep": frozenset({"rejection_rate"}),  # it has 975 cells and methods
     "verify/informative-size": frozenset({"bias", "coverage"}),
+    "verify/cace-small-samples": frozenset({"relative_error_model_se", "coverage"}),
 }
 SOURCES = {
     "partners": 10_000, "verify/twenty-practices": 10_000, "verify/clda": 10_000, "verify/mi-by-arm": 4_000,
     "verify/itt-sweep": 4_000, "verify/informative-size": 2_000,
+    "verify/cace-small-samples": 10_000,
 }  # fmt: skip
 """Scenarios, and replicates a cell."""
 
@@ -314,6 +316,19 @@ def informative_size(numbers: Numbers) -> str:
     return table(["", *(f"{number} practices, CV {cv:g}" for number, cv in cells)], rows)
 
 
+def complier_intervals(numbers: Numbers) -> str:
+    """Coverage of intervals of the complier effect with few practices."""
+    source, rows = "verify/cace-small-samples", []
+    cells = [(number, cv) for cv in (0.0, 0.62) for number in (10, 16, 24, 39)]
+    for method in (
+        "CR0 and z", "CR1S and t, practices - 1", "CR2 and z", "CR2 and t, practices - 2", "CR2 and Satterthwaite",
+        "practice means", "mixed models, jackknife", "CR2, Anderson-Rubin", "practice means, Anderson-Rubin",
+    ):  # fmt: skip
+        found = [numbers.one(source, method, "coverage", number=k, cluster_size_cv=cv) for k, cv in cells]
+        rows.append([method.replace(" - ", " − "), *(f"{100 * line.value:.1f}" for line in found)])
+    return table(["coverage %", *(f"{k}" if cv == 0 else f"{k}, CV {cv:g}" for k, cv in cells)], rows)
+
+
 BLOCKS: dict[str, tuple[str, Callable[[Numbers], str]]] = {
     "demo": ("partners", demo),
     "published": ("partners", published),
@@ -325,6 +340,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Numbers], str]]] = {
     "rejections icc 20": ("verify/itt-sweep", rejections(0.2)),
     "rejections by variation": ("verify/itt-sweep", by_variation),
     "informative size": ("verify/informative-size", informative_size),
+    "complier intervals": ("verify/cace-small-samples", complier_intervals),
 }
 """Every block: the scenario it comes from, and the function that writes it."""
 
