@@ -54,7 +54,11 @@ EXACT = {
     **{
         ("cace-small-samples", method, "coverage"): 0.94
         for method in (
-            "CR2 and Satterthwaite", "mixed models, jackknife", "CR2 and z", "CR0 and z", "CR1S and t, practices - 1",
+            "CR2 and Satterthwaite",
+            "mixed models, jackknife",
+            "CR2 and z",
+            "CR0 and z",
+            "CR1S and t, practices - 1",
         )
     },
 }
@@ -64,7 +68,13 @@ TRIVIAL = {0.0, 0.025, 0.05, 0.95}
 NAMES = sorted({name for name, _, _ in EXACT})
 SWEEPS = ("cace-small-samples",)  # of several cells: longer than a few seconds
 EVERY = [name for name in builtin_names() if name.startswith(("verify/", "published/"))]
-LONG = ("verify/cace-small-samples", "verify/itt-sweep", "verify/informative-size", "verify/clda", "verify/twenty-practices")
+LONG = (
+    "verify/cace-small-samples",
+    "verify/itt-sweep",
+    "verify/informative-size",
+    "verify/clda",
+    "verify/twenty-practices",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)

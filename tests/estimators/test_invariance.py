@@ -49,6 +49,15 @@ METHODS = {
     "mi": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3}),
     "mi single-level": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "imputation": "single-level"}),
     "mi by arm": ("mi", {"adjust": ["mansa_baseline"], "analysis": {"kind": "lmm"}, "m": 3, "by_arm": True}),
+    "mi effects": (
+        "mi",
+        {
+            **ADJUST,
+            "m": 3,
+            "pooled": "effects",
+            "analysis": {"kind": "iv", "received": "received == 1", "ci": "fieller"},
+        },
+    ),
     "randomisation-test": (
         "randomisation-test",
         {**ADJUST, "draws": 99, "allocation": {"method": "minimisation", "factors": ["size"]}},

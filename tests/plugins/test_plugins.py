@@ -212,6 +212,12 @@ BUILT_IN = [
     {"kind": "g-computation"},
     {"kind": "g-computation", "model": "lmm"},
     {"kind": "g-computation", "average": "cluster", "by_arm": True, "df": "normal"},
+    {
+        "kind": "mi",
+        "m": 3,
+        "pooled": "effects",
+        "analysis": {"kind": "iv", "received": "sessions >= 6", "ci": "fieller"},
+    },
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "adjust": ["mansa_baseline"], "by_arm": True},
     *({"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "imputation": e} for e in ("single-level", "fixed-effects")),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from simtrial.arrays import Bools, Floats
@@ -107,24 +108,33 @@ class InstrumentalVariable(Method):
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
     ) -> Estimates:
         """Fit every trial by indirect least squares; ``every_term`` adds the covariates of the structural equation."""
-        forms = self._reduced_forms(moments)
+        forms = self.reduced_forms(moments)
+        robust = self.reduced_forms(moments, "CR2") if self.se == "classical" else forms
+        return self.ratio_of(moments, forms, robust, moments.failed, moments.flags, every_term)
+
+    def ratio_of(
+        self, moments: Moments, forms: ReducedForms, robust: ReducedForms, failed: Bools, flags: NDArray[np.int64],
+        every_term: bool = False,
+    ) -> Estimates:  # fmt: skip
+        """Ratio of two effects with the interval asked for; ``robust`` are the forms that the effective F is taken of.
+
+        ``moments`` say whose they are; ``failed`` trials have no effects.
+        """
         outcome, receipt, joint = forms.outcome, forms.receipt, forms.joint
-        scale = _receipt_squares(moments)
-        absent = ~(receipt**2 > ABSENT * scale) & ~moments.failed
-        safe = np.where(absent | moments.failed, np.nan, receipt)
+        absent = ~(receipt**2 > ABSENT * _receipt_squares(moments)) & ~failed
+        safe = np.where(absent | failed, np.nan, receipt)
         theta = outcome / safe
         with np.errstate(invalid="ignore", divide="ignore"):
             variance = _structural(joint, theta) / safe**2
         first_stage = _first_stage_f(forms)
-        flags = moments.flags | forms.flags | np.where(forms.singular, BIT["leverage_one"], 0)
+        flags = flags | forms.flags | np.where(forms.singular, BIT["leverage_one"], 0)
         flags |= np.where(absent, BIT["no_first_stage"], 0)
-        flags |= np.where((first_stage < WEAK) & ~absent & ~moments.failed, BIT["weak_instrument"], 0)
-        exact = ~absent & ~moments.failed & _explained(moments, joint, theta)
+        flags |= np.where((first_stage < WEAK) & ~absent & ~failed, BIT["weak_instrument"], 0)
+        exact = ~absent & ~failed & _explained(moments, joint, theta)
         flags |= np.where(exact, BIT["constant_outcome"], 0)
-        effective = self._effective(moments, forms)
         extras = {
             "first_stage": receipt, "first_stage_f": np.where(absent, 0.0, first_stage),
-            "effective_f": np.where(absent, 0.0, effective), **forms.extras,
+            "effective_f": np.where(absent, 0.0, _first_stage_f(robust)), **forms.extras,
         }  # fmt: skip
         terms: tuple[str, ...] = ("received",)
         estimate, variances, dfs = theta[None], variance[None], forms.df[None]
@@ -132,17 +142,13 @@ class InstrumentalVariable(Method):
             terms, estimate, variances, dfs = self._structural_terms(moments, theta, safe, variance, forms.df)
         result = report(
             moments, terms, estimate, variances, dfs, self.level,
-            failed=moments.failed | absent | exact, flags=flags, extras=extras, in_outcome_units=False,
+            failed=failed | absent | exact, flags=flags, extras=extras, in_outcome_units=False,
         )  # fmt: skip
         if self.ci == "tf":
             return adjusted(result, self.level)
         return result if self.ci == "wald" else quadratic_set(result, outcome, receipt, joint, self.level)
 
-    def _effective(self, moments: Moments, forms: ReducedForms) -> Floats:
-        """Effective first-stage F of Montiel Olea and Pflueger (2013): with one instrument the robust F (trials,)."""
-        return _first_stage_f(forms if self.se != "classical" else self._reduced_forms(moments, "CR2"))
-
-    def _reduced_forms(self, moments: Moments, se: StandardError | None = None) -> ReducedForms:
+    def reduced_forms(self, moments: Moments, se: StandardError | None = None) -> ReducedForms:
         """Effects of arm on outcome and receipt, of people or of practices; ``se`` in place of the method's own."""
         se = se or self.se
         if self.ratio == "lmm":
