@@ -14,6 +14,7 @@ from simtrial.run.analyse import analyse
 ADJUST = ["mansa_baseline", "some", "region", "list_size", "tenths"]
 OWN = {
     "as-treated": {"received": "sessions >= 6", "analysis": {"kind": "lmm"}},
+    "cace-mixture": {"received": "sessions >= 6", "adjust": ["mansa_baseline", "some"]},
     "clda": {"adjust": ["mansa_baseline", "some", "region"]},
     "correlation": {"adjust": []},
     "event-rate": {"adjust": []},
