@@ -39,6 +39,7 @@ CAUSES: dict[str, str] = {
     "several_modes": "The likelihood has another maximum nearly as high, with another effect; add predictors.",
     "collapsed": "Compliers and never-takers cannot be told apart, or a class explains its outcomes exactly: no SE.",
     "separation": "Covariates separate those who receive from the others: the limit is reported; use fewer predictors.",
+    "one_compliant_practice": "Without one practice nobody offered received, or everybody: no jackknife; use iv.",
 }
 BIT: dict[str, int] = {name: 1 << place for place, name in enumerate(CAUSES)}
 

@@ -122,6 +122,7 @@ FATAL = bits(
         "one_stratum",
         "receipt_in_control",
         "collapsed",
+        "one_compliant_practice",
     ]
 )
 """Flags that explain by themselves why a fit failed."""

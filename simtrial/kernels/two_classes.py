@@ -64,7 +64,7 @@ class People:
 
 @dataclass(frozen=True)
 class Point:
-    """Log-likelihood (trials,), score (trials, P), E H and Var s (trials, P, P); P is p + 2 + q: b, tau, log sigma, g."""
+    """Log-likelihood (trials,), score (trials, P), E H and Var s (trials, P, P); P numbers b, tau, log sigma, g."""
 
     loglik: Floats
     score: Floats
@@ -207,7 +207,7 @@ def _of_practices(people: People, given: _Given) -> tuple[Floats, Floats]:
 def _of_people(people: People, given: _Given) -> Floats:
     """Variance over classes of everybody's score, expected over v (trials, P, P); none where the class is known.
 
-    The scores of the two classes differ by a + b v, so it is the sum of a (m_0 a + m_1 b)' + b (m_1 a + m_2 b)', m_k the
+    The scores of the two classes differ by a + b v, so it sums a (m_0 a + m_1 b)' + b (m_1 a + m_2 b)' with m_k the
     expectation of v^k P(class 1) P(class 0).
     """
     p, q = people.first.shape[1], people.predictors.shape[1]

@@ -30,8 +30,8 @@ class Fit:
     """The best maximum of every trial: parameters (trials, P), log-likelihood, covariance (trials, P, P).
 
     ``converged``; ``collapsed`` (no residual variance left, or a singular information), ``separated`` (a coefficient of
-    the class has no finite estimate; the others are then at their limit) and ``several`` (another maximum nearly as high
-    with another effect), all (trials,).
+    the class has no finite estimate; the others are then at their limit) and ``several`` (another maximum nearly as
+    high with another effect), all (trials,).
     """
 
     at: Floats
@@ -96,7 +96,7 @@ def _best(peaks: Sequence[_Peak], free: Bools, effect: int, p: int) -> Fit:
 
 def _climb(groups: Sequence[People], start: Floats, free: Bools, nodes: int) -> _Peak:
     """Climb from one start (trials, P)."""
-    trials, size = start.shape
+    trials = len(start)
     p = groups[0].first.shape[1]
     at, now = start.copy(), _all(groups, start, nodes)
     loglik, information = now.loglik.copy(), now.complete - now.missing

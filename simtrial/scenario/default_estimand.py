@@ -9,7 +9,7 @@ from simtrial.estimands.estimand import LIMITS, NEEDS
 from simtrial.estimators import Method
 from simtrial.expressions import parse
 
-COMPLIER_METHODS = ("iv", "cace-mixture")
+COMPLIER_METHODS = ("iv", "cace-mixture", "principal-score")
 """Kinds whose estimate is of a complier effect."""
 
 

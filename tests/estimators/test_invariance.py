@@ -31,6 +31,10 @@ METHODS = {
     **{f"iv {ci}": ("iv", {**ADJUST, "received": "received == 1", "ci": ci}) for ci in ("fieller", "tf")},
     "iv of lmm": ("iv", {**ADJUST, "received": "received == 1", "ratio": "lmm"}),
     "cace-mixture": ("cace-mixture", {**ADJUST, "received": "received == 1"}),
+    "principal-score": (
+        "principal-score",
+        {**ADJUST, "received": "received == 1", "predictors": ["mansa_baseline", "age"]},
+    ),
     "per-protocol": ("per-protocol", {"keep": "age >= 30", "analysis": {**LMM, **ADJUST}}),
     **{
         f"as-treated {kind}": ("as-treated", {**ADJUST, "received": "received == 1", "analysis": {"kind": kind}})
@@ -73,7 +77,7 @@ METHODS = {
 NO_EFFECT = {"correlation", "event-rate", "icc"}
 """Kinds whose estimate is no effect on the outcome these trials have; their own tests look at them."""
 OF_RECEIPT = ("iv", "as-treated")
-ONE_SIDED = ("cace-mixture",)  # receipt in the intervention arm alone: the arms cannot be swapped
+ONE_SIDED = ("cace-mixture", "principal-score")  # receipt in the intervention arm alone: the arms cannot be swapped
 ORIGIN = ("gee fay-graubard",)  # whose standard error depends on the origin of the covariates and of arm
 DRAWS = ("mi", "randomisation-test", "wild-bootstrap")
 EXACT = [name for name, (kind, _) in METHODS.items() if kind not in DRAWS]  # the same draws meet other people otherwise

@@ -20,6 +20,7 @@ OWN = {
     "event-rate": {"adjust": []},
     "iv": {"received": "sessions >= 6"},
     "mi": {"analysis": {"kind": "lmm"}, "m": 3},
+    "principal-score": {"received": "sessions >= 6", "adjust": ["mansa_baseline", "some"]},
     "per-protocol": {"keep": "arm == 0 or sessions >= 2", "analysis": {"kind": "lmm"}},
     "randomisation-test": {"draws": 99, "allocation": {"method": "complete"}},
     "wild-bootstrap": {"draws": 99},

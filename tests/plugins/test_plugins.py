@@ -234,6 +234,8 @@ BUILT_IN = [
         "predictors": ["mansa_baseline"],
         "exclusion": False,
     },
+    {"kind": "principal-score", "received": "sessions >= 6"},
+    {"kind": "principal-score", "received": "sessions >= 6", "adjust": [], "predictors": ["mansa_baseline"]},
     {"kind": "event-rate"},
     {"kind": "correlation"},
     {"kind": "icc"},
