@@ -16,7 +16,13 @@ from simtrial.generate import (
 )
 from simtrial.generate.column_names import IF_CONTROL, IF_OFFERED, in_either_world
 
-NEEDS = {"cace": "received", "as-treated": "received", "per-protocol": "keep", "subgroup": "among"}
+NEEDS = {
+    "cace": "received",
+    "iv-limit": "received",
+    "as-treated": "received",
+    "per-protocol": "keep",
+    "subgroup": "among",
+}
 """The expression each kind is defined by."""
 
 EXAMPLES = {
@@ -27,6 +33,9 @@ EXAMPLES = {
 
 LIMITS = ("per-protocol", "as-treated")
 """Contrasts of different people: limits of analyses, not causal effects."""
+
+NOT_EFFECTS = (*LIMITS, "iv-limit")
+"""Limits of any kind: they have no value in a finite sample."""
 
 COMPLIER_SHARE = "complier-share"
 """Practices count as much as the share of their people who are compliers."""
@@ -47,12 +56,12 @@ class Estimand(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     name: str = Field(min_length=1, description="unique within the file")
-    kind: Literal["itt", "cace", "subgroup", "full-availability", "per-protocol", "as-treated"] = Field(
+    kind: Literal["itt", "cace", "subgroup", "full-availability", "per-protocol", "as-treated", "iv-limit"] = Field(
         description="which effect"
     )
     unit: Literal["participant", "cluster"] = Field("participant", description="unit over which the effect is averaged")
     response: str = Field(min_length=1, description="outcome; default: the primary outcome")
-    received: str | None = Field(None, description="expression that defines receipt, for cace and as-treated")
+    received: str | None = Field(None, description="expression that defines receipt, for cace, as-treated and iv-limit")
     keep: str | None = Field(None, description="expression that defines who is kept, for per-protocol")
     among: str | None = Field(None, description="expression that defines the subgroup")
     weights: str | None = Field(
@@ -81,7 +90,7 @@ class Estimand(BaseModel):
             raise ValueError(f"adjust is for kind {' or '.join(map(repr, LIMITS))}: an effect needs no adjustment")
         if self.adjust and self.weights is not None:
             raise ValueError("adjust goes with unit 'participant' or 'cluster', without weights")
-        if self.finite and self.kind in LIMITS:
+        if self.finite and self.kind in NOT_EFFECTS:
             raise ValueError(f"kind '{self.kind}' is a limit in large samples and has no value in a finite one")
         return self
 
@@ -111,6 +120,7 @@ MEANINGS = {
     "subgroup": "effect of allocation on those a baseline characteristic describes",
     "full-availability": "effect of allocation if the intervention reached everyone offered (hypothetical)",
     "per-protocol": "limit of comparing those kept in the intervention arm with those kept in control; not an effect",
+    "iv-limit": "limit of the ratio of the effects on outcome and on receipt; not always an effect",
     "as-treated": "limit of comparing those who received with those who did not; not an effect",
 }
 

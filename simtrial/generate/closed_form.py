@@ -134,4 +134,4 @@ def _reached_in_control(mechanism: Mapping[str, Step]) -> bool:
     """Whether somebody in control might have the effect."""
     step: Any = mechanism["outcomes.mansa"]
     delivery: Any = mechanism.get("delivery")
-    return bool(step.effect_among and delivery is not None and delivery.control_access)
+    return bool(step.effect_among and delivery is not None and (delivery.control_access or delivery.defiers))
