@@ -64,6 +64,7 @@ class Estimand(BaseModel):
     received: str | None = Field(None, description="expression that defines receipt, for cace, as-treated and iv-limit")
     keep: str | None = Field(None, description="expression that defines who is kept, for per-protocol")
     among: str | None = Field(None, description="expression that defines the subgroup")
+    dose: str | None = Field(None, description="column of numbers in place of received, for iv-limit: effect per unit")
     weights: str | None = Field(
         None, description="practice-level column that weights practices, or complier-share, for unit cluster"
     )
@@ -75,7 +76,9 @@ class Estimand(BaseModel):
     @model_validator(mode="after")
     def _its_own_options(self) -> Estimand:
         needed = NEEDS.get(self.kind)
-        if needed and getattr(self, needed) is None:
+        if self.dose is not None and (self.kind != "iv-limit" or self.received is not None):
+            raise ValueError("dose is for kind 'iv-limit', in place of received")
+        if needed and getattr(self, needed) is None and self.dose is None:
             raise ValueError(f"kind '{self.kind}' needs {needed}, e.g. {needed} = \"{EXAMPLES[needed]}\"")
         for option in EXAMPLES:
             if option != needed and getattr(self, option) is not None:
@@ -106,7 +109,10 @@ class Estimand(BaseModel):
         if self.weights not in (None, COMPLIER_SHARE):
             needed.add(str(self.weights))
         return frozenset(
-            needed | set(self.adjust or ()) | (columns(parse(self.expression)) if self.expression else set())
+            needed
+            | set(self.adjust or ())
+            | ({self.dose} if self.dose else set())
+            | (columns(parse(self.expression)) if self.expression else set())
         )
 
 
@@ -130,6 +136,7 @@ def problems(estimand: Estimand, mechanism: Mechanism, variables: Mapping[str, V
     found = []
     option = NEEDS.get(estimand.kind)
     read = columns(parse(estimand.expression)) if estimand.expression else frozenset()
+    option, read = ("dose", frozenset({estimand.dose})) if estimand.dose else (option, read)
     earlier = before_allocation(mechanism)
     for name in sorted(read & set(variables)):
         before = name in earlier

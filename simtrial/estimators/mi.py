@@ -118,7 +118,8 @@ class MultipleImputation(Method):
         inner = self.analysis.spec()
         baseline = f"{self.analysis.response}_baseline"
         needed = baseline in self.analysis.reads() or self.engine().needs_baseline
-        names = (*inner.adjust, *((baseline,) if needed else ()), *self.auxiliary)
+        dose = (inner.dose,) if inner.dose else ()
+        names = (*inner.adjust, *dose, *((baseline,) if needed else ()), *self.auxiliary)
         spec = Spec(inner.outcome, None, tuple(dict.fromkeys(names)), inner.where)
         by_arm = inner.adjust if getattr(_innermost(self.analysis), "by_arm", False) else ()
         if inner.interaction is not None:

@@ -126,7 +126,14 @@ def _named(arm: str, mean: float, of: Implied, correlates: bool) -> Exact:
 def _same_for_all(step: Mansa) -> bool:
     """Whether the effect is the same for everybody."""
     of = step.effects
-    varies = of.effect_among, of.subgroup_effects, of.effect_sd, step.sizes.reads(), of.pandemic_interaction
+    varies = (
+        of.effect_among,
+        of.subgroup_effects,
+        of.effect_sd,
+        step.sizes.reads(),
+        of.pandemic_interaction,
+        of.effect_per_session,
+    )
     return not any(varies)
 
 

@@ -29,6 +29,9 @@ def default_estimand(method: Method, estimands: Sequence[Estimand]) -> str | Non
 
 def _fit(method: Method, estimand: Estimand) -> int:
     """How well an estimand matches the limit of the method: 2 exactly, 1 nearly, 0 no better than any other."""
+    dose: str | None = getattr(method, "dose", None)
+    if dose:
+        return 2 if estimand.kind == "iv-limit" and estimand.dose == dose else 0
     if method.kind in COMPLIER_METHODS and estimand.kind == "cace" and _same(estimand.received, method, "received"):
         return 2 if (estimand.unit, estimand.weights) == _averaged(method) else 1
     if method.kind in LIMITS and estimand.kind == method.kind:

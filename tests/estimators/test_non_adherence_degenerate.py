@@ -27,12 +27,12 @@ KINDS = {
     "per-protocol": ("per-protocol", {"keep": "arm == 0 or received == 1", "analysis": LMM}),
     "as-treated": ("as-treated", {**RECEIVED, "analysis": LMM}),
 }
-NO_FIRST_STAGE, ONE = {"no_first_stage"}, {"one_stratum"}
+NO_FIRST_STAGE, ONE, CROSSED = {"no_first_stage"}, {"one_stratum"}, {"receipt_in_control"}
 MIXED = {"cace-mixture", "cace-mixture without exclusion", "principal-score"}
 
 
 def degenerate():
-    """Name, receipt of a trial of ragged practices, and the causes that must be named, by kind; others must be fitted."""
+    """Name, receipt in a trial of ragged practices, and the causes that must be named, by kind."""
     data = ragged(3, practices=12)
     arm, n, practice = data["arm"], len(data["arm"]), data["practice"]
     rng = np.random.default_rng(3)
@@ -44,17 +44,17 @@ def degenerate():
     }  # fmt: skip
     yield "everybody", data, arm, dict.fromkeys(MIXED, ONE)
     yield "everybody in both arms", data, np.ones(n), {
-        **dict.fromkeys(iv, NO_FIRST_STAGE), **dict.fromkeys(MIXED, {"receipt_in_control"}), "as-treated": {"same_receipt"},
+        **dict.fromkeys(iv, NO_FIRST_STAGE), **dict.fromkeys(MIXED, CROSSED), "as-treated": {"same_receipt"},
     }  # fmt: skip
     yield "one person", data, (np.arange(n) == np.flatnonzero(arm == 1)[0]) * 1.0, {
         "principal-score": {"one_compliant_practice"},
     }  # fmt: skip
     yield "one practice", data, arm * first, {"principal-score": {"one_compliant_practice"}}
     yield "all but one practice", data, arm * ~first, {"principal-score": {"one_compliant_practice"}}
-    same = {"practice": np.arange(80) // 4, "arm": (np.arange(80) // 4 % 2).astype(float), "mansa_followup": rng.normal(size=80),
-            "mansa_baseline": rng.normal(size=80), "age": rng.normal(size=80)}  # fmt: skip
+    same = {"practice": np.arange(80) // 4, "arm": (np.arange(80) // 4 % 2).astype(float)}
+    same |= {name: rng.normal(size=80) for name in ("mansa_followup", "mansa_baseline", "age")}
     yield "as many in either arm", same, (np.arange(80) % 2).astype(float), {
-        **dict.fromkeys(iv, NO_FIRST_STAGE), **dict.fromkeys(MIXED, {"receipt_in_control"}),
+        **dict.fromkeys(iv, NO_FIRST_STAGE), **dict.fromkeys(MIXED, CROSSED),
     }  # fmt: skip
     yield "unknown throughout", data, np.full(n, np.nan), {name: {"no_data"} for name in KINDS if name.startswith("iv")}
 

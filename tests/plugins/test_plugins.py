@@ -205,6 +205,7 @@ BUILT_IN = [
     {"kind": "iv", "received": "goal_sessions >= 4", "ci": "anderson-rubin"},
     {"kind": "iv", "received": "sessions >= 6", "ci": "fieller"},
     {"kind": "iv", "received": "sessions >= 6", "ci": "tf"},
+    {"kind": "iv", "dose": "sessions"},
     {"kind": "iv", "received": "sessions >= 6", "ratio": "lmm", "ci": "fieller"},
     {"kind": "iv", "received": "sessions >= 6", "level_of_analysis": "cluster"},
     {"kind": "clda"},

@@ -45,17 +45,34 @@ class InstrumentalVariable(Method):
 
     ``ratio`` lmm divides the effects of allocation on outcome and on receipt by two random-intercept models; their
     joint covariance is the jackknife over practices, the error of the ratio its delta method.
+
+    ``never_taker_effect`` h relaxes the exclusion restriction by a stated amount: the outcome is taken less h in those
+    offered who do not receive, so that the ratio is (rho - (1 - pi) h)/pi.
     """
 
     kind: Literal["iv"] = "iv"
     target = "received"
-    received: str = Field(description="expression that defines receipt, e.g. sessions >= 6")
+    received: str = Field("", description="expression that defines receipt, e.g. sessions >= 6")
+    dose: str = Field("", description="column of numbers in place of receipt, e.g. sessions: the effect per unit")
     level_of_analysis: Literal["participant", "cluster"] = Field("participant", description="people, or practice means")
     weights: Weights = Field("equal", description="weight of a practice, for level_of_analysis cluster")
     ratio: Literal["2sls", "lmm"] = Field("2sls", description="of least-squares effects, or of mixed-model effects")
     se: StandardError = Field("CR2", description="standard error")
     df: Df = Field("satterthwaite", description="degrees of freedom")
+    never_taker_effect: float = Field(
+        0.0, description="assumed effect of the offer on those who do not receive, points: a sensitivity analysis"
+    )
     ci: Literal["wald", "anderson-rubin", "fieller", "tf"] = Field("wald", description="interval")
+
+    @model_validator(mode="after")
+    def _one_treatment(self) -> InstrumentalVariable:
+        if bool(self.received) == bool(self.dose):
+            raise ValueError(
+                "kind 'iv' needs received, e.g. received = \"sessions >= 6\", or a column as dose: one of them"
+            )
+        if self.dose and self.never_taker_effect:
+            raise ValueError("never_taker_effect is for those who do not receive: it needs received, not dose")
+        return self
 
     @model_validator(mode="after")
     def _weights_are_of_practices(self) -> InstrumentalVariable:
@@ -98,11 +115,15 @@ class InstrumentalVariable(Method):
 
     def spec(self) -> Spec:
         """Rows and columns analysed, receipt as a second response."""
-        return replace(super().spec(), received=self.received)
+        return replace(super().spec(), received=self.received or None, dose=self.dose or None)
+
+    def reads(self) -> frozenset[str]:
+        """Names of the observed columns the method needs."""
+        return super().reads() | ({self.dose} if self.dose else set())
 
     def expressions(self) -> tuple[str, ...]:
         """Expressions among the options."""
-        return (*super().expressions(), self.received)
+        return (*super().expressions(), *((self.received,) if self.received else ()))
 
     def fit(
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
@@ -120,6 +141,11 @@ class InstrumentalVariable(Method):
 
         ``moments`` say whose they are; ``failed`` trials have no effects.
         """
+        assumed = self.never_taker_effect
+        if assumed:
+            forms, robust = (_less_direct(one, assumed) for one in (forms, robust))
+            crossed = _in_control(moments) & ~failed
+            failed, flags = failed | crossed, flags | np.where(crossed, BIT["receipt_in_control"], 0)
         outcome, receipt, joint = forms.outcome, forms.receipt, forms.joint
         absent = ~(receipt**2 > ABSENT * _receipt_squares(moments)) & ~failed
         safe = np.where(absent | failed, np.nan, receipt)
@@ -139,7 +165,7 @@ class InstrumentalVariable(Method):
         terms: tuple[str, ...] = ("received",)
         estimate, variances, dfs = theta[None], variance[None], forms.df[None]
         if every_term and self.level_of_analysis == "participant" and self.ratio == "2sls":
-            terms, estimate, variances, dfs = self._structural_terms(moments, theta, safe, variance, forms.df)
+            terms, estimate, variances, dfs = self._structural_terms(moments, theta, safe, variance, forms.df, assumed)
         result = report(
             moments, terms, estimate, variances, dfs, self.level,
             failed=failed | absent | exact, flags=flags, extras=extras, in_outcome_units=False,
@@ -163,12 +189,13 @@ class InstrumentalVariable(Method):
         )  # fmt: skip
 
     def _structural_terms(
-        self, moments: Moments, theta: Floats, safe: Floats, variance: Floats, df: Floats
+        self, moments: Moments, theta: Floats, safe: Floats, variance: Floats, df: Floats, assumed: float
     ) -> tuple[tuple[str, ...], Floats, Floats, Floats]:
         """Coefficients of the covariates: contrast l of y - theta d, minus its first-stage share along arm."""
         terms = tuple(term for term in moments.terms if term != "arm")
         coefficients = moments.least_squares.coefficients
         rows, variances, dfs = [theta], [variance], [df]
+        theta = theta - assumed  # y - assumed arm (1 - d) - theta d, without its part along arm
         for term in terms:
             contrast = moments.contrast(term)
             shift = moments.center[moments.regressors] if term == "intercept" else 0.0
@@ -180,6 +207,23 @@ class InstrumentalVariable(Method):
             variances.append(_structural(joint, theta))
             dfs.append(term_df)
         return ("received", *terms), np.stack(rows), np.stack(variances), np.stack(dfs)
+
+
+def _less_direct(forms: ReducedForms, effect: float) -> ReducedForms:
+    """Reduced forms of the outcome less an effect on never-takers: arm (1 - d) = arm - d if no control receives."""
+    joint = forms.joint.copy()
+    joint[0, 1] += effect * forms.joint[1, 1]
+    joint[1, 0] = joint[0, 1]
+    joint[0, 0] += 2.0 * effect * forms.joint[0, 1] + effect**2 * forms.joint[1, 1]
+    return replace(forms, outcome=forms.outcome - effect * (1.0 - forms.receipt), joint=joint)
+
+
+def _in_control(moments: Moments) -> Bools:
+    """Trials in which somebody in control received (trials,)."""
+    control = np.rint(moments.means[moments.regressors - 1]) == 0
+    return np.asarray(
+        sum_by(moments.sizes * np.abs(moments.means[-1]) * control, moments.cluster_trial, moments.trials) > 0
+    )
 
 
 def _receipt_squares(moments: Moments) -> Floats:

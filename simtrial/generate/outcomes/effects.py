@@ -46,6 +46,9 @@ class Effects(Part):
 
     effect: float = Field(0.0, description="effect of the intervention, points")
     effect_among: str = Field("", description="expression: whom the effect reaches; empty: everyone offered")
+    effect_per_session: float = Field(
+        0.0, ge=-100, le=100, description="additional effect of each session received, points"
+    )
     effect_otherwise: float = Field(
         0.0, ge=-100, le=100, description="effect of the offer on those whom the effect does not reach, points"
     )
@@ -69,6 +72,7 @@ class Effects(Part):
     def reads(self) -> frozenset[str]:
         """Columns of earlier stages that the effect depends on."""
         needed = {"period"} if self.pandemic_interaction else set()
+        needed |= {"sessions"} if self.effect_per_session else set()
         for text in (self.effect_among, *map(subgroup, self.subgroup_effects)):
             needed |= columns(parse(text)) if text else frozenset()
         return frozenset(needed)
@@ -102,9 +106,11 @@ class Effects(Part):
             effect += sizes.additional_effect(batch)[batch.index.participant_practice]
         if self.pandemic_interaction:
             effect += self.pandemic_interaction * during(batch)
-        if not (self.effect_among or self.subgroup_effects):
+        if not (self.effect_among or self.subgroup_effects or self.effect_per_session):
             return effect
         offered = if_offered(batch) if world is None else world
+        if self.effect_per_session:
+            effect += self.effect_per_session * offered.at("sessions")
         for key, additional in self.subgroup_effects.items():
             effect += additional * evaluate(subgroup(key), offered)
         if not self.effect_among:
