@@ -27,10 +27,17 @@ SHOWN = frozenset({
 ONLY = {
     "verify/itt-sweep": frozenset({"rejection_rate"}),  # it has 975 cells and methods
     "verify/informative-size": frozenset({"bias", "coverage"}),
+    "verify/cace-small-samples": frozenset({"relative_error_model_se", "coverage"}),
+    **{
+        source: frozenset({"bias", "median_bias", "empirical_se", "coverage", "median_width"})
+        for source in ("verify/cace-methods", "verify/weak-instrument", "verify/cace-mixture")
+    },
 }
 SOURCES = {
     "partners": 10_000, "verify/twenty-practices": 10_000, "verify/clda": 10_000, "verify/mi-by-arm": 4_000,
     "verify/itt-sweep": 4_000, "verify/informative-size": 2_000,
+    "verify/cace-small-samples": 10_000, "verify/cace-methods": 4_000, "verify/weak-instrument": 4_000,
+    "verify/cace-mixture": 1_000,
 }  # fmt: skip
 """Scenarios, and replicates a cell."""
 
@@ -314,6 +321,75 @@ def informative_size(numbers: Numbers) -> str:
     return table(["", *(f"{number} practices, CV {cv:g}" for number, cv in cells)], rows)
 
 
+def complier_intervals(numbers: Numbers) -> str:
+    """Coverage of intervals of the complier effect with few practices."""
+    source, rows = "verify/cace-small-samples", []
+    cells = [(number, cv) for cv in (0.0, 0.62) for number in (10, 16, 24, 39)]
+    for method in (
+        "CR0 and z", "CR1S and t, practices - 1", "CR2 and z", "CR2 and t, practices - 2", "CR2 and Satterthwaite",
+        "practice means", "mixed models, jackknife", "CR2, Anderson-Rubin", "practice means, Anderson-Rubin",
+    ):  # fmt: skip
+        found = [numbers.one(source, method, "coverage", number=k, cluster_size_cv=cv) for k, cv in cells]
+        rows.append([method.replace(" - ", " − "), *(f"{100 * line.value:.1f}" for line in found)])
+    return table(["coverage %", *(f"{k}" if cv == 0 else f"{k}, CV {cv:g}" for k, cv in cells)], rows)
+
+
+def complier_methods(numbers: Numbers) -> str:
+    """Bias and coverage of six analyses where compliers differ from others or allocation acts on others too."""
+    source, rows = "verify/cace-methods", []
+    cells = [(c, other) for c in (0.0, 0.5) for other in (0.0, 0.2)]
+    for method, estimand in (
+        ("intention to treat", "itt"), ("2SLS", "cace"), ("2SLS", "limit of iv"), ("principal scores", "cace"),
+        ("per protocol", "cace"), ("as treated", "cace"),
+    ):  # fmt: skip
+        found = []
+        for c, other in cells:
+            which = {"engagement_correlation": c, "effect_otherwise": other}
+            bias, coverage = (
+                numbers.one(source, method, measure, estimand=estimand, **which) for measure in ("bias", "coverage")
+            )
+            found.append(f"{signed(bias.value, 3)} ({100 * coverage.value:.0f})")
+        rows.append([f"{method}, against {estimand}", *found])
+    titles = (f"correlation {c:g}, effect on others {other:g}" for c, other in cells)
+    return table(["bias (coverage %)", *titles], rows)
+
+
+def weak_instruments(numbers: Numbers) -> str:
+    """Coverage and median width where allocation hardly moves receipt; no width is stored of sets without an end."""
+    source, rows = "verify/weak-instrument", []
+    cells = ((0.933, 0.0), (0.867, 0.0), (0.09, 0.93), (0.09, 0.85))
+    for method in ("Wald, CR2", "Wald, CR2 and z", "tF", "Anderson-Rubin of practice means"):
+        found = []
+        for none, access in cells:
+            which = {"no_contact": none, "control_access": access}
+            coverage = numbers.one(source, method, "coverage", **which).value
+            try:
+                width = numbers.one(source, method, "median_width", **which).value
+            except LookupError:
+                width = float("inf")
+            found.append(f"{100 * coverage:.1f}, {f'{width:.1f}' if width < 1e6 else 'unbounded'}")
+        rows.append([method, *found])
+    titles = ["5% receive", "10% receive", "68%, and 64% of controls", "68%, and 58% of controls"]
+    return table(["coverage %, median width", *titles], rows)
+
+
+def complier_mixture(numbers: Numbers) -> str:
+    """Bias, empirical SE and coverage of the mixture."""
+    source, rows = "verify/cace-mixture", []
+    cells = ((0.0, "normal"), (0.9, "normal"), (0.0, "skewed"))
+    for method in ("2SLS", "mixture", "mixture, predicted", "mixture without exclusion"):
+        found = []
+        for r, shape in cells:
+            bias, error, coverage = (
+                numbers.one(source, method, measure, engagement_baseline=r, residuals=shape).value
+                for measure in ("bias", "empirical_se", "coverage")
+            )
+            found.append(f"{signed(bias, 2)}, {error:.2f}, {100 * coverage:.0f}")
+        rows.append([method, *found])
+    titles = ["no predictor, normal", "baseline predicts receipt, normal", "no predictor, skewness 2"]
+    return table(["bias, empirical SE, coverage %", *titles], rows)
+
+
 BLOCKS: dict[str, tuple[str, Callable[[Numbers], str]]] = {
     "demo": ("partners", demo),
     "published": ("partners", published),
@@ -325,6 +401,10 @@ BLOCKS: dict[str, tuple[str, Callable[[Numbers], str]]] = {
     "rejections icc 20": ("verify/itt-sweep", rejections(0.2)),
     "rejections by variation": ("verify/itt-sweep", by_variation),
     "informative size": ("verify/informative-size", informative_size),
+    "complier intervals": ("verify/cace-small-samples", complier_intervals),
+    "complier methods": ("verify/cace-methods", complier_methods),
+    "weak instruments": ("verify/weak-instrument", weak_instruments),
+    "complier mixture": ("verify/cace-mixture", complier_mixture),
 }
 """Every block: the scenario it comes from, and the function that writes it."""
 

@@ -34,6 +34,12 @@ CAUSES: dict[str, str] = {
     "constant_within": "Covariates explain all variation within practices: the analysis uses practice means alone.",
     "one_arm": "All analysed practices are in one arm: no effect can be estimated; check arm, subset and blanks.",
     "same_receipt": "All analysed people received the intervention, or none did: check `received`, subset and blanks.",
+    "one_stratum": "Everybody offered received, or nobody did: one kind of people only; use iv, or lmm if all did.",
+    "receipt_in_control": "Somebody in control received, for which the method has no place; use iv, or see `received`.",
+    "several_modes": "The likelihood has another maximum nearly as high, with another effect; add predictors.",
+    "collapsed": "Compliers and never-takers cannot be told apart, or a class explains its outcomes exactly: no SE.",
+    "separation": "Covariates separate those who receive from the others: the limit is reported; use fewer predictors.",
+    "one_compliant_practice": "Without one practice nobody offered received, or everybody: no jackknife; use iv.",
 }
 BIT: dict[str, int] = {name: 1 << place for place, name in enumerate(CAUSES)}
 

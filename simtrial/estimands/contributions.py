@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.arrays import Floats
-from simtrial.batch import TrialBatch
+from simtrial.batch import ObservedBatch, TrialBatch
 from simtrial.estimands.estimand import COMPLIER_SHARE, LIMITS, Estimand
 from simtrial.estimands.limits import World, cross_products
 from simtrial.expressions import evaluate, truth
@@ -71,6 +71,8 @@ def contributions(estimand: Estimand, batch: TrialBatch) -> tuple[Floats, ...]:
     cross-products of the regression instead, see `simtrial.estimands.limits`.
     """
     control, treated = (batch.at(f"{estimand.response}_if_{arm}") for arm in ("control", "intervention"))
+    if estimand.kind == "iv-limit":
+        return _moved(estimand, batch, treated - control)
     if estimand.kind not in LIMITS:
         return _average(estimand, batch, treated - control, POPULATIONS[estimand.kind](estimand, batch))
     assert estimand.expression is not None
@@ -92,6 +94,28 @@ def contributions(estimand: Estimand, batch: TrialBatch) -> tuple[Floats, ...]:
         first, second = (_average(estimand, batch, *pair) for pair in ((treated, one), (control, other)))
         sides += [0.5 * (first[0] + second[0]), 0.5 * (first[1] + second[1])]
     return tuple(sides)
+
+
+def _moved(estimand: Estimand, batch: TrialBatch, effect: Floats) -> tuple[Floats, Floats]:
+    """Effects of allocation on the outcome and on receipt, added up by practice or averaged there, each (practices,).
+
+    Their ratio is sum_s p_s d_s r_s / sum_s p_s r_s over principal strata, r 1 for compliers, -1 for defiers, 0 for
+    others, d r their effects: where allocation acts on others, or in defiers, it is no stratum's effect.
+    """
+    offered, without = (_receipt(estimand, world(batch)) for world in (if_offered, if_control))
+    everybody = np.ones(batch.index.participants, dtype=bool)
+    moved = offered - without
+    outcome, _ = _average(estimand, batch, effect, everybody)
+    receipt, _ = _average(estimand, batch, moved, everybody)
+    return outcome, receipt
+
+
+def _receipt(estimand: Estimand, world: ObservedBatch) -> Floats:
+    """Receipt, 0 or 1, or the dose in a world (participants,); an unknown dose is none."""
+    if estimand.dose is not None:
+        return np.nan_to_num(np.asarray(world.at(estimand.dose), dtype=np.float64))
+    assert estimand.expression is not None
+    return evaluate(estimand.expression, world).astype(np.float64)
 
 
 def ratio(*parts: Floats) -> tuple[float, float]:

@@ -16,7 +16,13 @@ from simtrial.generate import (
 )
 from simtrial.generate.column_names import IF_CONTROL, IF_OFFERED, in_either_world
 
-NEEDS = {"cace": "received", "as-treated": "received", "per-protocol": "keep", "subgroup": "among"}
+NEEDS = {
+    "cace": "received",
+    "iv-limit": "received",
+    "as-treated": "received",
+    "per-protocol": "keep",
+    "subgroup": "among",
+}
 """The expression each kind is defined by."""
 
 EXAMPLES = {
@@ -27,6 +33,9 @@ EXAMPLES = {
 
 LIMITS = ("per-protocol", "as-treated")
 """Contrasts of different people: limits of analyses, not causal effects."""
+
+NOT_EFFECTS = (*LIMITS, "iv-limit")
+"""Limits of any kind: they have no value in a finite sample."""
 
 COMPLIER_SHARE = "complier-share"
 """Practices count as much as the share of their people who are compliers."""
@@ -47,14 +56,15 @@ class Estimand(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     name: str = Field(min_length=1, description="unique within the file")
-    kind: Literal["itt", "cace", "subgroup", "full-availability", "per-protocol", "as-treated"] = Field(
+    kind: Literal["itt", "cace", "subgroup", "full-availability", "per-protocol", "as-treated", "iv-limit"] = Field(
         description="which effect"
     )
     unit: Literal["participant", "cluster"] = Field("participant", description="unit over which the effect is averaged")
     response: str = Field(min_length=1, description="outcome; default: the primary outcome")
-    received: str | None = Field(None, description="expression that defines receipt, for cace and as-treated")
+    received: str | None = Field(None, description="expression that defines receipt, for cace, as-treated and iv-limit")
     keep: str | None = Field(None, description="expression that defines who is kept, for per-protocol")
     among: str | None = Field(None, description="expression that defines the subgroup")
+    dose: str | None = Field(None, description="column of numbers in place of received, for iv-limit: effect per unit")
     weights: str | None = Field(
         None, description="practice-level column that weights practices, or complier-share, for unit cluster"
     )
@@ -66,7 +76,9 @@ class Estimand(BaseModel):
     @model_validator(mode="after")
     def _its_own_options(self) -> Estimand:
         needed = NEEDS.get(self.kind)
-        if needed and getattr(self, needed) is None:
+        if self.dose is not None and (self.kind != "iv-limit" or self.received is not None):
+            raise ValueError("dose is for kind 'iv-limit', in place of received")
+        if needed and getattr(self, needed) is None and self.dose is None:
             raise ValueError(f"kind '{self.kind}' needs {needed}, e.g. {needed} = \"{EXAMPLES[needed]}\"")
         for option in EXAMPLES:
             if option != needed and getattr(self, option) is not None:
@@ -81,7 +93,7 @@ class Estimand(BaseModel):
             raise ValueError(f"adjust is for kind {' or '.join(map(repr, LIMITS))}: an effect needs no adjustment")
         if self.adjust and self.weights is not None:
             raise ValueError("adjust goes with unit 'participant' or 'cluster', without weights")
-        if self.finite and self.kind in LIMITS:
+        if self.finite and self.kind in NOT_EFFECTS:
             raise ValueError(f"kind '{self.kind}' is a limit in large samples and has no value in a finite one")
         return self
 
@@ -97,7 +109,10 @@ class Estimand(BaseModel):
         if self.weights not in (None, COMPLIER_SHARE):
             needed.add(str(self.weights))
         return frozenset(
-            needed | set(self.adjust or ()) | (columns(parse(self.expression)) if self.expression else set())
+            needed
+            | set(self.adjust or ())
+            | ({self.dose} if self.dose else set())
+            | (columns(parse(self.expression)) if self.expression else set())
         )
 
 
@@ -111,6 +126,7 @@ MEANINGS = {
     "subgroup": "effect of allocation on those a baseline characteristic describes",
     "full-availability": "effect of allocation if the intervention reached everyone offered (hypothetical)",
     "per-protocol": "limit of comparing those kept in the intervention arm with those kept in control; not an effect",
+    "iv-limit": "limit of the ratio of the effects on outcome and on receipt; not always an effect",
     "as-treated": "limit of comparing those who received with those who did not; not an effect",
 }
 
@@ -120,6 +136,7 @@ def problems(estimand: Estimand, mechanism: Mechanism, variables: Mapping[str, V
     found = []
     option = NEEDS.get(estimand.kind)
     read = columns(parse(estimand.expression)) if estimand.expression else frozenset()
+    option, read = ("dose", frozenset({estimand.dose})) if estimand.dose else (option, read)
     by_columns = read or estimand.adjust or estimand.weights not in (None, COMPLIER_SHARE)
     earlier = before_allocation(mechanism) if by_columns else frozenset()
     for name in sorted(read & set(variables)):

@@ -119,6 +119,10 @@ FATAL = bits(
         "no_allocation",
         "out_of_range",
         "same_receipt",
+        "one_stratum",
+        "receipt_in_control",
+        "collapsed",
+        "one_compliant_practice",
     ]
 )
 """Flags that explain by themselves why a fit failed."""

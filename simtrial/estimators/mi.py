@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any, ClassVar, Literal
@@ -15,6 +15,8 @@ from simtrial.arrays import Bools
 from simtrial.batch import ObservedBatch
 from simtrial.errors import OptionError, SimtrialError
 from simtrial.estimators import Estimates, Method, failed_estimates, inherit, kinds, register, report, wald
+from simtrial.estimators.compliers.iv import InstrumentalVariable
+from simtrial.estimators.compliers.iv_pooled import pooled_forms
 from simtrial.estimators.fitting import fit
 from simtrial.estimators.imputation.by_arm import fit_by_arm
 from simtrial.estimators.imputation.delta import Delta
@@ -57,17 +59,23 @@ class MultipleImputation(Method):
     by_arm: bool = Field(False, description="impute each arm from its own people")
     delta: Delta = Field(default_factory=Delta, description="points added to imputed outcomes: one number, or by arm")
     df: Literal["barnard-rubin", "rubin"] = Field("barnard-rubin", description="degrees of freedom after pooling")
+    pooled: Literal["estimate", "effects"] = Field(
+        "estimate", description="what is pooled: the estimate, or the two effects that iv divides"
+    )
 
     _inherit = model_validator(mode="before")(inherit)
     _build = field_validator("analysis", mode="before")(wrapped)
 
     @model_validator(mode="after")
     def _rubins_rules_hold(self) -> MultipleImputation:
-        if self.analysis.has_t_interval():
+        if self.pooled == "effects" and not isinstance(self.analysis, InstrumentalVariable):
+            raise ValueError(f"pooled = 'effects': kind '{self.analysis.kind}' divides no effects; only kind 'iv' does")
+        if self.pooled == "effects" or self.analysis.has_t_interval():
             return self
+        pool_effects = ", or write pooled = 'effects'" if isinstance(self.analysis, InstrumentalVariable) else ""
         raise ValueError(
-            f"mi cannot wrap {_words(self.analysis)}: Rubin's rules pool an effect whose interval and p-value are t on "
-            f"its estimate and standard error; wrap {wrappable()}"
+            f"mi cannot wrap {_words(self.analysis)}{pool_effects}: Rubin's rules pool an effect whose interval and "
+            f"p-value are t on its estimate and standard error; wrap {wrappable()}"
         )
 
     @classmethod
@@ -110,7 +118,8 @@ class MultipleImputation(Method):
         inner = self.analysis.spec()
         baseline = f"{self.analysis.response}_baseline"
         needed = baseline in self.analysis.reads() or self.engine().needs_baseline
-        names = (*inner.adjust, *((baseline,) if needed else ()), *self.auxiliary)
+        dose = (inner.dose,) if inner.dose else ()
+        names = (*inner.adjust, *dose, *((baseline,) if needed else ()), *self.auxiliary)
         spec = Spec(inner.outcome, None, tuple(dict.fromkeys(names)), inner.where)
         by_arm = inner.adjust if getattr(_innermost(self.analysis), "by_arm", False) else ()
         if inner.interaction is not None:
@@ -149,12 +158,13 @@ class MultipleImputation(Method):
         if (tested := self.tested_covariate()) is not None and len(batch.column(tested).categories) > 2:
             return _no_joint_test(batch.index.trials, tested, len(batch.column(tested).categories))
         fitted, blank = self._fitted(incomplete), BlankArms.of(incomplete)
-        results: list[tuple[Moments, Estimates]] = []
-        for _ in range(self.m):
-            before = results[-1][0].analysed if results else None
-            completed = self.delta.added(incomplete, fitted.complete(rng))
-            results.append(self._analyse(completed, every_term, before))
-        found = self._pooled(results, fitted.failed | blank.failed, fitted.flags | incomplete.flags)
+        completed = self._completed(incomplete, fitted, rng)
+        unfit, odd = fitted.failed | blank.failed, fitted.flags | incomplete.flags
+        if isinstance(self.analysis, InstrumentalVariable) and self.pooled == "effects":
+            found, first_flags = self._of_effects(self.analysis, completed, unfit, odd)
+        else:
+            results = [(s.moments(self.analysis.spec()), fit(self.analysis, s, None, every_term)) for s in completed]
+            found, first_flags = self._pooled(results, unfit, odd), results[0][1].flags
         found = _innermost(self.analysis).tested(found)
         if "n_unknown" in found.extras:
             unknown = found.extras["n_unknown"] + incomplete.unknown
@@ -162,7 +172,7 @@ class MultipleImputation(Method):
         if not found.failed.any():
             return found
         named = labels(incomplete, self.auxiliary)
-        return replace(found, notes={"message": messages(fitted, blank, named, found.failed, results[0][1].flags)})
+        return replace(found, notes={"message": messages(fitted, blank, named, found.failed, first_flags)})
 
     def incomplete(self, batch: ObservedBatch, moments: Moments) -> Incomplete:
         """What is to be imputed of a batch, and from what; ``moments`` are those of `spec`."""
@@ -172,12 +182,30 @@ class MultipleImputation(Method):
         engine = self.engine()
         return fit_by_arm(engine, incomplete) if self.by_arm else engine.fit(incomplete)
 
-    def _analyse(
-        self, completed: ObservedBatch, every_term: bool, before: AnalysisSet | None
-    ) -> tuple[Moments, Estimates]:
-        """Analyse completed trials, most often the same people as ``before``."""
-        shared = SharedMoments(completed, before)
-        return shared.moments(self.analysis.spec()), fit(self.analysis, shared, None, every_term)
+    def _completed(
+        self, incomplete: Incomplete, fitted: FittedEngine, rng: np.random.Generator
+    ) -> Iterator[SharedMoments]:
+        """The trials completed ``m`` times, most often the same people each time."""
+        before: AnalysisSet | None = None
+        for _ in range(self.m):
+            shared = SharedMoments(self.delta.added(incomplete, fitted.complete(rng)), before)
+            yield shared
+            before = shared.moments(self.analysis.spec()).analysed
+
+    def _of_effects(
+        self, ratio: InstrumentalVariable, completed: Iterable[SharedMoments], unfit: Bools, flags: NDArray[np.int64]
+    ) -> tuple[Estimates, NDArray[np.int64]]:
+        """Pool the effects on outcome and receipt, then divide; and the flags of the first completed trials."""
+        made = [shared.moments(ratio.spec()) for shared in completed]
+        forms = pooled_forms([ratio.reduced_forms(one) for one in made], self.df)
+        robust = forms if ratio.se != "classical" else pooled_forms(
+            [ratio.reduced_forms(one, "CR2") for one in made], self.df
+        )  # fmt: skip
+        bad = unfit | np.any([one.failed for one in made], axis=0)
+        for bit in BIT.values():
+            flags = flags | np.where(np.mean([(one.flags & bit) > 0 for one in made], axis=0) >= 0.5, bit, 0)
+        flags = flags | np.where(bad, BIT["imputation_failed"], 0)
+        return ratio.ratio_of(made[0], forms, robust, bad, flags), made[0].flags
 
     def _pooled(
         self, results: Sequence[tuple[Moments, Estimates]], unfit: Bools, flags: NDArray[np.int64]

@@ -126,7 +126,14 @@ def _named(arm: str, mean: float, of: Implied, correlates: bool) -> Exact:
 def _same_for_all(step: Mansa) -> bool:
     """Whether the effect is the same for everybody."""
     of = step.effects
-    varies = of.effect_among, of.subgroup_effects, of.effect_sd, step.sizes.reads(), of.pandemic_interaction
+    varies = (
+        of.effect_among,
+        of.subgroup_effects,
+        of.effect_sd,
+        step.sizes.reads(),
+        of.pandemic_interaction,
+        of.effect_per_session,
+    )
     return not any(varies)
 
 
@@ -134,4 +141,4 @@ def _reached_in_control(mechanism: Mapping[str, Step]) -> bool:
     """Whether somebody in control might have the effect."""
     step: Any = mechanism["outcomes.mansa"]
     delivery: Any = mechanism.get("delivery")
-    return bool(step.effect_among and delivery is not None and delivery.control_access)
+    return bool(step.effect_among and delivery is not None and (delivery.control_access or delivery.defiers))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.batch import ObservedBatch, TrialBatch
-from simtrial.generate.column_names import IF_INTERVENTION, IF_OFFERED, RESIDUAL_DIFFERENCE
+from simtrial.generate.column_names import IF_CONTROL, IF_INTERVENTION, IF_OFFERED, RESIDUAL_DIFFERENCE
 
 
 def if_offered(batch: TrialBatch) -> ObservedBatch:
@@ -49,9 +49,8 @@ def if_control(batch: TrialBatch) -> ObservedBatch:
         realised = batch.at(received, column.level)
         unrealised = realised[without][0] if without.any() else 0  # what the records of a control say: 0, or blank
         values = np.full_like(realised, unrealised)
-        columns[received] = replace(
-            column, values=values if reached is None else np.where(reached, column.values, values)
-        )
+        own = batch.columns.get(received + IF_CONTROL, column)
+        columns[received] = replace(column, values=values if reached is None else np.where(reached, own.values, values))
     return ObservedBatch(batch.index, columns)
 
 

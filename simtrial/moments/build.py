@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from simtrial.arrays import Bools, Floats, Ints
 from simtrial.batch import ObservedBatch
+from simtrial.errors import SimtrialError
 from simtrial.expressions import truth
 from simtrial.flags import BIT
 from simtrial.kernels.cluster_basis import coordinates, directions, side_by_side
@@ -42,15 +43,14 @@ def moments(batch: ObservedBatch, spec: Spec, like: AnalysisSet | None = None) -
     values = outcome(batch, spec)
     rows = analysed(batch, spec, values, like)
     found = x_moments(batch, spec, rows).with_response(values[rows.rows])
-    return found if spec.received is None else with_received(found, batch, spec)
+    return found if spec.plain is spec else with_received(found, batch, spec)
 
 
 def with_received(found: Moments, batch: ObservedBatch, spec: Spec) -> Moments:
     """Add receipt as a second response; rows whose receipt is unknown are left out, counted and flagged."""
-    assert spec.received is not None
-    receipt = truth(spec.received, batch)
+    receipt, unknown = _receipt(batch, spec)
     rows = found.analysed
-    blank = receipt.unknown[rows.rows]
+    blank = unknown[rows.rows]
     if blank.any():
         flag = np.where(count_by(rows.trial[blank], found.trials) > 0, BIT["blank_receipt"], 0)
         rows = rows.without(blank)
@@ -58,8 +58,20 @@ def with_received(found: Moments, batch: ObservedBatch, spec: Spec) -> Moments:
         found = replace(found, flags=found.flags | flag)
     elif rows.unknown is None:
         rows = replace(rows, unknown=np.zeros(found.trials))
-    made = found.with_response(receipt.holds[rows.rows].astype(np.float64), measured=False)
+    made = found.with_response(receipt[rows.rows], measured=False)
     return replace(made, analysed=rows)
+
+
+def _receipt(batch: ObservedBatch, spec: Spec) -> tuple[Floats, Bools]:
+    """Receipt, 0 or 1 or a dose, and where it is unknown (participants,)."""
+    if spec.dose is None:
+        assert spec.received is not None
+        said = truth(spec.received, batch)
+        return said.holds.astype(np.float64), said.unknown
+    if batch.column(spec.dose).categories:
+        raise SimtrialError(f"dose = '{spec.dose}' has categories; a dose is a number, such as sessions")
+    values = np.asarray(batch.at(spec.dose), dtype=np.float64)
+    return np.nan_to_num(values), np.isnan(values)
 
 
 def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> Moments:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from typing import Any
 
@@ -26,6 +26,8 @@ PRODUCT = "arm:"
 class Spec:
     """What is analysed: the outcome column (less another one, for change), covariates, conditions, receipt if any.
 
+    Receipt is an expression, or ``dose`` a column of numbers in its place.
+
     ``interaction`` is the one of the covariates whose products with arm are regressors as well.
     """
 
@@ -35,6 +37,12 @@ class Spec:
     where: tuple[str, ...] = ()
     received: str | None = None
     interaction: str | None = None
+    dose: str | None = None
+
+    @property
+    def plain(self) -> Spec:
+        """The same without receipt."""
+        return self if self.received is self.dose is None else replace(self, received=None, dose=None)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from simtrial.batch import ObservedBatch
 from simtrial.moments.build import moments, with_received
 from simtrial.moments.moments import Moments
@@ -20,9 +18,8 @@ class SharedMoments:
     def moments(self, spec: Spec) -> Moments:
         """Return the moments of a specification, computed on first use."""
         if spec not in self._made:
-            if spec.received is None:
+            if spec.plain is spec:
                 self._made[spec] = moments(self.batch, spec, self._like)
             else:
-                plain = self.moments(replace(spec, received=None))
-                self._made[spec] = with_received(plain, self.batch, spec)
+                self._made[spec] = with_received(self.moments(spec.plain), self.batch, spec)
         return self._made[spec]

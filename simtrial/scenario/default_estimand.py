@@ -9,6 +9,9 @@ from simtrial.estimands.estimand import LIMITS, NEEDS
 from simtrial.estimators import Method
 from simtrial.expressions import parse
 
+COMPLIER_METHODS = ("iv", "cace-mixture", "principal-score")
+"""Kinds whose estimate is of a complier effect."""
+
 
 def default_estimand(method: Method, estimands: Sequence[Estimand]) -> str | None:
     """Name of the first estimand of the method's outcome that fits best; None where no estimand is about the outcome.
@@ -26,7 +29,10 @@ def default_estimand(method: Method, estimands: Sequence[Estimand]) -> str | Non
 
 def _fit(method: Method, estimand: Estimand) -> int:
     """How well an estimand matches the limit of the method: 2 exactly, 1 nearly, 0 no better than any other."""
-    if method.kind == "iv" and estimand.kind == "cace" and _same(estimand.received, method, "received"):
+    dose: str | None = getattr(method, "dose", None)
+    if dose:
+        return 2 if estimand.kind == "iv-limit" and estimand.dose == dose else 0
+    if method.kind in COMPLIER_METHODS and estimand.kind == "cace" and _same(estimand.received, method, "received"):
         return 2 if (estimand.unit, estimand.weights) == _averaged(method) else 1
     if method.kind in LIMITS and estimand.kind == method.kind:
         if not _same(estimand.expression, method, NEEDS[method.kind]):
@@ -37,7 +43,7 @@ def _fit(method: Method, estimand: Estimand) -> int:
 
 def _averaged(method: Method) -> tuple[str, str | None]:
     """Unit and weights of the complier effect: of practices weighted by variance, as in mixed models, there is none."""
-    if getattr(method, "ratio", "2sls") == "lmm":
+    if method.kind != "iv" or getattr(method, "ratio", "2sls") == "lmm":
         return "neither", None
     if getattr(method, "level_of_analysis", "participant") == "participant":
         return "participant", None

@@ -86,6 +86,20 @@ def test_practices_of_one_size_have_a_closed_form():
     )
 
 
+@pytest.mark.parametrize("k", [2, 5, 12])
+def test_the_jackknife_is_conservative_by_a_known_factor(k):
+    """k practices of one size in either arm: (2k - 1)/(2k - 2) times the unbiased sandwich, in every trial."""
+    rng = np.random.default_rng(k)
+    practice = np.repeat(np.arange(2 * k), 6)
+    arm = (practice % 2).astype(float)
+    received = (rng.random(12 * k) < 0.1 + 0.7 * arm) * 1.0
+    y = received + rng.normal(size=12 * k) + rng.normal(size=2 * k)[practice]
+    data = batch({"practice": practice, "arm": arm, "received": received, "mansa_followup": y})
+    jackknife = fit(data, method("iv", adjust=[], **IV)).std_error[0, 0]
+    sandwich = fit(data, method("iv", adjust=[], received="received == 1", se="CR2")).std_error[0, 0]
+    assert (jackknife / sandwich) ** 2 == pytest.approx((2 * k - 1) / (2 * k - 2), rel=1e-10)
+
+
 @pytest.mark.parametrize("prefix", RECEIVED)
 @pytest.mark.parametrize("model", MODELS)
 def test_its_numerator_is_the_mixed_model_of_the_reference(prefix, model):

@@ -14,11 +14,13 @@ from simtrial.run.analyse import analyse
 ADJUST = ["mansa_baseline", "some", "region", "list_size", "tenths"]
 OWN = {
     "as-treated": {"received": "sessions >= 6", "analysis": {"kind": "lmm"}},
+    "cace-mixture": {"received": "sessions >= 6", "adjust": ["mansa_baseline", "some"]},
     "clda": {"adjust": ["mansa_baseline", "some", "region"]},
     "correlation": {"adjust": []},
     "event-rate": {"adjust": []},
     "iv": {"received": "sessions >= 6"},
     "mi": {"analysis": {"kind": "lmm"}, "m": 3},
+    "principal-score": {"received": "sessions >= 6", "adjust": ["mansa_baseline", "some"]},
     "per-protocol": {"keep": "arm == 0 or sessions >= 2", "analysis": {"kind": "lmm"}},
     "randomisation-test": {"draws": 99, "allocation": {"method": "complete"}},
     "wild-bootstrap": {"draws": 99},

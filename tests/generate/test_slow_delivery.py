@@ -81,14 +81,16 @@ RECEIVED = ("sessions", "goal_sessions", "contact", "goals_assessed", "first_con
 
 def delivery(o, batch, rng):
     index = batch.index
-    posts, of_practice, contact, length, open_to = rng.spawn(5)
+    posts, of_practice, contact, length, open_to, against = rng.spawn(6)
     z, own = rng.standard_normal(index.practices), rng.standard_normal(index.participants)
     shared = of_practice.standard_normal(index.practices) if o.engagement_icc else np.zeros(index.practices)
     in_months = posts.random((o.availability_months, index.practices))
     assessed, first = contact.random(index.participants), contact.standard_normal(index.participants)
     has = open_to.random(index.participants) < o.control_access
-    names = ("availability_offered", "engagement", "access_if_control", "sessions_if_control")
-    names = (*names, "goal_sessions_if_control", "availability", *RECEIVED, *(f"{n}_offered" for n in RECEIVED))
+    defies = against.random(index.participants) < o.defiers
+    beside = RECEIVED if o.defiers else ("sessions", "goal_sessions")
+    names = ("availability_offered", "engagement", "access_if_control", *(f"{n}_if_control" for n in beside))
+    names = (*names, "availability", *RECEIVED, *(f"{n}_offered" for n in RECEIVED))
     found = {name: [] for name in names}
     for j, practice in enumerate(rows(batch, "practice")):
         share = tabulated(lambda s: beta_quantile(o.availability_alpha, o.availability_beta, s), z[j])
@@ -103,13 +105,15 @@ def delivery(o, batch, rng):
         offered["goals_assessed"] = int(offered["contact"] and assessed[i] < o.goals_assessed_share)
         offered["first_contact_months"] = first_contact(o, first[i]) if offered["contact"] else math.nan
         offered["session_minutes"] = minutes(o, offered["sessions"], length)
-        access = int(has[i])
+        access = int(has[i] or defies[i])
         found["access_if_control"].append(access)
-        found["sessions_if_control"].append(offered["sessions"] * access)
-        found["goal_sessions_if_control"].append(offered["goal_sessions"] * access)
         for name in RECEIVED:
-            found[f"{name}_offered"].append(offered[name])
-            found[name].append(offered[name] if p["arm"] == 1 or access else NOTHING.get(name, 0))
+            nothing = NOTHING.get(name, 0)
+            control, treated = offered[name] if access else nothing, nothing if defies[i] else offered[name]
+            found[f"{name}_offered"].append(treated)
+            found[name].append(treated if p["arm"] == 1 else control)
+            if name in beside:
+                found[f"{name}_if_control"].append(control)
     return found
 
 
@@ -123,6 +127,7 @@ OPTIONS = {
     },
     "shared alone": {"engagement_icc": 0.5, "availability_correlation": 1.0},
     "access in control": {"control_access": 0.4, "goal_share": 0.5, "goals_assessed_share": 0.6},
+    "defiers": {"defiers": 0.3, "control_access": 0.2},
     "few and many sessions": {"sessions_mu": 40.0, "sessions_shape": 0.4, "no_contact": 0.4, "first_contact_cv": 1.4,
                               "session_minutes_sd": 50.0, "availability_correlation": 0.0},
     "all together": {

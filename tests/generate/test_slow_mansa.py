@@ -65,10 +65,10 @@ def expected(o, p):
     return value + sizes(o, p, o.size_outcome, o.register_outcome)
 
 
-def effect(o, p, w):
+def effect(o, p, w, otherwise=0.0):
     """All parts added up, for somebody in a world, if that person is in effect_among there."""
     if not REACHED[o.effect_among](p):
-        return 0.0
+        return otherwise
     value = o.effect + w + sizes(o, p, o.size_effect, o.register_effect)
     value += o.pandemic_interaction if p["period"] == "during" else 0.0
     for key, more in o.subgroup_effects.items():
@@ -100,7 +100,7 @@ def residual(o, p, z, own, offered):
 def outcomes(o, p, z, own, w):
     """Y(0) and Y(1) before they are recorded, from the normals of practice and person."""
     control = expected(o, p) + residual(o, p, z, own, False)
-    offered = expected(o, p) + residual(o, p, z, own, True) + effect(o, if_offered(p), w)
+    offered = expected(o, p) + residual(o, p, z, own, True) + effect(o, if_offered(p), w, o.effect_otherwise)
     if o.effect_among and p["access_if_control"]:
         control += effect(o, if_control(p), w)
     return control, offered

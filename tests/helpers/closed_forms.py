@@ -112,3 +112,55 @@ def slopes_by_arm(slope: float = 1.5) -> tuple[float, float]:
     weights = np.array([0.25, 0.5 * gone * (1 - gone)])  # control, intervention
     pooled = weights[1] / weights.sum()
     return 0.5 - gone, float(0.5 * (pooled - 1) * (2 * gone - 1))
+
+
+@dataclass(frozen=True)
+class NonAdherence:
+    """People who receive if offered: those above a cut of a standard normal engagement that goes with the outcome.
+
+    ``shared`` points of the untreated outcome per SD of engagement, whose mean outcome is 0; ``people`` in either arm;
+    ``effect`` in those who receive, ``otherwise`` of the offer on others. Sessions are 0 with probability
+    ``no_contact``, else a negative binomial of mean mu and variance mu + mu^2/k given that it is not 0.
+    """
+
+    shared: float
+    otherwise: float = 0.0
+    effect: float = 0.5
+    no_contact: float = 0.09
+    people: int = 100
+    mu: float = 10.4
+    k: float = 3.0
+
+    @property
+    def share(self) -> float:
+        """Probability of six sessions or more."""
+        sessions = stats.nbinom(self.k, self.k / (self.k + self.mu))
+        return float((1 - self.no_contact) * sessions.sf(5) / sessions.sf(0))
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """Mean untreated outcome of those who would receive, and of others: truncated normal distributions."""
+        density = self.shared * stats.norm.pdf(stats.norm.isf(self.share))
+        return float(density / self.share), float(-density / (1 - self.share))
+
+    @property
+    def limit(self) -> float:
+        """What the ratio of effects tends to, less the effect."""
+        return self.otherwise * (1 - self.share) / self.share
+
+    @property
+    def per_protocol(self) -> float:
+        """Bias of the mean of those who received less that of all controls."""
+        return self.means[0]
+
+    @property
+    def as_treated(self) -> float:
+        """Bias of the mean of those who received less that of controls and never-takers, whose number varies."""
+        never = np.arange(self.people + 1)
+        weight = (stats.binom.pmf(never, self.people, 1 - self.share) * never / (never + self.people)).sum()
+        return float(self.means[0] - (self.means[1] + self.otherwise) * weight)
+
+    @property
+    def nobody(self) -> float:
+        """Probability that nobody in the intervention arm receives."""
+        return float((1 - self.share) ** self.people)

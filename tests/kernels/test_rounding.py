@@ -160,6 +160,8 @@ def test_values_that_cannot_be_computed_with_cost_their_own_trial(kind, name, fa
         "mi": {"analysis": {"kind": "lmm"}, "m": 3},
         "randomisation-test": {"draws": 99, "allocation": {"method": "complete"}},
         "wild-bootstrap": {"draws": 99},
+        "principal-score": {"received": "received == 1"},
+        "cace-mixture": {"received": "received == 1"},
         "as-treated": {"received": "received == 1", "analysis": {"kind": "lmm"}},
     }.get(kind, {})
     found = fit(batch(both), method(kind, adjust=["mansa_baseline", "list_size"], **options))

@@ -59,7 +59,7 @@ OWN_METHODS = (
         (("", ""), "[mechanism.practices]\ncluster_size_cv = 0.2\n", "trial", "cluster_size_cv", "0.2 given"),
         (("cluster_size_cv = 0.62", "cluster_size_cv = 0.2"), "[mechanism.practices]\nnumber = 20\n", "base",
          "cluster_size_cv", "0.2 given"),
-        (("", ""), OWN_METHODS, "trial", '[[methods]]\nname = "two"', "missing key 'received'"),
+        (("", ""), OWN_METHODS, "trial", '[[methods]]\nname = "two"', "kind 'iv' needs received"),
         (("m = 2\n", "m = 0\n"), "[run]\nseed = 7\n", "base", "m = 0\n", "methods[3].m: m must be >= 1"),
         (('estimand = "cace"', 'estimand = "cases"'), "[run]\nseed = 7\n", "base", "cases", "unknown estimand"),
         (("", ""), '[performance]\nreference = "none"\n', "trial", "reference", "unknown method"),

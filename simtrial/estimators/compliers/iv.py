@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from simtrial.arrays import Bools, Floats
@@ -44,17 +45,34 @@ class InstrumentalVariable(Method):
 
     ``ratio`` lmm divides the effects of allocation on outcome and on receipt by two random-intercept models; their
     joint covariance is the jackknife over practices, the error of the ratio its delta method.
+
+    ``never_taker_effect`` h relaxes the exclusion restriction by a stated amount: the outcome is taken less h in those
+    offered who do not receive, so that the ratio is (rho - (1 - pi) h)/pi.
     """
 
     kind: Literal["iv"] = "iv"
     target = "received"
-    received: str = Field(description="expression that defines receipt, e.g. sessions >= 6")
+    received: str = Field("", description="expression that defines receipt, e.g. sessions >= 6")
+    dose: str = Field("", description="column of numbers in place of receipt, e.g. sessions: the effect per unit")
     level_of_analysis: Literal["participant", "cluster"] = Field("participant", description="people, or practice means")
     weights: Weights = Field("equal", description="weight of a practice, for level_of_analysis cluster")
     ratio: Literal["2sls", "lmm"] = Field("2sls", description="of least-squares effects, or of mixed-model effects")
     se: StandardError = Field("CR2", description="standard error")
     df: Df = Field("satterthwaite", description="degrees of freedom")
+    never_taker_effect: float = Field(
+        0.0, description="assumed effect of the offer on those who do not receive, points: a sensitivity analysis"
+    )
     ci: Literal["wald", "anderson-rubin", "fieller", "tf"] = Field("wald", description="interval")
+
+    @model_validator(mode="after")
+    def _one_treatment(self) -> InstrumentalVariable:
+        if bool(self.received) == bool(self.dose):
+            raise ValueError(
+                "kind 'iv' needs received, e.g. received = \"sessions >= 6\", or a column as dose: one of them"
+            )
+        if self.dose and self.never_taker_effect:
+            raise ValueError("never_taker_effect is for those who do not receive: it needs received, not dose")
+        return self
 
     @model_validator(mode="after")
     def _weights_are_of_practices(self) -> InstrumentalVariable:
@@ -97,52 +115,66 @@ class InstrumentalVariable(Method):
 
     def spec(self) -> Spec:
         """Rows and columns analysed, receipt as a second response."""
-        return replace(super().spec(), received=self.received)
+        return replace(super().spec(), received=self.received or None, dose=self.dose or None)
+
+    def reads(self) -> frozenset[str]:
+        """Names of the observed columns the method needs."""
+        return super().reads() | ({self.dose} if self.dose else set())
 
     def expressions(self) -> tuple[str, ...]:
         """Expressions among the options."""
-        return (*super().expressions(), self.received)
+        return (*super().expressions(), *((self.received,) if self.received else ()))
 
     def fit(
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
     ) -> Estimates:
         """Fit every trial by indirect least squares; ``every_term`` adds the covariates of the structural equation."""
-        forms = self._reduced_forms(moments)
+        forms = self.reduced_forms(moments)
+        robust = self.reduced_forms(moments, "CR2") if self.se == "classical" else forms
+        return self.ratio_of(moments, forms, robust, moments.failed, moments.flags, every_term)
+
+    def ratio_of(
+        self, moments: Moments, forms: ReducedForms, robust: ReducedForms, failed: Bools, flags: NDArray[np.int64],
+        every_term: bool = False,
+    ) -> Estimates:  # fmt: skip
+        """Ratio of two effects with the interval asked for; ``robust`` are the forms that the effective F is taken of.
+
+        ``moments`` say whose they are; ``failed`` trials have no effects.
+        """
+        assumed = self.never_taker_effect
+        if assumed:
+            forms, robust = (_less_direct(one, assumed) for one in (forms, robust))
+            crossed = _in_control(moments) & ~failed
+            failed, flags = failed | crossed, flags | np.where(crossed, BIT["receipt_in_control"], 0)
         outcome, receipt, joint = forms.outcome, forms.receipt, forms.joint
-        scale = _receipt_squares(moments)
-        absent = ~(receipt**2 > ABSENT * scale) & ~moments.failed
-        safe = np.where(absent | moments.failed, np.nan, receipt)
+        absent = ~(receipt**2 > ABSENT * _receipt_squares(moments)) & ~failed
+        safe = np.where(absent | failed, np.nan, receipt)
         theta = outcome / safe
         with np.errstate(invalid="ignore", divide="ignore"):
             variance = _structural(joint, theta) / safe**2
         first_stage = _first_stage_f(forms)
-        flags = moments.flags | forms.flags | np.where(forms.singular, BIT["leverage_one"], 0)
+        flags = flags | forms.flags | np.where(forms.singular, BIT["leverage_one"], 0)
         flags |= np.where(absent, BIT["no_first_stage"], 0)
-        flags |= np.where((first_stage < WEAK) & ~absent & ~moments.failed, BIT["weak_instrument"], 0)
-        exact = ~absent & ~moments.failed & _explained(moments, joint, theta)
+        flags |= np.where((first_stage < WEAK) & ~absent & ~failed, BIT["weak_instrument"], 0)
+        exact = ~absent & ~failed & _explained(moments, joint, theta)
         flags |= np.where(exact, BIT["constant_outcome"], 0)
-        effective = self._effective(moments, forms)
         extras = {
             "first_stage": receipt, "first_stage_f": np.where(absent, 0.0, first_stage),
-            "effective_f": np.where(absent, 0.0, effective), **forms.extras,
+            "effective_f": np.where(absent, 0.0, _first_stage_f(robust)), **forms.extras,
         }  # fmt: skip
         terms: tuple[str, ...] = ("received",)
         estimate, variances, dfs = theta[None], variance[None], forms.df[None]
         if every_term and self.level_of_analysis == "participant" and self.ratio == "2sls":
-            terms, estimate, variances, dfs = self._structural_terms(moments, theta, safe, variance, forms.df)
+            terms, estimate, variances, dfs = self._structural_terms(moments, theta, safe, variance, forms.df, assumed)
         result = report(
             moments, terms, estimate, variances, dfs, self.level,
-            failed=moments.failed | absent | exact, flags=flags, extras=extras, in_outcome_units=False,
+            failed=failed | absent | exact, flags=flags, extras=extras, in_outcome_units=False,
         )  # fmt: skip
         if self.ci == "tf":
             return adjusted(result, self.level)
         return result if self.ci == "wald" else quadratic_set(result, outcome, receipt, joint, self.level)
 
-    def _effective(self, moments: Moments, forms: ReducedForms) -> Floats:
-        """Effective first-stage F of Montiel Olea and Pflueger (2013): with one instrument the robust F (trials,)."""
-        return _first_stage_f(forms if self.se != "classical" else self._reduced_forms(moments, "CR2"))
-
-    def _reduced_forms(self, moments: Moments, se: StandardError | None = None) -> ReducedForms:
+    def reduced_forms(self, moments: Moments, se: StandardError | None = None) -> ReducedForms:
         """Effects of arm on outcome and receipt, of people or of practices; ``se`` in place of the method's own."""
         se = se or self.se
         if self.ratio == "lmm":
@@ -157,12 +189,13 @@ class InstrumentalVariable(Method):
         )  # fmt: skip
 
     def _structural_terms(
-        self, moments: Moments, theta: Floats, safe: Floats, variance: Floats, df: Floats
+        self, moments: Moments, theta: Floats, safe: Floats, variance: Floats, df: Floats, assumed: float
     ) -> tuple[tuple[str, ...], Floats, Floats, Floats]:
         """Coefficients of the covariates: contrast l of y - theta d, minus its first-stage share along arm."""
         terms = tuple(term for term in moments.terms if term != "arm")
         coefficients = moments.least_squares.coefficients
         rows, variances, dfs = [theta], [variance], [df]
+        theta = theta - assumed  # y - assumed arm (1 - d) - theta d, without its part along arm
         for term in terms:
             contrast = moments.contrast(term)
             shift = moments.center[moments.regressors] if term == "intercept" else 0.0
@@ -174,6 +207,23 @@ class InstrumentalVariable(Method):
             variances.append(_structural(joint, theta))
             dfs.append(term_df)
         return ("received", *terms), np.stack(rows), np.stack(variances), np.stack(dfs)
+
+
+def _less_direct(forms: ReducedForms, effect: float) -> ReducedForms:
+    """Reduced forms of the outcome less an effect on never-takers: arm (1 - d) = arm - d if no control receives."""
+    joint = forms.joint.copy()
+    joint[0, 1] += effect * forms.joint[1, 1]
+    joint[1, 0] = joint[0, 1]
+    joint[0, 0] += 2.0 * effect * forms.joint[0, 1] + effect**2 * forms.joint[1, 1]
+    return replace(forms, outcome=forms.outcome - effect * (1.0 - forms.receipt), joint=joint)
+
+
+def _in_control(moments: Moments) -> Bools:
+    """Trials in which somebody in control received (trials,)."""
+    control = np.rint(moments.means[moments.regressors - 1]) == 0
+    return np.asarray(
+        sum_by(moments.sizes * np.abs(moments.means[-1]) * control, moments.cluster_trial, moments.trials) > 0
+    )
 
 
 def _receipt_squares(moments: Moments) -> Floats:

@@ -11,6 +11,8 @@ from simtrial.flags import BIT
 from simtrial.moments import leave_one_out
 from simtrial.moments.moments import Moments
 
+ROUNDED = 1e-9  # of a whole number, up to which receipt is that number: what its mean and deviation add up to
+
 
 def reduced_forms_of_mixed_models(moments: Moments, df: str) -> ReducedForms:
     """Arm coefficients of two random-intercept models by REML, refitted without each practice in turn.
@@ -47,8 +49,11 @@ def _coefficients(moments: Moments) -> tuple[Floats, Floats, Bools]:
 
 
 def _of_receipt(moments: Moments) -> Moments:
-    """The same regressors with receipt, 0 or 1, as the only response."""
-    return moments.root.with_response(np.rint(moments.design[-1]), measured=False)
+    """The same regressors with receipt, 0 or 1 or a dose, as the only response."""
+    receipt = moments.design[-1]
+    whole = np.rint(receipt)
+    exact = np.where(np.abs(receipt - whole) <= ROUNDED * (1.0 + np.abs(whole)), whole, receipt)
+    return moments.root.with_response(exact, measured=False)
 
 
 def _explained(moments: Moments) -> Bools:

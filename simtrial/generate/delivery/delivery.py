@@ -12,7 +12,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.generate import Step, Variable
-from simtrial.generate.column_names import IF_OFFERED
+from simtrial.generate.column_names import IF_CONTROL, IF_OFFERED
 from simtrial.generate.covariate_keys import split
 from simtrial.generate.delivery.contact import in_post, mean_length
 from simtrial.generate.delivery.engagement import effect_problems, related, score, shifts
@@ -43,7 +43,8 @@ class Delivery(Step):
     discussed in each session independently.
 
     Principal strata: people in control have what they would have if offered where ``control_access`` gives it to them
-    (always-takers, if that counts as receipt), else nothing. Nobody receives more in control than if offered.
+    (always-takers, if that counts as receipt), else nothing. Only ``defiers`` receive more in control than if offered:
+    in control what others have if offered, and nothing if offered.
     """
 
     stage: ClassVar[str] = "delivery"
@@ -91,6 +92,10 @@ class Delivery(Step):
         0.0, ge=0, le=1, description="probability that someone in control has access as if offered"
     )
 
+    defiers: float = Field(
+        0.0, ge=0, le=1, description="share of people who receive in control what others do if offered, and only there"
+    )
+
     @model_validator(mode="after")
     def _consistent(self) -> Delivery:
         for name, scale in self.engagement_scale.items():
@@ -128,15 +133,17 @@ class Delivery(Step):
             name + IF_OFFERED: Variable("participant", f"{label} if offered", unit, latent=True)
             for name, (label, unit) in OFFERED.items()
         }
+        beside = OFFERED if self.defiers else ("sessions", "goal_sessions")
+        in_control = {
+            name + IF_CONTROL: Variable("participant", f"{OFFERED[name][0]} in control", OFFERED[name][1], latent=True)
+            for name in beside
+        }
         every = {
             "availability_offered": Variable("practice", "Care-partner availability if allocated", latent=True),
             "engagement": Variable("participant", "Engagement, standard normal unless shifted", latent=True),
             **offered,
             "access_if_control": Variable("participant", "Access in control: 0 no, 1 as if offered", latent=True),
-            "sessions_if_control": Variable("participant", "Sessions in control", "sessions", latent=True),
-            "goal_sessions_if_control": Variable(
-                "participant", "Sessions with goals in control", "sessions", latent=True
-            ),
+            **in_control,
             "availability": Variable("practice", "Share of time with a care partner in post; blank in control"),
             "sessions": Variable("participant", "Sessions received", "sessions"),
             "goal_sessions": Variable("participant", "Sessions in which goals were discussed", "sessions"),
@@ -147,13 +154,17 @@ class Delivery(Step):
             ),
             "session_minutes": Variable("participant", "Mean length of sessions; blank without", "minutes"),
         }
-        return {n: v for n, v in every.items() if self._contacts or n.removesuffix(IF_OFFERED) not in CONTACT}
+        return {
+            n: v
+            for n, v in every.items()
+            if self._contacts or n.removesuffix(IF_OFFERED).removesuffix(IF_CONTROL) not in CONTACT
+        }
 
     def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
         """Draw receipt if offered, receipt in control, and actual receipt."""
         index = batch.index
         # streams of their own, so that no option moves the draws that another uses
-        posts, practice, contact, minutes, open_to = rng.spawn(5)
+        posts, practice, contact, minutes, open_to, against = rng.spawn(6)
         z = rng.standard_normal(index.practices)
         availability = np.interp(z, *beta_quantiles(self.availability_alpha, self.availability_beta))
         if self.availability_months:
@@ -167,18 +178,23 @@ class Delivery(Step):
         access = np.zeros(index.participants)
         if self.control_access:
             access = (open_to.random(index.participants) < self.control_access).astype(np.float64)
+        blank = {"first_contact_months": np.nan, "session_minutes": np.nan}
+        control, kept = offered, tuple(offered) if self.defiers else ("sessions", "goal_sessions")
+        if self.defiers:
+            defies = against.random(index.participants) < self.defiers
+            access = np.maximum(access, defies)
+            offered = {name: np.where(defies, blank.get(name, 0.0), values) for name, values in control.items()}
+        control = {name: np.where(access == 1, values, blank.get(name, 0.0)) for name, values in control.items()}
         arm = batch.at("arm", "practice")
-        has = np.where(arm[index.participant_practice] == 1, 1.0, access) == 1
-        without_contact = {"first_contact_months": np.nan, "session_minutes": np.nan}
+        treated = arm[index.participant_practice] == 1
         return {
             "availability_offered": availability,
             "engagement": engagement,
             **{name + IF_OFFERED: values for name, values in offered.items()},
             "access_if_control": access,
-            "sessions_if_control": sessions * access,
-            "goal_sessions_if_control": goals * access,
+            **{name + IF_CONTROL: control[name] for name in kept},
             "availability": np.where(arm == 1, availability, np.nan),
-            **{name: np.where(has, values, without_contact.get(name, 0.0)) for name, values in offered.items()},
+            **{name: np.where(treated, values, control[name]) for name, values in offered.items()},
         }
 
     def _engagement(self, batch: TrialBatch, own: Floats, rng: np.random.Generator) -> Floats:

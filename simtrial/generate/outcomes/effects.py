@@ -7,7 +7,7 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from simtrial.arrays import Floats
 from simtrial.batch import ObservedBatch, TrialBatch
@@ -38,7 +38,7 @@ def named_subgroups(effects: dict[str, float]) -> dict[str, float]:
 
 
 class Effects(Part):
-    """Options: what the intervention adds for someone in ``effect_among``; nothing for others.
+    """Options: what the intervention adds for someone in ``effect_among``; ``effect_otherwise`` for others offered.
 
     effect + subgroup effects + w_j + size_effect z(log recruited) + register_effect z(log register size) +
     pandemic_interaction during the pandemic; w_j ~ N(0, effect_sd^2) with corr(w, u) = effect_practice_correlation.
@@ -46,6 +46,12 @@ class Effects(Part):
 
     effect: float = Field(0.0, description="effect of the intervention, points")
     effect_among: str = Field("", description="expression: whom the effect reaches; empty: everyone offered")
+    effect_per_session: float = Field(
+        0.0, ge=-100, le=100, description="additional effect of each session received, points"
+    )
+    effect_otherwise: float = Field(
+        0.0, ge=-100, le=100, description="effect of the offer on those whom the effect does not reach, points"
+    )
     subgroup_effects: Annotated[dict[str, float], AfterValidator(named_subgroups)] = Field(
         default_factory=dict, description="additional effect by column=category, points"
     )
@@ -57,9 +63,16 @@ class Effects(Part):
         0.0, ge=-100, le=100, description="additional effect where follow-up was during the pandemic, points"
     )
 
+    @model_validator(mode="after")
+    def _others_exist(self) -> Effects:
+        if self.effect_otherwise and not self.effect_among:
+            raise ValueError("effect_otherwise is for those outside effect_among, which reaches everyone offered")
+        return self
+
     def reads(self) -> frozenset[str]:
         """Columns of earlier stages that the effect depends on."""
         needed = {"period"} if self.pandemic_interaction else set()
+        needed |= {"sessions"} if self.effect_per_session else set()
         for text in (self.effect_among, *map(subgroup, self.subgroup_effects)):
             needed |= columns(parse(text)) if text else frozenset()
         return frozenset(needed)
@@ -93,12 +106,19 @@ class Effects(Part):
             effect += sizes.additional_effect(batch)[batch.index.participant_practice]
         if self.pandemic_interaction:
             effect += self.pandemic_interaction * during(batch)
-        if not (self.effect_among or self.subgroup_effects):
+        if not (self.effect_among or self.subgroup_effects or self.effect_per_session):
             return effect
         offered = if_offered(batch) if world is None else world
+        if self.effect_per_session:
+            effect += self.effect_per_session * offered.at("sessions")
         for key, additional in self.subgroup_effects.items():
             effect += additional * evaluate(subgroup(key), offered)
-        return effect * evaluate(self.effect_among, offered) if self.effect_among else effect
+        if not self.effect_among:
+            return effect
+        reached = evaluate(self.effect_among, offered)
+        if world is None and self.effect_otherwise:
+            return np.where(reached, effect, self.effect_otherwise)
+        return effect * reached
 
 
 def during(batch: TrialBatch) -> NDArray[np.bool_]:
