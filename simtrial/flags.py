@@ -34,6 +34,8 @@ CAUSES: dict[str, str] = {
     "constant_within": "Covariates explain all variation within practices: the analysis uses practice means alone.",
     "one_arm": "All analysed practices are in one arm: no effect can be estimated; check arm, subset and blanks.",
     "same_receipt": "All analysed people received the intervention, or none did: check `received`, subset and blanks.",
+    "separation": "A model of being observed is certain of some people (weight 1); use fewer covariates in it.",
+    "extreme_weights": "A probability of being observed was below the smallest allowed and was raised; few are alike.",
 }
 BIT: dict[str, int] = {name: 1 << place for place, name in enumerate(CAUSES)}
 

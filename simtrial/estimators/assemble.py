@@ -123,7 +123,9 @@ FATAL = bits(
 )
 """Flags that explain by themselves why a fit failed."""
 
-OF_A_FIT = bits(["boundary", "aliased", "leverage_one", "weak_instrument", "not_converged"])
+OF_A_FIT = bits(
+    ["boundary", "aliased", "leverage_one", "weak_instrument", "not_converged", "separation", "extreme_weights"]
+)
 """Flags that describe a fit, removed without one."""
 
 

@@ -212,6 +212,8 @@ BUILT_IN = [
     {"kind": "g-computation"},
     {"kind": "g-computation", "model": "lmm"},
     {"kind": "g-computation", "average": "cluster", "by_arm": True, "df": "normal"},
+    {"kind": "ipw"},
+    {"kind": "ipw", "by_arm": True, "adjust": ["mansa_baseline"], "auxiliary": ["sessions"], "se": "mancl-derouen"},
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "adjust": ["mansa_baseline"], "by_arm": True},
     *({"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "imputation": e} for e in ("single-level", "fixed-effects")),
