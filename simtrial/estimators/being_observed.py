@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simtrial.arrays import Bools, Floats, Ints
 from simtrial.batch import ObservedBatch
+from simtrial.flags import BIT
 from simtrial.kernels import logistic
 from simtrial.kernels.segments import sum_by
+from simtrial.moments.build import x_moments
 from simtrial.moments.columns import in_range, less_mean
+from simtrial.moments.moments import Moments
 from simtrial.moments.rows import AnalysisSet, Spec, analysed, outcome, regressors
 
 
@@ -32,6 +36,8 @@ class BeingObserved:
         Inverse of the information (q, q, groups).
     score
         Columns times outcome less probability, 0 for those who are certain (q, rows).
+    certain
+        Who is certain to be observed or lost (rows,).
     separated, converged, out_of_range
         (trials,).
     """
@@ -43,6 +49,7 @@ class BeingObserved:
     group: Ints
     inverse: Floats
     score: Floats
+    certain: Bools
     separated: Bools
     converged: Bools
     out_of_range: Bools
@@ -63,7 +70,7 @@ class BeingObserved:
 
         return cls(
             everyone=everyone, seen=seen, probability=found.probability, columns=columns, group=group,
-            inverse=found.inverse, score=columns * residual, separated=by_trial(found.separated),
+            inverse=found.inverse, score=columns * residual, certain=found.certain, separated=by_trial(found.separated),
             converged=~by_trial(~found.converged), out_of_range=by_trial(beyond),
         )  # fmt: skip
 
@@ -88,6 +95,17 @@ class BeingObserved:
 def missingness_spec(spec: Spec, auxiliary: list[str]) -> Spec:
     """Columns of the model of being observed: those of the analysis, and more."""
     return replace(spec, adjust=tuple(dict.fromkeys((*spec.adjust, *auxiliary))))
+
+
+def without_auxiliary(batch: ObservedBatch, spec: Spec, wide: Moments) -> Moments:
+    """Moments of an analysis among the rows of a wider one, which has auxiliary columns as well."""
+    return x_moments(batch, spec, wide.analysed).with_response(outcome(batch, spec)[wide.analysed.rows])
+
+
+def missingness_flags(observed: BeingObserved) -> NDArray[np.int64]:
+    """What is odd about the models of being observed (trials,)."""
+    flags = np.where(observed.separated, BIT["separation"], 0) | np.where(observed.converged, 0, BIT["not_converged"])
+    return np.where(observed.out_of_range, BIT["out_of_range"], flags)
 
 
 def _columns(

@@ -6,21 +6,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from simtrial.arrays import Bools, Floats
 from simtrial.batch import ObservedBatch
-from simtrial.estimators import Estimates, Method, report, terms_of
-from simtrial.estimators.being_observed import BeingObserved, missingness_spec
-from simtrial.estimators.method import register
+from simtrial.estimators import Estimates, Method, register, report, terms_of
+from simtrial.estimators.being_observed import BeingObserved, missingness_flags, missingness_spec, without_auxiliary
 from simtrial.flags import BIT
 from simtrial.kernels.sandwich import matrix_power
 from simtrial.kernels.segments import largest_by, sum_by
 from simtrial.kernels.small_matrices import apply, cholesky, multiply, pairs, sweep, unpack
-from simtrial.moments.build import x_moments
 from simtrial.moments.moments import Moments
-from simtrial.moments.rows import Spec, outcome
+from simtrial.moments.rows import Spec
 
 POWER = {"kauermann-carroll": -0.5, "robust": 0.0, "mancl-derouen": -1.0}
 
@@ -71,17 +68,6 @@ class InverseProbabilityWeighting(Method):
         return report(
             made, terms, estimate, variance, df, self.level, failed=failed, flags=flags, extras=weighted.extras
         )
-
-
-def without_auxiliary(batch: ObservedBatch, spec: Spec, wide: Moments) -> Moments:
-    """Moments of an analysis among the rows of a wider one, which has auxiliary columns as well."""
-    return x_moments(batch, spec, wide.analysed).with_response(outcome(batch, spec)[wide.analysed.rows])
-
-
-def missingness_flags(observed: BeingObserved) -> NDArray[np.int64]:
-    """What is odd about the models of being observed (trials,)."""
-    flags = np.where(observed.separated, BIT["separation"], 0) | np.where(observed.converged, 0, BIT["not_converged"])
-    return np.where(observed.out_of_range, BIT["out_of_range"], flags)
 
 
 def _contrast(contrast: Floats, coefficients: Floats) -> Floats:

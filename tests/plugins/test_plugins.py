@@ -212,6 +212,8 @@ BUILT_IN = [
     {"kind": "g-computation"},
     {"kind": "g-computation", "model": "lmm"},
     {"kind": "g-computation", "average": "cluster", "by_arm": True, "df": "normal"},
+    {"kind": "aipw"},
+    {"kind": "aipw", "by_arm": True, "adjust": ["mansa_baseline"], "auxiliary": ["sessions"], "average": "cluster"},
     {"kind": "ipw"},
     {"kind": "ipw", "by_arm": True, "adjust": ["mansa_baseline"], "auxiliary": ["sessions"], "se": "mancl-derouen"},
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
