@@ -127,7 +127,22 @@ def _same_for_all(step: Mansa) -> bool:
     """Whether the effect is the same for everybody."""
     of = step.effects
     varies = of.effect_among, of.subgroup_effects, of.effect_sd, step.sizes.reads(), of.pandemic_interaction
-    return not any(varies)
+    return not (any(varies) or of.baseline_effect)
+
+
+def average_effect(mechanism: Mapping[str, Step]) -> float | None:
+    """Effect on the average person, and practice, where it goes with a baseline that is normal; None elsewhere.
+
+    E{effect + b (X - at)} = effect + b (E X - at): baselines and random effects have nothing to do with sizes.
+    """
+    step: Any = mechanism.get("outcomes.mansa")
+    if step is None or "identification" in mechanism or not step.effects.baseline_effect:
+        return None
+    of, before = step.effects, _before(mechanism.get("baseline"))  # type: ignore[arg-type]
+    other = of.effect_among, of.subgroup_effects, step.sizes.reads(), of.pandemic_interaction, step.leavers.shifts()
+    if any(other) or not before or step.ratings.items or step.ratings.ends != (-inf, inf):
+        return None
+    return float(of.effect + of.baseline_effect * (before["mean"] - of.effect_at_baseline))
 
 
 def _reached_in_control(mechanism: Mapping[str, Step]) -> bool:

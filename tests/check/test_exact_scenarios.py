@@ -10,7 +10,7 @@ import io
 from pathlib import Path
 
 import pytest
-from closed_forms import Design, lost_at_random, slopes_by_arm
+from closed_forms import Design, hossain_s3, lost_at_random, slopes_by_arm
 from commands import simtrial
 
 from simtrial.scenario import builtin_names, load
@@ -37,6 +37,12 @@ EXACT = {
     ("full-adherence", "instrumental variables", "empirical_se"): NULL.se,
     ("lost-at-random", CLASSICAL, "empirical_se"): lost_at_random(60, 0.3),
     ("lost-at-random", CLASSICAL, "model_se"): lost_at_random(60, 0.3),
+    ("hossain-s3", "complete cases", "bias"): hossain_s3()[0],
+    ("hossain-s3", "complete cases, adjusted", "bias"): hossain_s3()[1],
+    ("hossain-s3", "imputation, one slope", "bias"): hossain_s3()[1],
+    ("hossain-s3", "weighting by arm", "bias"): hossain_s3()[2],
+    ("hossain-s3", "imputation by arm", "coverage"): 0.945,
+    ("hossain-s3", "imputation, one slope", "coverage"): 0.8,
     ("mi-by-arm", "complete cases", "bias"): slopes_by_arm()[0],
     ("mi-by-arm", "imputation, one slope", "bias"): slopes_by_arm()[1],
     ("mi-by-arm", "imputation by arm", "coverage"): 0.945,
