@@ -21,6 +21,7 @@ from simtrial.estimators.imputation.delta import Delta
 from simtrial.estimators.imputation.engine import FittedEngine, ImputationEngine, imputation_engine
 from simtrial.estimators.imputation.failures import BlankArms, labels, messages
 from simtrial.estimators.imputation.incomplete import ImputationModel, Incomplete
+from simtrial.estimators.imputation.reference import fit_as_control
 from simtrial.estimators.per_protocol import wrapped
 from simtrial.estimators.wrapping import no_joint_test
 from simtrial.flags import BIT
@@ -56,6 +57,9 @@ class MultipleImputation(Method):
     auxiliary: list[str] = Field(default_factory=list, description="further columns of the imputation model")
     by_arm: bool = Field(False, description="impute each arm from its own people")
     delta: Delta = Field(default_factory=Delta, description="points added to imputed outcomes: one number, or by arm")
+    reference: Literal["none", "control"] = Field(
+        "none", description="impute people of the intervention arm as if in control (reference-based imputation)"
+    )
     df: Literal["barnard-rubin", "rubin"] = Field("barnard-rubin", description="degrees of freedom after pooling")
 
     _inherit = model_validator(mode="before")(inherit)
@@ -97,6 +101,11 @@ class MultipleImputation(Method):
         engine = self.engine()
         if self.by_arm and not engine.arm_alone:
             raise ValueError(f"by_arm = true: imputation engine '{self.imputation}' cannot impute one arm alone")
+        if self.reference != "none" and not engine.takes_arm:
+            raise ValueError(
+                f"reference = '{self.reference}': imputation engine '{self.imputation}' cannot impute people as if in "
+                f"control"
+            )
         return self
 
     def engine(self) -> ImputationEngine:
@@ -170,6 +179,8 @@ class MultipleImputation(Method):
 
     def _fitted(self, incomplete: Incomplete) -> FittedEngine:
         engine = self.engine()
+        if self.reference == "control":
+            return fit_as_control(engine, incomplete, self.by_arm)
         return fit_by_arm(engine, incomplete) if self.by_arm else engine.fit(incomplete)
 
     def _analyse(

@@ -10,7 +10,7 @@ import io
 from pathlib import Path
 
 import pytest
-from closed_forms import Design, hossain_s3, lost_at_random, slopes_by_arm
+from closed_forms import Design, hossain_s3, lost_at_random, reference_based, slopes_by_arm
 from commands import simtrial
 
 from simtrial.scenario import builtin_names, load
@@ -47,6 +47,12 @@ EXACT = {
     ("mi-by-arm", "imputation, one slope", "bias"): slopes_by_arm()[1],
     ("mi-by-arm", "imputation by arm", "coverage"): 0.945,
     ("mi-by-arm", "imputation, one slope", "coverage"): 0.75,
+    ("reference-based", "imputation at random", "relative_error_model_se"): reference_based()[2],
+    **{
+        ("reference-based", method, measure): value
+        for method in ("as if in control", "as if in control, from control alone")
+        for measure, value in zip(("bias", "relative_error_model_se"), reference_based()[:2], strict=True)
+    },
     ("tiny-arm", "practice means", "empirical_se"): TINY.se,
     ("tiny-arm", "practice means", "model_se"): TINY.se,
     ("tiny-arm", ROBUST, "rejection_rate"): TINY.robust("CR0")[0],

@@ -129,6 +129,19 @@ def hossain_s3(slope: float = 0.3, more: float = 0.4, leaving: float = 1.0) -> t
     return b1 * m1 - b0 * m0, (b1 - pooled) * m1 - (b0 - pooled) * m0, w1 - w0
 
 
+def reference_based(f: float = 0.3, m: int = 20, effect: float = 0.5) -> tuple[float, float, float]:
+    """Bias as if in control, and relative errors (percent) of Rubin's SE as if in control and at random.
+
+    Of `verify/reference-based`: a share f of either arm is lost at random, people are independent, SD 1. Variances are
+    times the number of people in an arm. As if in control the estimate is (1 - f) of that of complete cases, but for
+    noise: the coefficients drawn are the same for both arms, and cancel.
+    """
+    mixed = f * (1 - f) * effect**2  # those lost in intervention are imputed an effect lower
+    empirical, rubin = 2 * (1 - f + f / m) + mixed, 2 + 2 * f * (1 + 1 / m) + mixed
+    at_random = 2 / (1 - f) + 2 * f / m, 2 + (1 + 1 / m) * (2 * f**2 / (1 - f) + 2 * f)
+    return -f * effect, 100 * ((rubin / empirical) ** 0.5 - 1), 100 * ((at_random[1] / at_random[0]) ** 0.5 - 1)
+
+
 def slopes_by_arm(slope: float = 1.5) -> tuple[float, float]:
     """Bias of complete cases, and of imputation with one slope, of `verify/mi-by-arm`, in large trials.
 
