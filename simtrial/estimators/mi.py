@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any, ClassVar, Literal
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, create_model, field_validator, model_validator
 
-from simtrial.arrays import Bools
+from simtrial.arrays import Bools, Floats
 from simtrial.batch import ObservedBatch
 from simtrial.errors import OptionError, SimtrialError
 from simtrial.estimators import Estimates, Method, failed_estimates, inherit, kinds, register, report, wald
@@ -22,6 +22,7 @@ from simtrial.estimators.imputation.engine import FittedEngine, ImputationEngine
 from simtrial.estimators.imputation.failures import BlankArms, labels, messages
 from simtrial.estimators.imputation.incomplete import ImputationModel, Incomplete
 from simtrial.estimators.imputation.reference import fit_as_control
+from simtrial.estimators.imputation.tipping import Analyses, Shifted, scale, shifted, tipping_points
 from simtrial.estimators.per_protocol import wrapped
 from simtrial.estimators.wrapping import no_joint_test
 from simtrial.flags import BIT
@@ -59,6 +60,9 @@ class MultipleImputation(Method):
     delta: Delta = Field(default_factory=Delta, description="points added to imputed outcomes: one number, or by arm")
     reference: Literal["none", "control"] = Field(
         "none", description="impute people of the intervention arm as if in control (reference-based imputation)"
+    )
+    tipping: Shifted = Field(
+        "none", description="arms whose imputed outcomes are shifted to where the conclusion tips (extra tipping_delta)"
     )
     df: Literal["barnard-rubin", "rubin"] = Field("barnard-rubin", description="degrees of freedom after pooling")
 
@@ -158,16 +162,17 @@ class MultipleImputation(Method):
         if (tested := self.tested_covariate()) is not None and len(batch.column(tested).categories) > 2:
             return _no_joint_test(batch.index.trials, tested, len(batch.column(tested).categories))
         fitted, blank = self._fitted(incomplete), BlankArms.of(incomplete)
-        results: list[tuple[Moments, Estimates]] = []
-        for _ in range(self.m):
-            before = results[-1][0].analysed if results else None
-            completed = self.delta.added(incomplete, fitted.complete(rng))
-            results.append(self._analyse(completed, every_term, before))
+        drawn = (self.delta.added(incomplete, fitted.complete(rng)) for _ in range(self.m))
+        completions = drawn if self.tipping == "none" else list(drawn)
+        results = self._analyses(completions, every_term)
         found = self._pooled(results, fitted.failed | blank.failed, fitted.flags | incomplete.flags)
         found = _innermost(self.analysis).tested(found)
         if "n_unknown" in found.extras:
             unknown = found.extras["n_unknown"] + incomplete.unknown
             found = replace(found, extras={**found.extras, "n_unknown": unknown})
+        if self.tipping != "none":
+            tips = self._tipping_points(incomplete, list(completions))
+            found = replace(found, extras={**found.extras, "tipping_delta": np.where(found.failed, np.nan, tips)})
         if not found.failed.any():
             return found
         named = labels(incomplete, self.auxiliary)
@@ -182,6 +187,25 @@ class MultipleImputation(Method):
         if self.reference == "control":
             return fit_as_control(engine, incomplete, self.by_arm)
         return fit_by_arm(engine, incomplete) if self.by_arm else engine.fit(incomplete)
+
+    def _analyses(self, completions: Iterable[ObservedBatch], every_term: bool) -> list[tuple[Moments, Estimates]]:
+        results: list[tuple[Moments, Estimates]] = []
+        for completed in completions:
+            results.append(self._analyse(completed, every_term, results[-1][0].analysed if results else None))
+        return results
+
+    def _tipping_points(self, incomplete: Incomplete, completions: Sequence[ObservedBatch]) -> Floats:
+        """Shift on top of ``delta`` that changes whether p < 1 - level (trials,)."""
+
+        def analyse(shift: Floats) -> Analyses:
+            moved = (shifted(incomplete, one, self.tipping, shift) for one in completions)
+            fits = [estimates for _, estimates in self._analyses(moved, False)]
+            return Analyses(
+                estimates=np.stack([e.estimate[0] for e in fits]),
+                variances=np.stack([e.std_error[0] for e in fits]) ** 2, df=np.stack([e.df[0] for e in fits]),
+            )  # fmt: skip
+
+        return tipping_points(analyse, scale(incomplete), self.level, self.df)
 
     def _analyse(
         self, completed: ObservedBatch, every_term: bool, before: AnalysisSet | None
