@@ -8,30 +8,25 @@ from functools import cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, create_model, field_validator, model_validator
 
-from simtrial.arrays import Bools, Floats
+from simtrial.arrays import Floats
 from simtrial.batch import ObservedBatch
 from simtrial.errors import OptionError, SimtrialError
-from simtrial.estimators import Estimates, Method, failed_estimates, inherit, kinds, register, report, wald
+from simtrial.estimators import Estimates, Method, inherit, kinds, register
 from simtrial.estimators.fitting import fit
 from simtrial.estimators.imputation.by_arm import fit_by_arm
 from simtrial.estimators.imputation.delta import Delta
 from simtrial.estimators.imputation.engine import FittedEngine, ImputationEngine, imputation_engine
 from simtrial.estimators.imputation.failures import BlankArms, labels, messages
 from simtrial.estimators.imputation.incomplete import ImputationModel, Incomplete
+from simtrial.estimators.imputation.pooling import PooledDf, complete_df, pooled_estimates, rule
 from simtrial.estimators.imputation.reference import fit_as_control
 from simtrial.estimators.imputation.tipping import Analyses, Shifted, scale, shifted, tipping_points
 from simtrial.estimators.per_protocol import wrapped
-from simtrial.estimators.wrapping import no_joint_test
-from simtrial.flags import BIT
-from simtrial.kernels.rubin import pool
 from simtrial.moments.moments import Moments
-from simtrial.moments.rows import PRODUCT, AnalysisSet, Spec
+from simtrial.moments.rows import AnalysisSet, Spec
 from simtrial.moments.shared import SharedMoments
-
-SAME = 1e-6  # standard errors by which an interval may differ from that of t
 
 
 @register("mi")
@@ -49,7 +44,6 @@ class MultipleImputation(Method):
     draws: ClassVar[bool] = True
     t_interval: ClassVar[bool] = False  # not to be imputed twice
     interacts: ClassVar[bool] = True
-    joint_tests: ClassVar[bool] = False
 
     kind: Literal["mi"] = "mi"
     analysis: SerializeAsAny[Method] = Field(description="the method applied to each completed trial")
@@ -64,7 +58,7 @@ class MultipleImputation(Method):
     tipping: Shifted = Field(
         "none", description="arms whose imputed outcomes are shifted to where the conclusion tips (extra tipping_delta)"
     )
-    df: Literal["barnard-rubin", "rubin"] = Field("barnard-rubin", description="degrees of freedom after pooling")
+    df: PooledDf = Field("barnard-rubin", description="degrees of freedom after pooling")
 
     _inherit = model_validator(mode="before")(inherit)
     _build = field_validator("analysis", mode="before")(wrapped)
@@ -159,13 +153,14 @@ class MultipleImputation(Method):
         if rng is None:
             raise ValueError("multiple imputation draws and needs a generator")
         incomplete = self.incomplete(batch, moments)
-        if (tested := self.tested_covariate()) is not None and len(batch.column(tested).categories) > 2:
-            return _no_joint_test(batch.index.trials, tested, len(batch.column(tested).categories))
         fitted, blank = self._fitted(incomplete), BlankArms.of(incomplete)
         drawn = (self.delta.added(incomplete, fitted.complete(rng)) for _ in range(self.m))
         completions = drawn if self.tipping == "none" else list(drawn)
         results = self._analyses(completions, every_term)
-        found = self._pooled(results, fitted.failed | blank.failed, fitted.flags | incomplete.flags)
+        found = pooled_estimates(
+            results, self.df, levels=(self.level, self.analysis.level), unfit=fitted.failed | blank.failed,
+            flags=fitted.flags | incomplete.flags,
+        )  # fmt: skip
         found = _innermost(self.analysis).tested(found)
         if "n_unknown" in found.extras:
             unknown = found.extras["n_unknown"] + incomplete.unknown
@@ -199,13 +194,13 @@ class MultipleImputation(Method):
 
         def analyse(shift: Floats) -> Analyses:
             moved = (shifted(incomplete, one, self.tipping, shift) for one in completions)
-            fits = [estimates for _, estimates in self._analyses(moved, False)]
+            results = self._analyses(moved, False)
             return Analyses(
-                estimates=np.stack([e.estimate[0] for e in fits]),
-                variances=np.stack([e.std_error[0] for e in fits]) ** 2, df=np.stack([e.df[0] for e in fits]),
+                estimates=np.stack([e.estimate[0] for _, e in results]),
+                variances=np.stack([e.std_error[0] for _, e in results]) ** 2, df=complete_df(results, self.df)[0],
             )  # fmt: skip
 
-        return tipping_points(analyse, scale(incomplete), self.level, self.df)
+        return tipping_points(analyse, scale(incomplete), self.level, rule(self.df))
 
     def _analyse(
         self, completed: ObservedBatch, every_term: bool, before: AnalysisSet | None
@@ -213,27 +208,6 @@ class MultipleImputation(Method):
         """Analyse completed trials, most often the same people as ``before``."""
         shared = SharedMoments(completed, before)
         return shared.moments(self.analysis.spec()), fit(self.analysis, shared, None, every_term)
-
-    def _pooled(
-        self, results: Sequence[tuple[Moments, Estimates]], unfit: Bools, flags: NDArray[np.int64]
-    ) -> Estimates:
-        made, first = results[0]
-        fits = [estimates for _, estimates in results]
-        df_complete = np.mean([e.df for e in fits], axis=0)
-        pooled = pool(
-            np.stack([e.estimate for e in fits]), np.stack([e.std_error for e in fits]) ** 2, df_complete, self.df
-        )
-        bad = unfit | np.any([e.failed for e in fits], axis=0)
-        other = _not_t(first, self.analysis.level) & ~bad
-        for bit in BIT.values():
-            flags = flags | np.where(np.mean([(e.flags & bit) > 0 for e in fits], axis=0) >= 0.5, bit, 0)
-        flags = flags | np.where(bad, BIT["imputation_failed"], 0) | np.where(other, BIT["invalid_result"], 0)
-        extras = {"fmi": pooled.fmi[0], "riv": pooled.riv[0], "df_complete": df_complete[0]}
-        found = report(
-            made, first.terms, pooled.estimate, pooled.variance, pooled.df, self.level,
-            failed=bad | other, flags=flags, extras=extras,
-        )  # fmt: skip
-        return replace(found, n_used=first.n_used, clusters_used=first.clusters_used)
 
 
 @cache
@@ -256,12 +230,6 @@ def wrappable() -> str:
     return f"one of {', '.join(plain)}, or per-protocol or as-treated around one of them"
 
 
-def _no_joint_test(trials: int, covariate: str, categories: int) -> Estimates:
-    """Rubin's rules pool one estimate with its standard error; a joint test has neither."""
-    found = failed_estimates(trials, f"{PRODUCT}{covariate}", "imputation_failed")
-    return replace(found, notes={"message": np.full(trials, no_joint_test(covariate, categories))})
-
-
 def _innermost(method: Method) -> Method:
     inner = getattr(method, "analysis", None)
     return _innermost(inner) if isinstance(inner, Method) else method
@@ -280,12 +248,3 @@ def _words(method: Method) -> str:
     option = f" with ci = '{ci}'" if inner.t_interval and (ci := getattr(inner, "ci", "")) else ""
     around = "" if inner is method else f" inside '{method.kind}'"
     return f"kind '{inner.kind}'{option}{around}"
-
-
-def _not_t(found: Estimates, level: float) -> Bools:
-    """Trials whose interval is not that of t on estimate and standard error: one of a plug-in (trials,)."""
-    estimate, std_error, df = found.estimate[0], found.std_error[0], found.df[0]
-    _, lower, upper, _ = wald(estimate, std_error**2, df, level)
-    with np.errstate(invalid="ignore"):
-        apart = np.maximum(np.abs(found.ci_lower[0] - lower), np.abs(found.ci_upper[0] - upper))
-        return np.asarray(~found.failed & ~(apart <= SAME * std_error))
