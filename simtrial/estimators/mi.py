@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, create_model, field_validator, model_validator
 
-from simtrial.arrays import Floats
+from simtrial.arrays import Bools, Floats
 from simtrial.batch import ObservedBatch
 from simtrial.errors import OptionError, SimtrialError
 from simtrial.estimators import Estimates, Method, inherit, kinds, register
@@ -172,6 +172,17 @@ class MultipleImputation(Method):
             return found
         named = labels(incomplete, self.auxiliary)
         return replace(found, notes={"message": messages(fitted, blank, named, found.failed, results[0][1].flags)})
+
+    def completed(
+        self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator
+    ) -> tuple[list[ObservedBatch], Bools]:
+        """Completed trials as `fit` analyses them with the same generator, and which could not be imputed (trials,)."""
+        incomplete = self.incomplete(batch, moments)
+        fitted, blank = self._fitted(incomplete), BlankArms.of(incomplete)
+        names = [n for n in (incomplete.model.baseline, incomplete.spec.outcome) if n is not None]
+        drawn = (self.delta.added(incomplete, fitted.complete(rng)) for _ in range(self.m))
+        sets = [batch.with_columns({name: one.columns[name] for name in names}) for one in drawn]
+        return sets, fitted.failed | blank.failed
 
     def incomplete(self, batch: ObservedBatch, moments: Moments) -> Incomplete:
         """What is to be imputed of a batch, and from what; ``moments`` are those of `spec`."""
