@@ -18,7 +18,7 @@ from simtrial.kernels.small_matrices import independent, pairs, sweep, unpack
 
 STEPS = 30
 STILL = 1e-18  # Newton decrement: after STEPS steps that of separated data is about exp(-STEPS), 1e-13
-CERTAIN = 1e-6  # distance from 0 or 1 below which a person of separated data is certain; theirs is about 1e-13
+FALLS = 0.1  # share of a distance from 0 or 1 left by the second half of the steps; of certain people's e^-15 is
 ROUNDS = 4  # of people who turn out certain after others have been set apart
 
 
@@ -67,7 +67,8 @@ def fit(columns: Floats, happened: Bools, group: Ints, groups: int) -> Fit:
         todo[:] = False
         todo[of[~found.converged]] = True
         separated |= todo
-        certain[rows] |= ~found.converged[number] & (np.abs(outcome[rows] - found.probability) < CERTAIN)
+        now, before = (np.abs(outcome[rows] - p) for p in (found.probability, found.halfway))
+        certain[rows] |= ~found.converged[number] & (now <= FALLS * before)
         probability[certain] = outcome[certain]
         left = np.bincount(group[~certain], minlength=groups) > 0
         inverse[:, :, todo & ~left] = 0.0
@@ -81,6 +82,7 @@ def fit(columns: Floats, happened: Bools, group: Ints, groups: int) -> Fit:
 @dataclass(frozen=True, kw_only=True)
 class _Steps:
     probability: Floats
+    halfway: Floats
     coefficients: Floats
     inverse: Floats
     converged: Bools
@@ -95,11 +97,14 @@ def _newton(x: Floats, y: Floats, group: Ints, groups: int) -> _Steps:
     kept = independent(gram, np.einsum("iig->ig", gram))
     x = x * kept[:, group]
     done = _Steps(
-        probability=np.full(len(y), 0.5), coefficients=np.zeros((len(x), groups)), inverse=np.empty(gram.shape),
+        probability=np.full(len(y), 0.5),
+        halfway=np.full(len(y), 0.5),
+        coefficients=np.zeros((len(x), groups)),
+        inverse=np.empty(gram.shape),
         converged=np.zeros(groups, dtype=bool),
-    )  # fmt: skip
+    )
     rows, active = np.arange(len(y)), np.arange(groups)
-    for _ in range(STEPS):
+    for step in range(STEPS):
         own, number = kept[:, active], np.repeat(np.arange(len(active)), np.bincount(group, minlength=groups)[active])
         part, happened, first = x[:, rows], y[rows], starts(number)
         beta = done.coefficients[:, active]
@@ -108,12 +113,14 @@ def _newton(x: Floats, y: Floats, group: Ints, groups: int) -> _Steps:
         slope = np.add.reduceat(part * (happened - probability), first, axis=1)
         information = _products(part, probability * (1.0 - probability), first)
         with np.errstate(all="ignore"):
-            inverse, step = _solved(information, slope, own)
-            still = (slope * step).sum(axis=0) <= STILL
+            inverse, along = _solved(information, slope, own)
+            still = (slope * along).sum(axis=0) <= STILL
+        if step == STEPS // 2:
+            done.halfway[rows] = probability
         done.probability[rows], done.inverse[:, :, active], done.converged[active] = probability, inverse, still
         if still.all():
             break
-        move = _uphill(part, happened, number, score, np.where(still, 0.0, np.nan_to_num(step)))
+        move = _uphill(part, happened, number, score, np.where(still, 0.0, np.nan_to_num(along)))
         done.coefficients[:, active] = beta + move
         rows, active = rows[~still[number]], active[~still]
     return done
