@@ -43,6 +43,7 @@ METHODS = {
     "aipw": ("aipw", ADJUST),
     "aipw cluster by arm": ("aipw", {"adjust": ["mansa_baseline", "age"], "by_arm": True, "average": "cluster"}),
     "ipw": ("ipw", ADJUST),
+    "ipw exchangeable": ("ipw", {"adjust": ["mansa_baseline", "age"], "working": "exchangeable"}),
     "ipw by arm": ("ipw", {"adjust": ["mansa_baseline", "age"], "by_arm": True, "se": "mancl-derouen"}),
     "lmm unconstrained": ("lmm", {**ADJUST, "df": "satterthwaite", "tau2": "unconstrained"}),
     **{

@@ -30,7 +30,7 @@ def expit(score):
 class Stacked:
     """Scores of both models practice by practice, as functions of all parameters; derivatives are numerical."""
 
-    def __init__(self, data, adjust, auxiliary, by_arm, smallest=0.0):
+    def __init__(self, data, adjust, auxiliary, by_arm, smallest=0.0, alpha=0.0):
         self.y, self.seen = data["mansa_followup"], ~np.isnan(data["mansa_followup"])
         self.smallest = smallest
         self.x = self._scaled(slow_twin.design(data, adjust))
@@ -40,6 +40,11 @@ class Stacked:
         self.z = np.hstack([own * (1 - arm), own * arm]) if by_arm else own
         self.labels = np.unique(data["practice"], return_inverse=True)[1]
         self.p = self.x.shape[1]
+        self.turned = self.x.copy()  # row by row of V_j^-1 W_j, with whole matrices
+        for k in range(self.labels.max() + 1):
+            own = np.flatnonzero(self.labels == k)
+            v = (1 - alpha) * np.eye(len(own)) + alpha
+            self.turned[own] = (1 - alpha) * np.linalg.inv(v) @ self.x[own]
 
     @staticmethod
     def _scaled(x):
@@ -54,7 +59,7 @@ class Stacked:
         probability = expit(self.z @ gamma)
         weight = np.where(self.seen, 1 / np.maximum(probability, self.smallest), 0.0)
         residual = np.where(self.seen, np.nan_to_num(self.y) - self.x @ beta, 0.0)
-        rows = np.hstack([self.x * (weight * residual)[:, None], self.z * (self.seen - probability)[:, None]])
+        rows = np.hstack([self.turned * (weight * residual)[:, None], self.z * (self.seen - probability)[:, None]])
         return np.stack([rows[self.labels == k].sum(axis=0) for k in range(self.labels.max() + 1)])
 
     def solve(self):
@@ -65,7 +70,7 @@ class Stacked:
             p = expit(self.z @ gamma)
             gamma = gamma + np.linalg.solve((self.z.T * (p * (1 - p))) @ self.z, self.z.T @ (self.seen - p))
         w = np.where(self.seen, 1 / np.maximum(expit(self.z @ gamma), self.smallest), 0.0)
-        beta = np.linalg.solve((self.x.T * w) @ self.x, self.x.T @ (w * np.nan_to_num(self.y)))
+        beta = np.linalg.solve((self.turned.T * w) @ self.x, self.turned.T @ (w * np.nan_to_num(self.y)))
         self.weight = w
         return np.concatenate([beta, gamma])
 
@@ -84,10 +89,9 @@ class Stacked:
         for k, score in enumerate(scores):
             own = score[:p] + nuisance @ score[p:]
             rows = (self.labels == k) & self.seen
-            root = np.sqrt(self.weight[rows])[:, None] * self.x[rows]
-            if power and len(root):
+            if power and rows.any():
                 # (I - W^1/2 X M X'W^1/2)^power on people is (I - C M)^power on their scores
-                c = root.T @ root
+                c = (self.turned[rows].T * self.weight[rows]) @ self.x[rows]
                 values, vectors = np.linalg.eig(np.eye(p) - c @ m)
                 own = (vectors @ np.diag(values.astype(complex) ** power) @ np.linalg.solve(vectors, own)).real
             total += (m[p - 1] @ own) ** 2
@@ -110,6 +114,54 @@ def test_the_sandwich_is_that_of_stacked_estimating_equations(se, by_arm, seed):
     assert found.std_error[0, 0] == pytest.approx(np.sqrt(twin.variance(theta, POWER[se])), rel=1e-7)
     analysed = len(np.unique(data["practice"][~np.isnan(data["mansa_followup"])]))
     assert found.df[0, 0] == analysed - 3  # intercept, size and arm
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("by_arm", [False, True])
+@pytest.mark.parametrize("se", POWER)
+def test_with_an_exchangeable_correlation_too(se, by_arm, seed):
+    """The correlation counts as known, as in every sandwich of estimating equations."""
+    data = lossy(seed, practices=20)
+    data["mansa_followup"] = data["mansa_followup"] + np.random.default_rng(seed).normal(0, 0.7, 20)[data["practice"]]
+    options = {"adjust": ADJUST, "auxiliary": AUXILIARY, "by_arm": by_arm, "se": se, "working": "exchangeable"}
+    found = fit(batch(data), method("ipw", **options))
+    alpha = found.extras["alpha"][0]
+    twin = Stacked(data, ADJUST, AUXILIARY, by_arm, 0.05, alpha)
+    theta = twin.solve()
+    assert not found.failed[0]
+    assert abs(alpha) > 0.01
+    assert found.estimate[0, 0] == pytest.approx(theta[twin.p - 1], rel=1e-9)
+    assert found.std_error[0, 0] == pytest.approx(np.sqrt(twin.variance(theta, POWER[se])), rel=1e-7)
+    # alpha is that of its own residuals: pairs weighted by both people's weights
+    residual = np.where(twin.seen, np.nan_to_num(twin.y) - twin.x @ theta[: twin.p], 0.0)
+    together = [np.flatnonzero(twin.labels == k) for k in range(20)]
+    pairs = [(a, b) for own in together for a in own for b in own if a < b]
+    products = sum(twin.weight[a] * twin.weight[b] * residual[a] * residual[b] for a, b in pairs)
+    count = sum(twin.weight[a] * twin.weight[b] for a, b in pairs)
+    phi = (twin.weight * residual**2).sum() / (twin.weight.sum() - twin.p)
+    assert alpha == pytest.approx(products / ((count - twin.p) * phi), abs=1e-9)
+
+
+@pytest.mark.parametrize("se", POWER)
+def test_with_nothing_missing_it_is_gee_with_its_correlation(se):
+    data = ragged(8, practices=16)
+    options = {"adjust": ADJUST, "working": "exchangeable", "se": se}
+    plain, found = (fit(batch(data), method(kind, **options), every_term=True) for kind in ("gee", "ipw"))
+    assert found.extras["alpha"] == pytest.approx(plain.extras["alpha"], rel=1e-9)
+    for name in ("estimate", "std_error", "df", "p_value"):
+        assert getattr(found, name) == pytest.approx(getattr(plain, name), rel=1e-9), name
+
+
+def test_without_pairs_the_correlation_is_none():
+    data = lossy(3, 60, 1)
+    keep = np.concatenate([[True], np.diff(data["practice"]) != 0])
+    data = {name: values[keep] for name, values in data.items()}
+    one, other = (
+        fit(batch(data), method("ipw", adjust=["mansa_baseline"], working=w)) for w in ("exchangeable", "independence")
+    )
+    assert text(int(one.flags[0])) == "tau2_not_identified"
+    assert one.estimate[0, 0] == pytest.approx(other.estimate[0, 0], rel=1e-12)
+    assert one.std_error[0, 0] == pytest.approx(other.std_error[0, 0], rel=1e-12)
 
 
 @pytest.mark.parametrize("shape", ["one person in every practice", "two practices", "one large practice"])

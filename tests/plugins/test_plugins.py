@@ -215,6 +215,7 @@ BUILT_IN = [
     {"kind": "aipw"},
     {"kind": "aipw", "by_arm": True, "adjust": ["mansa_baseline"], "auxiliary": ["sessions"], "average": "cluster"},
     {"kind": "ipw"},
+    {"kind": "ipw", "working": "exchangeable"},
     {"kind": "ipw", "by_arm": True, "adjust": ["mansa_baseline"], "auxiliary": ["sessions"], "se": "mancl-derouen"},
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "adjust": ["mansa_baseline"], "by_arm": True},
