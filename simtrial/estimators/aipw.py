@@ -223,7 +223,8 @@ def _weights_without(observed: BeingObserved) -> tuple[Floats, Bools]:
     dropped = ~(np.einsum("iig->ig", observed.inverse) > 0)
     inverse = observed.inverse.copy()
     inverse[range(len(z)), range(len(z))] += dropped
-    lower = cholesky(inverse) * ~dropped
+    with np.errstate(invalid="ignore", divide="ignore"):  # information that is rounding: no weights without a practice
+        lower = cholesky(inverse) * ~dropped
     lower, upper = lower[:, :, group], lower.transpose(1, 0, 2)[:, :, group]
     rest = np.eye(len(z))[:, :, None] - multiply(multiply(upper, information), lower)
     adjust, singular = matrix_power(rest, -1.0)
