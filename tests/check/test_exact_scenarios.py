@@ -65,6 +65,7 @@ TRIVIAL = {0.0, 0.025, 0.05, 0.95}
 
 NAMES = sorted({name for name, _, _ in EXACT})
 EVERY = [name for name in builtin_names() if name.startswith(("verify/", "published/"))]
+COSTLY = ("hossain-s3",)
 LONG = (
     "verify/missing-outcomes",
     "verify/itt-sweep",
@@ -90,7 +91,7 @@ def checked(what, *options):
     return done.code, list(csv.DictReader(io.StringIO(done.out)))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.verify if n in COSTLY else ()) for n in NAMES])
 def test_a_thousand_replicates_hold(name):
     code, lines = checked(f"verify/{name}", "--replicates", 1000)
     assert code == 0, lines
