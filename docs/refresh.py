@@ -32,10 +32,11 @@ ONLY = {
         source: frozenset({"bias", "median_bias", "empirical_se", "coverage", "median_width"})
         for source in ("verify/cace-methods", "verify/weak-instrument", "verify/cace-mixture")
     },
+    "verify/missing-outcomes": frozenset({"bias", "coverage"}),
 }
 SOURCES = {
     "partners": 10_000, "verify/twenty-practices": 10_000, "verify/clda": 10_000, "verify/mi-by-arm": 4_000,
-    "verify/itt-sweep": 4_000, "verify/informative-size": 2_000,
+    "verify/missing-outcomes": 2_000, "verify/itt-sweep": 4_000, "verify/informative-size": 2_000,
     "verify/cace-small-samples": 10_000, "verify/cace-methods": 4_000, "verify/weak-instrument": 4_000,
     "verify/cace-mixture": 1_000,
 }  # fmt: skip
@@ -235,6 +236,35 @@ def imputation_by_arm(numbers: Numbers) -> str:
     return table(["", "bias (Monte Carlo error)", "coverage %"], rows)
 
 
+LOSSES = {
+    "at random": (0.0, 0.0, 0.0), "by baseline": (0.8, 0.0, 0.0), "by sessions": (0.0, -0.8, 0.0),
+    "by baseline, leavers worse": (0.8, 0.0, -0.5),
+}  # fmt: skip
+LOSS_METHODS = (
+    "complete cases", "complete cases, adjusted", "weighting", "augmented weighting", "imputation",
+    "imputation with sessions, by arm", "imputation, practices ignored", "imputation, practices fixed",
+    "imputation, half a point worse", "mean imputed", "baseline carried forward",
+)  # fmt: skip
+
+
+def missing_outcomes(numbers: Numbers) -> str:
+    """Bias and coverage of methods for missing outcomes, by why outcomes are missing."""
+    source, rows = "verify/missing-outcomes", []
+    for method in LOSS_METHODS:
+        found = []
+        for baseline, sessions, shift in LOSSES.values():
+            bias, coverage = (
+                numbers.one(
+                    source, method, measure, mansa_baseline=baseline, sessions_slope=sessions,
+                    leavers_shift_intervention=shift,
+                ).value
+                for measure in ("bias", "coverage")
+            )  # fmt: skip
+            found.append(f"{signed(bias, 3)}, {100 * coverage:.1f}")
+        rows.append([method, *found])
+    return table(["bias, coverage %", *LOSSES], rows)
+
+
 def constrained(numbers: Numbers) -> str:
     """The constrained model beside the mixed model."""
     source, rows = "verify/clda", []
@@ -395,6 +425,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Numbers], str]]] = {
     "published": ("partners", published),
     "imputation": ("verify/twenty-practices", imputation),
     "imputation by arm": ("verify/mi-by-arm", imputation_by_arm),
+    "missing outcomes": ("verify/missing-outcomes", missing_outcomes),
     "constrained model": ("verify/clda", constrained),
     "rejections icc 0": ("verify/itt-sweep", rejections(0.0)),
     "rejections icc 5": ("verify/itt-sweep", rejections(0.05)),

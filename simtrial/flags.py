@@ -38,8 +38,9 @@ CAUSES: dict[str, str] = {
     "receipt_in_control": "Somebody in control received, for which the method has no place; use iv, or see `received`.",
     "several_modes": "The likelihood has another maximum nearly as high, with another effect; add predictors.",
     "collapsed": "Compliers and never-takers cannot be told apart, or a class explains its outcomes exactly: no SE.",
-    "separation": "Covariates separate those who receive from the others: the limit is reported; use fewer predictors.",
+    "separation": "A logistic model is certain of some people: its limit is used; give it fewer predictors.",
     "one_compliant_practice": "Without one practice nobody offered received, or everybody: no jackknife; use iv.",
+    "extreme_weights": "A probability of being observed was below the smallest allowed and was raised; few are alike.",
 }
 BIT: dict[str, int] = {name: 1 << place for place, name in enumerate(CAUSES)}
 

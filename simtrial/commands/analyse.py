@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from simtrial.commands.notes import note, warn
 from simtrial.commands.options import FORMAT, PLUGINS, ScenarioName, records_of
 from simtrial.errors import SimtrialError
+
+if TYPE_CHECKING:
+    from simtrial.batch import ObservedBatch
+    from simtrial.estimators import Method
 
 
 @click.command()
@@ -22,12 +28,14 @@ from simtrial.errors import SimtrialError
 @click.option("--number", "numbers", multiple=True, metavar="COLUMN", help="Take labelled categories as their codes.")
 @click.option("--missing", "missing", multiple=True, metavar="CODE", help="A code of missing values, e.g. -99.")
 @click.option("--all-terms", is_flag=True, help="Print every coefficient.")
+@click.option("--completed", type=click.Path(path_type=Path), metavar="DIR",
+              help="Write what mi imputed into this folder, for R (mitml, mice) and Stata (mi import).")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of methods that draw.")
 @PLUGINS
 @FORMAT
 def analyse(
     data: tuple[Path, ...], methods: str, maps: tuple[str, ...], factors: tuple[str, ...], numbers: tuple[str, ...],
-    missing: tuple[str, ...], all_terms: bool, seed: int, plugins: tuple[str, ...], form: str,
+    missing: tuple[str, ...], all_terms: bool, completed: Path | None, seed: int, plugins: tuple[str, ...], form: str,
 ) -> None:  # fmt: skip
     """Analyse data sets (CSV, Parquet, Stata, or book.xlsx#Sheet) by the methods of a file.
 
@@ -65,8 +73,33 @@ def analyse(
     ids, batch = read_trials(sources, needed, renamed, use=use, told=warn, ways=ways)
     for sentence in likely_codes(batch):
         warn(sentence)
+    if completed is not None:
+        _write_completed(completed, ids, batch, chosen, seed)
     frame = analyse_trials(ids, batch, chosen, seed, all_terms)
     if form == "table":
         analyses_table(frame, chosen)
     else:
         emit(frame, form)
+
+
+def _write_completed(
+    folder: Path, ids: Sequence[str], batch: ObservedBatch, methods: Sequence[Method], seed: int
+) -> None:
+    """Write the data sets that every `mi` among the methods completes."""
+    from simtrial.estimators.mi import MultipleImputation
+    from simtrial.files.write_completed import write_completed
+    from simtrial.run.completed import completed_frame
+
+    frames = {}
+    for method in methods:
+        if isinstance(method, MultipleImputation):
+            frame, failed = completed_frame(ids, batch, method, seed)
+            if failed:
+                more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+                warn(f"--completed: '{method.name}' could not impute {failed[0]}{more}; left out of the files")
+            if frame.height:
+                frames[method.name] = frame
+    if not any(isinstance(method, MultipleImputation) for method in methods):
+        raise SimtrialError("--completed: no method of kind 'mi' is among the methods, so nothing is imputed")
+    for file in write_completed(folder, frames):
+        note(f"written: {file}")

@@ -19,6 +19,7 @@ from simtrial.generate import (
     practices_per_trial,
     simulate,
 )
+from simtrial.generate.closed_form import average_effect
 from simtrial.generate.worlds import without_chance
 
 PRACTICES = 100_000
@@ -78,10 +79,12 @@ def true_values(
 
 
 def known_values(estimands: list[Estimand], mechanism: Mechanism) -> dict[str, TrueValue]:
-    """True values that a generator gives in closed form: error 0, resting on no simulated practice."""
+    """True values in closed form: error 0, resting on no simulated practice."""
     step = mechanism.get("generator")
     if not isinstance(step, Generator):
-        return {}
+        average = average_effect(mechanism)
+        of = [e.name for e in estimands if e.kind == "itt" and e.response == "mansa" and not e.finite]
+        return {} if average is None else {name: TrueValue(name, average, 0.0, 0) for name in of}
     pairs = [(e.name, step.known(e)) for e in estimands if not e.finite]
     return {name: TrueValue(name, float(value), 0.0, 0) for name, value in pairs if value is not None}
 

@@ -74,7 +74,7 @@ def report(
     flags = np.where(failed, first_causes(flags), flags)
     return Estimates(
         terms=terms, estimate=estimate, std_error=std_error, df=df, ci_lower=lower, ci_upper=upper, p_value=p_value,
-        failed=failed, flags=flags, n_used=moments.counts, clusters_used=moments.clusters, extras=extras,
+        failed=failed, flags=flags, n_used=moments.counts, clusters_used=moments.clusters, extras=extras, joint=joint,
     )  # fmt: skip
 
 
@@ -127,7 +127,9 @@ FATAL = bits(
 )
 """Flags that explain by themselves why a fit failed."""
 
-OF_A_FIT = bits(["boundary", "aliased", "leverage_one", "weak_instrument", "not_converged"])
+OF_A_FIT = bits(
+    ["boundary", "aliased", "leverage_one", "weak_instrument", "not_converged", "separation", "extreme_weights"]
+)
 """Flags that describe a fit, removed without one."""
 
 

@@ -47,9 +47,9 @@ class GComputation(Method):
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
     ) -> Estimates:
         """Fit every trial, and every trial without each of its practices, from cross-products."""
-        model = _model(moments, self.by_arm)
+        model = outcome_model(moments, self.by_arm)
         if self.model == "ols":
-            without, singular = _without(moments, model)
+            without, singular = without_each(moments, model)
         else:
             every, without, singular = leave_one_out.coefficients(moments)
             model = replace(model, coefficients=every)
@@ -81,7 +81,7 @@ class GComputation(Method):
 
 
 @dataclass(frozen=True)
-class _Model:
+class OutcomeModel:
     """Least squares with arm last but for its interactions, clusters side by side.
 
     ``rows`` (trials, positions, k, p) is U_j'X_j, ``kept`` (p, trials), ``inverse`` (trials, p, p) of X'X,
@@ -97,12 +97,12 @@ class _Model:
     arm: int
 
 
-def _model(moments: Moments, by_arm: bool) -> _Model:
+def outcome_model(moments: Moments, by_arm: bool) -> OutcomeModel:
     """Fit by least squares; with ``by_arm`` the products of covariates and arm follow the arm."""
     p = moments.regressors
     if not by_arm or p == 2:
         fit = moments.least_squares
-        return _Model(
+        return OutcomeModel(
             rows=moments.basis,
             kept=moments.kept,
             inverse=fit.inverse.transpose(2, 0, 1),
@@ -124,7 +124,7 @@ def _model(moments: Moments, by_arm: bool) -> _Model:
     inverse = np.linalg.inv(gram)
     level = np.concatenate([moments.cluster_level, moments.cluster_level[1 : p - 1]])
     aliased = (moments.kept[1 : p - 1] & ~kept[p:]).any(axis=0) & ~moments.failed
-    return _Model(
+    return OutcomeModel(
         rows=rows, kept=kept, inverse=inverse, coefficients=(inverse @ (products * kept.T[:, :, None]))[..., 0],
         cluster_rank=np.asarray((kept & level).sum(axis=0), dtype=np.float64), aliased=aliased, arm=p - 1,
     )  # fmt: skip
@@ -138,7 +138,7 @@ def _laid_out(moments: Moments, values: Floats) -> Floats:
     return out
 
 
-def _without(moments: Moments, model: _Model) -> tuple[Floats, Bools]:
+def without_each(moments: Moments, model: OutcomeModel) -> tuple[Floats, Bools]:
     """Coefficients by least squares without each practice in turn, and practices of leverage one.
 
     Without practice j the coefficients are b - M R_j'(I - R_j M R_j')^-1 e_j with e_j its residuals. Where it alone
@@ -159,7 +159,7 @@ def _without(moments: Moments, model: _Model) -> tuple[Floats, Bools]:
     return beta[:, None] - np.einsum("tcip,ijtc,tcj->tcp", moved, adjust, residual), singular
 
 
-def _standardise(moments: Moments, model: _Model, without: Floats, by_size: bool) -> tuple[Floats, Floats]:
+def _standardise(moments: Moments, model: OutcomeModel, without: Floats, by_size: bool) -> tuple[Floats, Floats]:
     """Means under either arm (2, trials), centred as the outcome, and effects without each practice in turn.
 
     ``without`` (trials, positions, p) are the coefficients then; the effects are (trials, positions).
@@ -184,7 +184,7 @@ class _Sums:
     y: Floats
 
     @classmethod
-    def of(cls, moments: Moments, model: _Model, by_size: bool) -> _Sums:
+    def of(cls, moments: Moments, model: OutcomeModel, by_size: bool) -> _Sums:
         """Practices one by one."""
         sizes = _laid_out(moments, moments.sizes)
         arm = _laid_out(moments, moments.means[moments.regressors - 1])

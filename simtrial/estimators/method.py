@@ -18,6 +18,7 @@ from simtrial.arrays import Floats
 from simtrial.batch import ObservedBatch, averaged
 from simtrial.expressions import columns, parse
 from simtrial.flags import BIT
+from simtrial.kernels.joint_test import JointTest
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import PRODUCT, Spec
 from simtrial.registry import Registry
@@ -28,7 +29,8 @@ class Estimates:
     """Results of a method for every trial; arrays (terms, trials) or (trials,), the target term first.
 
     ``failed`` trials carry NaN wherever nothing can be said; ``flags`` are bits of `simtrial.flags`; ``extras`` are
-    named arrays (trials,) such as icc or first_stage_f; ``notes`` named texts per trial.
+    named arrays (trials,) such as icc or first_stage_f; ``notes`` named texts per trial; ``joint`` is the test of
+    several terms that the target may be.
     """
 
     terms: tuple[str, ...]
@@ -44,6 +46,7 @@ class Estimates:
     clusters_used: Floats
     extras: Mapping[str, Floats] = field(default_factory=dict)
     notes: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+    joint: JointTest | None = None
 
 
 class Method(BaseModel):
@@ -60,7 +63,6 @@ class Method(BaseModel):
     target: ClassVar[str] = "arm"
     effect: ClassVar[bool] = True  # whether the estimate is an effect, judged against an estimand by default
     interacts: ClassVar[bool] = False
-    joint_tests: ClassVar[bool] = True  # where it interacts: whether it tests several products together
     t_interval: ClassVar[bool] = True  # whether interval and p-value are those of t on estimate, standard error and df
 
     kind: str

@@ -5,33 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, create_model, field_validator, model_validator
 
-from simtrial.arrays import Bools
+from simtrial.arrays import Bools, Floats
 from simtrial.batch import ObservedBatch
 from simtrial.errors import OptionError, SimtrialError
-from simtrial.estimators import Estimates, Method, failed_estimates, inherit, kinds, register, report, wald
+from simtrial.estimators import Estimates, Method, inherit, kinds, register
 from simtrial.estimators.compliers.iv import InstrumentalVariable
-from simtrial.estimators.compliers.iv_pooled import pooled_forms
+from simtrial.estimators.compliers.iv_pooled import pooled_ratio
 from simtrial.estimators.fitting import fit
 from simtrial.estimators.imputation.by_arm import fit_by_arm
 from simtrial.estimators.imputation.delta import Delta
 from simtrial.estimators.imputation.engine import FittedEngine, ImputationEngine, imputation_engine
 from simtrial.estimators.imputation.failures import BlankArms, labels, messages
 from simtrial.estimators.imputation.incomplete import ImputationModel, Incomplete
+from simtrial.estimators.imputation.pooling import PooledDf, Rule, complete_df, pooled_estimates, rule
+from simtrial.estimators.imputation.reference import fit_as_control
+from simtrial.estimators.imputation.tipping import Analyses, Shifted, scale, shifted, tipping_points
 from simtrial.estimators.per_protocol import wrapped
-from simtrial.estimators.wrapping import no_joint_test
-from simtrial.flags import BIT
-from simtrial.kernels.rubin import pool
 from simtrial.moments.moments import Moments
-from simtrial.moments.rows import PRODUCT, AnalysisSet, Spec
+from simtrial.moments.rows import AnalysisSet, Spec
 from simtrial.moments.shared import SharedMoments
-
-SAME = 1e-6  # standard errors by which an interval may differ from that of t
 
 
 @register("mi")
@@ -49,7 +46,6 @@ class MultipleImputation(Method):
     draws: ClassVar[bool] = True
     t_interval: ClassVar[bool] = False  # not to be imputed twice
     interacts: ClassVar[bool] = True
-    joint_tests: ClassVar[bool] = False
 
     kind: Literal["mi"] = "mi"
     analysis: SerializeAsAny[Method] = Field(description="the method applied to each completed trial")
@@ -58,10 +54,16 @@ class MultipleImputation(Method):
     auxiliary: list[str] = Field(default_factory=list, description="further columns of the imputation model")
     by_arm: bool = Field(False, description="impute each arm from its own people")
     delta: Delta = Field(default_factory=Delta, description="points added to imputed outcomes: one number, or by arm")
-    df: Literal["barnard-rubin", "rubin"] = Field("barnard-rubin", description="degrees of freedom after pooling")
+    reference: Literal["none", "control"] = Field(
+        "none", description="impute people of the intervention arm as if in control (reference-based imputation)"
+    )
+    tipping: Shifted = Field(
+        "none", description="arms whose imputed outcomes are shifted to where the conclusion tips (extra tipping_delta)"
+    )
     pooled: Literal["estimate", "effects"] = Field(
         "estimate", description="what is pooled: the estimate, or the two effects that iv divides"
     )
+    df: PooledDf = Field("barnard-rubin", description="degrees of freedom after pooling")
 
     _inherit = model_validator(mode="before")(inherit)
     _build = field_validator("analysis", mode="before")(wrapped)
@@ -70,6 +72,8 @@ class MultipleImputation(Method):
     def _rubins_rules_hold(self) -> MultipleImputation:
         if self.pooled == "effects" and not isinstance(self.analysis, InstrumentalVariable):
             raise ValueError(f"pooled = 'effects': kind '{self.analysis.kind}' divides no effects; only kind 'iv' does")
+        if self.pooled == "effects" and (self.tipping != "none" or self.df not in get_args(Rule)):
+            raise ValueError("pooled = 'effects' has no tipping point, and takes df = 'barnard-rubin' or 'rubin'")
         if self.pooled == "effects" or self.analysis.has_t_interval():
             return self
         pool_effects = ", or write pooled = 'effects'" if isinstance(self.analysis, InstrumentalVariable) else ""
@@ -105,6 +109,11 @@ class MultipleImputation(Method):
         engine = self.engine()
         if self.by_arm and not engine.arm_alone:
             raise ValueError(f"by_arm = true: imputation engine '{self.imputation}' cannot impute one arm alone")
+        if self.reference != "none" and not engine.takes_arm:
+            raise ValueError(
+                f"reference = '{self.reference}': imputation engine '{self.imputation}' cannot impute people as if in "
+                f"control"
+            )
         return self
 
     def engine(self) -> ImputationEngine:
@@ -155,24 +164,43 @@ class MultipleImputation(Method):
         if rng is None:
             raise ValueError("multiple imputation draws and needs a generator")
         incomplete = self.incomplete(batch, moments)
-        if (tested := self.tested_covariate()) is not None and len(batch.column(tested).categories) > 2:
-            return _no_joint_test(batch.index.trials, tested, len(batch.column(tested).categories))
         fitted, blank = self._fitted(incomplete), BlankArms.of(incomplete)
-        completed = self._completed(incomplete, fitted, rng)
-        unfit, odd = fitted.failed | blank.failed, fitted.flags | incomplete.flags
+        drawn = (self.delta.added(incomplete, fitted.complete(rng)) for _ in range(self.m))
         if isinstance(self.analysis, InstrumentalVariable) and self.pooled == "effects":
-            found, first_flags = self._of_effects(self.analysis, completed, unfit, odd)
+            found, first_flags = pooled_ratio(
+                self.analysis, self._moments(drawn), rule(self.df), fitted.failed | blank.failed,
+                fitted.flags | incomplete.flags,
+            )  # fmt: skip
         else:
-            results = [(s.moments(self.analysis.spec()), fit(self.analysis, s, None, every_term)) for s in completed]
-            found, first_flags = self._pooled(results, unfit, odd), results[0][1].flags
+            completions = drawn if self.tipping == "none" else list(drawn)
+            results = self._analyses(completions, every_term)
+            found = pooled_estimates(
+                results, self.df, levels=(self.level, self.analysis.level), unfit=fitted.failed | blank.failed,
+                flags=fitted.flags | incomplete.flags,
+            )  # fmt: skip
+            first_flags = results[0][1].flags
         found = _innermost(self.analysis).tested(found)
         if "n_unknown" in found.extras:
             unknown = found.extras["n_unknown"] + incomplete.unknown
             found = replace(found, extras={**found.extras, "n_unknown": unknown})
+        if self.tipping != "none":
+            tips = self._tipping_points(incomplete, list(completions))
+            found = replace(found, extras={**found.extras, "tipping_delta": np.where(found.failed, np.nan, tips)})
         if not found.failed.any():
             return found
         named = labels(incomplete, self.auxiliary)
         return replace(found, notes={"message": messages(fitted, blank, named, found.failed, first_flags)})
+
+    def completed(
+        self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator
+    ) -> tuple[list[ObservedBatch], Bools]:
+        """Completed trials as `fit` analyses them with the same generator, and which could not be imputed (trials,)."""
+        incomplete = self.incomplete(batch, moments)
+        fitted, blank = self._fitted(incomplete), BlankArms.of(incomplete)
+        names = [n for n in (incomplete.model.baseline, incomplete.spec.outcome) if n is not None]
+        drawn = (self.delta.added(incomplete, fitted.complete(rng)) for _ in range(self.m))
+        sets = [batch.with_columns({name: one.columns[name] for name in names}) for one in drawn]
+        return sets, fitted.failed | blank.failed
 
     def incomplete(self, batch: ObservedBatch, moments: Moments) -> Incomplete:
         """What is to be imputed of a batch, and from what; ``moments`` are those of `spec`."""
@@ -180,53 +208,43 @@ class MultipleImputation(Method):
 
     def _fitted(self, incomplete: Incomplete) -> FittedEngine:
         engine = self.engine()
+        if self.reference == "control":
+            return fit_as_control(engine, incomplete, self.by_arm)
         return fit_by_arm(engine, incomplete) if self.by_arm else engine.fit(incomplete)
 
-    def _completed(
-        self, incomplete: Incomplete, fitted: FittedEngine, rng: np.random.Generator
-    ) -> Iterator[SharedMoments]:
-        """The trials completed ``m`` times, most often the same people each time."""
+    def _moments(self, completions: Iterable[ObservedBatch]) -> Iterator[Moments]:
+        """Moments of completed trials for the analysis, most often of the same people each time."""
         before: AnalysisSet | None = None
-        for _ in range(self.m):
-            shared = SharedMoments(self.delta.added(incomplete, fitted.complete(rng)), before)
-            yield shared
-            before = shared.moments(self.analysis.spec()).analysed
+        for completed in completions:
+            made = SharedMoments(completed, before).moments(self.analysis.spec())
+            yield made
+            before = made.analysed
 
-    def _of_effects(
-        self, ratio: InstrumentalVariable, completed: Iterable[SharedMoments], unfit: Bools, flags: NDArray[np.int64]
-    ) -> tuple[Estimates, NDArray[np.int64]]:
-        """Pool the effects on outcome and receipt, then divide; and the flags of the first completed trials."""
-        made = [shared.moments(ratio.spec()) for shared in completed]
-        forms = pooled_forms([ratio.reduced_forms(one) for one in made], self.df)
-        robust = forms if ratio.se != "classical" else pooled_forms(
-            [ratio.reduced_forms(one, "CR2") for one in made], self.df
-        )  # fmt: skip
-        bad = unfit | np.any([one.failed for one in made], axis=0)
-        for bit in BIT.values():
-            flags = flags | np.where(np.mean([(one.flags & bit) > 0 for one in made], axis=0) >= 0.5, bit, 0)
-        flags = flags | np.where(bad, BIT["imputation_failed"], 0)
-        return ratio.ratio_of(made[0], forms, robust, bad, flags), made[0].flags
+    def _analyses(self, completions: Iterable[ObservedBatch], every_term: bool) -> list[tuple[Moments, Estimates]]:
+        results: list[tuple[Moments, Estimates]] = []
+        for completed in completions:
+            results.append(self._analyse(completed, every_term, results[-1][0].analysed if results else None))
+        return results
 
-    def _pooled(
-        self, results: Sequence[tuple[Moments, Estimates]], unfit: Bools, flags: NDArray[np.int64]
-    ) -> Estimates:
-        made, first = results[0]
-        fits = [estimates for _, estimates in results]
-        df_complete = np.mean([e.df for e in fits], axis=0)
-        pooled = pool(
-            np.stack([e.estimate for e in fits]), np.stack([e.std_error for e in fits]) ** 2, df_complete, self.df
-        )
-        bad = unfit | np.any([e.failed for e in fits], axis=0)
-        other = _not_t(first, self.analysis.level) & ~bad
-        for bit in BIT.values():
-            flags = flags | np.where(np.mean([(e.flags & bit) > 0 for e in fits], axis=0) >= 0.5, bit, 0)
-        flags = flags | np.where(bad, BIT["imputation_failed"], 0) | np.where(other, BIT["invalid_result"], 0)
-        extras = {"fmi": pooled.fmi[0], "riv": pooled.riv[0], "df_complete": df_complete[0]}
-        found = report(
-            made, first.terms, pooled.estimate, pooled.variance, pooled.df, self.level,
-            failed=bad | other, flags=flags, extras=extras,
-        )  # fmt: skip
-        return replace(found, n_used=first.n_used, clusters_used=first.clusters_used)
+    def _tipping_points(self, incomplete: Incomplete, completions: Sequence[ObservedBatch]) -> Floats:
+        """Shift on top of ``delta`` that changes whether p < 1 - level (trials,)."""
+
+        def analyse(shift: Floats) -> Analyses:
+            moved = (shifted(incomplete, one, self.tipping, shift) for one in completions)
+            results = self._analyses(moved, False)
+            return Analyses(
+                estimates=np.stack([e.estimate[0] for _, e in results]),
+                variances=np.stack([e.std_error[0] for _, e in results]) ** 2, df=complete_df(results, self.df)[0],
+            )  # fmt: skip
+
+        return tipping_points(analyse, scale(incomplete), self.level, rule(self.df))
+
+    def _analyse(
+        self, completed: ObservedBatch, every_term: bool, before: AnalysisSet | None
+    ) -> tuple[Moments, Estimates]:
+        """Analyse completed trials, most often the same people as ``before``."""
+        shared = SharedMoments(completed, before)
+        return shared.moments(self.analysis.spec()), fit(self.analysis, shared, None, every_term)
 
 
 @cache
@@ -249,12 +267,6 @@ def wrappable() -> str:
     return f"one of {', '.join(plain)}, or per-protocol or as-treated around one of them"
 
 
-def _no_joint_test(trials: int, covariate: str, categories: int) -> Estimates:
-    """Rubin's rules pool one estimate with its standard error; a joint test has neither."""
-    found = failed_estimates(trials, f"{PRODUCT}{covariate}", "imputation_failed")
-    return replace(found, notes={"message": np.full(trials, no_joint_test(covariate, categories))})
-
-
 def _innermost(method: Method) -> Method:
     inner = getattr(method, "analysis", None)
     return _innermost(inner) if isinstance(inner, Method) else method
@@ -273,12 +285,3 @@ def _words(method: Method) -> str:
     option = f" with ci = '{ci}'" if inner.t_interval and (ci := getattr(inner, "ci", "")) else ""
     around = "" if inner is method else f" inside '{method.kind}'"
     return f"kind '{inner.kind}'{option}{around}"
-
-
-def _not_t(found: Estimates, level: float) -> Bools:
-    """Trials whose interval is not that of t on estimate and standard error: one of a plug-in (trials,)."""
-    estimate, std_error, df = found.estimate[0], found.std_error[0], found.df[0]
-    _, lower, upper, _ = wald(estimate, std_error**2, df, level)
-    with np.errstate(invalid="ignore"):
-        apart = np.maximum(np.abs(found.ci_lower[0] - lower), np.abs(found.ci_upper[0] - upper))
-        return np.asarray(~found.failed & ~(apart <= SAME * std_error))

@@ -12,11 +12,3 @@ def inherit(outer: Any) -> Any:
     common = ("name", "response", "outcome", "adjust", "interaction", "subset", "level", "estimand")
     handed = {key: outer[key] for key in common if key in outer}
     return {**outer, "analysis": {**handed, **outer["analysis"]}}
-
-
-def no_joint_test(covariate: str, categories: int) -> str:
-    """Say that a method which pools one product of arm with a covariate cannot test several together."""
-    return (
-        f"interaction = '{covariate}': its {categories} categories need a joint test, which mi does not pool; "
-        f"name a number, or a covariate of two categories"
-    )

@@ -133,8 +133,25 @@ def _same_for_all(step: Mansa) -> bool:
         step.sizes.reads(),
         of.pandemic_interaction,
         of.effect_per_session,
+        of.baseline_effect,
     )
     return not any(varies)
+
+
+
+def average_effect(mechanism: Mapping[str, Step]) -> float | None:
+    """Effect on the average person, and practice, where it goes with a baseline that is normal; None elsewhere.
+
+    E{effect + b (X - at)} = effect + b (E X - at): baselines and random effects have nothing to do with sizes.
+    """
+    step: Any = mechanism.get("outcomes.mansa")
+    if step is None or "identification" in mechanism or not step.effects.baseline_effect:
+        return None
+    of, before = step.effects, _before(mechanism.get("baseline"))  # type: ignore[arg-type]
+    other = of.effect_among, of.subgroup_effects, step.sizes.reads(), of.pandemic_interaction, step.leavers.shifts()
+    if any(other) or not before or step.ratings.items or step.ratings.ends != (-inf, inf):
+        return None
+    return float(of.effect + of.baseline_effect * (before["mean"] - of.effect_at_baseline))
 
 
 def _reached_in_control(mechanism: Mapping[str, Step]) -> bool:

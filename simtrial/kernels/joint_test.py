@@ -22,12 +22,33 @@ SAME = 1e-8  # df that differ by less are one
 
 
 @dataclass(frozen=True)
+class Tested:
+    """What was tested together: coefficients and which there are (terms, trials), covariance (terms, terms, trials)."""
+
+    estimate: Floats
+    covariance: Floats
+    kept: Bools
+
+    def spread(self, places: NDArray[np.intp], trials: int) -> Tested:
+        """Put those of some trials into all of them."""
+        terms = len(self.estimate)
+        estimate, covariance = np.full((terms, trials), np.nan), np.full((terms, terms, trials), np.nan)
+        kept = np.zeros((terms, trials), dtype=bool)
+        estimate[:, places], covariance[:, :, places], kept[:, places] = self.estimate, self.covariance, self.kept
+        return Tested(estimate, covariance, kept)
+
+
+@dataclass(frozen=True)
 class JointTest:
-    """An F test per trial: statistic, numerator and denominator df (trials,); NaN where there is none."""
+    """An F test per trial: statistic, numerator and denominator df (trials,); NaN where there is none.
+
+    ``of`` is what was tested, for those who pool tests of several data sets.
+    """
 
     statistic: Floats
     df_num: Floats
     df_den: Floats
+    of: Tested | None = None
 
     @classmethod
     def failed(cls, trials: int) -> JointTest:
@@ -51,7 +72,7 @@ class JointTest:
         """Put tests of some trials into all of them."""
         out = np.full((3, trials), np.nan)
         out[:, places] = self.statistic, self.df_num, self.df_den
-        return JointTest(*out)
+        return JointTest(out[0], out[1], out[2], self.of and self.of.spread(places, trials))
 
 
 def wald(estimate: Floats, covariance: Floats, kept: Bools) -> JointTest:
@@ -68,7 +89,8 @@ def wald(estimate: Floats, covariance: Floats, kept: Bools) -> JointTest:
         usable &= values[0] > SINGULAR
         turned = np.einsum("imr,ir->mr", vectors, np.where(kept, estimate, 0.0) / scale)
         square = (turned**2 / np.where(usable, values, 1.0)).sum(axis=0)
-        return JointTest(np.where(usable, square / q, np.nan), q, np.full(len(q), np.nan))
+        tested = Tested(estimate, covariance, kept)
+        return JointTest(np.where(usable, square / q, np.nan), q, np.full(len(q), np.nan), tested)
 
 
 def _eigen(matrix: Floats, kept: Bools, instead: float) -> tuple[Floats, Floats]:

@@ -1,4 +1,4 @@
-"""Rubin's rules."""
+"""Rubin's rules, for one estimate and for several tested together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from simtrial.arrays import Floats
+from simtrial.arrays import Bools, Floats
+from simtrial.kernels.joint_test import JointTest, wald
 
 
 @dataclass(frozen=True)
@@ -63,3 +64,64 @@ def pool(
         df = rubin if rule == "rubin" else 1.0 / (1.0 / rubin + 1.0 / observed)
         fmi = (riv + 2.0 / (df + 3.0)) / (riv + 1.0)
     return Pooled(estimate=estimate, within=within, between=between, variance=variance, df=df, riv=riv, fmi=fmi)
+
+
+def pool_tests(
+    estimates: Floats,
+    covariances: Floats,
+    kept: Bools,
+    df_complete: Floats,
+    rule: Literal["barnard-rubin", "rubin"] = "barnard-rubin",
+) -> tuple[JointTest, Floats]:
+    """Pool ``m`` Wald tests of the same q coefficients, and their average relative increase of variance (trials,).
+
+    D1 of Li, Raghunathan and Rubin (1991, doi:10.1080/01621459.1991.10475152): Q'W^-1 Q / {q (1 + r)} with Q and W the
+    mean estimates and covariances, r = (1 + 1/m) tr(B W^-1) / q. Df are Reiter's (2007, doi:10.1093/biomet/asm028) for
+    nu_com of the complete data, or with `rubin`, and where q (m - 1) is at most 4, those for large samples.
+
+    Parameters
+    ----------
+    estimates, covariances
+        (m, q, trials) and (m, q, q, trials).
+    kept
+        Coefficients that there are (q, trials).
+    df_complete
+        nu_com (trials,), infinite where the complete-data test is chi-squared.
+    """
+    m = len(estimates)
+    mean, within = estimates.mean(axis=0), covariances.mean(axis=0)
+    test = wald(mean, within, kept)
+    if m == 1:
+        df = np.where(rule == "rubin", np.inf, df_complete)
+        return test.scaled(1.0, df), np.full(len(df), np.nan)
+    away = np.where(kept, estimates - mean, 0.0)
+    between = np.einsum("mit,mjt->tij", away, away) / (m - 1)
+    both = kept[:, None] & kept
+    safe = np.where(both & np.isfinite(test.statistic), within, np.eye(len(mean))[:, :, None]).transpose(2, 0, 1)
+    size = np.sqrt(np.einsum("tii->ti", safe))
+    scaled = size[:, :, None] * size[:, None, :]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        increase = (1.0 + 1.0 / m) * np.einsum("tii->t", np.linalg.solve(safe / scaled, between / scaled)) / test.df_num
+        df = _df_of_tests(increase, test.df_num, float(m), np.where(rule == "rubin", np.inf, df_complete))
+        return test.scaled(1.0 / (1.0 + increase), df), increase
+
+
+def _df_of_tests(r: Floats, q: Floats, m: float, complete: Floats) -> Floats:
+    """Denominator df of D1: Reiter's equations 1 and 2, with t = q (m - 1) and a = r t / (t - 2).
+
+    Those of large samples where t is at most 4 or nu_com infinite; those of a single coefficient, by Barnard and Rubin,
+    where nu_com is so small that Reiter's expansion has no value.
+    """
+    t = q * (m - 1.0)
+    many = 4.0 + (t - 4.0) * (1.0 + (1.0 - 2.0 / t) / r) ** 2
+    large = np.where(t > 4.0, many, t * (1.0 + 1.0 / q) * (1.0 + 1.0 / r) ** 2 / 2.0)
+    a, star = r * t / (t - 2.0), complete * (complete + 1.0) / (complete + 3.0)
+    c0, c1, c2 = 1.0 / (t - 4.0), star - 2.0 * (1.0 + a), star - 4.0 * (1.0 + a)
+    z = 1.0 / c2 + c0 * (
+        a**2 * c1 / ((1.0 + a) ** 2 * c2) + 8.0 * a**2 * c1 / ((1.0 + a) * c2**2) + 4.0 * a**2 / ((1.0 + a) * c2)
+        + 4.0 * a**2 / (c2 * c1) + 16.0 * a**2 * c1 / c2**3 + 8.0 * a**2 / c2**2
+    )  # fmt: skip
+    share = r / (1.0 + r)
+    one = 1.0 / (share**2 / (m - 1.0) + 1.0 / (star * (1.0 - share)))
+    small = np.where((c2 > 0.0) & (z > 0.0), 4.0 + 1.0 / z, one)
+    return np.where((t > 4.0) & np.isfinite(complete), small, large)

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ValidationError
 from simtrial.batch import averaged
 from simtrial.errors import MANY, SimtrialError, unknown
 from simtrial.estimators import Method, inherit, kinds, method_class
-from simtrial.estimators.wrapping import no_joint_test
 from simtrial.expressions import ExpressionError, columns, parse
 from simtrial.generate.column_names import FOLLOWUP, at_baseline, at_followup
 from simtrial.scenario.known_columns import Known
@@ -142,10 +141,6 @@ def _method_columns(method: Method, known: Known, path: Path) -> list[Problem]:
     tested = method.tested_covariate()
     if tested is not None and known.sure(frozenset({tested})) and len(known.columns[tested].categories) == 1:
         problems.append(Problem((*path, "interaction"), f"'{tested}' has one category only"))
-    if tested is not None and not method.joint_tests and known.sure(frozenset({tested})):
-        categories = len(known.columns[tested].categories)
-        if categories > 2:
-            problems.append(Problem((*path, "interaction"), no_joint_test(tested, categories)))
     for text in texts:
         if known.sure(columns(parse(text))):  # what is not there was told above
             problems += known.expression_problems(text, (*path, *_option(method, text)))

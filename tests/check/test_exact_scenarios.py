@@ -10,7 +10,7 @@ import io
 from pathlib import Path
 
 import pytest
-from closed_forms import Design, NonAdherence, lost_at_random, slopes_by_arm
+from closed_forms import Design, NonAdherence, hossain_s3, lost_at_random, reference_based, slopes_by_arm
 from commands import simtrial
 from scipy import stats
 
@@ -38,10 +38,22 @@ EXACT = {
     ("full-adherence", "instrumental variables", "empirical_se"): NULL.se,
     ("lost-at-random", CLASSICAL, "empirical_se"): lost_at_random(60, 0.3),
     ("lost-at-random", CLASSICAL, "model_se"): lost_at_random(60, 0.3),
+    ("hossain-s3", "complete cases", "bias"): hossain_s3()[0],
+    ("hossain-s3", "complete cases, adjusted", "bias"): hossain_s3()[1],
+    ("hossain-s3", "imputation, one slope", "bias"): hossain_s3()[1],
+    ("hossain-s3", "weighting by arm", "bias"): hossain_s3()[2],
+    ("hossain-s3", "imputation by arm", "coverage"): 0.945,
+    ("hossain-s3", "imputation, one slope", "coverage"): 0.8,
     ("mi-by-arm", "complete cases", "bias"): slopes_by_arm()[0],
     ("mi-by-arm", "imputation, one slope", "bias"): slopes_by_arm()[1],
     ("mi-by-arm", "imputation by arm", "coverage"): 0.945,
     ("mi-by-arm", "imputation, one slope", "coverage"): 0.75,
+    ("reference-based", "imputation at random", "relative_error_model_se"): reference_based()[2],
+    **{
+        ("reference-based", method, measure): value
+        for method in ("as if in control", "as if in control, from control alone")
+        for measure, value in zip(("bias", "relative_error_model_se"), reference_based()[:2], strict=True)
+    },
     ("tiny-arm", "practice means", "empirical_se"): TINY.se,
     ("tiny-arm", "practice means", "model_se"): TINY.se,
     ("tiny-arm", ROBUST, "rejection_rate"): TINY.robust("CR0")[0],
@@ -83,7 +95,9 @@ TRIVIAL = {0.0, 0.025, 0.05, 0.93, 0.95}
 NAMES = sorted({name for name, _, _ in EXACT})
 SWEEPS = ("cace-small-samples", "cace-methods", "weak-instrument")  # of several cells: longer than a few seconds
 EVERY = [name for name in builtin_names() if name.startswith(("verify/", "published/"))]
+COSTLY = ("hossain-s3",)
 LONG = (
+    "verify/missing-outcomes",
     "verify/cace-mixture",
     "verify/cace-small-samples",
     "verify/itt-sweep",
@@ -112,7 +126,9 @@ def checked(what, *options):
     return done.code, list(csv.DictReader(io.StringIO(done.out)))
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.verify] if n in SWEEPS else []) for n in NAMES])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.verify] if n in (*SWEEPS, *COSTLY) else []) for n in NAMES]
+)
 def test_a_thousand_replicates_hold(name):
     code, lines = checked(f"verify/{name}", "--replicates", 1000)
     assert code == 0, lines

@@ -99,9 +99,6 @@ def test_a_scenario_names_an_interaction_that_is_there(tmp_path):
         return complaint(tmp_path, REGIONS.replace("[run]", f"{BY.format(factor=factor, kind=kind)}\n[run]"))
 
     assert "did you mean 'region'" in told("lmm", "regoin")
-    wrapped = BY.format(factor="region", kind="mi") + 'analysis = { kind = "lmm" }\n'
-    refused = complaint(tmp_path, REGIONS.replace("[run]", f"{wrapped}\n[run]"))
-    assert "interaction = 'region': its 3 categories need a joint test, which mi does not pool" in refused
     one = REGIONS.replace("{ North = 2, South = 1, East = 1 }", "{ North = 2 }")
     said = BY.format(factor="region", kind="lmm")
     assert "'region' has one category only" in complaint(tmp_path, one.replace("[run]", f"{said}\n[run]"))

@@ -45,6 +45,11 @@ METHODS = {
     "g-computation": ("g-computation", ADJUST),
     "g-computation lmm": ("g-computation", {**ADJUST, "model": "lmm"}),
     "g-computation cluster by arm": ("g-computation", {**ADJUST, "average": "cluster", "by_arm": True}),
+    "aipw": ("aipw", ADJUST),
+    "aipw cluster by arm": ("aipw", {"adjust": ["mansa_baseline", "age"], "by_arm": True, "average": "cluster"}),
+    "ipw": ("ipw", ADJUST),
+    "ipw exchangeable": ("ipw", {"adjust": ["mansa_baseline", "age"], "working": "exchangeable"}),
+    "ipw by arm": ("ipw", {"adjust": ["mansa_baseline", "age"], "by_arm": True, "se": "mancl-derouen"}),
     "lmm unconstrained": ("lmm", {**ADJUST, "df": "satterthwaite", "tau2": "unconstrained"}),
     **{
         f"lmm by arm {by} {e}": ("lmm", {**ADJUST, "df": "satterthwaite", "heteroscedastic": by, "estimation": e})

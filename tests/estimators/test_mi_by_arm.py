@@ -184,11 +184,3 @@ def test_one_product_of_arm_is_pooled(covariate, term, by_arm):
     assert found.estimate == pytest.approx(pooled.estimate, rel=1e-12)
     assert found.std_error == pytest.approx(np.sqrt(pooled.variance), rel=1e-12)
     assert found.extras["statistic"] == pytest.approx(found.estimate[0] / found.std_error[0])
-
-
-def test_a_joint_test_is_not_pooled():
-    data = lacking()
-    place = np.array(["North", "East", "South"])[data["practice"] % 3]
-    found = fit(batch({**data, "place": place}), method("mi", interaction="place", **OPTIONS))
-    assert found.failed[0]
-    assert "its 3 categories need a joint test, which mi does not pool" in str(found.notes["message"][0])

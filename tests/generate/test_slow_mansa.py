@@ -70,6 +70,7 @@ def effect(o, p, w, otherwise=0.0):
     if not REACHED[o.effect_among](p):
         return otherwise
     value = o.effect + w + sizes(o, p, o.size_effect, o.register_effect)
+    value += o.baseline_effect * (p["mansa_baseline"] - o.effect_at_baseline)
     value += o.pandemic_interaction if p["period"] == "during" else 0.0
     for key, more in o.subgroup_effects.items():
         column, category = key.split("=")
@@ -169,6 +170,8 @@ OPTIONS = {
         "effect_among": "arm == 1", **LOG_SIZES,
     },
     "shifts": {"region_effects": {"Plymouth": 0.5, "Somerset": -0.2}, "small_practice_effect": -0.3, "items": 0},
+    "by baseline": {"baseline_effect": 0.5, "effect_at_baseline": 4.0, "effect": 0.2, "items": 0, "effect_among": ""},
+    "by baseline of some": {"baseline_effect": -0.4, "effect_among": "contact == 1 and sex == 'female'"},
     "pandemic": {"pandemic_effect": -0.4, "pandemic_interaction": 0.6, "items": 0, "effect_among": ""},
     "timing": {"short_followup_from": 12.0, "short_followup_months": 7.5, "window_months": 0.6},
     "all together": {

@@ -97,6 +97,7 @@ VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
     ("outcomes.mansa", {"small_practice_effect": 1.0}),
     ("outcomes.mansa", {"cluster_autocorrelation": 0.5}),
     ("outcomes.mansa", {"subgroup_effects": {"diagnosis=bipolar": 0.1, "region=Cornwall": 0.2}}),
+    ("outcomes.mansa", {"baseline_effect": 0.3}),
     ("outcomes.mansa", {"size_effect": 0.1, "size_outcome": 0.1, "effect_sd": 0.2}),
     ("outcomes.mansa", {"register_effect": 0.1, "size_log_mean": 1.5}),
     ("outcomes.mansa", {"form": "items", "item_missing": 0.03, "items_needed": 9}),

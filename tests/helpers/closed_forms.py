@@ -7,7 +7,7 @@ B = rho + (1 - rho)/m; it is independent of the sums of squares, which are multi
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 POINTS = 4000
 """Quantiles that an average over a chi-squared variable is taken at."""
@@ -100,6 +100,46 @@ def lost_at_random(people: int, rate: float) -> float:
     n = np.arange(1, people + 1)
     share = stats.binom.pmf(n, people, 1 - rate)
     return float(np.sqrt(2 * (share / n).sum() / share.sum()))
+
+
+def hossain_s3(slope: float = 0.3, more: float = 0.4, leaving: float = 1.0) -> tuple[float, float, float]:
+    """Bias of complete cases, of one slope for both arms, and of weighting, of `verify/hossain-s3`, in large trials.
+
+    A tenth of control is lost, whoever they are; half of intervention, by a probit model of X ~ N(0, 1). One slope is
+    that of least squares on those who stay, whether fitted to them or used to impute. Weights are of a logistic
+    regression on X, which is nearly a probit, and none is above 20.
+    """
+    x, w = np.polynomial.hermite_e.hermegauss(120)
+    w = w / w.sum()
+    arms = []
+    for b, s, lost in ((slope, 0.0, 0.1), (slope + more, leaving, 0.5)):
+        stays = stats.norm.cdf(stats.norm.ppf(1 - lost) * np.sqrt(1 + s * s) - s * x)
+
+        def score(g, stays=stays):
+            rest = stays - 1 / (1 + np.exp(-g[0] - g[1] * x))
+            return [(w * rest).sum(), (w * rest * x).sum()]
+
+        g = optimize.root(score, [stats.norm.ppf(1 - lost), -s], tol=1e-13).x
+        weight = np.minimum(1 + np.exp(-g[0] - g[1] * x), 20.0)
+        mean = (w * stays * x).sum() / (1 - lost)
+        squares = (w * stays * x**2).sum() - (1 - lost) * mean**2
+        arms.append((b, mean, squares, b * (w * stays * weight * x).sum() / (w * stays * weight).sum()))
+    (b0, m0, v0, w0), (b1, m1, v1, w1) = arms
+    pooled = (v0 * b0 + v1 * b1) / (v0 + v1)
+    return b1 * m1 - b0 * m0, (b1 - pooled) * m1 - (b0 - pooled) * m0, w1 - w0
+
+
+def reference_based(f: float = 0.3, m: int = 20, effect: float = 0.5) -> tuple[float, float, float]:
+    """Bias as if in control, and relative errors (percent) of Rubin's SE as if in control and at random.
+
+    Of `verify/reference-based`: a share f of either arm is lost at random, people are independent, SD 1. Variances are
+    times the number of people in an arm. As if in control the estimate is (1 - f) of that of complete cases, but for
+    noise: the coefficients drawn are the same for both arms, and cancel.
+    """
+    mixed = f * (1 - f) * effect**2  # those lost in intervention are imputed an effect lower
+    empirical, rubin = 2 * (1 - f + f / m) + mixed, 2 + 2 * f * (1 + 1 / m) + mixed
+    at_random = 2 / (1 - f) + 2 * f / m, 2 + (1 + 1 / m) * (2 * f**2 / (1 - f) + 2 * f)
+    return -f * effect, 100 * ((rubin / empirical) ** 0.5 - 1), 100 * ((at_random[1] / at_random[0]) ** 0.5 - 1)
 
 
 def slopes_by_arm(slope: float = 1.5) -> tuple[float, float]:

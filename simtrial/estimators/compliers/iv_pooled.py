@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from simtrial.arrays import Floats
+from simtrial.arrays import Bools, Floats
+from simtrial.estimators import Estimates
+from simtrial.estimators.compliers.iv import InstrumentalVariable
 from simtrial.estimators.compliers.iv_means import ReducedForms
 from simtrial.flags import BIT
 from simtrial.kernels.rubin import pool
+from simtrial.moments.moments import Moments
 
 
 def pooled_forms(forms: Sequence[ReducedForms], rule: Literal["barnard-rubin", "rubin"]) -> ReducedForms:
@@ -41,6 +45,21 @@ def pooled_forms(forms: Sequence[ReducedForms], rule: Literal["barnard-rubin", "
             "fmi": contrast.fmi, "riv": contrast.riv, "df_complete": np.mean([f.df for f in forms], axis=0),
         },
     )  # fmt: skip
+
+
+def pooled_ratio(
+    ratio: InstrumentalVariable, completed: Iterable[Moments], rule: Literal["barnard-rubin", "rubin"], unfit: Bools,
+    flags: NDArray[np.int64],
+) -> tuple[Estimates, NDArray[np.int64]]:  # fmt: skip
+    """Pool the effects on outcome and receipt, then divide; and the flags of the first completed trials."""
+    made = list(completed)
+    forms = pooled_forms([ratio.reduced_forms(one) for one in made], rule)
+    robust = forms if ratio.se != "classical" else pooled_forms([ratio.reduced_forms(m, "CR2") for m in made], rule)
+    bad = unfit | np.any([one.failed for one in made], axis=0)
+    for bit in BIT.values():
+        flags = flags | np.where(np.mean([(one.flags & bit) > 0 for one in made], axis=0) >= 0.5, bit, 0)
+    flags = flags | np.where(bad, BIT["imputation_failed"], 0)
+    return ratio.ratio_of(made[0], forms, robust, bad, flags), made[0].flags
 
 
 def _along(joint: Floats, theta: Floats) -> Floats:

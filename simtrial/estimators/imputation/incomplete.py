@@ -104,6 +104,8 @@ class Incomplete:
         Whether receipt or keeping to the protocol is among what is unknown (trials,).
     arm
         The one arm, 0 or 1, whose people are imputed from each other; None: all from all.
+    fitted_to
+        The trials that models are fitted to, where ``batch`` has people in another arm than their own; None: ``batch``.
     """
 
     model: ImputationModel
@@ -115,6 +117,7 @@ class Incomplete:
     unknown: Floats
     blank_receipt: Bools
     arm: int | None = None
+    fitted_to: ObservedBatch | None = None
 
     @classmethod
     def of(cls, model: ImputationModel, batch: ObservedBatch, fitted: Moments) -> Incomplete:
@@ -140,11 +143,26 @@ class Incomplete:
         own = replace(self, arm=arm, imputable=self.imputable & (self.batch.at("arm") == arm))
         return replace(own, moments=own.moments_of(self.spec))
 
+    def as_control(self, alone: bool) -> Incomplete:
+        """The same with everybody to be imputed as if in control: reference-based imputation.
+
+        ``alone``: by the people of control alone, and everybody else's practice is one that nobody has seen. Else by
+        the people of both arms, less the coefficient of arm; everybody keeps the effect of their practice.
+        """
+        if alone:
+            own = replace(self, arm=0)
+            return replace(own, moments=own.moments_of(self.spec))
+        wanted = self.lacks(self.spec.outcome)
+        arm = np.where(wanted, 0.0, self.batch.at("arm"))
+        batch = self.batch.with_columns({"arm": Column(arm, "participant")})
+        return replace(self, batch=self.model.with_derived(batch), fitted_to=self.batch)
+
     def moments_of(self, spec: Spec) -> Moments:
         """Moments of a model of some column; within one arm they have no coefficient of arm."""
+        batch = self.batch if self.fitted_to is None else self.fitted_to
         if self.arm is None:
-            return moments(self.batch, spec)
-        return without_arm(moments(self.batch, replace(spec, where=(*spec.where, f"arm == {self.arm}"))))
+            return moments(batch, spec)
+        return without_arm(moments(batch, replace(spec, where=(*spec.where, f"arm == {self.arm}"))))
 
     @property
     def flags(self) -> NDArray[np.int64]:

@@ -32,6 +32,7 @@ class RandomIntercept(ImputationEngine):
     """
 
     arm_alone: ClassVar[bool] = True
+    takes_arm: ClassVar[bool] = True
 
     prior: Literal["uniform-icc", "inverse-gamma"] = Field("uniform-icc", description="prior of the variances")
     tau2_shape: float = Field(0.5, gt=0, description="inverse-gamma shape of the between-practice variance")

@@ -31,6 +31,7 @@ class SingleLevel(ImputationEngine):
     """
 
     arm_alone: ClassVar[bool] = True
+    takes_arm: ClassVar[bool] = True
 
     def fit(self, incomplete: Incomplete) -> FittedRegressions:
         """Fit the regressions of whatever is missing, those of the baseline first."""

@@ -1,4 +1,4 @@
-"""Effects of the intervention: constant, by subgroup, varying by practice, going with size, changed by the pandemic."""
+"""Effects of the intervention: constant, by baseline or subgroup, by practice, by size, changed by the pandemic."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def named_subgroups(effects: dict[str, float]) -> dict[str, float]:
 class Effects(Part):
     """Options: what the intervention adds for someone in ``effect_among``; ``effect_otherwise`` for others offered.
 
-    effect + subgroup effects + w_j + size_effect z(log recruited) + register_effect z(log register size) +
-    pandemic_interaction during the pandemic; w_j ~ N(0, effect_sd^2) with corr(w, u) = effect_practice_correlation.
+    effect + baseline_effect (baseline - effect_at_baseline) + subgroup effects + w_j + size_effect z(log recruited) +
+    register_effect z(log register size) + pandemic_interaction during the pandemic; w_j ~ N(0, effect_sd^2) with
+    corr(w, u) = effect_practice_correlation.
     """
 
     effect: float = Field(0.0, description="effect of the intervention, points")
@@ -55,6 +56,10 @@ class Effects(Part):
     subgroup_effects: Annotated[dict[str, float], AfterValidator(named_subgroups)] = Field(
         default_factory=dict, description="additional effect by column=category, points"
     )
+    baseline_effect: float = Field(
+        0.0, ge=-100, le=100, description="additional effect per point of the baseline, points: slopes differ by arm"
+    )
+    effect_at_baseline: float = Field(4.31, description="baseline score at which baseline_effect adds nothing, points")
     effect_sd: float = Field(0.0, ge=0, le=100, description="SD of the effect between practices, points")
     effect_practice_correlation: float = Field(
         0.0, ge=-1, le=1, description="correlation of a practice's effect with its mean outcome in control"
@@ -73,6 +78,7 @@ class Effects(Part):
         """Columns of earlier stages that the effect depends on."""
         needed = {"period"} if self.pandemic_interaction else set()
         needed |= {"sessions"} if self.effect_per_session else set()
+        needed |= {self.outcome.baseline} if self.baseline_effect else set()
         for text in (self.effect_among, *map(subgroup, self.subgroup_effects)):
             needed |= columns(parse(text)) if text else frozenset()
         return frozenset(needed)
@@ -102,6 +108,8 @@ class Effects(Part):
         effect: Floats = np.full(batch.index.participants, self.effect)
         if deviations is not None:
             effect += deviations[batch.index.participant_practice]
+        if self.baseline_effect:
+            effect += self.baseline_effect * (batch.at(self.outcome.baseline) - self.effect_at_baseline)
         if sizes.size_effect or sizes.register_effect:
             effect += sizes.additional_effect(batch)[batch.index.participant_practice]
         if self.pandemic_interaction:
