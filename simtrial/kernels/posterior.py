@@ -3,10 +3,8 @@
 With a flat prior on the coefficients, everything given gamma = tau2/sigma2 is conjugate: sigma2 is inverse gamma, the
 coefficients and the practice effects are normal. The posterior of rho = gamma/(1 + gamma), one dimension, is tabulated
 on the midpoints of equal cells and drawn by inversion, uniform within a cell; where that is too coarse, on cells fitted
-to the posterior of each trial (`simtrial.kernels.fitted_cells`). Two priors:
-
-uniform-icc     rho uniform on (0, 1), p(sigma2) proportional to 1/sigma2
-inverse-gamma   tau2 ~ IG(shape, scale) and sigma2 ~ IG(shape, scale), independent
+to the posterior of each trial (`simtrial.kernels.fitted_cells`). Under a prior whose density of rho has a pole at 0,
+the cells are those of the square root of rho. Priors are those of `simtrial.kernels.variance_priors`.
 """
 
 from __future__ import annotations
@@ -18,9 +16,9 @@ from numpy.typing import NDArray
 
 from simtrial.arrays import Floats
 from simtrial.kernels.fitted_cells import FittedCells, fit_cells, largest_size, log_likelihood
-from simtrial.kernels.fitted_cells import InverseGamma as InverseGamma
 from simtrial.kernels.random_intercept_criterion import SizeSums, grid_parts
 from simtrial.kernels.small_matrices import apply, cholesky, sweep
+from simtrial.kernels.variance_priors import UNIFORM_ICC, VariancePrior
 
 POINTS = 200
 _CHUNK = 8  # grid points evaluated together: keeps the work in cache
@@ -47,7 +45,7 @@ class Posterior:
     """
 
     sums: SizeSums
-    prior: InverseGamma | None
+    prior: VariancePrior
     rho: Floats
     mass: Floats
     cumulative: Floats
@@ -61,6 +59,10 @@ class Posterior:
             proper[self.fitted.trials] &= self.fitted.bounded
         return np.asarray(proper)
 
+    def draw(self, rng: np.random.Generator) -> Draw:
+        """Draw the parameters of every trial once."""
+        return draw(self, rng)
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -73,7 +75,7 @@ class Draw:
 
 def posterior(
     sums: SizeSums,
-    prior: InverseGamma | None = None,
+    prior: VariancePrior = UNIFORM_ICC,
     points: int = POINTS,
     needed: NDArray[np.bool_] | None = None,
 ) -> Posterior:
@@ -82,18 +84,24 @@ def posterior(
     Parameters
     ----------
     prior
-        None is uniform-icc.
+        Of the two variances.
+    points
+        Equal cells.
     needed
         Trials (trials,) that something is drawn for; the others are left with equal cells. None: all.
     """
-    rho = (np.arange(points) + 0.5) / points
+    root = (np.arange(points) + 0.5) / points
+    rho = root**prior.power
     gamma = rho / (1.0 - rho)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # squares of outcomes far out of range
         parts = [grid_parts(sums, gamma[k : k + _CHUNK]) for k in range(0, points, _CHUNK)]
         rss, logs, log_determinant = (np.concatenate(part) for part in zip(*parts, strict=True))
         log = log_likelihood(sums, prior, gamma[:, None], rss, logs + log_determinant)
-        if prior is not None:
-            log -= ((prior.tau2[0] + 1.0) * np.log(gamma) + 2.0 * np.log1p(-rho))[:, None]
+        density = prior.log_density_of_icc(gamma, rho)
+        if density is not None:
+            log += density[:, None]
+        if prior.power > 1:
+            log += (prior.power - 1) * np.log(root)[:, None]
         mass = np.exp(log - log.max(axis=0))
         mass /= np.where(rss.min(axis=0) > TINY, mass.sum(axis=0), np.nan)
     table = Posterior(sums=sums, prior=prior, rho=rho, mass=mass, cumulative=np.cumsum(mass, axis=0))
@@ -112,16 +120,15 @@ def draw(table: Posterior, rng: np.random.Generator) -> Draw:
     cell = np.minimum((table.cumulative < uniform).sum(axis=0), points - 1)
     below = table.cumulative[cell, trials] - table.mass[cell, trials]
     inside = (uniform - below) / np.maximum(table.mass[cell, trials], 1e-300)
-    rho = (cell + np.clip(inside, 1e-9, 1 - 1e-9)) / points
+    rho = ((cell + np.clip(inside, 1e-9, 1 - 1e-9)) / points) ** table.prior.power
     gamma = rho / (1.0 - rho)
     if table.fitted is not None:
         gamma[table.fitted.trials] = table.fitted.quantile(uniform[table.fitted.trials])
     p = sums.regressors
     inverse, coefficients, rest, _ = sweep(sums.products(gamma), p)
-    shape, scale = 0.5 * (sums.rows - sums.rank), 0.5 * rest[0, 0]
-    if table.prior is not None:
-        (a, b), (a0, b0) = table.prior.tau2, table.prior.sigma2
-        shape, scale = shape + a + a0, scale + b0 + b / gamma
+    shape, scale = 0.5 * (sums.rows - sums.rank) + table.prior.shape, 0.5 * rest[0, 0]
+    if (added := table.prior.scale(gamma)) is not None:
+        scale = scale + added
     sigma2 = scale / rng.standard_gamma(shape)
     noise = np.sqrt(sigma2) * rng.standard_normal((p, len(trials)))
     return Draw(gamma, sigma2, coefficients[:, 0] + apply(cholesky(inverse), noise))
