@@ -1,4 +1,4 @@
-"""Draws of the coefficients with both variances at their REML estimates, which a prior of the variances would replace."""
+"""Draws of the coefficients with both variances at their REML estimates, in place of a prior of the variances."""
 
 from __future__ import annotations
 
