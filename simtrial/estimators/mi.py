@@ -24,7 +24,7 @@ from simtrial.estimators.imputation.incomplete import ImputationModel, Incomplet
 from simtrial.estimators.per_protocol import wrapped
 from simtrial.estimators.wrapping import no_joint_test
 from simtrial.flags import BIT
-from simtrial.kernels.rubin import pool
+from simtrial.kernels.rubin import Rule, pool
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import PRODUCT, AnalysisSet, Spec
 from simtrial.moments.shared import SharedMoments
@@ -56,7 +56,7 @@ class MultipleImputation(Method):
     auxiliary: list[str] = Field(default_factory=list, description="further columns of the imputation model")
     by_arm: bool = Field(False, description="impute each arm from its own people")
     delta: Delta = Field(default_factory=Delta, description="points added to imputed outcomes: one number, or by arm")
-    df: Literal["barnard-rubin", "rubin"] = Field("barnard-rubin", description="degrees of freedom after pooling")
+    df: Rule = Field("barnard-rubin", description="degrees of freedom after pooling")
 
     _inherit = model_validator(mode="before")(inherit)
     _build = field_validator("analysis", mode="before")(wrapped)
@@ -155,6 +155,8 @@ class MultipleImputation(Method):
             completed = self.delta.added(incomplete, fitted.complete(rng))
             results.append(self._analyse(completed, every_term, before))
         found = self._pooled(results, fitted.failed | blank.failed, fitted.flags | incomplete.flags)
+        if more := getattr(fitted, "extras", {}):
+            found = replace(found, extras={**found.extras, **more})
         found = _innermost(self.analysis).tested(found)
         if "n_unknown" in found.extras:
             unknown = found.extras["n_unknown"] + incomplete.unknown
@@ -166,7 +168,7 @@ class MultipleImputation(Method):
 
     def incomplete(self, batch: ObservedBatch, moments: Moments) -> Incomplete:
         """What is to be imputed of a batch, and from what; ``moments`` are those of `spec`."""
-        return Incomplete.of(self.imputation_model(), batch, moments)
+        return Incomplete.of(self.imputation_model(), batch, moments, self.engine().fills_covariates)
 
     def _fitted(self, incomplete: Incomplete) -> FittedEngine:
         engine = self.engine()

@@ -72,7 +72,7 @@ def log_likelihood(sums: SizeSums, prior: VariancePrior, gamma: Floats, rss: Flo
     gamma, rss, logs
         (points, 1 or trials); residual sum of squares and log|H| + log|X'H^-1 X| there, (points, trials).
     """
-    shape, scale = 0.5 * (sums.rows - sums.rank) + prior.shape, prior.scale(gamma)
+    shape, scale = 0.5 * (sums.rows - sums.rank) + prior.shape(sums.rank), prior.scale(gamma)
     if scale is None:
         return np.asarray(-0.5 * logs - shape * logarithm(rss))
     return np.asarray(-0.5 * logs - shape * np.log(0.5 * rss + scale))

@@ -126,7 +126,7 @@ def draw(table: Posterior, rng: np.random.Generator) -> Draw:
         gamma[table.fitted.trials] = table.fitted.quantile(uniform[table.fitted.trials])
     p = sums.regressors
     inverse, coefficients, rest, _ = sweep(sums.products(gamma), p)
-    shape, scale = 0.5 * (sums.rows - sums.rank) + table.prior.shape, 0.5 * rest[0, 0]
+    shape, scale = 0.5 * (sums.rows - sums.rank) + table.prior.shape(sums.rank), 0.5 * rest[0, 0]
     if (added := table.prior.scale(gamma)) is not None:
         scale = scale + added
     sigma2 = scale / rng.standard_gamma(shape)

@@ -9,6 +9,8 @@ import numpy as np
 
 from simtrial.arrays import Floats
 
+Rule = Literal["barnard-rubin", "rubin", "lost-information"]
+
 
 @dataclass(frozen=True)
 class Pooled:
@@ -27,13 +29,15 @@ def pool(
     estimates: Floats,
     variances: Floats,
     df_complete: Floats,
-    rule: Literal["barnard-rubin", "rubin"] = "barnard-rubin",
+    rule: Rule = "barnard-rubin",
 ) -> Pooled:
     """Pool ``m`` analyses of completed data.
 
     Rubin (1987, doi:10.1002/9780470316696): T = W + (1 + 1/m) B and nu_m = (m - 1)/lambda^2 with
     lambda = (1 + 1/m) B/T. Barnard and Rubin (1999, doi:10.1093/biomet/86.4.948): 1/nu = 1/nu_m + 1/nu_obs with
-    nu_obs = (1 - lambda) nu_com (nu_com + 1)/(nu_com + 3). Without variation between imputations nu_m is infinite.
+    nu_obs = (1 - lambda) nu_com (nu_com + 1)/(nu_com + 3). The factor (nu_com + 1)/(nu_com + 3) is left out by
+    `lost-information`: nu_obs = (1 - lambda) nu_com, which is nu_com where nothing is missing. Without variation
+    between imputations nu_m is infinite.
     A single one (a mistake) is taken for the complete data: its own variance, and nu_com or with `rubin` no limit.
 
     Parameters
@@ -57,9 +61,8 @@ def pool(
         share = added / variance
         riv = added / within
         rubin = (m - 1) / share**2
-        observed = np.where(
-            np.isinf(df_complete), np.inf, df_complete * (df_complete + 1) / (df_complete + 3) * (1 - share)
-        )
+        factor = 1.0 if rule == "lost-information" else (df_complete + 1) / (df_complete + 3)
+        observed = np.where(np.isinf(df_complete), np.inf, df_complete * factor * (1 - share))
         df = rubin if rule == "rubin" else 1.0 / (1.0 / rubin + 1.0 / observed)
         fmi = (riv + 2.0 / (df + 3.0)) / (riv + 1.0)
     return Pooled(estimate=estimate, within=within, between=between, variance=variance, df=df, riv=riv, fmi=fmi)

@@ -26,9 +26,8 @@ from simtrial.arrays import Floats
 class VariancePrior(Protocol):
     """Prior of both variances."""
 
-    @property
-    def shape(self) -> float:
-        """What the prior adds to the shape nu/2 of sigma2, a."""
+    def shape(self, rank: Floats) -> Floats | float:
+        """What the prior adds to the shape nu/2 of sigma2, a; ``rank`` (trials,) is that of X."""
 
     @property
     def power(self) -> int:
@@ -58,9 +57,12 @@ class VariancePrior(Protocol):
 class UniformIcc:
     """Intracluster correlation uniform on (0, 1)."""
 
-    shape = 0.0
     power = 1
     slowest = 1.0
+
+    def shape(self, rank: Floats) -> Floats | float:
+        """Nothing is added."""
+        return 0.0
 
     def scale(self, gamma: Floats) -> None:
         """Nothing is added."""
@@ -86,9 +88,12 @@ class RatioPrior:
 
     form: Literal["half-normal", "half-cauchy"]
     spread: float
-    shape = 0.0
     power = 2
     slowest = 0.5
+
+    def shape(self, rank: Floats) -> Floats | float:
+        """Nothing is added."""
+        return 0.0
 
     def scale(self, gamma: Floats) -> None:
         """Nothing is added."""
@@ -119,9 +124,12 @@ class RatioPrior:
 class UniformTau:
     """The SD between practices, tau, uniform on (0, infinity)."""
 
-    shape = -0.5
     power = 2
     slowest = 0.5
+
+    def shape(self, rank: Floats) -> Floats | float:
+        """The flat density is of tau, in units of sigma."""
+        return -0.5
 
     def scale(self, gamma: Floats) -> None:
         """Nothing is added."""
@@ -151,8 +159,7 @@ class InverseGamma:
     power = 1
     slowest = 1.0  # towards 0 its own scale ends the density
 
-    @property
-    def shape(self) -> float:
+    def shape(self, rank: Floats) -> Floats | float:
         """Both shapes."""
         return self.tau2[0] + self.sigma2[0]
 
@@ -175,6 +182,19 @@ class InverseGamma:
     def steepness(self, nu: Floats) -> float:
         """Not reckoned with: log(q/2 + b) bends by a quarter of its factor, over several units of u."""
         return 0.0
+
+
+@dataclass(frozen=True)
+class LatentScale(UniformIcc):
+    """For latent normal outcomes of a probit model, whose residual variance is 1 and whose ICC is uniform.
+
+    sigma2 is the scale by which the outcomes are multiplied, drawn by Haar's measure (Liu and Wu 1999,
+    doi:10.2307/2669940, section 4): its shape is N/2, not (N - p)/2.
+    """
+
+    def shape(self, rank: Floats) -> Floats | float:
+        """Half the rank."""
+        return 0.5 * rank
 
 
 UNIFORM_ICC = UniformIcc()

@@ -51,6 +51,7 @@ METHODS = {
     "mi half-cauchy": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "prior": "half-cauchy"}),
     "mi uniform tau": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "prior": "uniform-tau"}),
     "mi reml": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "prior": "reml"}),
+    "mi fcs": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "imputation": "fcs"}),
     "mi by arm": ("mi", {"adjust": ["mansa_baseline"], "analysis": {"kind": "lmm"}, "m": 3, "by_arm": True}),
     "randomisation-test": (
         "randomisation-test",

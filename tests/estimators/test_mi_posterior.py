@@ -31,7 +31,10 @@ def tabulated(table):
     second = {"rho": rho**2, "sigma2": [], "tau2": [], "beta": []}
     for value in rho / (1 - rho):
         at = evaluate(sums, np.array([value]), nu, reml=True)
-        shape, scale = 0.5 * nu[0] + table.prior.shape, 0.5 * at.rss[0] + (table.prior.scale(value) or 0.0)
+        shape, scale = (
+            0.5 * nu[0] + table.prior.shape(sums.rank[0]),
+            0.5 * at.rss[0] + (table.prior.scale(value) or 0.0),
+        )
         mean, square = scale / (shape - 1), scale**2 / ((shape - 1) * (shape - 2))
         first["sigma2"].append(mean)
         second["sigma2"].append(square)

@@ -87,7 +87,7 @@ def tabulated(table):
     for rho in table.rho:
         gamma = np.array([rho / (1 - rho)])
         at = evaluate(sums, gamma, sums.rows - sums.rank, reml=True)
-        shape = 0.5 * (sums.rows - sums.rank)[0] + table.prior.shape
+        shape = 0.5 * (sums.rows - sums.rank)[0] + table.prior.shape(sums.rank[0])
         added = table.prior.scale(gamma)
         scale = 0.5 * at.rss[0] + (0.0 if added is None else added[0])
         sigma2, square = scale / (shape - 1), scale**2 / ((shape - 1) * (shape - 2))

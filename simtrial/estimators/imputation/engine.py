@@ -42,15 +42,17 @@ class ImputationEngine(BaseModel):
 
     ``arm_alone`` says that it can impute one arm from its own people: it takes them and their moments from
     ``Incomplete.lacks``, ``moments`` and ``moments_of``, never from the columns of the batch.
-    ``extrapolates`` says that it would impute people from covariates that nobody with everything observed has: by arm,
-    such trials fail. ``needs_baseline`` puts the baseline of the outcome in the model, whether or not the analysis
-    reads it.
+    ``fills_covariates`` says that it fills every column of ``Incomplete.fillable``, not the baseline and the outcome
+    alone. ``extrapolates`` says that it would impute people from covariates that nobody with everything observed has:
+    by arm, such trials fail. ``needs_baseline`` puts the baseline of the outcome in the model, whether or not the
+    analysis reads it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     arm_alone: ClassVar[bool] = False
     extrapolates: ClassVar[bool] = True
     needs_baseline: ClassVar[bool] = False
+    fills_covariates: ClassVar[bool] = False
 
     def fit(self, incomplete: Incomplete) -> FittedEngine:
         """Fit the models of whatever is missing."""

@@ -14,13 +14,12 @@ from simtrial.arrays import Bools, Floats, Ints
 from simtrial.batch import ObservedBatch
 from simtrial.estimators.imputation.engine import ImputationEngine, register_imputation
 from simtrial.estimators.imputation.incomplete import Incomplete
-from simtrial.estimators.imputation.regressions import FittedRegressions, gaps, reason
+from simtrial.estimators.imputation.regressions import FittedRegressions, Parameters, gaps, mean, reason
 from simtrial.flags import BIT
 from simtrial.kernels.plug_in import PlugIn
 from simtrial.kernels.posterior import Draw, posterior, practice_effects
 from simtrial.kernels.random_intercept_criterion import SizeSums
 from simtrial.kernels.variance_priors import UNIFORM_ICC, InverseGamma, RatioPrior, UniformTau, VariancePrior
-from simtrial.moments.build import predictors
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
 
@@ -137,6 +136,14 @@ class MissingColumn:
 
     def drawn(self, batch: ObservedBatch, rng: np.random.Generator) -> Floats:
         """Draw parameters, practice effects and values once for every trial; the column filled (participants,)."""
+        own = self.parameters(batch, rng)
+        values = batch.at(self.column).copy()
+        noise = np.sqrt(own.sigma2[batch.index.participant_trial[self.rows]])
+        values[self.rows] = self.mean(batch, own, self.rows) + noise * rng.standard_normal(len(self.rows))
+        return values
+
+    def parameters(self, batch: ObservedBatch, rng: np.random.Generator) -> Parameters:
+        """Draw parameters and practice effects once for every trial; 0 where nothing can be drawn."""
         index, fitted, usable = batch.index, self.fitted, self.usable
         p = fitted.regressors
         assert self.table is not None
@@ -149,13 +156,11 @@ class MissingColumn:
         fitted_means = np.einsum("pc,pc->c", fitted.means[:p], beta[:, fitted.cluster_trial])
         residual[fitted.analysed.cluster] = fitted.means[p] - fitted_means
         trial = index.practice_trial
-        effects = practice_effects(gamma[trial], sigma2[trial], sizes, residual, rng)
-        people = index.participant_trial[self.rows]
-        mean = np.einsum("pn,pn->n", predictors(batch, self.spec, fitted, self.rows), beta[:, people])
-        mean += fitted.center[p, people] + effects[index.participant_practice[self.rows]]
-        values = batch.at(self.column).copy()
-        values[self.rows] = mean + np.sqrt(sigma2[people]) * rng.standard_normal(len(self.rows))
-        return values
+        return Parameters(beta, sigma2, practice_effects(gamma[trial], sigma2[trial], sizes, residual, rng))
+
+    def mean(self, batch: ObservedBatch, own: Parameters, rows: Ints) -> Floats:
+        """Mean of the column for some participants, given the parameters (rows,)."""
+        return mean(batch, self.spec, self.fitted, own, rows)
 
     @property
     def flags(self) -> NDArray[np.int64]:
