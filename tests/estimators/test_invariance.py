@@ -52,6 +52,8 @@ METHODS = {
     "mi uniform tau": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "prior": "uniform-tau"}),
     "mi reml": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "prior": "reml"}),
     "mi fcs": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "imputation": "fcs"}),
+    "mi joint": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "imputation": "joint", "burn_in": 30}),
+    "mi pmm": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "imputation": "pmm"}),
     "mi by arm": ("mi", {"adjust": ["mansa_baseline"], "analysis": {"kind": "lmm"}, "m": 3, "by_arm": True}),
     "randomisation-test": (
         "randomisation-test",
