@@ -53,7 +53,7 @@ TRIVIAL = {0.0, 0.025, 0.05, 0.95}
 
 NAMES = sorted({name for name, _, _ in EXACT})
 EVERY = [name for name in builtin_names() if name.startswith(("verify/", "published/"))]
-LONG = ("verify/itt-sweep", "verify/informative-size", "verify/clda", "verify/twenty-practices")
+LONG = ("verify/itt-sweep", "verify/informative-size", "verify/clda", "verify/twenty-practices", "verify/mi-priors")
 
 
 @pytest.mark.parametrize("name", NAMES)
