@@ -34,6 +34,7 @@ CAUSES: dict[str, str] = {
     "constant_within": "Covariates explain all variation within practices: the analysis uses practice means alone.",
     "one_arm": "All analysed practices are in one arm: no effect can be estimated; check arm, subset and blanks.",
     "same_receipt": "All analysed people received the intervention, or none did: check `received`, subset and blanks.",
+    "people_left_out": "People without a covariate are not imputed (see n_left_out); imputation = 'fcs' fills them in.",
     "chain_unsettled": "Both halves of the imputation chain differ (R-hat above 1.2): raise burn_in and thin.",
 }
 BIT: dict[str, int] = {name: 1 << place for place, name in enumerate(CAUSES)}

@@ -21,6 +21,7 @@ from simtrial.estimators.imputation.delta import Delta
 from simtrial.estimators.imputation.engine import FittedEngine, ImputationEngine, imputation_engine
 from simtrial.estimators.imputation.failures import BlankArms, labels, messages
 from simtrial.estimators.imputation.incomplete import ImputationModel, Incomplete
+from simtrial.estimators.imputation.left_out import LeftOut
 from simtrial.estimators.per_protocol import wrapped
 from simtrial.estimators.wrapping import no_joint_test
 from simtrial.flags import BIT
@@ -161,10 +162,12 @@ class MultipleImputation(Method):
         if "n_unknown" in found.extras:
             unknown = found.extras["n_unknown"] + incomplete.unknown
             found = replace(found, extras={**found.extras, "n_unknown": unknown})
+        found = _with_left_out(found, incomplete, results[0][0].analysed)
         if not found.failed.any():
             return found
         named = labels(incomplete, self.auxiliary)
-        return replace(found, notes={"message": messages(fitted, blank, named, found.failed, results[0][1].flags)})
+        message = messages(fitted, blank, named, found.failed, results[0][1].flags)
+        return replace(found, notes={**found.notes, "message": message})
 
     def incomplete(self, batch: ObservedBatch, moments: Moments) -> Incomplete:
         """What is to be imputed of a batch, and from what; ``moments`` are those of `spec`."""
@@ -201,6 +204,17 @@ class MultipleImputation(Method):
             failed=bad | other, flags=flags, extras=extras,
         )  # fmt: skip
         return replace(found, n_used=first.n_used, clusters_used=first.clusters_used)
+
+
+def _with_left_out(found: Estimates, incomplete: Incomplete, analysed: AnalysisSet) -> Estimates:
+    """Count the people and practices that meet the conditions and were not analysed, where a fit stands."""
+    left = LeftOut.of(incomplete, analysed)
+    extras = {name: np.where(found.failed, np.nan, values) for name, values in left.extras.items()}
+    flags = found.flags | np.where(found.failed, 0, left.flags)
+    notes = dict(found.notes)
+    if (words := np.where(found.failed, "", left.words)).any():
+        notes["left_out"] = words
+    return replace(found, flags=flags, extras={**found.extras, **extras}, notes=notes)
 
 
 @cache
