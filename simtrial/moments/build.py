@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.arrays import Bools, Floats, Ints
+from simtrial.batch import Column as SourceColumn
 from simtrial.batch import ObservedBatch
 from simtrial.expressions import truth
 from simtrial.flags import BIT
@@ -26,7 +27,6 @@ from simtrial.moments.rows import (
     coefficients_needed,
     column_of,
     outcome,
-    regressors,
     regressors_of,
     sources,
 )
@@ -180,12 +180,37 @@ def without_arm(found: Moments) -> Moments:
     return _dropped(root, kept, flags, few | beyond).with_response(values)
 
 
-def predictors(batch: ObservedBatch, spec: Spec, fitted: Moments, rows: Ints) -> Floats:
-    """X of other participants on the scale of the fitted moments: centred alike, dropped columns 0 (p, rows)."""
-    columns = regressors(batch, spec)
+Known = dict[str, tuple[SourceColumn | None, Floats]]
+"""By source, the column that predictors were last made of, and these (its regressors, rows)."""
+
+
+def predictors(batch: ObservedBatch, spec: Spec, fitted: Moments, rows: Ints, known: Known | None = None) -> Floats:
+    """X of other participants on the scale of the fitted moments: centred alike, dropped columns 0 (p, rows).
+
+    ``known`` are those of the same participants before: of trials completed many times only what is imputed changes.
+    """
+    known = {} if known is None else known
+    blocks, at = [], 0
+    for name in sources(spec):
+        source, before = column_of(batch, name), known.get(name)
+        if before is None or before[0] is not source:
+            columns = regressors_of(batch, spec, name, None)
+            before = known[name] = source, _centred_alike(batch, fitted, rows, columns, at)
+        blocks.append(before[1])
+        at += len(before[1])
+    return np.concatenate(blocks)
+
+
+def _centred_alike(
+    batch: ObservedBatch, fitted: Moments, rows: Ints, columns: Sequence[Regressor], first: int
+) -> Floats:
+    """Values of some regressors, of which ``first`` is the number of the first (columns, rows)."""
     practice, trial = batch.index.participant_practice[rows], batch.index.participant_trial[rows]
-    values = np.stack([c.values[rows if c.level == "participant" else practice] for c in columns])
-    return np.asarray((values - fitted.center[: len(columns), trial]) * fitted.kept[:, trial])
+    values = np.empty((len(columns), len(rows)))
+    for at, column in enumerate(columns):
+        values[at] = column.values[rows if column.level == "participant" else practice]
+    own = slice(first, first + len(columns))
+    return np.asarray((values - fitted.center[own, trial]) * fitted.kept[own, trial])
 
 
 def _flags(batch: ObservedBatch, spec: Spec, rows: AnalysisSet, arm: Column, kept: Bools) -> NDArray[np.int64]:

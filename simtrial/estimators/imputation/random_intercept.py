@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ from simtrial.kernels.plug_in import PlugIn
 from simtrial.kernels.posterior import Draw, posterior, practice_effects
 from simtrial.kernels.random_intercept_criterion import SizeSums
 from simtrial.kernels.variance_priors import UNIFORM_ICC, InverseGamma, RatioPrior, UniformTau, VariancePrior
+from simtrial.moments.build import Known
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
 
@@ -107,6 +109,7 @@ class MissingColumn:
     rows: Ints
     failed: Bools
     improper: str
+    known: Known = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -136,14 +139,29 @@ class MissingColumn:
 
     def drawn(self, batch: ObservedBatch, rng: np.random.Generator) -> Floats:
         """Draw parameters, practice effects and values once for every trial; the column filled (participants,)."""
-        own = self.parameters(batch, rng)
+        own = self.parameters(batch, rng, self.practices)
         values = batch.at(self.column).copy()
         noise = np.sqrt(own.sigma2[batch.index.participant_trial[self.rows]])
         values[self.rows] = self.mean(batch, own, self.rows) + noise * rng.standard_normal(len(self.rows))
         return values
 
-    def parameters(self, batch: ObservedBatch, rng: np.random.Generator) -> Parameters:
-        """Draw parameters and practice effects once for every trial; 0 where nothing can be drawn."""
+    @cached_property
+    def practices(self) -> Ints:
+        """Practices of those to be filled."""
+        return np.unique(self.fitted.analysed.index.participant_practice[self.rows])
+
+    @cached_property
+    def _cluster(self) -> Ints:
+        """Number of the analysed cluster of every practice, -1 without (practices,)."""
+        out = np.full(self.fitted.analysed.index.practices, -1)
+        out[self.fitted.analysed.cluster] = np.arange(len(self.fitted.analysed.cluster))
+        return out
+
+    def parameters(self, batch: ObservedBatch, rng: np.random.Generator, among: Ints | None = None) -> Parameters:
+        """Draw parameters and practice effects once for every trial; 0 where nothing can be drawn.
+
+        ``among`` are the practices whose effects are asked for, all if None: the same numbers are drawn.
+        """
         index, fitted, usable = batch.index, self.fitted, self.usable
         p = fitted.regressors
         assert self.table is not None
@@ -151,16 +169,20 @@ class MissingColumn:
         gamma, sigma2 = (_spread(x, usable, index.trials) for x in (drawn.gamma, drawn.sigma2))
         beta = np.zeros((p, index.trials))
         beta[:, usable] = drawn.coefficients
-        sizes, residual = np.zeros(index.practices), np.zeros(index.practices)
-        sizes[fitted.analysed.cluster] = fitted.sizes
-        fitted_means = np.einsum("pc,pc->c", fitted.means[:p], beta[:, fitted.cluster_trial])
-        residual[fitted.analysed.cluster] = fitted.means[p] - fitted_means
-        trial = index.practice_trial
-        return Parameters(beta, sigma2, practice_effects(gamma[trial], sigma2[trial], sizes, residual, rng))
+        among = np.arange(index.practices) if among is None else among
+        cluster, trial = self._cluster[among], index.practice_trial[among]
+        there, own = cluster >= 0, cluster[cluster >= 0]
+        sizes, residual = np.zeros(len(among)), np.zeros(len(among))
+        sizes[there] = fitted.sizes[own]
+        fitted_means = np.einsum("pc,pc->c", fitted.means[:p, own], beta[:, trial[there]])
+        residual[there] = fitted.means[p, own] - fitted_means
+        noise, effects = rng.standard_normal(index.practices)[among], np.zeros(index.practices)
+        effects[among] = practice_effects(gamma[trial], sigma2[trial], sizes, residual, noise)
+        return Parameters(beta, sigma2, effects)
 
     def mean(self, batch: ObservedBatch, own: Parameters, rows: Ints) -> Floats:
         """Mean of the column for some participants, given the parameters (rows,)."""
-        return mean(batch, self.spec, self.fitted, own, rows)
+        return mean(batch, self.spec, self.fitted, own, rows, self.known if rows is self.rows else None)
 
     @property
     def flags(self) -> NDArray[np.int64]:
