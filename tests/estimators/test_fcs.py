@@ -113,6 +113,7 @@ def test_a_number_of_practices_is_the_same_for_all_of_its_people():
     assert np.isfinite(filled.column("list_size").values).all()
 
 
+@pytest.mark.verify
 def test_values_of_a_binary_column_are_those_of_numerical_integration():
     """Random-intercept probit with the ICC uniform: share of each missing value, a chain beside a grid."""
     practice, per, rng = np.repeat(np.arange(6), 6), 6, np.random.default_rng(3)
@@ -142,6 +143,44 @@ def test_values_of_a_binary_column_are_those_of_numerical_integration():
     error = share.std(axis=0, ddof=1) / np.sqrt(times)
     assert (np.abs(share.mean(axis=0) - expected) < Z * error + 2e-3).all()  # the grid is good to 1e-3
     assert np.abs(expected - 0.5).max() > 0.1
+
+
+def test_unordered_categories_have_the_shares_they_were_lost_with():
+    """Who is lost depends on a covariate that decides the category: observed shares are wrong, imputed ones are not."""
+    rng = np.random.default_rng(5)
+    practice = np.repeat(np.arange(60), 25)
+    people = len(practice)
+    x = rng.normal(size=people) + rng.normal(0, 0.4, 60)[practice]
+    utilities = np.stack([0.0 * x, 0.9 * x, -0.6 * x + 0.3]) + rng.normal(size=(3, people))
+    code = utilities.argmax(axis=0)
+    gone = rng.random(people) < np.where(x > 0.3, 0.6, 0.1)
+    made = batch({"practice": practice, "arm": practice % 2.0, "age": x, "mansa_followup": x + rng.normal(size=people)})
+    made = made.with_columns({"place": Column(np.where(gone, -1, code), "participant", ("a", "b", "c"))})
+    engine = imputer(made, imputation="fcs", adjust=["age", "place"])
+    generator = np.random.default_rng(6)
+    drawn = np.stack([engine.complete(generator).at("place")[gone] for _ in range(30)])
+    for k in range(3):
+        truth, observed = (code[gone] == k).mean(), (code[~gone] == k).mean()
+        share = (drawn == k).mean(axis=1)  # with the error of the truth, and that of its posterior mean
+        error = np.sqrt(truth * (1 - truth) / gone.sum() + share.var())
+        assert abs(share.mean() - truth) < Z * error
+        assert k != 1 or abs(observed - truth) > Z * error  # most of those lost are of the second
+
+
+def test_a_category_of_practices_is_filled_from_others_like_it():
+    """Small practices have low scores: a practice with low scores is more often filled as small."""
+    rng = np.random.default_rng(7)
+    practice = np.repeat(np.arange(120), 6)
+    small = rng.random(120) < 0.5
+    y = rng.normal(size=len(practice)) - 2.0 * small[practice]
+    code = np.where(np.arange(120) < 30, -1, small)
+    made = batch({"practice": practice, "arm": practice % 2.0, "mansa_followup": y})
+    made = made.with_columns({"size": Column(code.astype(int), "practice", ("large", "small"))})
+    engine = imputer(made, imputation="fcs", adjust=["size"])
+    generator = np.random.default_rng(8)
+    share = np.mean([engine.complete(generator).column("size").values[:30] for _ in range(40)], axis=0)
+    assert share[small[:30]].mean() > 0.9
+    assert share[~small[:30]].mean() < 0.1
 
 
 def predicted(sex, practice, arm, gone):
