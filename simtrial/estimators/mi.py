@@ -152,7 +152,7 @@ class MultipleImputation(Method):
         fitted, blank = self._fitted(incomplete), BlankArms.of(incomplete)
         results: list[tuple[Moments, Estimates]] = []
         for _ in range(self.m):
-            before = results[-1][0].analysed if results else None
+            before = results[-1][0] if results else None
             completed = self.delta.added(incomplete, fitted.complete(rng))
             results.append(self._analyse(completed, every_term, before))
         found = self._pooled(results, fitted.failed | blank.failed, fitted.flags | incomplete.flags)
@@ -177,9 +177,7 @@ class MultipleImputation(Method):
         engine = self.engine()
         return fit_by_arm(engine, incomplete) if self.by_arm else engine.fit(incomplete)
 
-    def _analyse(
-        self, completed: ObservedBatch, every_term: bool, before: AnalysisSet | None
-    ) -> tuple[Moments, Estimates]:
+    def _analyse(self, completed: ObservedBatch, every_term: bool, before: Moments | None) -> tuple[Moments, Estimates]:
         """Analyse completed trials, most often the same people as ``before``."""
         shared = SharedMoments(completed, before)
         return shared.moments(self.analysis.spec()), fit(self.analysis, shared, None, every_term)

@@ -32,16 +32,16 @@ from simtrial.moments.rows import (
 )
 
 
-def moments(batch: ObservedBatch, spec: Spec, like: AnalysisSet | None = None) -> Moments:
+def moments(batch: ObservedBatch, spec: Spec, like: Moments | None = None) -> Moments:
     """Reduce the analysed rows of every trial to means and cross-products by cluster.
 
     Analysed are participants with the outcome, arm and every covariate observed for whom all conditions hold.
-    Measurements are centred at their trial mean first; means and deviations take two passes. ``like`` is an analysis
-    set that may be the one here.
+    Measurements are centred at their trial mean first; means and deviations take two passes. ``like`` are moments
+    whose analysis set and moments of X may be those here: trials completed many times differ in what is imputed.
     """
     values = outcome(batch, spec)
-    rows = analysed(batch, spec, values, like)
-    found = x_moments(batch, spec, rows).with_response(values[rows.rows])
+    rows = analysed(batch, spec, values, None if like is None else like.analysed)
+    found = x_moments(batch, spec, rows, like).with_response(values[rows.rows])
     return found if spec.received is None else with_received(found, batch, spec)
 
 
@@ -62,9 +62,15 @@ def with_received(found: Moments, batch: ObservedBatch, spec: Spec) -> Moments:
     return replace(made, analysed=rows)
 
 
-def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> Moments:
-    """Moments of the regressors alone: intercept, covariates, arm; aliased ones dropped."""
+def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet, like: Moments | None = None) -> Moments:
+    """Moments of the regressors alone: intercept, covariates, arm; aliased ones dropped.
+
+    Those of ``like`` if they are made of the same columns of the same rows.
+    """
     columns, made = _centred_columns(batch, spec, rows)
+    if like is not None and like.root.of_columns(rows, made):
+        like.root.again.append(True)
+        return like.root
     trials, clusters = batch.index.trials, len(rows.cluster)
     varying = tuple(k for k, c in enumerate(columns) if c.level == "participant")
     within, inner = np.empty((0, 0, clusters)), tuple[Floats, ...]()
@@ -81,7 +87,7 @@ def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> Moments:
         analysed=rows, terms=tuple(c.term for c in columns), means=every, varying=varying, inner=inner, within=within,
         directions=along, center=np.stack([c.center for c in made]), basis=basis, responses=basis[..., :0],
         kept=np.ones_like(level), cluster_level=level, cluster_rank=np.zeros(trials),
-        failed=np.zeros(trials, dtype=bool), flags=np.zeros(trials, dtype=np.int64),
+        failed=np.zeros(trials, dtype=bool), flags=np.zeros(trials, dtype=np.int64), columns=tuple(made),
     )  # fmt: skip
     squares = np.einsum("iir->ir", found.gram)
     level &= _constant_in_clusters(columns, found, squares)
@@ -162,13 +168,14 @@ def _dropped(found: Moments, kept: Bools, flags: NDArray[np.int64], failed: Bool
     return replace(
         found, means=found.means * by_cluster, inner=inner,
         within=found.within * inside * inside[:, None],
-        basis=found.basis * kept.T[:, None, None], kept=kept, flags=flags, failed=failed, _leverages={},
+        basis=found.basis * kept.T[:, None, None], kept=kept, flags=flags, failed=failed,
+        _leverages={}, _grids={}, again=[],
     )  # fmt: skip
 
 
 def without_arm(found: Moments) -> Moments:
     """Take arm out of the regressors, so that both arms share one mean; the first response stays."""
-    root, p = found.root, found.regressors
+    root, p = replace(found.root, columns=()), found.regressors
     kept = root.kept.copy()
     kept[-1] = False
     few = root.counts <= kept.sum(axis=0)
