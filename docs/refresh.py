@@ -13,7 +13,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -32,13 +32,14 @@ ONLY = {
         source: frozenset({"bias", "median_bias", "empirical_se", "coverage", "median_width"})
         for source in ("verify/cace-methods", "verify/weak-instrument", "verify/cace-mixture")
     },
+    "verify/mi-priors": frozenset({"relative_error_model_se", "coverage", "mean_width"}),
     "verify/missing-outcomes": frozenset({"bias", "coverage"}),
 }
 SOURCES = {
     "partners": 10_000, "verify/twenty-practices": 10_000, "verify/clda": 10_000, "verify/mi-by-arm": 4_000,
     "verify/missing-outcomes": 2_000, "verify/itt-sweep": 4_000, "verify/informative-size": 2_000,
     "verify/cace-small-samples": 10_000, "verify/cace-methods": 4_000, "verify/weak-instrument": 4_000,
-    "verify/cace-mixture": 1_000,
+    "verify/cace-mixture": 1_000, "verify/mi-priors": 2_000,
 }  # fmt: skip
 """Scenarios, and replicates a cell."""
 
@@ -265,6 +266,47 @@ def missing_outcomes(numbers: Numbers) -> str:
     return table(["bias, coverage %", *LOSSES], rows)
 
 
+PRIORS = ("uniform-icc", "half-normal", "half-cauchy", "uniform-tau", "inverse-gamma", "reml")
+
+
+def imputation_priors(numbers: Numbers) -> str:
+    """Priors of the variances behind imputation, every cell."""
+    source, rows = "verify/mi-priors", []
+    for k in (8, 20, 39):
+        for rate in (0.14, 0.3):
+            for icc in (0.0, 0.01, 0.05, 0.2):
+                cells = (both(numbers, source, m, number=k, rate=rate, icc=icc) for m in ("complete cases", *PRIORS))
+                rows.append([str(k), f"{100 * rate:.0f}%", f"{icc:.2f}", *cells])
+    return table(["practices", "lost", "ICC", "complete cases", *(f"`{prior}`" for prior in PRIORS)], rows)
+
+
+def mean_of(numbers: Numbers, source: str, method: str, measure: str, **factors: object) -> Line:
+    """Mean of a measure over the cells that match, which are independent, with its Monte Carlo standard error."""
+    lines = numbers.get(source, method, measure, **factors)
+    mcse = sum(line.mcse**2 for line in lines) ** 0.5 / len(lines)
+    return replace(lines[0], value=sum(line.value for line in lines) / len(lines), mcse=mcse)
+
+
+def imputation_summary(numbers: Numbers) -> str:
+    """The same, the mean of four ICCs: SE error, coverage and width, with Monte Carlo errors."""
+    source, rows = "verify/mi-priors", []
+    for method in ("complete cases", *PRIORS, "uniform-icc, lost information"):
+        cells = []
+        for k in (8, 20, 39):
+            for rate in (0.14, 0.3):
+                error, cover, width = (
+                    mean_of(numbers, source, method, measure, number=k, rate=rate)
+                    for measure in ("relative_error_model_se", "coverage", "mean_width")
+                )
+                cells.append(
+                    f"{signed(error.value, 1)} ({error.mcse:.1f}), {100 * cover.value:.1f} ({100 * cover.mcse:.1f}), "
+                    f"{width.value:.2f}"
+                )
+        rows.append([method if " " in method else f"`{method}`", *cells])
+    heading = [f"{k} practices, {100 * rate:.0f}% lost" for k in (8, 20, 39) for rate in (0.14, 0.3)]
+    return table(["SE error %, coverage %, width", *heading], rows)
+
+
 def constrained(numbers: Numbers) -> str:
     """The constrained model beside the mixed model."""
     source, rows = "verify/clda", []
@@ -424,6 +466,8 @@ BLOCKS: dict[str, tuple[str, Callable[[Numbers], str]]] = {
     "demo": ("partners", demo),
     "published": ("partners", published),
     "imputation": ("verify/twenty-practices", imputation),
+    "imputation priors": ("verify/mi-priors", imputation_priors),
+    "imputation priors summary": ("verify/mi-priors", imputation_summary),
     "imputation by arm": ("verify/mi-by-arm", imputation_by_arm),
     "missing outcomes": ("verify/missing-outcomes", missing_outcomes),
     "constrained model": ("verify/clda", constrained),

@@ -41,6 +41,8 @@ CAUSES: dict[str, str] = {
     "separation": "A logistic model is certain of some people: its limit is used; give it fewer predictors.",
     "one_compliant_practice": "Without one practice nobody offered received, or everybody: no jackknife; use iv.",
     "extreme_weights": "A probability of being observed was below the smallest allowed and was raised; few are alike.",
+    "people_left_out": "People without a covariate are not imputed (see n_left_out); imputation = 'fcs' fills them in.",
+    "chain_unsettled": "Both halves of the imputation chain differ (R-hat above 1.2): raise burn_in and thin.",
 }
 BIT: dict[str, int] = {name: 1 << place for place, name in enumerate(CAUSES)}
 

@@ -22,12 +22,14 @@ from simtrial.estimators.imputation.delta import Delta
 from simtrial.estimators.imputation.engine import FittedEngine, ImputationEngine, imputation_engine
 from simtrial.estimators.imputation.failures import BlankArms, labels, messages
 from simtrial.estimators.imputation.incomplete import ImputationModel, Incomplete
-from simtrial.estimators.imputation.pooling import PooledDf, Rule, complete_df, pooled_estimates, rule
+from simtrial.estimators.imputation.left_out import LeftOut
+from simtrial.estimators.imputation.pooling import PooledDf, complete_df, pooled_estimates, rule
 from simtrial.estimators.imputation.reference import fit_as_control
 from simtrial.estimators.imputation.tipping import Analyses, Shifted, scale, shifted, tipping_points
 from simtrial.estimators.per_protocol import wrapped
+from simtrial.kernels.rubin import Rule
 from simtrial.moments.moments import Moments
-from simtrial.moments.rows import AnalysisSet, Spec
+from simtrial.moments.rows import Spec
 from simtrial.moments.shared import SharedMoments
 
 
@@ -73,7 +75,7 @@ class MultipleImputation(Method):
         if self.pooled == "effects" and not isinstance(self.analysis, InstrumentalVariable):
             raise ValueError(f"pooled = 'effects': kind '{self.analysis.kind}' divides no effects; only kind 'iv' does")
         if self.pooled == "effects" and (self.tipping != "none" or self.df not in get_args(Rule)):
-            raise ValueError("pooled = 'effects' has no tipping point, and takes df = 'barnard-rubin' or 'rubin'")
+            raise ValueError("pooled = 'effects' has no tipping point, and does not take df = 'barnard-rubin-residual'")
         if self.pooled == "effects" or self.analysis.has_t_interval():
             return self
         pool_effects = ", or write pooled = 'effects'" if isinstance(self.analysis, InstrumentalVariable) else ""
@@ -167,10 +169,11 @@ class MultipleImputation(Method):
         fitted, blank = self._fitted(incomplete), BlankArms.of(incomplete)
         drawn = (self.delta.added(incomplete, fitted.complete(rng)) for _ in range(self.m))
         if isinstance(self.analysis, InstrumentalVariable) and self.pooled == "effects":
-            found, first_flags = pooled_ratio(
+            found, first = pooled_ratio(
                 self.analysis, self._moments(drawn), rule(self.df), fitted.failed | blank.failed,
                 fitted.flags | incomplete.flags,
             )  # fmt: skip
+            first_flags = first.flags
         else:
             completions = drawn if self.tipping == "none" else list(drawn)
             results = self._analyses(completions, every_term)
@@ -178,7 +181,9 @@ class MultipleImputation(Method):
                 results, self.df, levels=(self.level, self.analysis.level), unfit=fitted.failed | blank.failed,
                 flags=fitted.flags | incomplete.flags,
             )  # fmt: skip
-            first_flags = results[0][1].flags
+            first, first_flags = results[0][0], results[0][1].flags
+        if more := getattr(fitted, "extras", {}):
+            found = replace(found, extras={**found.extras, **more})
         found = _innermost(self.analysis).tested(found)
         if "n_unknown" in found.extras:
             unknown = found.extras["n_unknown"] + incomplete.unknown
@@ -186,10 +191,12 @@ class MultipleImputation(Method):
         if self.tipping != "none":
             tips = self._tipping_points(incomplete, list(completions))
             found = replace(found, extras={**found.extras, "tipping_delta": np.where(found.failed, np.nan, tips)})
+        found = LeftOut.of(incomplete, first.analysed).added_to(found)
         if not found.failed.any():
             return found
         named = labels(incomplete, self.auxiliary)
-        return replace(found, notes={"message": messages(fitted, blank, named, found.failed, first_flags)})
+        message = messages(fitted, blank, named, found.failed, first_flags)
+        return replace(found, notes={**found.notes, "message": message})
 
     def completed(
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator
@@ -204,7 +211,7 @@ class MultipleImputation(Method):
 
     def incomplete(self, batch: ObservedBatch, moments: Moments) -> Incomplete:
         """What is to be imputed of a batch, and from what; ``moments`` are those of `spec`."""
-        return Incomplete.of(self.imputation_model(), batch, moments)
+        return Incomplete.of(self.imputation_model(), batch, moments, self.engine().fills_covariates)
 
     def _fitted(self, incomplete: Incomplete) -> FittedEngine:
         engine = self.engine()
@@ -214,16 +221,16 @@ class MultipleImputation(Method):
 
     def _moments(self, completions: Iterable[ObservedBatch]) -> Iterator[Moments]:
         """Moments of completed trials for the analysis, most often of the same people each time."""
-        before: AnalysisSet | None = None
+        before: Moments | None = None
         for completed in completions:
             made = SharedMoments(completed, before).moments(self.analysis.spec())
             yield made
-            before = made.analysed
+            before = made
 
     def _analyses(self, completions: Iterable[ObservedBatch], every_term: bool) -> list[tuple[Moments, Estimates]]:
         results: list[tuple[Moments, Estimates]] = []
         for completed in completions:
-            results.append(self._analyse(completed, every_term, results[-1][0].analysed if results else None))
+            results.append(self._analyse(completed, every_term, results[-1][0] if results else None))
         return results
 
     def _tipping_points(self, incomplete: Incomplete, completions: Sequence[ObservedBatch]) -> Floats:
@@ -239,9 +246,7 @@ class MultipleImputation(Method):
 
         return tipping_points(analyse, scale(incomplete), self.level, rule(self.df))
 
-    def _analyse(
-        self, completed: ObservedBatch, every_term: bool, before: AnalysisSet | None
-    ) -> tuple[Moments, Estimates]:
+    def _analyse(self, completed: ObservedBatch, every_term: bool, before: Moments | None) -> tuple[Moments, Estimates]:
         """Analyse completed trials, most often the same people as ``before``."""
         shared = SharedMoments(completed, before)
         return shared.moments(self.analysis.spec()), fit(self.analysis, shared, None, every_term)

@@ -138,7 +138,6 @@ def _same_for_all(step: Mansa) -> bool:
     return not any(varies)
 
 
-
 def average_effect(mechanism: Mapping[str, Step]) -> float | None:
     """Effect on the average person, and practice, where it goes with a baseline that is normal; None elsewhere.
 

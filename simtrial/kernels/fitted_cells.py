@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from simtrial.arrays import Floats
 from simtrial.kernels.random_intercept_criterion import SizeSums, logarithm
 from simtrial.kernels.small_matrices import eliminate, unpack
+from simtrial.kernels.variance_priors import VariancePrior
 
 CELLS = 256
 STEP = 0.5  # of the scan
@@ -30,14 +31,6 @@ ROUNDS = 12
 LEAST = 1e-12  # SD of rho below which its digits end
 SETTLED = 1e-4  # SDs by which means, and share by which SDs, may still move
 _TOGETHER = 4096  # points times trials evaluated together: keeps the work in cache, and few trials in few calls
-
-
-@dataclass(frozen=True)
-class InverseGamma:
-    """Inverse-gamma priors of tau2 and sigma2, each (shape, scale); IW(df, S) is shape df/2, scale S/2."""
-
-    tau2: tuple[float, float]
-    sigma2: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -71,7 +64,7 @@ def largest_size(sums: SizeSums) -> Floats:
     return np.asarray(np.where(sums.counts > 0, sums.sizes, 0.0).max(axis=0))
 
 
-def log_likelihood(sums: SizeSums, prior: InverseGamma | None, gamma: Floats, rss: Floats, logs: Floats) -> Floats:
+def log_likelihood(sums: SizeSums, prior: VariancePrior, gamma: Floats, rss: Floats, logs: Floats) -> Floats:
     """Log of p(y | gamma), coefficients and sigma2 integrated out, up to a constant (points, trials).
 
     Parameters
@@ -79,22 +72,18 @@ def log_likelihood(sums: SizeSums, prior: InverseGamma | None, gamma: Floats, rs
     gamma, rss, logs
         (points, 1 or trials); residual sum of squares and log|H| + log|X'H^-1 X| there, (points, trials).
     """
-    nu = sums.rows - sums.rank
-    if prior is None:
-        return np.asarray(-0.5 * logs - 0.5 * nu * logarithm(rss))
-    (a, b), (a0, b0) = prior.tau2, prior.sigma2
-    return np.asarray(-0.5 * logs - (0.5 * nu + a + a0) * np.log(0.5 * rss + b0 + b / gamma))
+    shape, scale = 0.5 * (sums.rows - sums.rank) + prior.shape(sums.rank), prior.scale(gamma)
+    if scale is None:
+        return np.asarray(-0.5 * logs - shape * logarithm(rss))
+    return np.asarray(-0.5 * logs - shape * np.log(0.5 * rss + scale))
 
 
-def log_density(sums: SizeSums, prior: InverseGamma | None, u: Floats) -> Floats:
+def log_density(sums: SizeSums, prior: VariancePrior, u: Floats) -> Floats:
     """Log density of u = log gamma, up to a constant; ``u`` and result (points, trials)."""
     step = max(1, _TOGETHER // u.shape[1])
     parts = [_parts(sums, np.exp(u[k : k + step])) for k in range(0, len(u), step)]
     rss, logs = (np.concatenate(part) for part in zip(*parts, strict=True))
-    log = log_likelihood(sums, prior, np.exp(u), rss, logs)
-    if prior is None:  # d rho / d u = rho (1 - rho)
-        return np.asarray(log - np.logaddexp(0.0, u) - np.logaddexp(0.0, -u))
-    return np.asarray(log - prior.tau2[0] * u)
+    return np.asarray(log_likelihood(sums, prior, np.exp(u), rss, logs) + prior.log_density(u))
 
 
 def _parts(sums: SizeSums, gamma: Floats) -> tuple[Floats, Floats]:
@@ -106,13 +95,14 @@ def _parts(sums: SizeSums, gamma: Floats) -> tuple[Floats, Floats]:
     return rest[0, 0], np.log(pivots).sum(axis=0) - np.einsum("sr,gsr->gr", sums.counts, np.log(shrink))
 
 
-def fit_cells(sums: SizeSums, prior: InverseGamma | None, trials: NDArray[np.intp], cells: int = CELLS) -> FittedCells:
+def fit_cells(sums: SizeSums, prior: VariancePrior, trials: NDArray[np.intp], cells: int = CELLS) -> FittedCells:
     """Place cells where the posterior of each trial is, anew until its moments no longer move."""
     count = len(sums.rows)
     scan = _scan(sums, prior)
     edges = np.broadcast_to(scan[:, None], (len(scan), count))
-    # the largest density of a cell is above that of its middle by at most J/4 times (STEP/2)^2/2
-    cut = CUT + sums.counts.sum(axis=0) * STEP**2 / 32.0
+    # the largest density of a cell is above that of its middle by at most J/4 times (STEP/2)^2/2, if the prior is flat
+    bend = sums.counts.sum(axis=0) + 4.0 * prior.steepness(sums.rows - sums.rank)
+    cut = CUT + bend * STEP**2 / 32.0
     before = np.full((4, count), np.nan)
     for _ in range(ROUNDS):
         log = log_density(sums, prior, _middles(edges))
@@ -139,13 +129,13 @@ def _mass(edges: Floats, log: Floats) -> Floats:
     return np.asarray(mass / mass.sum(axis=0))
 
 
-def _scan(sums: SizeSums, prior: InverseGamma | None) -> Floats:
+def _scan(sums: SizeSums, prior: VariancePrior) -> Floats:
     """Edges of u from well below every scale at which the posterior bends up to TOP (points,)."""
     low = -np.log(largest_size(sums).max())
-    if prior is not None:  # the density bends again where the prior scale of tau2 outweighs the squares
-        rss = _parts(sums, np.full((1, len(sums.rows)), np.exp(low - TAIL)))[0]
-        low = min(low, np.log(prior.tau2[1]) - float(np.log(0.5 * rss + prior.sigma2[1]).max()))
-    return np.arange(max(low - TAIL, -600.0), TOP, STEP)
+    bend = prior.log_bend(0.5 * _parts(sums, np.full((1, len(sums.rows)), np.exp(low - TAIL)))[0])
+    if bend is not None:  # the density bends again where the prior tells
+        low = min(low, float(bend.min()))
+    return np.arange(max(low - TAIL / prior.slowest, -600.0), TOP, STEP)
 
 
 def _middles(edges: Floats) -> Floats:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.arrays import Bools, Floats
-from simtrial.kernels.random_intercept_criterion import Evaluation, SizeSums, less_least_squares
+from simtrial.kernels.random_intercept_criterion import Evaluation, SizeSums, XGrids, less_least_squares
 from simtrial.kernels.ratio_search import lowest
 from simtrial.kernels.small_matrices import apply, multiply, quadratic, trace_product, unpack
 from simtrial.kernels.within_basis import Turned, turned
@@ -67,10 +67,10 @@ class Fit:
 
 
 @np.errstate(divide="ignore", invalid="ignore")  # a trial that has no fit divides by 0 beside the others
-def fit(sums: SizeSums, reml: bool = True) -> Fit:
+def fit(sums: SizeSums, reml: bool = True, known: XGrids | None = None) -> Fit:
     """Fit every trial by REML or ML to the global optimum, gamma = 0 included.
 
-    Trials must have full rank X and nu > 0.
+    Trials must have full rank X and nu > 0. ``known`` as of `grid_parts`, of the same X and trials.
     """
     sums, beta = less_least_squares(sums)
     nu = sums.rows - sums.rank if reml else sums.rows
@@ -80,7 +80,8 @@ def fit(sums: SizeSums, reml: bool = True) -> Fit:
     columns = turned(sums)
     if len(several):
         own = columns.sums if len(several) == len(nu) else columns.sums.take(several)
-        found = lowest(own, nu[several], reml)
+        plain = len(several) == len(nu) and not len(columns.trials)
+        found = lowest(own, nu[several], reml, known if plain else None)
         gamma[several], converged[several], endless[several] = found.gamma, found.converged, found.endless
     return fit_at(columns, gamma, nu, reml, converged, endless).moved(beta)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simtrial.arrays import Bools, Floats, Ints
-from simtrial.kernels.random_intercept_criterion import SizeSums, evaluate, slope_at_zero
+from simtrial.kernels.random_intercept_criterion import SizeSums, XGrids, evaluate, slope_at_zero
 from simtrial.kernels.ratio_survey import CAP, STEP, Survey, of_logarithm, survey
 from simtrial.kernels.within_basis import left_within, used_up
 
@@ -68,14 +68,14 @@ class Optimum:
     endless: Bools
 
 
-def lowest(sums: SizeSums, nu: Floats, reml: bool) -> Optimum:
+def lowest(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None) -> Optimum:
     """Find the global minimum of f over gamma >= 0 for every trial; ``sums`` as `simtrial.kernels.within_basis` has.
 
     gamma = 0 is a minimum exactly when f'(0) >= 0. Where f still falls at the largest gamma it falls without end as far
     as numbers can tell. It does under ML, however far out, where covariates use up what varies within clusters: of
-    (N log q + sum log(1 + n gamma)) / 2 is left J - N < 0 times log(gamma) / 2.
+    (N log q + sum log(1 + n gamma)) / 2 is left J - N < 0 times log(gamma) / 2. ``known`` as of `grid_parts`.
     """
-    seen = survey(sums, nu, reml)
+    seen = survey(sums, nu, reml, known)
     shift = np.full(len(nu), seen.shift)
     certain = seen.one_stretch
     rises = np.ones(len(nu), dtype=bool)

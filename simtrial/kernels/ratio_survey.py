@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simtrial.arrays import Bools, Floats
-from simtrial.kernels.random_intercept_criterion import SizeSums, grid_parts, logarithm
+from simtrial.kernels.random_intercept_criterion import SizeSums, XGrids, grid_parts, logarithm
 
 CAP = 1e14
 """Largest gamma: beyond it clusters differ in weight by less than rounding, 1 / (gamma + 1 / n_j)."""
@@ -78,14 +78,17 @@ def largest_size(sums: SizeSums) -> Floats:
     return np.asarray(np.where(sums.counts > 0, sums.sizes, 1.0).max(axis=0))
 
 
-def survey(sums: SizeSums, nu: Floats, reml: bool) -> Survey:
-    """Evaluate the criterion on a grid that follows from the sizes, and clear the cells that hold no minimum."""
+def survey(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None) -> Survey:
+    """Evaluate the criterion on a grid that follows from the sizes, and clear the cells that hold no minimum.
+
+    ``known`` as of `grid_parts`.
+    """
     largest = float(sums.sizes.max())  # of sizes that no trial here has as well: below 0 gamma is safe for all of them
     mean = sums.rows.sum() / sums.counts.sum()
     steps = int(np.ceil(np.log1p(_REACH / mean * largest) / STEP)) + 1
     gamma = np.append(np.expm1(STEP * np.arange(-1, steps + 1)) / largest, CAP)
     size = max(1, _CACHED // ((sums.regressors + 1) ** 2 * len(nu)))
-    parts = [grid_parts(sums, gamma[at : at + size]) for at in range(0, len(gamma), size)]
+    parts = [grid_parts(sums, gamma[at : at + size], known) for at in range(0, len(gamma), size)]
     rss, logs, log_determinant = (np.concatenate(part) for part in zip(*parts, strict=True))
     d = logs + log_determinant if reml else logs
     f = nu * logarithm(rss) + d

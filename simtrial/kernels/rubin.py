@@ -10,6 +10,8 @@ import numpy as np
 from simtrial.arrays import Bools, Floats
 from simtrial.kernels.joint_test import JointTest, wald
 
+Rule = Literal["barnard-rubin", "rubin", "lost-information"]
+
 
 @dataclass(frozen=True)
 class Pooled:
@@ -28,13 +30,15 @@ def pool(
     estimates: Floats,
     variances: Floats,
     df_complete: Floats,
-    rule: Literal["barnard-rubin", "rubin"] = "barnard-rubin",
+    rule: Rule = "barnard-rubin",
 ) -> Pooled:
     """Pool ``m`` analyses of completed data.
 
     Rubin (1987, doi:10.1002/9780470316696): T = W + (1 + 1/m) B and nu_m = (m - 1)/lambda^2 with
     lambda = (1 + 1/m) B/T. Barnard and Rubin (1999, doi:10.1093/biomet/86.4.948): 1/nu = 1/nu_m + 1/nu_obs with
-    nu_obs = (1 - lambda) nu_com (nu_com + 1)/(nu_com + 3). Without variation between imputations nu_m is infinite.
+    nu_obs = (1 - lambda) nu_com (nu_com + 1)/(nu_com + 3). The factor (nu_com + 1)/(nu_com + 3) is left out by
+    `lost-information`: nu_obs = (1 - lambda) nu_com, which is nu_com where nothing is missing. Without variation
+    between imputations nu_m is infinite.
     A single one (a mistake) is taken for the complete data: its own variance, and nu_com or with `rubin` no limit.
 
     Parameters
@@ -58,9 +62,8 @@ def pool(
         share = added / variance
         riv = added / within
         rubin = (m - 1) / share**2
-        observed = np.where(
-            np.isinf(df_complete), np.inf, df_complete * (df_complete + 1) / (df_complete + 3) * (1 - share)
-        )
+        factor = 1.0 if rule == "lost-information" else (df_complete + 1) / (df_complete + 3)
+        observed = np.where(np.isinf(df_complete), np.inf, df_complete * factor * (1 - share))
         df = rubin if rule == "rubin" else 1.0 / (1.0 / rubin + 1.0 / observed)
         fmi = (riv + 2.0 / (df + 3.0)) / (riv + 1.0)
     return Pooled(estimate=estimate, within=within, between=between, variance=variance, df=df, riv=riv, fmi=fmi)
@@ -71,13 +74,14 @@ def pool_tests(
     covariances: Floats,
     kept: Bools,
     df_complete: Floats,
-    rule: Literal["barnard-rubin", "rubin"] = "barnard-rubin",
+    rule: Rule = "barnard-rubin",
 ) -> tuple[JointTest, Floats]:
     """Pool ``m`` Wald tests of the same q coefficients, and their average relative increase of variance (trials,).
 
     D1 of Li, Raghunathan and Rubin (1991, doi:10.1080/01621459.1991.10475152): Q'W^-1 Q / {q (1 + r)} with Q and W the
     mean estimates and covariances, r = (1 + 1/m) tr(B W^-1) / q. Df are Reiter's (2007, doi:10.1093/biomet/asm028) for
-    nu_com of the complete data, or with `rubin`, and where q (m - 1) is at most 4, those for large samples.
+    nu_com of the complete data, or with `rubin`, and where q (m - 1) is at most 4, those for large samples. As in
+    `pool`, `lost-information` leaves out the factor (nu_com + 1)/(nu_com + 3).
 
     Parameters
     ----------
@@ -102,20 +106,22 @@ def pool_tests(
     scaled = size[:, :, None] * size[:, None, :]
     with np.errstate(divide="ignore", invalid="ignore"):
         increase = (1.0 + 1.0 / m) * np.einsum("tii->t", np.linalg.solve(safe / scaled, between / scaled)) / test.df_num
-        df = _df_of_tests(increase, test.df_num, float(m), np.where(rule == "rubin", np.inf, df_complete))
+        complete = np.where(rule == "rubin", np.inf, df_complete)
+        factor = 1.0 if rule == "lost-information" else (complete + 1.0) / (complete + 3.0)
+        df = _df_of_tests(increase, test.df_num, float(m), np.where(np.isinf(complete), np.inf, complete * factor))
         return test.scaled(1.0 / (1.0 + increase), df), increase
 
 
-def _df_of_tests(r: Floats, q: Floats, m: float, complete: Floats) -> Floats:
-    """Denominator df of D1: Reiter's equations 1 and 2, with t = q (m - 1) and a = r t / (t - 2).
+def _df_of_tests(r: Floats, q: Floats, m: float, star: Floats) -> Floats:
+    """Denominator df of D1: Reiter's equations 1 and 2, with t = q (m - 1), a = r t / (t - 2) and his nu*_com.
 
-    Those of large samples where t is at most 4 or nu_com infinite; those of a single coefficient, by Barnard and Rubin,
-    where nu_com is so small that Reiter's expansion has no value.
+    Those of large samples where t is at most 4 or nu*_com infinite; those of a single coefficient, by Barnard and
+    Rubin, where nu_com is so small that Reiter's expansion has no value.
     """
     t = q * (m - 1.0)
     many = 4.0 + (t - 4.0) * (1.0 + (1.0 - 2.0 / t) / r) ** 2
     large = np.where(t > 4.0, many, t * (1.0 + 1.0 / q) * (1.0 + 1.0 / r) ** 2 / 2.0)
-    a, star = r * t / (t - 2.0), complete * (complete + 1.0) / (complete + 3.0)
+    a = r * t / (t - 2.0)
     c0, c1, c2 = 1.0 / (t - 4.0), star - 2.0 * (1.0 + a), star - 4.0 * (1.0 + a)
     z = 1.0 / c2 + c0 * (
         a**2 * c1 / ((1.0 + a) ** 2 * c2) + 8.0 * a**2 * c1 / ((1.0 + a) * c2**2) + 4.0 * a**2 / ((1.0 + a) * c2)
@@ -124,4 +130,4 @@ def _df_of_tests(r: Floats, q: Floats, m: float, complete: Floats) -> Floats:
     share = r / (1.0 + r)
     one = 1.0 / (share**2 / (m - 1.0) + 1.0 / (star * (1.0 - share)))
     small = np.where((c2 > 0.0) & (z > 0.0), 4.0 + 1.0 / z, one)
-    return np.where((t > 4.0) & np.isfinite(complete), small, large)
+    return np.where((t > 4.0) & np.isfinite(star), small, large)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.arrays import Bools, Floats, Ints
+from simtrial.batch import Column as SourceColumn
 from simtrial.batch import ObservedBatch
 from simtrial.errors import SimtrialError
 from simtrial.expressions import truth
@@ -27,22 +28,21 @@ from simtrial.moments.rows import (
     coefficients_needed,
     column_of,
     outcome,
-    regressors,
     regressors_of,
     sources,
 )
 
 
-def moments(batch: ObservedBatch, spec: Spec, like: AnalysisSet | None = None) -> Moments:
+def moments(batch: ObservedBatch, spec: Spec, like: Moments | None = None) -> Moments:
     """Reduce the analysed rows of every trial to means and cross-products by cluster.
 
     Analysed are participants with the outcome, arm and every covariate observed for whom all conditions hold.
-    Measurements are centred at their trial mean first; means and deviations take two passes. ``like`` is an analysis
-    set that may be the one here.
+    Measurements are centred at their trial mean first; means and deviations take two passes. ``like`` are moments
+    whose analysis set and moments of X may be those here: trials completed many times differ in what is imputed.
     """
     values = outcome(batch, spec)
-    rows = analysed(batch, spec, values, like)
-    found = x_moments(batch, spec, rows).with_response(values[rows.rows])
+    rows = analysed(batch, spec, values, None if like is None else like.analysed)
+    found = x_moments(batch, spec, rows, like).with_response(values[rows.rows])
     return found if spec.plain is spec else with_received(found, batch, spec)
 
 
@@ -74,9 +74,15 @@ def _receipt(batch: ObservedBatch, spec: Spec) -> tuple[Floats, Bools]:
     return np.nan_to_num(values), np.isnan(values)
 
 
-def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> Moments:
-    """Moments of the regressors alone: intercept, covariates, arm; aliased ones dropped."""
+def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet, like: Moments | None = None) -> Moments:
+    """Moments of the regressors alone: intercept, covariates, arm; aliased ones dropped.
+
+    Those of ``like`` if they are made of the same columns of the same rows.
+    """
     columns, made = _centred_columns(batch, spec, rows)
+    if like is not None and like.root.of_columns(rows, made):
+        like.root.again.append(True)
+        return like.root
     trials, clusters = batch.index.trials, len(rows.cluster)
     varying = tuple(k for k, c in enumerate(columns) if c.level == "participant")
     within, inner = np.empty((0, 0, clusters)), tuple[Floats, ...]()
@@ -93,7 +99,7 @@ def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> Moments:
         analysed=rows, terms=tuple(c.term for c in columns), means=every, varying=varying, inner=inner, within=within,
         directions=along, center=np.stack([c.center for c in made]), basis=basis, responses=basis[..., :0],
         kept=np.ones_like(level), cluster_level=level, cluster_rank=np.zeros(trials),
-        failed=np.zeros(trials, dtype=bool), flags=np.zeros(trials, dtype=np.int64),
+        failed=np.zeros(trials, dtype=bool), flags=np.zeros(trials, dtype=np.int64), columns=tuple(made),
     )  # fmt: skip
     squares = np.einsum("iir->ir", found.gram)
     level &= _constant_in_clusters(columns, found, squares)
@@ -174,13 +180,14 @@ def _dropped(found: Moments, kept: Bools, flags: NDArray[np.int64], failed: Bool
     return replace(
         found, means=found.means * by_cluster, inner=inner,
         within=found.within * inside * inside[:, None],
-        basis=found.basis * kept.T[:, None, None], kept=kept, flags=flags, failed=failed, _leverages={},
+        basis=found.basis * kept.T[:, None, None], kept=kept, flags=flags, failed=failed,
+        _leverages={}, _grids={}, again=[],
     )  # fmt: skip
 
 
 def without_arm(found: Moments) -> Moments:
     """Take arm out of the regressors, so that both arms share one mean; the first response stays."""
-    root, p = found.root, found.regressors
+    root, p = replace(found.root, columns=()), found.regressors
     kept = root.kept.copy()
     kept[-1] = False
     few = root.counts <= kept.sum(axis=0)
@@ -192,12 +199,37 @@ def without_arm(found: Moments) -> Moments:
     return _dropped(root, kept, flags, few | beyond).with_response(values)
 
 
-def predictors(batch: ObservedBatch, spec: Spec, fitted: Moments, rows: Ints) -> Floats:
-    """X of other participants on the scale of the fitted moments: centred alike, dropped columns 0 (p, rows)."""
-    columns = regressors(batch, spec)
+Known = dict[str, tuple[SourceColumn | None, Floats]]
+"""By source, the column that predictors were last made of, and these (its regressors, rows)."""
+
+
+def predictors(batch: ObservedBatch, spec: Spec, fitted: Moments, rows: Ints, known: Known | None = None) -> Floats:
+    """X of other participants on the scale of the fitted moments: centred alike, dropped columns 0 (p, rows).
+
+    ``known`` are those of the same participants before: of trials completed many times only what is imputed changes.
+    """
+    known = {} if known is None else known
+    blocks, at = [], 0
+    for name in sources(spec):
+        source, before = column_of(batch, name), known.get(name)
+        if before is None or before[0] is not source:
+            columns = regressors_of(batch, spec, name, None)
+            before = known[name] = source, _centred_alike(batch, fitted, rows, columns, at)
+        blocks.append(before[1])
+        at += len(before[1])
+    return np.concatenate(blocks)
+
+
+def _centred_alike(
+    batch: ObservedBatch, fitted: Moments, rows: Ints, columns: Sequence[Regressor], first: int
+) -> Floats:
+    """Values of some regressors, of which ``first`` is the number of the first (columns, rows)."""
     practice, trial = batch.index.participant_practice[rows], batch.index.participant_trial[rows]
-    values = np.stack([c.values[rows if c.level == "participant" else practice] for c in columns])
-    return np.asarray((values - fitted.center[: len(columns), trial]) * fitted.kept[:, trial])
+    values = np.empty((len(columns), len(rows)))
+    for at, column in enumerate(columns):
+        values[at] = column.values[rows if column.level == "participant" else practice]
+    own = slice(first, first + len(columns))
+    return np.asarray((values - fitted.center[own, trial]) * fitted.kept[own, trial])
 
 
 def _flags(batch: ObservedBatch, spec: Spec, rows: AnalysisSet, arm: Column, kept: Bools) -> NDArray[np.int64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -13,10 +15,10 @@ from simtrial.flags import BIT
 from simtrial.kernels import random_intercept_fit, sandwich
 from simtrial.kernels.by_arm_criterion import ArmSums, arm_sums
 from simtrial.kernels.cluster_basis import Direction, coordinates, side_by_side
-from simtrial.kernels.random_intercept_criterion import SizeSums
+from simtrial.kernels.random_intercept_criterion import SizeSums, XGrids
 from simtrial.kernels.segments import count_by, sum_by
 from simtrial.kernels.small_matrices import pairs, sweep
-from simtrial.moments.columns import centred, within_with
+from simtrial.moments.columns import Column, centred, within_with
 from simtrial.moments.rows import PRODUCT, AnalysisSet
 
 PERFECT = 1e-13  # residual share of the outcome's sum of squares below which the fit is called perfect
@@ -64,6 +66,10 @@ class Moments:
         Trials without a usable fit, and flag bits (trials,).
     parent
         The same moments without the last response.
+    columns
+        What centring made of the regressors; none where these were changed since.
+    again
+        An entry for each time that X was that of other moments as well: what it alone decides is then worth keeping.
     """
 
     analysed: AnalysisSet
@@ -82,7 +88,10 @@ class Moments:
     failed: Bools
     flags: NDArray[np.int64]
     parent: Moments | None = None
+    columns: tuple[Column, ...] = field(default=(), repr=False)
+    again: list[bool] = field(default_factory=list, repr=False)
     _leverages: dict[str, sandwich.Leverage] = field(default_factory=dict, repr=False)
+    _grids: XGrids = field(default_factory=dict, repr=False)
 
     @property
     def trials(self) -> int:
@@ -209,7 +218,8 @@ class Moments:
     @cached_property
     def reml(self) -> random_intercept_fit.Fit:
         """Random-intercept fit of the first response by REML, usable trials only."""
-        return random_intercept_fit.fit(self.size_sums(), reml=True)
+        shared = self.root.again and len(self.usable) == self.trials
+        return random_intercept_fit.fit(self.size_sums(), reml=True, known=self.root._grids if shared else None)
 
     @cached_property
     def ml(self) -> random_intercept_fit.Fit:
@@ -220,6 +230,11 @@ class Moments:
     def root(self) -> Moments:
         """The moments of X alone."""
         return self if self.parent is None else self.parent.root
+
+    def of_columns(self, rows: AnalysisSet, columns: Sequence[Column]) -> bool:
+        """Whether these are moments of the very same columns of the same rows."""
+        same = rows is self.analysed and len(columns) == len(self.columns)
+        return same and all(map(operator.is_, columns, self.columns))
 
     def leverage(self, correction: sandwich.Correction, contrast: Floats | None = None) -> sandwich.Leverage:
         """Leverage-adjusted weights of a contrast; those of the arm are kept for all methods that ask."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from simtrial.batch import ObservedBatch
 from simtrial.moments.build import moments, with_received
 from simtrial.moments.moments import Moments
-from simtrial.moments.rows import AnalysisSet, Spec
+from simtrial.moments.rows import Spec
 
 
 class SharedMoments:
-    """A batch and its moments; ``like`` is an analysis set that theirs may be, as that of other completed trials is."""
+    """A batch and its moments; ``like`` are moments of the same trials completed otherwise, which may be theirs."""
 
-    def __init__(self, batch: ObservedBatch, like: AnalysisSet | None = None) -> None:
+    def __init__(self, batch: ObservedBatch, like: Moments | None = None) -> None:
         self.batch, self._like = batch, like
         self._made: dict[Spec, Moments] = {}
 

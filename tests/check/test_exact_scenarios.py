@@ -97,6 +97,7 @@ SWEEPS = ("cace-small-samples", "cace-methods", "weak-instrument")  # of several
 EVERY = [name for name in builtin_names() if name.startswith(("verify/", "published/"))]
 COSTLY = ("hossain-s3",)
 LONG = (
+    "verify/mi-priors",
     "verify/missing-outcomes",
     "verify/cace-mixture",
     "verify/cace-small-samples",

@@ -58,6 +58,12 @@ METHODS = {
     },
     "mi": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3}),
     "mi single-level": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "imputation": "single-level"}),
+    "mi half-cauchy": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "prior": "half-cauchy"}),
+    "mi uniform tau": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "prior": "uniform-tau"}),
+    "mi reml": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "prior": "reml"}),
+    "mi fcs": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "imputation": "fcs"}),
+    "mi joint": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "imputation": "joint", "burn_in": 30}),
+    "mi pmm": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "imputation": "pmm"}),
     "mi by arm": ("mi", {"adjust": ["mansa_baseline"], "analysis": {"kind": "lmm"}, "m": 3, "by_arm": True}),
     "mi effects": (
         "mi",

@@ -9,13 +9,22 @@ from trials import batch
 
 from simtrial.batch import Column, Index, ObservedBatch
 from simtrial.kernels import posterior as kernel
-from simtrial.kernels.posterior import InverseGamma, draw, posterior
+from simtrial.kernels.posterior import draw, posterior
+from simtrial.kernels.variance_priors import UNIFORM_ICC, InverseGamma, RatioPrior, UniformTau
 from simtrial.moments.build import moments
 from simtrial.moments.rows import Spec
 
 POINTS = 100_000
 SPEC = Spec("mansa_followup", adjust=("x",))
 PRIOR = InverseGamma((0.5, 0.025), (0.5, 0.025))
+PRIORS = {
+    "uniform-icc": UNIFORM_ICC,
+    "inverse-gamma": PRIOR,
+    "half-normal": RatioPrior("half-normal", 0.5),
+    "half-normal 0.05": RatioPrior("half-normal", 0.05),
+    "half-cauchy": RatioPrior("half-cauchy", 0.5),
+    "uniform-tau": UniformTau(),
+}
 # Draws are uniform within cells, which adds the mean of width^2/12 to the variance. Equal cells are used where the SD
 # is 8 of them or more: 1/(24 * 64) = 0.07% of the SD. Fitted cells: widths in proportion to g^(-1/3), 256 of them, make
 # 0.002% for a normal; with tails of e^-28 to be covered on both sides, at most 0.07% for those here.
@@ -80,9 +89,16 @@ def quantities(u, n, means, within, prior):
     beta = np.linalg.solve(x, xy[..., None])[..., 0]
     rss, nu = yy - (beta * xy).sum(axis=1), n.sum() - 3
     log = -0.5 * (np.log1p(n * gamma[:, None]).sum(axis=1) + np.linalg.slogdet(x)[1])
-    if prior is None:
+    if prior is UNIFORM_ICC:
         scale = 0.5 * rss
         log += -0.5 * nu * np.log(scale) + u - 2 * np.log1p(gamma)
+    elif isinstance(prior, RatioPrior):
+        scale, theta = 0.5 * rss, np.sqrt(gamma) / prior.spread
+        log += -0.5 * nu * np.log(scale) + 0.5 * u
+        log += -0.5 * theta**2 if prior.form == "half-normal" else -np.log(1 + theta**2)
+    elif isinstance(prior, UniformTau):
+        scale = 0.5 * rss
+        log += -0.5 * (nu - 1) * np.log(scale) + 0.5 * u
     else:
         (a1, b1), (a0, b0) = prior.tau2, prior.sigma2
         scale = 0.5 * rss + b0 + b1 / gamma
@@ -101,7 +117,7 @@ def cells(table, points=25):
     """Points within the cells that draws come from, and their mass: u is uniform in fitted cells, rho in equal ones."""
     inside = (np.arange(points) + 0.5) / points
     if table.fitted is None:
-        rho = (np.arange(len(table.rho))[:, None] + inside) / len(table.rho)
+        rho = ((np.arange(len(table.rho))[:, None] + inside) / len(table.rho)) ** table.prior.power
         return np.log(rho / (1 - rho)).ravel(), np.repeat(table.mass[:, 0] / points, points)
     edges, mass = table.fitted.edges[:, 0], table.fitted.mass[:, 0]
     return (edges[:-1, None] + np.diff(edges)[:, None] * inside).ravel(), np.repeat(mass / points, points)
@@ -120,11 +136,13 @@ def compare(observed, prior, low=-40.0, high=25.0):
     return np.abs(found - mean) / sd, np.abs(spread / sd - 1), table
 
 
-@pytest.mark.parametrize("prior", [None, PRIOR], ids=["uniform-icc", "inverse-gamma"])
-@pytest.mark.parametrize("icc", [0.0, 0.01, 0.2, 0.9])
+@pytest.mark.parametrize(
+    ("icc", "prior"),
+    [(i, p) for p in PRIORS for i in ((0.0, 0.01, 0.2, 0.9) if p in ("uniform-icc", "inverse-gamma") else (0.01, 0.9))],
+)
 @pytest.mark.parametrize("sizes", SIZES)
 def test_moments_are_those_of_a_fine_grid(sizes, icc, prior):
-    means, sds, table = compare(trial(SIZES[sizes], icc), prior)
+    means, sds, table = compare(trial(SIZES[sizes], icc), PRIORS[prior])
     assert means.max() < ALLOWED
     assert sds[0] < ALLOWED
     assert sds.max() < 3 * ALLOWED  # of what follows from rho, and bends most where an equal cell meets 0 or 1
@@ -136,9 +154,9 @@ def test_equal_cells_alone_are_far_off_where_practices_are_large():
     table = posterior(moments(observed, SPEC).size_sums())
     n, means, within = by_practice(observed)
     u, own = cells(table)
-    fine = summary(own, quantities(u, n, means, within, None)[1])
+    fine = summary(own, quantities(u, n, means, within, UNIFORM_ICC)[1])
     u, own = cells(replace(table, fitted=None))
-    equal = summary(own, quantities(u, n, means, within, None)[1])
+    equal = summary(own, quantities(u, n, means, within, UNIFORM_ICC)[1])
     assert abs(equal[1][0] / fine[1][0] - 1) > 0.1
 
 
@@ -155,8 +173,8 @@ def test_two_modes_are_both_there():
     wanted = np.concatenate([np.full(10, 0.01), np.full(20, 1.03)]) * np.tile([1, 1, -1, -1], 8)[:30]
     y = y + (wanted - np.bincount(practice, y) / np.bincount(practice))[practice]
     observed = observed.with_columns({"mansa_followup": Column(y, "participant")})
-    assert modes(quantities(np.linspace(-40, 25, POINTS), *by_practice(observed), None)[0]) == 2
-    means, sds, table = compare(observed, None)
+    assert modes(quantities(np.linspace(-40, 25, POINTS), *by_practice(observed), UNIFORM_ICC)[0]) == 2
+    means, sds, table = compare(observed, UNIFORM_ICC)
     assert max(means.max(), sds[:2].max()) < ALLOWED
     assert table.fitted is not None
 
@@ -164,7 +182,7 @@ def test_two_modes_are_both_there():
 @pytest.mark.parametrize("within", [1e-2, 1e-4, 1e-6])
 def test_outcomes_nearly_constant_within_practices(within):
     """All of the posterior lies within one equal cell beside rho = 1."""
-    means, sds, table = compare(trial([12] * 20, 1.0, within=within), None, -10.0, 45.0)
+    means, sds, table = compare(trial([12] * 20, 1.0, within=within), UNIFORM_ICC, -10.0, 45.0)
     assert table.fitted is not None
     assert max(means[1], sds[1]) < ALLOWED  # of log gamma; rho is 1 but for 1e-12
 

@@ -11,9 +11,10 @@ from trials import batch, fit, published_fixture, ragged
 
 from simtrial.batch import Column, Index, ObservedBatch
 from simtrial.files.read_trials import read_trials
-from simtrial.kernels.posterior import InverseGamma, draw, posterior, practice_effects
+from simtrial.kernels.posterior import draw, posterior, practice_effects
 from simtrial.kernels.random_intercept_criterion import evaluate
 from simtrial.kernels.rubin import pool
+from simtrial.kernels.variance_priors import UNIFORM_ICC, InverseGamma, RatioPrior, UniformTau
 from simtrial.moments.build import moments
 from simtrial.moments.rows import Spec
 
@@ -26,12 +27,14 @@ def tabulated(table):
     """Means and variances of rho, sigma2, tau2 and the arm coefficient under the tabulated posterior of one trial."""
     sums, mass, rho = table.sums, table.mass[:, 0], table.rho
     nu = sums.rows - sums.rank
-    (a, b), (a0, b0) = ((0.0, 0.0), (0.0, 0.0)) if table.prior is None else (table.prior.tau2, table.prior.sigma2)
     first = {"rho": rho, "sigma2": [], "tau2": [], "beta": []}
     second = {"rho": rho**2, "sigma2": [], "tau2": [], "beta": []}
     for value in rho / (1 - rho):
         at = evaluate(sums, np.array([value]), nu, reml=True)
-        shape, scale = 0.5 * nu[0] + a + a0, 0.5 * at.rss[0] + b0 + b / value
+        shape, scale = (
+            0.5 * nu[0] + table.prior.shape(sums.rank[0]),
+            0.5 * at.rss[0] + (table.prior.scale(value) or 0.0),
+        )
         mean, square = scale / (shape - 1), scale**2 / ((shape - 1) * (shape - 2))
         first["sigma2"].append(mean)
         second["sigma2"].append(square)
@@ -58,20 +61,20 @@ def test_moments_on_the_published_fixture(points, rho, beta):
     assert [means["beta"], np.sqrt(variances["beta"])] == pytest.approx(beta, rel=0, abs=half)
 
 
-@pytest.mark.parametrize("prior", [None, PRIOR, InverseGamma((2.0, 0.3), (1.0, 0.7))])
+@pytest.mark.parametrize("prior", [UNIFORM_ICC, PRIOR, InverseGamma((2.0, 0.3), (1.0, 0.7))])
 def test_the_tabulated_posterior_is_that_of_dense_matrices(prior):
     for seed in range(4):
         data = ragged(seed)
         spec = Spec("mansa_followup", adjust=("mansa_baseline", "size"))
         table = posterior(moments(batch(data), spec).size_sums(), prior, points=50)
         x = slow_twin.design(data, ["mansa_baseline", "size"])
-        priors = () if prior is None else (prior.tau2, prior.sigma2)
+        priors = () if prior is UNIFORM_ICC else (prior.tau2, prior.sigma2)
         dense = slow_twin.posterior(data["mansa_followup"], x, data["practice"], 50, *priors)
         # matrices of order 50 in double precision; the trapezoid over log sigma2 is exact to 1e-13 (smooth, decaying)
         assert table.mass[:, 0] == pytest.approx(dense, rel=1e-8, abs=1e-12)
 
 
-@pytest.mark.parametrize("prior", [None, PRIOR])
+@pytest.mark.parametrize("prior", [UNIFORM_ICC, PRIOR, RatioPrior("half-normal", 0.5), UniformTau()])
 def test_draws_have_the_moments_of_the_tabulated_posterior(prior):
     table, draws = posterior(fixture_sums(), prior), 40_000
     same = np.zeros(draws, dtype=np.intp)
@@ -91,8 +94,9 @@ def test_draws_have_the_moments_of_the_tabulated_posterior(prior):
         if name == "tau2":
             continue  # its upper tail is too long for a normal approximation of the spread's error
         spread = (sample - means[name]) ** 2
-        # uniform within a cell of width 1/200 adds 1/(12 * 200^2) to the variance of rho
-        expected = variances[name] + (1 / (12 * 200**2) if name == "rho" else 0.0)
+        # uniform within a cell of width 1/200 adds 1/(12 * 200^2) to the variance of rho, or of its square root
+        slope = 1.0 if table.prior.power == 1 else 4.0 * means["rho"]
+        expected = variances[name] + (slope / (12 * 200**2) if name == "rho" else 0.0)
         assert abs(spread.mean() - expected) < Z * spread.std() / np.sqrt(draws), name
 
 
@@ -199,6 +203,6 @@ def test_imputations_agree_with_two_markov_chains(trial, scale, analysis):
 def test_exact_posterior_means_agree_with_those_of_a_markov_chain(row):
     scale = scale_of(row["prior"])
     mi, one, _ = imputation(row["trial_id"], scale)
-    means, _ = tabulated(posterior(moments(one, mi.spec()).size_sums(), mi.engine().inverse_gamma()))
+    means, _ = tabulated(posterior(moments(one, mi.spec()).size_sums(), mi.engine().variance_prior()))
     name = {"posterior:beta_arm": "beta"}.get(row["analysis"], row["analysis"].removeprefix("posterior:"))
     assert abs(means[name] - number(row["qbar"])) < Z * number(row["qbar_mcse"])

@@ -227,6 +227,8 @@ BUILT_IN = [
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "auxiliary": ["sessions"]},
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "adjust": ["mansa_baseline"], "by_arm": True},
     *({"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "imputation": e} for e in ("single-level", "fixed-effects")),
+    *({"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "imputation": e} for e in ("fcs", "joint", "pmm")),
+    *({"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "prior": p} for p in ("half-normal", "uniform-tau", "reml")),
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "delta": 0.5},
     {"kind": "mi", "m": 3, "analysis": {"kind": "ols"}, "reference": "control"},
     {"kind": "mi", "m": 3, "analysis": {"kind": "ols"}, "tipping": "intervention"},

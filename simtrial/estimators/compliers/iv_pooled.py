@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +12,11 @@ from simtrial.estimators import Estimates
 from simtrial.estimators.compliers.iv import InstrumentalVariable
 from simtrial.estimators.compliers.iv_means import ReducedForms
 from simtrial.flags import BIT
-from simtrial.kernels.rubin import pool
+from simtrial.kernels.rubin import Rule, pool
 from simtrial.moments.moments import Moments
 
 
-def pooled_forms(forms: Sequence[ReducedForms], rule: Literal["barnard-rubin", "rubin"]) -> ReducedForms:
+def pooled_forms(forms: Sequence[ReducedForms], rule: Rule) -> ReducedForms:
     """Pool the pair of effects of every completed trial by Rubin's rules for vectors.
 
     Q is the mean of the pairs, W that of their covariances, B the covariance between imputations, T = W + (1 + 1/m) B
@@ -48,10 +47,10 @@ def pooled_forms(forms: Sequence[ReducedForms], rule: Literal["barnard-rubin", "
 
 
 def pooled_ratio(
-    ratio: InstrumentalVariable, completed: Iterable[Moments], rule: Literal["barnard-rubin", "rubin"], unfit: Bools,
+    ratio: InstrumentalVariable, completed: Iterable[Moments], rule: Rule, unfit: Bools,
     flags: NDArray[np.int64],
-) -> tuple[Estimates, NDArray[np.int64]]:  # fmt: skip
-    """Pool the effects on outcome and receipt, then divide; and the flags of the first completed trials."""
+) -> tuple[Estimates, Moments]:  # fmt: skip
+    """Pool the effects on outcome and receipt, then divide; and the moments of the first completed trials."""
     made = list(completed)
     forms = pooled_forms([ratio.reduced_forms(one) for one in made], rule)
     robust = forms if ratio.se != "classical" else pooled_forms([ratio.reduced_forms(m, "CR2") for m in made], rule)
@@ -59,7 +58,7 @@ def pooled_ratio(
     for bit in BIT.values():
         flags = flags | np.where(np.mean([(one.flags & bit) > 0 for one in made], axis=0) >= 0.5, bit, 0)
     flags = flags | np.where(bad, BIT["imputation_failed"], 0)
-    return ratio.ratio_of(made[0], forms, robust, bad, flags), made[0].flags
+    return ratio.ratio_of(made[0], forms, robust, bad, flags), made[0]
 
 
 def _along(joint: Floats, theta: Floats) -> Floats:

@@ -42,10 +42,11 @@ class ImputationEngine(BaseModel):
 
     ``arm_alone`` says that it can impute one arm from its own people: it takes them and their moments from
     ``Incomplete.lacks``, ``moments`` and ``moments_of``, never from the columns of the batch.
-    ``extrapolates`` says that it would impute people from covariates that nobody with everything observed has: by arm,
-    such trials fail. ``needs_baseline`` puts the baseline of the outcome in the model, whether or not the analysis
-    reads it. ``takes_arm`` says that what it imputes moves with the arm in the batch by its coefficient: then people
-    can be imputed as if in control.
+    ``fills_covariates`` says that it fills every column of ``Incomplete.fillable``, not the baseline and the outcome
+    alone. ``extrapolates`` says that it would impute people from covariates that nobody with everything observed has:
+    by arm, such trials fail. ``needs_baseline`` puts the baseline of the outcome in the model, whether or not the
+    analysis reads it. ``takes_arm`` says that what it imputes moves with the arm in the batch by its coefficient: then
+    people can be imputed as if in control.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -53,6 +54,7 @@ class ImputationEngine(BaseModel):
     extrapolates: ClassVar[bool] = True
     needs_baseline: ClassVar[bool] = False
     takes_arm: ClassVar[bool] = False
+    fills_covariates: ClassVar[bool] = False
 
     def fit(self, incomplete: Incomplete) -> FittedEngine:
         """Fit the models of whatever is missing."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.arrays import Bools, Floats
-from simtrial.batch import Column, Level, ObservedBatch
+from simtrial.batch import Column, Level, ObservedBatch, averaged
 from simtrial.expressions import truth
 from simtrial.flags import BIT
 from simtrial.kernels.segments import count_by
@@ -95,7 +95,10 @@ class Incomplete:
     moments
         Those of ``spec``: of the people with everything observed.
     covariates
-        All columns but the baseline and its product with arm. Nobody who lacks one of them is imputed.
+        All columns but the baseline and its product with arm. Nobody who lacks one of them is imputed, unless the
+        engine fills covariates too.
+    fillable
+        Those of them, and of the baseline and the outcome, that the engine may fill, the outcome last.
     imputable
         Participants (participants,) who meet the conditions and have arm and all covariates.
     unknown
@@ -116,11 +119,14 @@ class Incomplete:
     imputable: Bools
     unknown: Floats
     blank_receipt: Bools
+    fillable: tuple[str, ...]
     arm: int | None = None
     fitted_to: ObservedBatch | None = None
 
     @classmethod
-    def of(cls, model: ImputationModel, batch: ObservedBatch, fitted: Moments) -> Incomplete:
+    def of(
+        cls, model: ImputationModel, batch: ObservedBatch, fitted: Moments, fills_covariates: bool = False
+    ) -> Incomplete:
         """Find what is missing; ``fitted`` are the moments of the model's own spec."""
         spec, baseline = model.spec, model.baseline
         derived = model.derived(batch)
@@ -129,13 +135,18 @@ class Incomplete:
             spec = replace(spec, adjust=(*spec.adjust, *derived))
             fitted = moments(batch, spec)
         covariates = tuple(name for name in spec.adjust if name not in (baseline, f"{PRODUCT}{baseline}"))
-        imputable = _complete(batch, ("arm", *covariates))
+        needed, fillable = covariates, (*(() if baseline is None else (baseline,)), spec.outcome)
+        if fills_covariates:
+            own = tuple(name for name in covariates if name not in derived and averaged(name) is None)
+            receipt = derived[:1] if model.received is not None else ()
+            needed, fillable = receipt, (*own, *fillable)
+        imputable = _complete(batch, ("arm", *needed))
         for condition in spec.where:
             imputable &= truth(condition, batch).holds
-        unknown, blank = _unknown(batch, model)
+        unknown, blank = _unknown(batch, model, () if fills_covariates else model.spec.adjust)
         return cls(
             model=model, batch=batch, spec=spec, moments=fitted, covariates=covariates, imputable=imputable,
-            unknown=unknown, blank_receipt=blank,
+            unknown=unknown, blank_receipt=blank, fillable=fillable,
         )  # fmt: skip
 
     def of_arm(self, arm: int) -> Incomplete:
@@ -170,22 +181,25 @@ class Incomplete:
         return np.where(self.blank_receipt, BIT["blank_receipt"], 0)
 
     def lacks(self, name: str) -> Bools:
-        """Participants whose value of the outcome or the baseline is to be imputed (participants,)."""
-        return np.isnan(self.batch.at(name)) & self.imputable
+        """Participants whose value of a column is to be imputed (participants,)."""
+        return ~present(self.batch, name) & self.imputable
 
     def filled(self, batch: ObservedBatch, name: str, values: Floats) -> ObservedBatch:
-        """Put imputed values (participants,) in place, and make anew what is derived from the baseline."""
-        batch = batch.with_columns({name: Column(values, "participant")})
-        return self.model.with_derived(batch) if name == self.model.baseline else batch
+        """Put imputed values (rows of the column's level,) in place, and make anew what is derived from them."""
+        batch = batch.with_columns({name: replace(batch.column(name), values=values)})
+        return self.model.with_derived(batch) if name in (self.model.baseline, *self.model.by_arm) else batch
 
 
-def _unknown(batch: ObservedBatch, model: ImputationModel) -> tuple[Floats, Bools]:
-    """People without an outcome for whom an expression is unknown, and whether receipt or keeping is (trials,)."""
+def _unknown(batch: ObservedBatch, model: ImputationModel, needed: Sequence[str]) -> tuple[Floats, Bools]:
+    """People without an outcome for whom an expression is unknown, and whether receipt or keeping is (trials,).
+
+    ``needed`` are the columns without which nobody would be imputed anyway.
+    """
     trial, trials = batch.index.participant_trial, batch.index.trials
     texts = (*model.spec.where, *(() if model.received is None else (model.received,)))
     if not texts:
         return np.zeros(trials), np.zeros(trials, dtype=bool)
-    names = [name for name in model.spec.adjust if name != model.baseline]
+    names = [name for name in needed if name != model.baseline]
     wanted = np.isnan(batch.at(model.spec.outcome)) & _complete(batch, ("arm", *names))
     unknown = np.zeros_like(wanted)
     for condition in model.spec.where:

@@ -14,18 +14,17 @@ from simtrial.estimators.assemble import report, wald
 from simtrial.estimators.method import Estimates
 from simtrial.flags import BIT
 from simtrial.kernels.joint_test import JointTest
-from simtrial.kernels.rubin import Pooled, pool, pool_tests
+from simtrial.kernels.rubin import Pooled, Rule, pool, pool_tests
 from simtrial.moments.moments import Moments
 
-PooledDf = Literal["barnard-rubin", "rubin", "barnard-rubin-residual"]
-Rule = Literal["barnard-rubin", "rubin"]
+PooledDf = Literal["barnard-rubin", "rubin", "lost-information", "barnard-rubin-residual"]
 
 SAME = 1e-6  # standard errors by which an interval may differ from that of t
 
 
 def rule(df: PooledDf) -> Rule:
     """Formula of the pooled df; what is left of the name are the df of complete data."""
-    return "rubin" if df == "rubin" else "barnard-rubin"
+    return "barnard-rubin" if df == "barnard-rubin-residual" else df
 
 
 def complete_df(results: Sequence[tuple[Moments, Estimates]], df: PooledDf) -> Floats:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +15,36 @@ from simtrial.arrays import Bools, Floats, Ints
 from simtrial.batch import ObservedBatch
 from simtrial.estimators.imputation.engine import ImputationEngine, register_imputation
 from simtrial.estimators.imputation.incomplete import Incomplete
-from simtrial.estimators.imputation.regressions import FittedRegressions, gaps, reason
+from simtrial.estimators.imputation.regressions import FittedRegressions, Parameters, gaps, mean, reason
 from simtrial.flags import BIT
-from simtrial.kernels.posterior import InverseGamma, Posterior, draw, posterior, practice_effects
-from simtrial.moments.build import predictors
+from simtrial.kernels.plug_in import PlugIn
+from simtrial.kernels.posterior import Draw, posterior, practice_effects
+from simtrial.kernels.random_intercept_criterion import SizeSums
+from simtrial.kernels.variance_priors import UNIFORM_ICC, InverseGamma, RatioPrior, UniformTau, VariancePrior
+from simtrial.moments.build import Known
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
 
 IMPROPER = "it does not vary within practices, so the intracluster correlation has no posterior"
+ENDLESS = (
+    "it does not vary within practices, or there are fewer than two more practices than coefficients at their level, "
+    "so that the intracluster correlation has no posterior where the SD between practices is uniform"
+)
+
+
+class Drawable(Protocol):
+    """What the parameters of the model are drawn from, for every trial of some sums."""
+
+    @property
+    def proper(self) -> Bools:
+        """Trials in which there is something to draw (trials,)."""
+
+    def draw(self, rng: np.random.Generator) -> Draw:
+        """Draw the parameters of every trial once."""
+
+
+Tabulate = Callable[[SizeSums, Bools], Drawable]
+"""From the sums of trials, and for which of them something is drawn (trials,)."""
 
 
 @register_imputation("random-intercept")
@@ -34,24 +58,39 @@ class RandomIntercept(ImputationEngine):
     arm_alone: ClassVar[bool] = True
     takes_arm: ClassVar[bool] = True
 
-    prior: Literal["uniform-icc", "inverse-gamma"] = Field("uniform-icc", description="prior of the variances")
+    prior: Literal["uniform-icc", "half-normal", "half-cauchy", "uniform-tau", "inverse-gamma", "reml"] = Field(
+        "uniform-icc", description="prior of the variances; reml: none, both at their estimates"
+    )
+    ratio_scale: float = Field(0.5, gt=0, description="scale of half-normal and half-cauchy, the priors of tau/sigma")
     tau2_shape: float = Field(0.5, gt=0, description="inverse-gamma shape of the between-practice variance")
     tau2_scale: float = Field(0.5, gt=0, description="inverse-gamma scale of the between-practice variance")
     sigma2_shape: float = Field(0.5, ge=0, description="inverse-gamma shape of the residual variance")
     sigma2_scale: float = Field(0.5, ge=0, description="inverse-gamma scale of the residual variance")
 
-    def inverse_gamma(self) -> InverseGamma | None:
-        """Prior of the variances; None is uniform-icc."""
-        if self.prior == "uniform-icc":
+    def variance_prior(self) -> VariancePrior | None:
+        """Prior of the variances; None: they are not drawn."""
+        if self.prior == "reml":
             return None
-        return InverseGamma((self.tau2_shape, self.tau2_scale), (self.sigma2_shape, self.sigma2_scale))
+        if self.prior == "half-normal" or self.prior == "half-cauchy":
+            return RatioPrior(self.prior, self.ratio_scale)
+        if self.prior == "inverse-gamma":
+            return InverseGamma((self.tau2_shape, self.tau2_scale), (self.sigma2_shape, self.sigma2_scale))
+        return UNIFORM_ICC if self.prior == "uniform-icc" else UniformTau()
+
+    def tabulated(self, sums: SizeSums, needed: Bools) -> Drawable:
+        """Find what is drawn from in every trial."""
+        prior = self.variance_prior()
+        return PlugIn.of(sums) if prior is None else posterior(sums, prior, needed=needed)
 
     def fit(self, incomplete: Incomplete) -> FittedRegressions:
         """Fit the regressions of whatever is missing, those of the baseline first."""
-        batch, prior = incomplete.batch, self.inverse_gamma()
+        improper = ENDLESS if self.prior == "uniform-tau" else IMPROPER
         return FittedRegressions(
             incomplete,
-            tuple(MissingColumn.of(batch, spec, fitted, prior, rows) for spec, fitted, rows in gaps(incomplete)),
+            tuple(
+                MissingColumn.of(incomplete.batch, spec, fitted, rows, self.tabulated, improper)
+                for spec, fitted, rows in gaps(incomplete)
+            ),
         )
 
 
@@ -59,20 +98,23 @@ class RandomIntercept(ImputationEngine):
 class MissingColumn:
     """One column to fill for some participants: the model it is drawn from, and its posterior in every usable trial.
 
-    ``failed`` (trials,) are trials with something to fill whose model cannot be fitted: their ``flags`` say why.
+    ``failed`` (trials,) are trials with something to fill whose model cannot be fitted: their ``flags`` say why, or
+    there is nothing to draw from, for which ``improper`` has the words.
     """
 
     column: str
     spec: Spec
     fitted: Moments
     usable: Ints
-    table: Posterior | None
+    table: Drawable | None
     rows: Ints
     failed: Bools
+    improper: str
+    known: Known = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
-        cls, batch: ObservedBatch, spec: Spec, fitted: Moments, prior: InverseGamma | None, rows: Ints
+        cls, batch: ObservedBatch, spec: Spec, fitted: Moments, rows: Ints, tabulate: Tabulate, improper: str
     ) -> MissingColumn:
         """Fit the model of a column; rows of trials where it cannot be fitted are left blank."""
         trial = batch.index.participant_trial[rows]
@@ -80,17 +122,15 @@ class MissingColumn:
         wanted[trial] = True
         able, usable, table = ~fitted.failed, fitted.usable, None
         if (able & wanted).any():
-            table = posterior(fitted.size_sums(), prior, needed=wanted[usable])
+            table = tabulate(fitted.size_sums(), wanted[usable])
             if not table.proper.all():  # squares out of the range of numbers
                 proper = np.flatnonzero(table.proper)
                 usable = usable[proper]
-                table = (
-                    posterior(fitted.size_sums().take(proper), prior, needed=wanted[usable]) if len(proper) else None
-                )
+                table = tabulate(fitted.size_sums().take(proper), wanted[usable]) if len(proper) else None
                 able = np.isin(np.arange(len(able)), usable)
         return cls(
             column=spec.outcome, spec=spec, fitted=fitted, usable=usable, table=table, rows=rows[able[trial]],
-            failed=wanted & ~able,
+            failed=wanted & ~able, improper=improper,
         )  # fmt: skip
 
     @property
@@ -100,25 +140,50 @@ class MissingColumn:
 
     def drawn(self, batch: ObservedBatch, rng: np.random.Generator) -> Floats:
         """Draw parameters, practice effects and values once for every trial; the column filled (participants,)."""
+        own = self.parameters(batch, rng, self.practices)
+        values = batch.at(self.column).copy()
+        noise = np.sqrt(own.sigma2[batch.index.participant_trial[self.rows]])
+        values[self.rows] = self.mean(batch, own, self.rows) + noise * rng.standard_normal(len(self.rows))
+        return values
+
+    @cached_property
+    def practices(self) -> Ints:
+        """Practices of those to be filled."""
+        return np.unique(self.fitted.analysed.index.participant_practice[self.rows])
+
+    @cached_property
+    def _cluster(self) -> Ints:
+        """Number of the analysed cluster of every practice, -1 without (practices,)."""
+        out = np.full(self.fitted.analysed.index.practices, -1)
+        out[self.fitted.analysed.cluster] = np.arange(len(self.fitted.analysed.cluster))
+        return out
+
+    def parameters(self, batch: ObservedBatch, rng: np.random.Generator, among: Ints | None = None) -> Parameters:
+        """Draw parameters and practice effects once for every trial; 0 where nothing can be drawn.
+
+        ``among`` are the practices whose effects are asked for, all if None: the same numbers are drawn.
+        """
         index, fitted, usable = batch.index, self.fitted, self.usable
         p = fitted.regressors
         assert self.table is not None
-        drawn = draw(self.table, rng)
+        drawn = self.table.draw(rng)
         gamma, sigma2 = (_spread(x, usable, index.trials) for x in (drawn.gamma, drawn.sigma2))
         beta = np.zeros((p, index.trials))
         beta[:, usable] = drawn.coefficients
-        sizes, residual = np.zeros(index.practices), np.zeros(index.practices)
-        sizes[fitted.analysed.cluster] = fitted.sizes
-        fitted_means = np.einsum("pc,pc->c", fitted.means[:p], beta[:, fitted.cluster_trial])
-        residual[fitted.analysed.cluster] = fitted.means[p] - fitted_means
-        trial = index.practice_trial
-        effects = practice_effects(gamma[trial], sigma2[trial], sizes, residual, rng)
-        people = index.participant_trial[self.rows]
-        mean = np.einsum("pn,pn->n", predictors(batch, self.spec, fitted, self.rows), beta[:, people])
-        mean += fitted.center[p, people] + effects[index.participant_practice[self.rows]]
-        values = batch.at(self.column).copy()
-        values[self.rows] = mean + np.sqrt(sigma2[people]) * rng.standard_normal(len(self.rows))
-        return values
+        among = np.arange(index.practices) if among is None else among
+        cluster, trial = self._cluster[among], index.practice_trial[among]
+        there, own = cluster >= 0, cluster[cluster >= 0]
+        sizes, residual = np.zeros(len(among)), np.zeros(len(among))
+        sizes[there] = fitted.sizes[own]
+        fitted_means = np.einsum("pc,pc->c", fitted.means[:p, own], beta[:, trial[there]])
+        residual[there] = fitted.means[p, own] - fitted_means
+        noise, effects = rng.standard_normal(index.practices)[among], np.zeros(index.practices)
+        effects[among] = practice_effects(gamma[trial], sigma2[trial], sizes, residual, noise)
+        return Parameters(beta, sigma2, effects)
+
+    def mean(self, batch: ObservedBatch, own: Parameters, rows: Ints) -> Floats:
+        """Mean of the column for some participants, given the parameters (rows,)."""
+        return mean(batch, self.spec, self.fitted, own, rows, self.known if rows is self.rows else None)
 
     @property
     def flags(self) -> NDArray[np.int64]:
@@ -136,7 +201,7 @@ class MissingColumn:
 
     def reason(self, trial: int) -> str:
         """Say why the model of one trial cannot be fitted."""
-        return reason(self.column, int(self.fitted.flags[trial]), IMPROPER)
+        return reason(self.column, int(self.fitted.flags[trial]), self.improper)
 
 
 def _spread(values: Floats, usable: Ints, trials: int) -> Floats:

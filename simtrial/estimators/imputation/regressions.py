@@ -13,6 +13,7 @@ from simtrial.arrays import Bools, Floats, Ints
 from simtrial.batch import ObservedBatch
 from simtrial.estimators.imputation.incomplete import Incomplete
 from simtrial.flags import BIT
+from simtrial.moments.build import Known, predictors
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
 
@@ -49,6 +50,25 @@ class FilledColumn(Protocol):
 
     def drawn(self, batch: ObservedBatch, rng: np.random.Generator) -> Floats:
         """Draw parameters and values once for every trial; the column filled (participants,)."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """One draw of the parameters: ``coefficients`` (p, trials), ``sigma2`` (trials,), ``effects`` (practices,)."""
+
+    coefficients: Floats
+    sigma2: Floats
+    effects: Floats
+
+
+def mean(
+    batch: ObservedBatch, spec: Spec, fitted: Moments, own: Parameters, rows: Ints, known: Known | None = None
+) -> Floats:
+    """Mean of the outcome of a model for some participants, given its parameters (rows,); ``known`` of `predictors`."""
+    people = batch.index.participant_trial[rows]
+    values = np.einsum("pn,pn->n", predictors(batch, spec, fitted, rows, known), own.coefficients[:, people])
+    values += fitted.center[fitted.regressors, people] + own.effects[batch.index.participant_practice[rows]]
+    return np.asarray(values)
 
 
 def gaps(incomplete: Incomplete) -> Iterator[tuple[Spec, Moments, Ints]]:

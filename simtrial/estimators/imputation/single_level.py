@@ -12,10 +12,9 @@ from simtrial.arrays import Bools, Floats, Ints
 from simtrial.batch import ObservedBatch
 from simtrial.estimators.imputation.engine import ImputationEngine, register_imputation
 from simtrial.estimators.imputation.incomplete import Incomplete
-from simtrial.estimators.imputation.regressions import FittedRegressions, gaps, reason
+from simtrial.estimators.imputation.regressions import FittedRegressions, Parameters, gaps, mean, reason
 from simtrial.kernels.posterior import TINY
 from simtrial.kernels.small_matrices import apply, cholesky
-from simtrial.moments.build import predictors
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
 
@@ -43,22 +42,28 @@ class SingleLevel(ImputationEngine):
 
 @dataclass(frozen=True, kw_only=True)
 class Regression:
-    """One column to fill, and the least-squares fit it is drawn from; see `FilledColumn`."""
+    """One column to fill, and the least-squares fit it is drawn from; see `FilledColumn`.
+
+    ``latent``: the outcomes of a probit model, whose scale is drawn by Haar's measure (`LatentScale` of the priors).
+    """
 
     column: str
     spec: Spec
     fitted: Moments
     rows: Ints
     failed: Bools
+    latent: bool = False
 
     @classmethod
-    def of(cls, batch: ObservedBatch, spec: Spec, fitted: Moments, rows: Ints) -> Regression:
+    def of(cls, batch: ObservedBatch, spec: Spec, fitted: Moments, rows: Ints, latent: bool = False) -> Regression:
         """Fit the model of a column; rows of trials where it cannot be fitted are left blank."""
         trial = batch.index.participant_trial[rows]
         squares = fitted.least_squares.residual[0, 0]
         able = ~fitted.failed & np.isfinite(squares) & (squares > TINY) & (fitted.counts > fitted.rank)
         wanted = np.bincount(trial, minlength=fitted.trials) > 0
-        return cls(column=spec.outcome, spec=spec, fitted=fitted, rows=rows[able[trial]], failed=wanted & ~able)
+        return cls(
+            column=spec.outcome, spec=spec, fitted=fitted, rows=rows[able[trial]], failed=wanted & ~able, latent=latent
+        )
 
     @property
     def drawable(self) -> bool:
@@ -76,17 +81,23 @@ class Regression:
 
     def drawn(self, batch: ObservedBatch, rng: np.random.Generator) -> Floats:
         """Draw sigma2, the coefficients given it, and values; the column filled (participants,)."""
+        own = self.parameters(batch, rng)
+        values = batch.at(self.column).copy()
+        noise = np.sqrt(own.sigma2[batch.index.participant_trial[self.rows]])
+        values[self.rows] = self.mean(batch, own, self.rows) + noise * rng.standard_normal(len(self.rows))
+        return values
+
+    def parameters(self, batch: ObservedBatch, rng: np.random.Generator) -> Parameters:
+        """Draw sigma2, and the coefficients given it; practices have no effects."""
         fitted, p, trials = self.fitted, self.fitted.regressors, self.fitted.trials
         used = np.unique(batch.index.participant_trial[self.rows])
         least, sigma2, beta = fitted.least_squares, np.zeros(trials), np.zeros((p, trials))
-        shape = 0.5 * (fitted.counts - fitted.rank)[used]
+        shape = 0.5 * (fitted.counts if self.latent else fitted.counts - fitted.rank)[used]
         sigma2[used] = 0.5 * least.residual[0, 0, used] / rng.standard_gamma(shape)
         noise = np.sqrt(sigma2[used]) * rng.standard_normal((p, len(used)))
         beta[:, used] = least.coefficients[:, 0, used] + apply(cholesky(least.inverse[:, :, used]), noise)
-        people = batch.index.participant_trial[self.rows]
-        mean = np.einsum("pn,pn->n", predictors(batch, self.spec, fitted, self.rows), beta[:, people])
-        values = batch.at(self.column).copy()
-        values[self.rows] = (
-            mean + fitted.center[p, people] + np.sqrt(sigma2[people]) * rng.standard_normal(len(self.rows))
-        )
-        return values
+        return Parameters(beta, sigma2, np.zeros(batch.index.practices))
+
+    def mean(self, batch: ObservedBatch, own: Parameters, rows: Ints) -> Floats:
+        """Mean of the column for some participants, given the parameters (rows,)."""
+        return mean(batch, self.spec, self.fitted, own, rows)

@@ -11,7 +11,7 @@ import numpy as np
 from simtrial.arrays import Bools, Floats
 from simtrial.batch import ObservedBatch
 from simtrial.estimators.imputation.incomplete import Incomplete
-from simtrial.kernels.rubin import pool
+from simtrial.kernels.rubin import Rule, pool
 from simtrial.kernels.segments import sum_by
 from simtrial.kernels.students_t import two_sided
 
@@ -32,7 +32,7 @@ class Analyses:
     variances: Floats
     df: Floats
 
-    def excess(self, level: float, rule: Literal["barnard-rubin", "rubin"]) -> Floats:
+    def excess(self, level: float, rule: Rule) -> Floats:
         """One less the level, less the p-value, pooled: above 0 where the conclusion is that there is an effect."""
         df = np.broadcast_to(self.df, self.estimates.shape).mean(axis=0)
         pooled = pool(self.estimates, self.variances, df, rule)
@@ -96,9 +96,7 @@ def scale(incomplete: Incomplete) -> Floats:
     return np.where(squares > 0, np.sqrt(squares), 1.0)
 
 
-def tipping_points(
-    analyse: Callable[[Floats], Analyses], unit: Floats, level: float, rule: Literal["barnard-rubin", "rubin"]
-) -> Floats:
+def tipping_points(analyse: Callable[[Floats], Analyses], unit: Floats, level: float, rule: Rule) -> Floats:
     """Shift nearest to 0 at which the conclusion is another one than without (trials,); NaN within no reach.
 
     Analyses that are linear in the outcome are polynomials of the shift: three shifts give them all, which a fourth

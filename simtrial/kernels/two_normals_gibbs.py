@@ -1,0 +1,268 @@
+"""Gibbs sampler of two outcomes with random intercepts, of which cells are missing; all trials of a block at once.
+
+Y_i = B'x_i + u_j + e_i, u_j ~ N(0, Psi), e_i ~ N(0, Sigma), B flat, Psi ~ IW(a, A) and Sigma ~ IW(b, C): the model of
+pan (Schafer and Yucel 2002, doi:10.1198/106186002760180608) and jomo, one covariance of all practices. A sweep draws
+
+    B | rest      N((X'X)^-1 X'(Y - U), Sigma (x) (X'X)^-1)
+    Sigma | rest  IW(b + N, C + E'E)
+    Psi | rest    IW(a + J, A + U'U)
+    u_j | rest    N(P_j^-1 Sigma^-1 r_j, P_j^-1), P_j = n_j Sigma^-1 + Psi^-1, r_j the sum of residuals of practice j
+    missing cells normal given the person's other cell
+
+With D = Y - U, B^ its least squares and B = B^ + L z R', where (X'X)^-1 = LL' and Sigma = RR', E'E is
+D'D - D'XB^ + Rz'zR'. With T such that T Sigma T' = I and T Psi T' is diagonal, the elements of T u_j are independent.
+People enter by sums over practices; only those with a missing cell are gone through, person by person. Arrays have
+trials first and J places for practices, of which some may be empty, so that sums over practices are matrix products.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simtrial.arrays import Bools, Floats, Ints
+from simtrial.kernels.segments import sum_by
+from simtrial.kernels.small_matrices import cholesky, sweep
+
+
+@dataclass(frozen=True, kw_only=True)
+class InverseWishart:
+    """IW(df, scale I) of a 2 x 2 covariance."""
+
+    df: float
+    scale: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What stays the same along the chain.
+
+    Attributes
+    ----------
+    inverse, root
+        (X'X)^-1 and its lower factor (trials, p, p).
+    kept
+        1 for the columns that are not dropped (trials, p, 1).
+    x_means, sizes, counts, practices
+        Means of X by practice (trials, p, J), people by practice (trials, 1, J), people and practices (trials,).
+    place
+        Number of the place of each person with a missing cell among all trials' places (rows,).
+    trial, first
+        Their trial (rows,), in order, and the first row of each trial that has one.
+    some
+        These trials.
+    missing, gaps
+        Which of their cells are (2, rows), and the rows where the first and where the second is.
+    varying, inner
+        Columns that vary within practices (V,), and the rows' deviations from the practice mean (V, rows).
+    seen_inside
+        X'Y of deviations from practice means of the people with both cells (trials, p, 2).
+    seen_sums, seen_squares
+        Sums of their outcomes by practice (trials, 2, J), and Y'Y (trials, 2, 2).
+    """
+
+    inverse: Floats
+    root: Floats
+    kept: Floats
+    x_means: Floats
+    sizes: Floats
+    counts: Floats
+    practices: Floats
+    place: Ints
+    trial: Ints
+    first: Ints
+    some: Ints
+    missing: Bools
+    gaps: tuple[Ints, Ints]
+    varying: Ints
+    inner: Floats
+    seen_inside: Floats
+    seen_sums: Floats
+    seen_squares: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """Where the chain is: practice effects (trials, 2, J), covariances (trials, 2, 2), and cells (2, rows)."""
+
+    effects: Floats
+    residual: Floats
+    between: Floats
+    cells: Floats
+
+
+def layout(
+    x: Floats, gram: Floats, kept: Floats, y: Floats, practice: Ints, practice_trial: Ints, varying: Ints
+) -> tuple[Layout, Ints]:
+    """Prepare a chain.
+
+    Parameters
+    ----------
+    x
+        Columns of all people (p, people), dropped ones 0.
+    gram, kept
+        X'X (p, p, trials), a 1 on the diagonal of dropped columns; 1 for the others (p, trials).
+    y
+        Both outcomes (2, people), NaN where missing.
+    practice, practice_trial
+        Practice of every person, in order, and trial of every practice; every trial has one.
+    varying
+        Columns that vary within practices (V,).
+
+    Returns
+    -------
+    layout, rows
+        And who has a missing cell (rows,).
+    """
+    p, practices, trials = len(x), len(practice_trial), gram.shape[-1]
+    missing, start = np.isnan(y), np.searchsorted(practice_trial, np.arange(trials))
+    rows = np.flatnonzero(missing.any(axis=0))
+    most = int(np.bincount(practice_trial).max())
+    place_of = practice_trial * most + np.arange(practices) - start[practice_trial]
+    place, own = place_of[practice], practice_trial[practice]
+    sizes = np.bincount(place, minlength=trials * most).astype(np.float64)
+    means = sum_by(x, place, trials * most) / np.maximum(sizes, 1.0)
+    inner = x[varying] - means[varying][:, place]
+    both = np.where(missing.any(axis=0), 0.0, y)
+    inside = np.zeros((trials, p, 2))
+    if len(varying):
+        inside[:, varying] = sum_by(inner[:, None] * both, own, trials).transpose(2, 0, 1)
+    squares = sum_by(both[[0, 0, 1]] * both[[0, 1, 1]], own, trials)
+    inverse = sweep(gram, p)[0]
+    some, first = np.unique(own[rows], return_index=True)
+    return Layout(
+        inverse=_first(inverse), root=_first(cholesky(inverse)), kept=np.ascontiguousarray(kept.T)[:, :, None],
+        x_means=_by_place(means, trials), sizes=sizes.reshape(trials, 1, most),
+        counts=sizes.reshape(trials, most).sum(axis=1), practices=(sizes > 0).reshape(trials, most).sum(axis=1) * 1.0,
+        place=place[rows], trial=own[rows], first=first, some=some, missing=np.ascontiguousarray(missing[:, rows]),
+        gaps=(np.flatnonzero(missing[0, rows]), np.flatnonzero(missing[1, rows])), varying=varying,
+        inner=np.ascontiguousarray(inner[:, rows]), seen_inside=inside,
+        seen_sums=_by_place(sum_by(both, place, trials * most), trials), seen_squares=_square(*squares),
+    ), rows  # fmt: skip
+
+
+def _first(matrix: Floats) -> Floats:
+    """Trials first: (i, j, trials) -> (trials, i, j)."""
+    return np.ascontiguousarray(matrix.transpose(2, 0, 1))
+
+
+def _by_place(values: Floats, trials: int) -> Floats:
+    """(k, trials J) -> (trials, k, J)."""
+    return np.ascontiguousarray(values.reshape(len(values), trials, -1).transpose(1, 0, 2))
+
+
+def _square(one: Floats, both: Floats, two: Floats) -> Floats:
+    """Symmetric 2 x 2 matrices (trials, 2, 2)."""
+    return np.stack([one, both, both, two], axis=-1).reshape(-1, 2, 2)
+
+
+def one_sweep(
+    own: Layout, state: State, residual: InverseWishart, between: InverseWishart, rng: np.random.Generator
+) -> State:
+    """Draw everything once."""
+    trials, p, places = own.x_means.shape
+    cells, u = state.cells, state.effects
+    sums, inside, squares = _sums(own, cells)
+    d = own.x_means @ (sums - own.sizes * u).transpose(0, 2, 1) + inside
+    best = own.inverse @ d
+    away = (rng.standard_normal((trials, p, 2)) * own.kept) @ _root(state.residual).transpose(0, 2, 1)
+    beta = best + own.root @ away
+    cross = (0.5 * own.sizes * u - sums) @ u.transpose(0, 2, 1)
+    rest = squares + cross + cross.transpose(0, 2, 1) - d.transpose(0, 2, 1) @ best + away.transpose(0, 2, 1) @ away
+    sigma = _inverse_wishart(rest, residual, own.counts, rng)
+    psi = _inverse_wishart(u @ u.transpose(0, 2, 1), between, own.practices, rng)
+    fitted = beta.transpose(0, 2, 1) @ own.x_means
+    effects = _effects(own, sums - own.sizes * fitted, sigma, psi, rng)
+    mean = (fitted + effects).transpose(1, 0, 2).reshape(2, trials * places)[:, own.place]
+    for at, column in enumerate(own.varying):
+        mean += own.inner[at] * beta[own.trial, column].T
+    return State(effects=effects, residual=sigma, between=psi, cells=_cells(own, mean, cells, sigma, rng))
+
+
+def _sums(own: Layout, cells: Floats) -> tuple[Floats, Floats, Floats]:
+    """Sums of the outcomes by practice, X'Y of deviations, and Y'Y, with the cells as they are."""
+    trials, _, places = own.x_means.shape
+    sums, inside, squares = own.seen_sums.copy(), own.seen_inside, own.seen_squares.copy()
+    for at in range(2):
+        sums[:, at] += np.bincount(own.place, cells[at], trials * places).reshape(trials, places)
+    if len(own.first):
+        more = np.add.reduceat(cells[[0, 0, 1]] * cells[[0, 1, 1]], own.first, axis=1)
+        squares[own.some] += _square(*more)
+        if len(own.varying):
+            inside = inside.copy()
+            more = np.add.reduceat(own.inner[:, None] * cells, own.first, axis=2)
+            inside[own.some[:, None], own.varying] += more.transpose(2, 0, 1)
+    return sums, inside, squares
+
+
+def _root(covariance: Floats) -> Floats:
+    """Lower factors (trials, 2, 2)."""
+    out = np.zeros_like(covariance)
+    out[:, 0, 0] = np.sqrt(covariance[:, 0, 0])
+    out[:, 1, 0] = covariance[:, 1, 0] / out[:, 0, 0]
+    out[:, 1, 1] = np.sqrt(covariance[:, 1, 1] - out[:, 1, 0] ** 2)
+    return out
+
+
+def _inverse_root(root: Floats) -> Floats:
+    """Inverses of lower factors (trials, 2, 2)."""
+    out = np.zeros_like(root)
+    out[:, 0, 0], out[:, 1, 1] = 1.0 / root[:, 0, 0], 1.0 / root[:, 1, 1]
+    out[:, 1, 0] = -root[:, 1, 0] * out[:, 0, 0] * out[:, 1, 1]
+    return out
+
+
+def _inverse_wishart(squares: Floats, prior: InverseWishart, rows: Floats, rng: np.random.Generator) -> Floats:
+    """Draw IW(df + rows, scale I + squares) by Bartlett's decomposition (trials, 2, 2).
+
+    With S = RR' and A lower, W = R'^-1 A A' R^-1 is Wishart with scale S^-1, and its inverse (R A'^-1)(R A'^-1)'.
+    """
+    df, lower = prior.df + rows, np.zeros_like(squares)
+    lower[:, 0, 0] = np.sqrt(2.0 * rng.standard_gamma(0.5 * df))
+    lower[:, 1, 1] = np.sqrt(2.0 * rng.standard_gamma(0.5 * (df - 1.0)))
+    lower[:, 1, 0] = rng.standard_normal(len(rows))
+    root = _root(squares + prior.scale * np.eye(2)) @ _inverse_root(lower).transpose(0, 2, 1)
+    return np.asarray(root @ root.transpose(0, 2, 1))
+
+
+def _effects(own: Layout, left: Floats, sigma: Floats, psi: Floats, rng: np.random.Generator) -> Floats:
+    """Draw practice effects (trials, 2, J) where both covariances are diagonal, 0 in empty places."""
+    root = _root(sigma)
+    into = _inverse_root(root)
+    values, vectors = _eigen(into @ psi @ into.transpose(0, 2, 1))
+    turn, back = vectors.transpose(0, 2, 1) @ into, root @ vectors
+    variance = 1.0 / (own.sizes + 1.0 / values[:, :, None])
+    drawn = turn @ left
+    drawn *= variance
+    drawn += np.sqrt(variance, out=variance) * rng.standard_normal(left.shape)
+    drawn *= own.sizes > 0.0
+    return np.asarray(back @ drawn)
+
+
+def _eigen(matrix: Floats) -> tuple[Floats, Floats]:
+    """Eigenvalues (trials, 2) and orthonormal eigenvectors (trials, 2, 2) of positive symmetric 2 x 2 matrices."""
+    a, b, c = matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 1]
+    half, apart = 0.5 * (a + c), np.hypot(0.5 * (a - c), b)
+    large = half + apart
+    small = np.maximum((a * c - b * b) / large, np.finfo(np.float64).tiny)  # no difference of two large numbers
+    angle = 0.5 * np.arctan2(2.0 * b, a - c)
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.stack([large, small], axis=1), np.stack([cos, -sin, sin, cos], axis=-1).reshape(-1, 2, 2)
+
+
+def _cells(own: Layout, mean: Floats, cells: Floats, sigma: Floats, rng: np.random.Generator) -> Floats:
+    """Draw missing cells (2, rows): the first given the second where that is there, then the second given the first."""
+    out, (first, second) = cells.copy(), own.gaps
+    whole, both = np.sqrt(sigma[:, 0, 0]), sigma[:, 0, 1]
+    left = np.sqrt(sigma[:, 0, 0] - both**2 / sigma[:, 1, 1])
+    slopes = both / sigma[:, 1, 1], both / sigma[:, 0, 0]
+    trial, there = own.trial[first], ~own.missing[1, first]
+    given = slopes[0][trial] * (cells[1, first] - mean[1, first])
+    spread = np.where(there, left[trial], whole[trial])
+    out[0, first] = mean[0, first] + np.where(there, given, 0.0) + spread * rng.standard_normal(len(first))
+    trial = own.trial[second]
+    spread = np.sqrt(sigma[:, 1, 1] - both**2 / sigma[:, 0, 0])[trial]
+    given = slopes[1][trial] * (out[0, second] - mean[0, second])
+    out[1, second] = mean[1, second] + given + spread * rng.standard_normal(len(second))
+    return out

@@ -1,0 +1,132 @@
+"""The joint model of baseline and follow-up beside jomo, which runs here where R has it."""
+
+import csv
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from reference import ORACLE, method
+from trials import batch, fit
+
+from simtrial.batch import Column, Index, ObservedBatch
+from simtrial.moments.build import moments
+
+pytestmark = pytest.mark.verify
+SCRIPT = Path(__file__).with_name("joint_jomo.R")
+TRIALS = ("D01_partners", "D08_missing40", "D09_cluster_all_missing")
+HERE, THERE = 400, 300  # imputations: ends of independent chains; states of one chain, BETWEEN sweeps apart
+BURN, BETWEEN = 400, 60
+# Two-sided 4 standard errors of the difference of two means: a false alarm in 16,000 each. That of jomo's chain is of
+# the means of 20 batches, because its states are not independent; t with 19 df at the same rate is 5.1.
+Z, BATCHES = 5.1, 20
+
+
+@pytest.fixture(scope="module")
+def rscript():
+    found = shutil.which("Rscript")
+    if found is None:
+        pytest.skip("R is not installed: the joint model is compared with jomo where it is")
+    if subprocess.run([found, "-e", "library(jomo)"], capture_output=True, check=False).returncode:
+        pytest.skip("R lacks jomo: the joint model is compared with it where it has it")
+    return found
+
+
+def holed(trial):
+    """A trial with gaps in the baseline beside those in the follow-up, and complete numbers of practices and people."""
+    with open(ORACLE / "data" / f"{trial}.csv", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    rng = np.random.default_rng(5)
+    practice = np.unique([row["practice"] for row in rows], return_inverse=True)[1]
+
+    def number(name):
+        return np.array([float(row[name]) if row[name] else np.nan for row in rows])
+
+    return {
+        "practice": practice, "arm": number("arm"), "list_size": rng.normal(size=practice.max() + 1)[practice],
+        "age": 0.5 * np.nan_to_num(number("mansa_baseline")) + rng.normal(size=len(rows)),
+        "baseline": np.where(rng.random(len(rows)) < 0.15, np.nan, number("mansa_baseline")),
+        "followup": number("mansa_followup"),
+    }  # fmt: skip
+
+
+def by_jomo(rscript, data, folder):
+    """Quantities of every completed data set of jomo, and seconds of processor time a sweep."""
+    given, made = folder / "given.csv", folder / "made.csv"
+    with open(given, "w", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(list(data))
+        for row in zip(*data.values(), strict=True):
+            writer.writerow(["" if np.isnan(value) else value for value in row])
+    command = [rscript, SCRIPT, given, made, str(THERE), str(BURN), str(BETWEEN)]
+    subprocess.run(command, check=True, capture_output=True)
+    with open(made, newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    found = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+    return found, found.pop("seconds")[0] / (BURN + (THERE - 1) * BETWEEN)
+
+
+def copied(data, times):
+    names = {"baseline": "mansa_baseline", "followup": "mansa_followup"}
+    one = batch({names.get(name, name): values for name, values in data.items()})
+    practices, each = one.index.practices, np.arange(times)
+    belongs = (one.index.participant_practice + practices * each[:, None]).ravel()
+    index = Index(times, np.repeat(each, practices), belongs)
+    columns = {n: Column(np.tile(c.values, times), c.level, c.categories) for n, c in one.columns.items()}
+    return one, shorter_first(ObservedBatch(index, columns), practices)
+
+
+def shorter_first(copies, practices):
+    """Take the last five practices from the first trial, so that trials differ in their number."""
+    index = copies.index
+    kept = np.ones(index.practices, dtype=bool)
+    kept[practices - 5 : practices] = False
+    people = kept[index.participant_practice]
+    made = Index(index.trials, index.practice_trial[kept], (np.cumsum(kept) - 1)[index.participant_practice[people]])
+    where = {"practice": kept, "participant": people}
+    columns = {n: Column(c.values[where[c.level]], c.level, c.categories) for n, c in copies.columns.items()}
+    return ObservedBatch(made, columns)
+
+
+def by_product(data):
+    """The same of chains of the product, as many copies of the trial at once; seconds a sweep of one trial."""
+    one, copies = copied(data, HERE + 1)
+    mi = method(
+        "mi", analysis={"kind": "ols", "se": "classical"}, imputation="joint", burn_in=BURN, thin=1, standardise=False,
+        adjust=["mansa_baseline", "list_size", "age"],
+    )  # fmt: skip
+    engine = mi.engine().fit(mi.incomplete(copies, moments(copies, mi.spec())))
+    started = time.process_time()
+    done = engine.complete(np.random.default_rng(3))
+    seconds = (time.process_time() - started) / (BURN + 1) / (HERE + 1)
+    assert not engine.failed.any()
+    found = fit(done, mi.analysis, every_term=True)
+
+    def filled(name):
+        return done.at(name)[-HERE * one.index.participants :].reshape(HERE, -1)[:, np.isnan(one.at(name))]
+
+    arm = found.terms.index("arm")
+    return {
+        "arm": found.estimate[arm, 1:], "variance": found.std_error[arm, 1:] ** 2,
+        "slope": found.estimate[found.terms.index("mansa_baseline"), 1:],
+        "followup": filled("mansa_followup").mean(axis=1), "baseline": filled("mansa_baseline").mean(axis=1),
+        "sd": filled("mansa_followup").std(axis=1, ddof=1),
+    }, seconds  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trial", TRIALS)
+def test_the_joint_model_agrees_with_jomo(trial, rscript, tmp_path):
+    data = holed(trial)
+    (theirs, their_seconds), (ours, seconds) = by_jomo(rscript, data, tmp_path), by_product(data)
+    assert set(theirs) == set(ours)
+    for name, sample in ours.items():
+        means = theirs[name].reshape(BATCHES, -1).mean(axis=1)
+        error = np.hypot(sample.std() / np.sqrt(HERE), means.std(ddof=1) / np.sqrt(BATCHES))
+        assert abs(sample.mean() - theirs[name].mean()) < Z * error, name
+        # as independent ones the SDs have relative errors of 1/sqrt(2n); the chain's states are nearly so
+        assert abs(np.log(sample.std() / theirs[name].std())) < 1.3 * 4 * np.sqrt(0.5 / HERE + 0.5 / THERE), name
+    print(f"{trial}: a sweep of one trial {1e6 * seconds:.1f} us, jomo {1e6 * their_seconds:.1f} us")
+    assert seconds < their_seconds / 3  # 1/10 to 1/20 on a quiet machine

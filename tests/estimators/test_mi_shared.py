@@ -1,0 +1,85 @@
+"""What completed sets share, the moments of X and its elimination on the grid of gamma, moves no number."""
+
+import numpy as np
+import pytest
+from reference import method
+from trials import batch, fit, ragged
+
+from simtrial.estimators import mi as product
+from simtrial.kernels import ratio_survey
+from simtrial.kernels.random_intercept_criterion import grid_parts
+from simtrial.moments.build import moments
+from simtrial.moments.rows import Spec
+from simtrial.moments.shared import SharedMoments
+
+# Sums of the same products in another order, and an elimination of one column alone.
+ROUNDING = 1e-12
+
+
+def lacking(seed=8, trials=6, baseline=False):
+    rng, parts = np.random.default_rng(seed), []
+    for at in range(trials):
+        data = ragged(seed + at, practices=16)
+        people = len(data["arm"])
+        for name in ("mansa_followup", *(("mansa_baseline",) if baseline else ())):
+            data[name] = np.where(rng.random(people) < 0.2, np.nan, data[name])
+        parts.append({"trial": np.full(people, at), **data})
+    return batch({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+
+@pytest.mark.parametrize("baseline", [False, True], ids=["outcomes", "baselines too"])
+@pytest.mark.parametrize(
+    "analysis", [{"kind": "lmm"}, {"kind": "ols"}, {"kind": "gee"}, {"kind": "lmm", "df": "kenward-roger"}], ids=str
+)
+def test_no_number_depends_on_what_is_shared(analysis, baseline, monkeypatch):
+    observed = lacking(baseline=baseline)
+    mi = method("mi", analysis=analysis, adjust=["mansa_baseline", "size", "age"], m=6)
+    shared = fit(observed, mi)
+    monkeypatch.setattr(product, "SharedMoments", lambda completed, before: SharedMoments(completed))
+    alone = fit(observed, mi)
+    assert np.array_equal(shared.failed, alone.failed)
+    made = ~alone.failed
+    assert made.sum() >= 5  # `gee` may have no solution
+    apart = np.abs(shared.estimate - alone.estimate)[0, made]
+    assert (apart < ROUNDING * alone.std_error[0, made]).all()
+    assert shared.std_error[0, made] == pytest.approx(alone.std_error[0, made], rel=ROUNDING)
+    assert shared.df[0, made] == pytest.approx(alone.df[0, made], rel=1e-9)
+
+
+def test_x_is_reduced_once_where_outcomes_alone_differ():
+    observed = lacking()
+    complete = observed.with_columns({"mansa_followup": observed.column("age")})
+    spec = Spec("mansa_followup", adjust=("mansa_baseline", "size"))
+    first = moments(complete, spec)
+    again = complete.with_columns({"mansa_followup": complete.column("list_size")})
+    assert moments(again, spec, first).root is first.root
+    moved = complete.with_columns({"mansa_baseline": again.column("age")})
+    assert moments(moved, spec, first).root is not first.root
+    other = Spec("mansa_followup", adjust=("size", "mansa_baseline"))
+    assert moments(complete, other, first).root is not first.root
+
+
+def test_parts_on_a_grid_are_the_same_from_what_is_known():
+    own = moments(lacking(), Spec("mansa_followup", adjust=("mansa_baseline", "size", "age"))).size_sums()
+    grid, known = np.array([0.0, 0.01, 0.3, 4.0, 1e6]), {}
+    plain = grid_parts(own, grid)
+    for _ in range(2):
+        for mine, theirs in zip(grid_parts(own, grid, known), plain, strict=True):
+            assert mine == pytest.approx(theirs, rel=ROUNDING)
+    assert len(known) == 1
+
+
+def test_the_known_parts_are_used(monkeypatch):
+    """From the third completed set on X is not eliminated again."""
+    made = []
+    plain = ratio_survey.grid_parts
+
+    def kept(sums, grid, known=None):
+        made.append((known is not None, known is not None and grid.tobytes() in known))
+        return plain(sums, grid, known)
+
+    monkeypatch.setattr(ratio_survey, "grid_parts", kept)
+    fit(lacking(), method("mi", analysis={"kind": "lmm"}, adjust=["mansa_baseline", "size"], m=5))
+    sharing = [used for given, used in made if given]
+    assert len(sharing) / len(made) == pytest.approx(4 / 5)
+    assert np.mean(sharing) == pytest.approx(3 / 4)
