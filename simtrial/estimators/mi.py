@@ -183,7 +183,8 @@ class MultipleImputation(Method):
             )  # fmt: skip
             first, first_flags = results[0][0], results[0][1].flags
         if more := getattr(fitted, "extras", {}):
-            found = replace(found, extras={**found.extras, **more})
+            stated = {name: np.where(found.failed, np.nan, values) for name, values in more.items()}
+            found = replace(found, extras={**found.extras, **stated})
         found = _innermost(self.analysis).tested(found)
         if "n_unknown" in found.extras:
             unknown = found.extras["n_unknown"] + incomplete.unknown
