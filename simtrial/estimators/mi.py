@@ -22,8 +22,10 @@ from simtrial.estimators.imputation.failures import BlankArms, labels, messages
 from simtrial.estimators.imputation.incomplete import ImputationModel, Incomplete
 from simtrial.estimators.imputation.pooling import PooledDf, complete_df, pooled_estimates, rule
 from simtrial.estimators.imputation.reference import fit_as_control
+from simtrial.estimators.imputation.resampling import jackknife_error
 from simtrial.estimators.imputation.tipping import Analyses, Shifted, scale, shifted, tipping_points
 from simtrial.estimators.per_protocol import wrapped
+from simtrial.moments.build import moments
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import AnalysisSet, Spec
 from simtrial.moments.shared import SharedMoments
@@ -58,6 +60,7 @@ class MultipleImputation(Method):
     tipping: Shifted = Field(
         "none", description="arms whose imputed outcomes are shifted to where the conclusion tips (extra tipping_delta)"
     )
+    resampled: bool = Field(False, description="add the jackknife over practices of the whole (extra resampled_error)")
     df: PooledDf = Field("barnard-rubin", description="degrees of freedom after pooling")
 
     _inherit = model_validator(mode="before")(inherit)
@@ -168,6 +171,13 @@ class MultipleImputation(Method):
         if self.tipping != "none":
             tips = self._tipping_points(incomplete, list(completions))
             found = replace(found, extras={**found.extras, "tipping_delta": np.where(found.failed, np.nan, tips)})
+        if self.resampled:
+            used, between = results[0][0].analysed.cluster, found.extras.get("between_variance")
+            if between is not None:
+                error = jackknife_error(batch, used, lambda left: self._estimate(left, rng), between, self.m)
+                found = replace(
+                    found, extras={**found.extras, "resampled_error": np.where(found.failed, np.nan, error)}
+                )
         if not found.failed.any():
             return found
         named = labels(incomplete, self.auxiliary)
@@ -199,6 +209,12 @@ class MultipleImputation(Method):
         for completed in completions:
             results.append(self._analyse(completed, every_term, results[-1][0].analysed if results else None))
         return results
+
+    def _estimate(self, batch: ObservedBatch, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """Pooled estimate, and variance between imputations (trials,)."""
+        plain = self.model_copy(update={"resampled": False, "tipping": "none"})
+        found = plain.fit(batch, moments(batch, self.spec()), rng)
+        return found.estimate[0], found.extras["between_variance"]
 
     def _tipping_points(self, incomplete: Incomplete, completions: Sequence[ObservedBatch]) -> Floats:
         """Shift on top of ``delta`` that changes whether p < 1 - level (trials,)."""
