@@ -25,9 +25,11 @@ from simtrial.estimators.imputation.incomplete import ImputationModel, Incomplet
 from simtrial.estimators.imputation.left_out import LeftOut
 from simtrial.estimators.imputation.pooling import PooledDf, complete_df, pooled_estimates, rule
 from simtrial.estimators.imputation.reference import fit_as_control
+from simtrial.estimators.imputation.resampling import jackknife_error
 from simtrial.estimators.imputation.tipping import Analyses, Shifted, scale, shifted, tipping_points
 from simtrial.estimators.per_protocol import wrapped
 from simtrial.kernels.rubin import Rule
+from simtrial.moments.build import moments
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
 from simtrial.moments.shared import SharedMoments
@@ -65,6 +67,7 @@ class MultipleImputation(Method):
     pooled: Literal["estimate", "effects"] = Field(
         "estimate", description="what is pooled: the estimate, or the two effects that iv divides"
     )
+    resampled: bool = Field(False, description="add the jackknife over practices of the whole (extra resampled_error)")
     df: PooledDf = Field("barnard-rubin", description="degrees of freedom after pooling")
 
     _inherit = model_validator(mode="before")(inherit)
@@ -193,6 +196,13 @@ class MultipleImputation(Method):
             tips = self._tipping_points(incomplete, list(completions))
             found = replace(found, extras={**found.extras, "tipping_delta": np.where(found.failed, np.nan, tips)})
         found = LeftOut.of(incomplete, first.analysed).added_to(found)
+        if self.resampled:
+            used, between = first.analysed.cluster, found.extras.get("between_variance")
+            if between is not None:
+                error = jackknife_error(batch, used, lambda left: self._estimate(left, rng), between, self.m)
+                found = replace(
+                    found, extras={**found.extras, "resampled_error": np.where(found.failed, np.nan, error)}
+                )
         if not found.failed.any():
             return found
         named = labels(incomplete, self.auxiliary)
@@ -233,6 +243,12 @@ class MultipleImputation(Method):
         for completed in completions:
             results.append(self._analyse(completed, every_term, results[-1][0] if results else None))
         return results
+
+    def _estimate(self, batch: ObservedBatch, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """Pooled estimate, and variance between imputations (trials,)."""
+        plain = self.model_copy(update={"resampled": False, "tipping": "none"})
+        found = plain.fit(batch, moments(batch, self.spec()), rng)
+        return found.estimate[0], found.extras["between_variance"]
 
     def _tipping_points(self, incomplete: Incomplete, completions: Sequence[ObservedBatch]) -> Floats:
         """Shift on top of ``delta`` that changes whether p < 1 - level (trials,)."""

@@ -232,6 +232,7 @@ BUILT_IN = [
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "delta": 0.5},
     {"kind": "mi", "m": 3, "analysis": {"kind": "ols"}, "reference": "control"},
     {"kind": "mi", "m": 3, "analysis": {"kind": "ols"}, "tipping": "intervention"},
+    {"kind": "mi", "m": 2, "analysis": {"kind": "ols"}, "imputation": "mean", "resampled": True},
     *({"kind": "mi", "m": 1, "analysis": {"kind": "ols"}, "imputation": e} for e in ("mean", "baseline")),
     {"kind": "per-protocol", "keep": "in_window == 1", "analysis": {"kind": "ols"}},
     {"kind": "as-treated", "received": "sessions >= 6", "analysis": {"kind": "lmm"}},
