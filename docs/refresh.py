@@ -30,7 +30,7 @@ ONLY = {
     "verify/cace-small-samples": frozenset({"relative_error_model_se", "coverage"}),
     **{
         source: frozenset({"bias", "median_bias", "empirical_se", "coverage", "median_width"})
-        for source in ("verify/cace-methods", "verify/weak-instrument", "verify/cace-mixture")
+        for source in ("partners-cace", "verify/cace-methods", "verify/weak-instrument", "verify/cace-mixture")
     },
     "verify/mi-priors": frozenset({"relative_error_model_se", "coverage", "mean_width"}),
     "verify/missing-outcomes": frozenset({"bias", "coverage"}),
@@ -39,7 +39,7 @@ SOURCES = {
     "partners": 10_000, "verify/twenty-practices": 10_000, "verify/clda": 10_000, "verify/mi-by-arm": 4_000,
     "verify/missing-outcomes": 2_000, "verify/itt-sweep": 4_000, "verify/informative-size": 2_000,
     "verify/cace-small-samples": 10_000, "verify/cace-methods": 4_000, "verify/weak-instrument": 4_000,
-    "verify/cace-mixture": 1_000, "verify/mi-priors": 2_000,
+    "verify/cace-mixture": 1_000, "partners-cace": 1_000, "verify/mi-priors": 2_000,
 }  # fmt: skip
 """Scenarios, and replicates a cell."""
 
@@ -115,7 +115,7 @@ def run(source: str) -> Iterator[Line]:
                 if row["value"] is not None:
                     what = (json.loads(factors[row["cell"]]), row["method"], row["estimand"] or "", row["measure"])
                     yield Line(source, *what, *values)
-            if source == "partners":
+            if source.startswith("partners"):
                 yield from quantiles(source, rows)
         if source not in ONLY:
             yield from truths(source, stored)
@@ -406,6 +406,25 @@ def complier_intervals(numbers: Numbers) -> str:
     return table(["coverage %", *(f"{k}" if cv == 0 else f"{k}, CV {cv:g}" for k, cv in cells)], rows)
 
 
+def published_compliers(numbers: Numbers) -> str:
+    """Half-widths of the published complier effects by several methods."""
+    import tomllib
+
+    scenario = tomllib.loads((ROOT / "scenarios" / "partners.toml").read_text(encoding="utf-8"))
+    cells = [f"CACE {which}, {adjusted}" for which in ("i", "ii") for adjusted in ("partial", "full")]
+    printed = {row["method"]: (row["ci_upper"] - row["ci_lower"]) / 2 for row in scenario["published"]}
+    rows = [["**published**", *(f"**{printed[cell]:.3f}**" for cell in cells)]]
+    for method in (
+        "2SLS, CR0 and z", "2SLS, CR2 and Satterthwaite", "practice means", "ratio of mixed models, z", "mixture, z",
+    ):  # fmt: skip
+        found = []
+        for cell in cells:
+            half = numbers.one("partners-cace", f"{method}: {cell}", "half:0.5").value
+            found.append(f"{half:.3f} ({round(100 * (half / printed[cell] - 1)):+d}%)".replace("-", "−"))
+        rows.append([method, *found])
+    return table(["median half-width", *cells], rows)
+
+
 def complier_methods(numbers: Numbers) -> str:
     """Bias and coverage of six analyses where compliers differ from others or allocation acts on others too."""
     source, rows = "verify/cace-methods", []
@@ -477,6 +496,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Numbers], str]]] = {
     "rejections by variation": ("verify/itt-sweep", by_variation),
     "informative size": ("verify/informative-size", informative_size),
     "complier intervals": ("verify/cace-small-samples", complier_intervals),
+    "published compliers": ("partners-cace", published_compliers),
     "complier methods": ("verify/cace-methods", complier_methods),
     "weak instruments": ("verify/weak-instrument", weak_instruments),
     "complier mixture": ("verify/cace-mixture", complier_mixture),
