@@ -101,7 +101,7 @@ def test_a_method_that_ends_its_process(name: str, engine: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("engine", ["processes", DASK])
 def test_a_method_that_takes_too_long(engine: str, tmp_path: Path) -> None:
-    done = run(tmp_path / "run", with_methods(["bad-never-ends", "bad-sleeps"], seconds=0.05), engine)
+    done = run(tmp_path / "run", with_methods(["bad-never-ends", "bad-sleeps"], seconds=0.2), engine)
     assert done.returncode == 0, done.stderr[-3000:]
     go(tmp_path / "plain", 40)
     expected = rows(tmp_path / "plain")

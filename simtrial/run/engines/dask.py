@@ -173,11 +173,14 @@ class _Crew:
                 distributed.wait(futures, timeout=seconds, return_when="FIRST_COMPLETED")
 
     def _result(self, given: _Given) -> Any:
-        if given.future.status == "error":
-            return given.future.exception(timeout=PATIENCE)
-        if given.future.status == "finished":
-            with contextlib.suppress(TimeoutError):  # the worker died before it could hand it over
-                return given.future.result(timeout=POLL)
+        try:
+            if given.future.status == "error":
+                return given.future.exception(timeout=PATIENCE)
+            if given.future.status == "finished":
+                with contextlib.suppress(TimeoutError):  # the worker died before it could hand it over
+                    return given.future.result(timeout=POLL)
+        except OSError as error:  # what a task raises is returned: this is the connection
+            raise self._lost(f"does not answer ({type(error).__name__})") from None
         return _NO_TASK
 
     def _judge(self, worker: str, found: Any) -> None:
