@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,14 +69,17 @@ def _material(result: Any, module: Any, kind: Any, asked: Any) -> Any:
     def needed(cell: str, at: int) -> bool:
         return rows and (cell in wanted if asked.cells else at < FEW)
 
-    return module.of_run(result.folder, result.partial, needed, measured=kind.needs == "performance")
+    measured = kind.needs == "performance"
+    return module.of_run(result.folder, result.partial, needed, measured=measured, request=result.request)
 
 
-def write_report(folder: Path | None, path: Path) -> Path:
-    """Write the page of a run directory."""
+def write_report(
+    folder: Path | None, path: Path, partial: bool = False, request: Mapping[str, Any] | None = None
+) -> Path:
+    """Write the page of a run directory, or of the part of it that a request is for."""
     if folder is None:
         raise SimtrialError("results of another program have no report; open a run directory")
-    _module("simtrial.report.page.page").write_page(folder, path)
+    _module("simtrial.report.page.page").write_page(folder, path, partial, request)
     return path
 
 

@@ -60,7 +60,7 @@ def stored_result(folder: Path, *, partial: bool = False, request: Mapping[str, 
         return read_run_by_cell([folder], partial, columns, request)[0]
 
     name = f"run '{run['scenario']['name']}' in {folder}"
-    return Result(name, rows, cells, options_of(run), run=run, folder=folder, partial=partial)
+    return Result(name, rows, cells, options_of(run), run=run, folder=folder, partial=partial, request=request)
 
 
 def read(
@@ -127,6 +127,7 @@ class Result:
     paired: Callable[[str | None], None] | None = None
     imported: tuple[Results, float] | None = None
     partial: bool = False
+    request: Mapping[str, Any] | None = None
 
     def __repr__(self) -> str:
         cells = self._cells["cell"].unique()
@@ -175,7 +176,8 @@ class Result:
         Parameters
         ----------
         measures
-            Names (``simtrial list``); failures are always counted. Default: the scenario's, or all.
+            Names (``simtrial list``), ``"failures"`` and flags among them; only these. Default: the scenario's, or all,
+            with failures and flags.
         reference
             Method that the others are compared with, replicate by replicate. Default: the scenario's.
         by
@@ -206,7 +208,8 @@ class Result:
         frame = pl.concat([performance(rows, truths, options) for rows in self._rows(SUMMARISED)])
         frame = frame.filter(pl.col("method").is_in(shown))
         if wanted is not None:
-            frame = frame.filter(pl.col("measure").is_in([*wanted, "failures"]))
+            beside = PAIRED if reference is not None and not any(name in PAIRED for name in wanted) else ()
+            frame = frame.filter(pl.col("measure").is_in([*wanted, *beside]))
         if by is None:
             return with_factors(with_truths(frame, self._cells), self._cells)
         frame = with_factors(frame, self._cells)
@@ -256,7 +259,7 @@ class Result:
         """Write a page about the run (HTML, in one file), and return where it is."""
         from simtrial.pictures import write_report
 
-        return write_report(self.folder, Path(path))
+        return write_report(self.folder, Path(path), self.partial, self.request)
 
     def _asked(self, measures: list[str] | None, reference: str | None, mcse: str | None, common: bool) -> Options:
         """Options of a summary, refused where they name what is not there."""

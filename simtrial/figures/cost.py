@@ -23,6 +23,7 @@ def prepare(material: Material, asked: Choice) -> pl.DataFrame:
     if not frame.height:
         raise SimtrialError(f"{material.folder}: its records have no times")
     method = pl.col("work").str.starts_with("method ")
+    frame = frame.filter(~method | pl.col("work").str.strip_prefix("method ").is_in(list(material.methods)))
     frame = frame.with_columns(
         pl.when(pl.col("work").str.starts_with("draw ")).then(pl.lit("drawing trials"))
         .when(method).then(pl.col("work").str.strip_prefix("method ")).otherwise(pl.lit("everything else"))

@@ -10,12 +10,15 @@ from simtrial.arrays import Floats
 from simtrial.figures.parts.choice import Choice
 from simtrial.figures.parts.kind import Kind, Marks
 from simtrial.figures.parts.look import FAINT, INK, Look, legible
-from simtrial.figures.parts.marks import largest, line_at, numbers, span, spelled
+from simtrial.figures.parts.marks import bars, largest, line_at, numbers, span, spelled
 from simtrial.figures.parts.material import WORDS, Material
 from simtrial.figures.parts.measured import level, measured, one_measure
 
 MARKED = 40
 """Cells up to which the steps of a method bear its marker."""
+
+ERRORS = 4.0
+"""Monte Carlo errors that the axis spans at least, either way: noise alone does not fill a panel."""
 
 STEP = "factor:"
 """How the names of columns begin that hold the level of a factor."""
@@ -50,16 +53,20 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
     """Draw one line per method over the cells, and the staircase below it."""
     cells = largest(whole, "place") + 1
     factors = [name for name in part.columns if name.startswith(STEP)]
-    low, high = span([numbers(whole, name) for name in ("value", "reference")], room=0.06)
+    low, high = span([numbers(whole, name) for name in ("value", "reference", "mc_lower", "mc_upper")], room=0.06)
+    low, high = widened(whole, low, high)
     each = (high - low) * 0.13
     axes.set(xlim=(0, cells), ylim=(low - each * (len(factors) + 0.3), high))
-    for name in [m for m in look.methods if (part["method"] == m).any()]:
+    drawn = [m for m in look.methods if (part["method"] == m).any()]
+    for at, name in enumerate(drawn):
         rows, style = part.filter(method=name), look.style(name)
         edges, values = stairs(numbers(rows, "place"), numbers(rows, "value"))
         axes.plot(edges, values, color=style.colour, linestyle=style.dash, linewidth=1.1, label=name)
+        middle = numbers(rows, "place") + (at + 1) / (len(drawn) + 1)
+        limits = [np.clip(numbers(rows, end), low, high) for end in ("mc_lower", "mc_upper")]
+        bars(axes, (middle, limits[0]), (middle, limits[1]), style.colour, 0.4, "intervals")
         if cells <= MARKED:
-            axes.plot(numbers(rows, "place") + 0.5, numbers(rows, "value"), style.marker, color=style.colour,
-                      markersize=2.6, label="")  # fmt: skip
+            axes.plot(middle, numbers(rows, "value"), style.marker, color=style.colour, markersize=2.6, label="")
     for value in part["reference"].drop_nulls().unique().sort():
         line_at(axes, value, True, "reference", color=FAINT, linewidth=0.6)
     line_at(axes, low, True, "edge", color=FAINT, linewidth=0.4)
@@ -74,7 +81,17 @@ def panel(axes: Axes, part: pl.DataFrame, whole: pl.DataFrame, look: Look) -> Ma
     )
     texts = [f"{r['method']}: {spelled(r['value'])} (MCSE {spelled(r['mcse'], 2)}); {_levels(r, factors)}"
              for r in part.iter_rows(named=True)]  # fmt: skip
-    return Marks((numbers(part, "place") + 0.5).tolist(), numbers(part, "value").tolist(), texts=texts)
+    inside = np.array([(drawn.index(name) + 1) / (len(drawn) + 1) for name in part["method"]])
+    return Marks((numbers(part, "place") + inside).tolist(), numbers(part, "value").tolist(), texts=texts)
+
+
+def widened(whole: pl.DataFrame, low: float, high: float) -> tuple[float, float]:
+    """Ends of an axis of at least `ERRORS` Monte Carlo errors either way from the reference, or from the middle."""
+    errors = numbers(whole, "mcse")
+    errors = errors[np.isfinite(errors)]
+    least = ERRORS * float(np.median(errors)) if len(errors) else 0.0
+    references = whole["reference"].drop_nulls().to_list() or [(low + high) / 2]
+    return min(low, *(r - least for r in references)), max(high, *(r + least for r in references))
 
 
 def _levels(row: dict[str, object], factors: list[str]) -> str:
@@ -111,8 +128,9 @@ def table(frame: pl.DataFrame) -> pl.DataFrame:
 KIND = Kind(
     name="nested-loop",
     title="A measure over all cells (nested-loop plot)",
-    about="One line per method over every cell of the sweep; the staircase below shows the level of each factor, the "
-    "slowest on top (Rücker and Schwarzer 2014).",
+    about="One line per method over every cell of the sweep; thin bars are 95% Monte Carlo intervals: shorter steps "
+    "than they are may be chance. The axis spans at least 4 Monte Carlo errors either way. The staircase below shows "
+    "the level of each factor, the slowest on top (Rücker and Schwarzer 2014).",
     needs="performance",
     prepare=prepare,
     panel=panel,

@@ -19,31 +19,37 @@ from simtrial.scenario import Cell
 
 SCHEMA = {
     "cell": pl.String, "characteristic": pl.String, "replicate": pl.Int64, "value": pl.Float64, "target": pl.Float64,
+    "target_mcse": pl.Float64,
 }  # fmt: skip
 
 Of = tuple[str, str, str]
 
 
-def realised(cell: Cell) -> pl.DataFrame:
+def realised(cell: Cell, most: int | None = None) -> pl.DataFrame:
     """Characteristics of every trial of a cell's first block, each with the value that the scenario implies.
+
+    ``most``: replicates there are, if not as many as the scenario says.
 
     Returns
     -------
     frame
-        cell, characteristic, replicate, value, target (blank where the scenario implies none).
+        cell, characteristic, replicate, value, target and its Monte Carlo error, for most are simulated themselves (0:
+        exact; blank where the scenario implies none).
     """
     scenario = cell.scenario
     batch = first_block(cell)
-    targets: dict[Of, float] = {(q.name, q.of, q.arm): q.value for q in implied(cell)}
-    targets |= {("practices", "", ""): float(batch.index.practices / batch.index.trials)} if _fixed(batch) else {}
-    number = min(scenario.run.block, scenario.run.replicates)
+    targets: dict[Of, tuple[float, float]] = {(q.name, q.of, q.arm): (q.value, q.mcse) for q in implied(cell)}
+    if _fixed(batch):
+        targets["practices", "", ""] = float(batch.index.practices / batch.index.trials), 0.0
+    number = min(scenario.run.block, most or scenario.run.replicates)
     parts = [pl.DataFrame(schema=SCHEMA)]
     for name, of, values in _characteristics(cell, batch):
-        target = targets.get(of)
+        target, mcse = targets.get(of, (None, None))
         parts.append(
             pl.DataFrame({"value": values[:number]}).with_columns(
                 pl.lit(cell.id).alias("cell"), pl.lit(name).alias("characteristic"),
                 pl.int_range(1, number + 1).alias("replicate"), pl.lit(target, dtype=pl.Float64).alias("target"),
+                pl.lit(mcse, dtype=pl.Float64).alias("target_mcse"),
             ).select(list(SCHEMA)).with_columns(pl.col(pl.Float64).fill_nan(None))
         )  # fmt: skip
     return pl.concat(parts)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from simtrial.errors import SimtrialError
-from simtrial.figures import heatmap, kind_named
+from simtrial.figures import heatmap, kind_named, nested_loop
 from simtrial.figures.parts.choice import Choice
 from simtrial.figures.parts.compose import panels
 from simtrial.figures.parts.kind import Kind
@@ -16,6 +16,8 @@ from simtrial.figures.parts.look import Look, settings
 from simtrial.figures.parts.material import Material
 from simtrial.performance import performance
 from simtrial.performance.references import distance, distance_class, reference_value
+from simtrial.run.implied import implied
+from simtrial.run.replay import cells_of
 
 METHOD = "mixed model"
 
@@ -124,6 +126,19 @@ def test_nested_loop(material: Material) -> None:
     assert (np.diff(steps["factor:icc"]) != 0).tolist() == [True, True, True]
 
 
+def test_steps_of_a_nested_loop_have_monte_carlo_intervals_and_noise_does_not_fill_the_axis(material: Material) -> None:
+    _, part, axes = one("nested-loop", material, estimand="itt")
+    x, y = line(axes, "intervals")  # of the first method
+    own = part.filter(method=METHOD)
+    np.testing.assert_allclose(y[::3], own["mc_lower"])
+    np.testing.assert_allclose(y[1::3], own["mc_upper"])
+    assert (np.floor(x[::3]) == own["place"].to_numpy()).all()
+    error = float(part["mcse"].median())  # type: ignore[arg-type]
+    low, high = nested_loop.widened(part.with_columns(value=0.0, mc_lower=0.0, mc_upper=0.0), 0.0, 0.0)
+    assert (low, high) == pytest.approx((-4 * error, 4 * error))
+    assert nested_loop.widened(part, -9.0, 9.0) == (-9.0, 9.0)
+
+
 def test_a_named_factor_becomes_the_outer_loop(material: Material) -> None:
     frame = kind_named("nested-loop").prepare(material, Choice(factor="icc"))
     cells = frame.filter(method=METHOD).sort("place")["factor:icc"].to_list()
@@ -211,6 +226,23 @@ def test_trials_lie_about_what_the_scenario_implies(material: Material) -> None:
     first = part.filter(cell=part["cell"][0])
     np.testing.assert_allclose(np.sort(line(axes, "trials")[0][::3]), np.sort(first["value"].to_numpy()), atol=0.01)
     assert line(axes, "mean")[0][0] == pytest.approx(first["value"].mean())
+
+
+def test_an_implied_value_that_is_simulated_has_its_error_and_no_more_digits_than_it_knows(material: Material) -> None:
+    frame = kind_named("trials").prepare(material, Choice())
+    _, part, axes = one("trials", material, frame, characteristic="ICC of mansa at baseline")
+    known = {(q.name, q.of, q.arm): q for q in implied(cells_of(material.folder)[0])}["icc", "mansa", ""]  # type: ignore[arg-type]
+    (band, *_) = [each for each in axes.patches if each.get_label() == "band"]
+    assert isinstance(band, Rectangle)
+    assert band.get_width() == pytest.approx(2 * 1.959964 * known.mcse)
+    assert band.get_x() + band.get_width() / 2 == pytest.approx(known.value)
+    row = kind_named("trials").table(part).row(0, named=True)
+    assert row["implied_mcse"] == pytest.approx(known.mcse, rel=0.05)
+    assert abs(row["implied"] - known.value) < known.mcse
+    assert len(repr(row["implied"])) < len(repr(known.value))
+    _, part, axes = one("trials", material, frame, characteristic="practices")
+    assert not [each for each in axes.patches if each.get_label() == "band"]
+    assert part["target_mcse"].unique().to_list() == [0.0]
 
 
 def test_the_flow_adds_up(material: Material) -> None:

@@ -309,3 +309,29 @@ def test_figures_are_drawn_where_what_draws_is_installed(file: str, tmp_path: Pa
     assert (tmp_path / "zip.png").stat().st_size > 1000
     with pytest.raises(AttributeError, match="did you mean 'zip'"):
         _ = result.figures.zp
+
+
+def test_figures_and_page_of_a_part_of_a_run_show_the_part(file: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
+    study = st.load(file)
+    study.run(tmp_path / "run", replicates=40)
+    part = study.run(tmp_path / "run", replicates=20)
+    again = st.open(tmp_path / "run")
+    texts = [[t.get_text() for a in r.figures.zip("mixed model").axes for t in a.texts] for r in (part, again)]
+    assert [text[0].rpartition(" ")[2] for text in texts] == ["20", "40"]
+    words = part.report(tmp_path / "part.html").read_text(encoding="utf-8")
+    assert "20 replicates per cell" in words
+    assert "This is a part of a run of 40 replicates." in words
+    assert "This is a part" not in again.report(tmp_path / "whole.html").read_text(encoding="utf-8")
+
+
+def test_performance_has_the_rows_of_summarise(file: str, tmp_path: Path) -> None:
+    result = st.load(file).run(tmp_path / "run", replicates=20)
+    for measures in (["bias", "coverage"], ["failures", "bias"]):
+        table = simtrial("summarise", tmp_path / "run", "--format", "csv", "--measure", ",".join(measures)).out
+        theirs = pl.read_csv(io.StringIO(table))
+        ours = result.performance(measures)
+        assert ours.columns == theirs.columns
+        keys = ["cell", "method", "measure"]
+        assert ours.select(keys).rows() == theirs.select(keys).rows()

@@ -125,13 +125,14 @@ def _changes(values: Sequence[Any]) -> int:
 
 def of_run(
     folder: Path, partial: bool = False, rows_of: Callable[[str, int], bool] = lambda cell, at: True,
-    measured: bool = True, most: int | None = None,
+    measured: bool = True, most: int | None = None, request: Mapping[str, Any] | None = None,
 ) -> Material:  # fmt: skip
     """Read a run, one cell at a time: performance of all, rows of those that ``rows_of`` (id, place) keeps.
 
-    Of these, the ``most`` that stand out most (`prominence`), as many as there are where it is None.
+    Of these, the ``most`` that stand out most (`prominence`), as many as there are where it is None. ``request``: the
+    part of the run that is wanted, where that is not all of it.
     """
-    parts, cells, run = read_run_by_cell([folder], partial, SUMMARISED)
+    parts, cells, run = read_run_by_cell([folder], partial, SUMMARISED, request)
     options = options_of(run, everything=True)
     truths = cells.filter(pl.col("estimand") != "")
     failed, frames = [], [performance(pl.DataFrame(schema=_EMPTY), truths, options)]

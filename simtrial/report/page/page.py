@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ from simtrial.report.tables import FEW, replay_commands
 from simtrial.store.directory import read_run
 
 
-def page(material: Material, partial: str = "") -> str:
-    """Return the page of a run as HTML; ``partial`` says what of it is missing."""
+def page(material: Material, partial: str = "", whole: str = "") -> str:
+    """Return the page of a run as HTML; ``partial`` says what of it is missing, ``whole`` what it is a part of."""
     from jinja2 import Environment
 
     assert material.run is not None
@@ -34,7 +35,7 @@ def page(material: Material, partial: str = "") -> str:
     raw = run["scenario"]
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_printable)
     found: str = environment.from_string(_file("page.html")).render(
-        title=one_line(raw.get("title") or raw["name"]), summary=_summary(run, material), partial=partial,
+        title=one_line(raw.get("title") or raw["name"]), summary=_summary(run, material) + whole, partial=partial,
         style=Markup(style), script=Markup(script), style_hash=_hash(style), script_hash=_hash(script),
         ademp=ademp(material, f"simtrial show {raw['name']}"), failed=sentence, failures=failed,
         flags=results.flags_explained(material), replays=_replays(material),
@@ -52,6 +53,15 @@ def _summary(run: Any, material: Material) -> str:
         f"Scenario {run['scenario']['name']}: {cells:,} cell{'s' if cells > 1 else ''}, {methods} "
         f"method{'s' if methods > 1 else ''}, {run['replicates']:,} replicates per cell, seed {run['seed']}."
     )
+
+
+def _of_whole(stored: Mapping[str, Any], material: Material) -> str:
+    """What the directory holds, where the page is about a part of it."""
+    assert material.run is not None
+    kinds = ("cells", "methods")
+    more = [f"{len(stored[kind]):,} {kind}" for kind in kinds if len(stored[kind]) > len(material.run[kind])]
+    more += [f"{stored['replicates']:,} replicates"] if stored["replicates"] > material.run["replicates"] else []
+    return f" This is a part of a run of {' and '.join(more)}." if more else ""
 
 
 def _provenance(run: Any) -> str:
@@ -85,22 +95,23 @@ PANELS = 24
 """Panels of a figure of replicates, one for each method and estimand of a cell."""
 
 
-def write_page(folder: Path, file: Path, partial: bool = False) -> int:
-    """Write the page of a run directory; return its bytes.
+def write_page(folder: Path, file: Path, partial: bool = False, request: Mapping[str, Any] | None = None) -> int:
+    """Write the page of a run directory, or of the part of it that a request is for; return its bytes.
 
     Raises
     ------
     IncompleteRunError
         When blocks are missing and ``partial`` is false.
     """
-    missing, shown = "", max(1, PANELS // len(read_run(folder)["parts"]))  # cells with replicates one by one
+    stored = read_run(folder)
+    missing, shown = "", max(1, PANELS // len((request or stored)["parts"]))  # cells with replicates one by one
     try:
-        material = of_run(folder, most=shown)
+        material = of_run(folder, most=shown, request=request)
     except IncompleteRunError as error:
         if not partial:
             raise
         missing = f"Incomplete: {str(error).partition(';')[0].partition(': ')[2]}; numbers are of the finished part."
-        material = of_run(folder, True, most=shown)
-    content = page(material, missing).encode("utf-8")
+        material = of_run(folder, True, most=shown, request=request)
+    content = page(material, missing, _of_whole(stored, material)).encode("utf-8")
     write_bytes(file, content)
     return len(content)

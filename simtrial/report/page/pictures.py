@@ -40,6 +40,9 @@ MOST_BYTES = 4_400_000
 SWEEPS = ("nested-loop", "power")
 """Figures about varied factors."""
 
+LONG = 4
+"""Levels of a single factor from which on it has a nested-loop plot."""
+
 MEASURES = {"nested-loop": ("bias", "empirical_se", "coverage")}
 """Measures of figures that show one, each on its own."""
 
@@ -103,10 +106,16 @@ def pictures(material: Material) -> tuple[list[Shown], list[str], Markup]:
 
 def _wanted(material: Material) -> Iterator[tuple[Kind, tuple[str, ...]]]:
     for name in [*ORDER, *(n for n in kind_names() if n not in ORDER)]:
-        if name in SWEEPS and not material.names:
+        if (name in SWEEPS and not material.names) or (name == "nested-loop" and not _nested(material)):
             continue
         for measures in [(m,) for m in MEASURES[name]] if name in MEASURES else [()]:
             yield kind_named(name), measures
+
+
+def _nested(material: Material) -> bool:
+    """Whether there are loops to nest, or a factor of some length: of two cells the lollipops show more."""
+    levels = [len({json.dumps(f.get(n)) for f in material.factors.values()}) for n in material.names]
+    return len(levels) > 1 or max(levels, default=0) >= LONG
 
 
 def _shown(kind: Kind, material: Material, measures: tuple[str, ...], name: str, glyphs: Glyphs) -> Shown:

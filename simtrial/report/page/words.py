@@ -40,7 +40,7 @@ def capped(
 HEADINGS = {
     "mcse": "MCSE", "n": "n", "sd": "SD", "model_se": "model SE", "std_error": "SE", "own": "each trial's own",
     "lower_limit": "lower limit", "upper_limit": "upper limit", "microseconds_per_trial": "µs per trial",
-    "distance": "MCSE from nominal",
+    "distance": "MCSE from nominal", "implied_mcse": "its MCSE",
 }  # fmt: skip
 
 
