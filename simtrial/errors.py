@@ -85,10 +85,10 @@ MANY = 60
 """Maximum number of names listed in full; of more, only the nearest."""
 
 
-def unknown(what: str, name: str, valid: Iterable[str]) -> str:
-    """Message for an unknown name: the closest name, and the allowed ones."""
+def unknown(what: str, name: str, valid: Iterable[str], meant: str | None = None) -> str:
+    """Message for an unknown name: the closest name, or the one that is ``meant`` by it, and the allowed ones."""
     names = sorted(valid)
-    close = nearest(name, names)
+    close = meant or nearest(name, names)
     hint = f"; did you mean '{close}'?" if close else ""
     shown = names if len(names) <= MANY else get_close_matches(name, names, n=6, cutoff=0.0)
     listed = [f"'{n}'" for n in shown] if any("," in n or " " in n for n in shown) else shown

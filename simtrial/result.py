@@ -16,6 +16,7 @@ from simtrial.files.read_results import Reading, Results, pairs, results
 from simtrial.flags import CAUSES
 from simtrial.performance import MEASURES, PAIRED, SEEN, Form, Options, performance
 from simtrial.performance.marginal import over_other_factors
+from simtrial.performance.spoken import unknown_measure
 from simtrial.performance.summary import options_of
 from simtrial.report.performance import with_truths
 from simtrial.report.tables import with_factors
@@ -264,7 +265,9 @@ class Result:
     def _asked(self, measures: list[str] | None, reference: str | None, mcse: str | None, common: bool) -> Options:
         """Options of a summary, refused where they name what is not there."""
         known = [*MEASURES, *PAIRED]
-        _refuse("measure", [m for m in measures or () if m not in known and m != "failures" and not _seen(m)], known)
+        for name in measures or ():
+            if name not in known and name != "failures" and not _seen(name):
+                raise SimtrialError(unknown_measure(name, known))
         _refuse("form of Monte Carlo errors", [mcse] if mcse and mcse not in get_args(Form) else [], get_args(Form))
         compared = reference or self._options.reference
         _refuse("method", [compared] if compared and compared not in self.methods else [], self.methods)

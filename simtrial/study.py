@@ -14,9 +14,10 @@ from typing import Any
 
 import polars as pl
 
-from simtrial.errors import IncompleteRunError, ScenarioError, SimtrialError, unknown
+from simtrial.errors import IncompleteRunError, ScenarioError, SimtrialError
 from simtrial.generate import simulate
 from simtrial.performance import MEASURES
+from simtrial.performance.spoken import unknown_measure
 from simtrial.plugins.load import load_plugins
 from simtrial.plugins.plain_methods import frame_of
 from simtrial.result import Result, counted, stored_result
@@ -196,7 +197,7 @@ def _refuse_odd(workers: int | None, until: Mapping[str, float] | None, chunk: i
         raise SimtrialError(f"chunk must be at least 1 replicate; {chunk} given")
     for measure, error in (until or {}).items():
         if measure not in MEASURES:
-            raise SimtrialError(f"until: {unknown('measure', measure, MEASURES)}")
+            raise SimtrialError(f"until: {unknown_measure(measure, MEASURES)}")
         if not 0 < error < float("inf"):
             raise SimtrialError(f"until {measure}: a Monte Carlo error above 0 is needed; {error!r} given")
 

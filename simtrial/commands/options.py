@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -135,18 +135,23 @@ def records_of(names: tuple[str, ...]) -> list[dict[str, str]]:
     return load_plugins(names)
 
 
+def names_in(texts: Sequence[str]) -> tuple[str, ...]:
+    """Names of an option that is repeated, or given once with commas."""
+    return tuple(name.strip() for text in texts for name in text.split(","))
+
+
 def precision_of(text: str | None, option: str = "--until") -> dict[str, float]:
     """Monte Carlo standard errors by measure, of ``coverage=0.005,bias=0.01``."""
     if text is None:
         return {}
-    from simtrial.errors import unknown
     from simtrial.performance import MEASURES
+    from simtrial.performance.spoken import unknown_measure
 
     found: dict[str, float] = {}
     for piece in text.split(","):
         measure, _, value = (part.strip() for part in piece.partition("="))
         if measure not in MEASURES:
-            raise SimtrialError(f"{option}: {unknown('measure', measure, MEASURES)}")
+            raise SimtrialError(f"{option}: {unknown_measure(measure, MEASURES)}")
         try:
             found[measure] = float(value)
         except ValueError:

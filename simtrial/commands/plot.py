@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from simtrial.commands.notes import note
-from simtrial.commands.options import given, of_file, pair_of
+from simtrial.commands.options import given, names_in, of_file, pair_of
 from simtrial.errors import SimtrialError
 from simtrial.figures import kind_named, kind_names
 
@@ -34,7 +34,7 @@ FEW = 24
     "--measure",
     "measures",
     multiple=True,
-    help="Measure of lollipop, nested-loop, power or heatmap; characteristic of trials.",
+    help="Measure of lollipop (several: with commas), nested-loop, power or heatmap; characteristic of trials.",
 )
 @click.option("--factor", help="Factor along the axis of power, or the outermost loop of nested-loop.")
 @click.option("--replicate", type=click.IntRange(min=1), default=1, show_default=True, help="Replicate of flow.")
@@ -60,6 +60,8 @@ def plot(
     from simtrial.figures.parts.saving import format_of, save
 
     format_of(output)
+    if chosen.needs != "scenario":  # characteristics of trials have commas of their own
+        measures = names_in(measures)
     asked = Choice(methods=methods, cells=cells, measures=measures, factor=factor, replicate=replicate)
     if run.is_dir() or not run.suffix:
         if others := given("true", "by", "maps", "df", "level"):

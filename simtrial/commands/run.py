@@ -72,6 +72,8 @@ def run(
     )
     if not outcome.chunks:
         note("nothing to run: every chunk asked for is there")
+    for sentence in run_directories.more_than(output, outcome.request):
+        note(sentence)
     if outcome.left:
         left = f"{outcome.left} of {outcome.chunks} chunks are left"
         note(f"time is up: {left}; run the same command to go on")

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from simtrial.commands.notes import note, warn
@@ -54,7 +55,7 @@ def fill(
     with Progress() as progress:
         outcome = run_scenario(
             found, cells, output, engine_name=engine_name, workers=granted, chunk_replicates=chunk, shard=shard,
-            deadline=deadline, until=until, command=" ".join(sys.argv), plugins=plugins, progress=progress,
+            deadline=deadline, until=until, command=command_line(), plugins=plugins, progress=progress,
         )  # fmt: skip
     labels = {cell.id: cell.label for cell in cells}
     for failed, message in outcome.failed:
@@ -73,6 +74,28 @@ def is_complete(folder: Path, request: Mapping[str, Any]) -> bool:
     from simtrial.store.stock import stock_of
 
     return has_cells(folder, from_json(request)) and not stock_of(folder, request).missing
+
+
+def more_than(folder: Path, request: Mapping[str, Any]) -> list[str]:
+    """What a directory holds beyond a request, in sentences: the table that follows is of the request alone."""
+    from simtrial.store.directory import read_run
+
+    stored, found = read_run(folder), list[str]()
+    if stored["replicates"] > (asked := request["replicates"]):
+        found.append(
+            f"{folder} holds {stored['replicates']:,} replicates per cell: the table is of the first {asked:,}"
+        )
+    for kind in ("cells", "methods"):
+        more = len(stored[kind].keys() - request[kind].keys())
+        if more:
+            here = len(request[kind])
+            found.append(f"{folder} holds {here + more:,} {kind}: the table is of the {here:,} asked for")
+    return found
+
+
+def command_line() -> str:
+    """The command as it was typed: the program by its name, wherever it is installed."""
+    return " ".join(["simtrial", *map(quote, sys.argv[1:])])
 
 
 def start_workers() -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Selection:
     """Names of cells, methods and measures (empty: all), a factor whose levels stand side by side (empty: none).
 
-    ``reference`` as the command line names it.
+    ``reference`` as the command line names it; ``caption`` of the tables of measures.
     """
 
     cells: Sequence[str] = ()
@@ -26,6 +26,7 @@ class Selection:
     measures: Sequence[str] = ()
     across: str = ""
     reference: str | None = None
+    caption: str = ""
 
     @property
     def everything(self) -> bool:
@@ -37,12 +38,15 @@ class Selection:
         from simtrial.flags import CAUSES
         from simtrial.kernels.interval_sets import KINDS
         from simtrial.performance import MEASURES, PAIRED
+        from simtrial.performance.spoken import unknown_measure
 
         seen = ["failures", "own_true_value", *(f"flag:{n}" for n in CAUSES), *(f"ci_type:{k}" for k in KINDS[1:])]
         for name in self.measures:
             if name not in (*MEASURES, *PAIRED, *seen):
-                message = unknown("measure", name, [*MEASURES, *PAIRED, "failures"])
+                message = unknown_measure(name, [*MEASURES, *PAIRED, "failures"])
                 raise SimtrialError(f"--measure: {message}")
+        if self.caption and form in ("csv", "json"):
+            raise SimtrialError(f"--caption: {form} has no title; it is for tables")
         if self.across and form in ("csv", "json"):
             raise SimtrialError(f"--across {self.across}: {form} has a column for every factor; it is for tables")
 
@@ -89,4 +93,4 @@ class Selection:
         """What the tables print."""
         from simtrial.report.performance import Shown
 
-        return Shown(self.measures, self.across)
+        return Shown(self.measures, self.across, self.caption)

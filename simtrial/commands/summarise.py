@@ -8,7 +8,7 @@ import click
 
 from simtrial.commands import run_directories
 from simtrial.commands.notes import note
-from simtrial.commands.options import given, of_file, pair_of
+from simtrial.commands.options import given, names_in, of_file, pair_of
 from simtrial.commands.selection import Selection
 from simtrial.errors import SimtrialError
 
@@ -26,12 +26,15 @@ from simtrial.errors import SimtrialError
 @click.option("--cell", "cells", multiple=True, metavar="FACTORS",
               help="Only this cell, e.g. 'icc=0.05, number=12', or all with icc=0.05; repeat for more.")  # fmt: skip
 @click.option("--across", metavar="FACTOR", help="One table for each measure, the levels of a factor side by side.")
+@click.option(
+    "--caption", default="", metavar="TEXT", help="Title of the table of measures, in place of the usual one."
+)
 @of_file
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json", "markdown", "latex"]), default="table",
               show_default=True, help="Output; csv and json hold every measure, one a line.")  # fmt: skip
 def summarise(
     runs: tuple[Path, ...], partial: bool, mcse: str | None, reference: str | None, common: bool,
-    measures: tuple[str, ...], methods: tuple[str, ...], cells: tuple[str, ...], across: str | None, true: str | None,
+    measures: tuple[str, ...], methods: tuple[str, ...], cells: tuple[str, ...], across: str | None, caption: str, true: str | None,
     by: tuple[str, ...], maps: tuple[str, ...], df: float | None, level: float, form: str,
 ) -> None:  # fmt: skip
     """Print the performance of runs, or of a FILE of results from other programs (CSV, Parquet, .dta).
@@ -44,8 +47,7 @@ def summarise(
 
     Example: simtrial summarise runs/a --measure coverage --across icc --format latex
     """
-    named = tuple(name.strip() for text in measures for name in text.split(","))
-    chosen = Selection(cells, methods, named, across or "", reference)
+    chosen = Selection(cells, methods, names_in(measures), across or "", reference, caption)
     if len(runs) > 1 or runs[0].is_dir() or not runs[0].suffix:
         if others := given("true", "by", "maps", "df", "level"):
             hint = "; --across puts a factor across columns" if others[0] == "--by" else ""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
+from textwrap import wrap
 
 from simtrial.errors import one_line, printable
 from simtrial.report.text import emit_text, number, say, show
@@ -19,7 +20,7 @@ class Table:
     """A table of words and numbers as text.
 
     The first ``text_columns`` are words, the first ``outer`` of them name groups of rows and are printed where they
-    change; ``after`` explains the table.
+    change; ``after`` explains the table; ``label`` names it in LaTeX, by default after its title.
     """
 
     title: str
@@ -28,6 +29,11 @@ class Table:
     text_columns: int
     outer: int = 0
     after: str = ""
+    label: str = ""
+
+
+ESTIMAND = "estimand"
+"""Heading of the column of estimands."""
 
 
 def put(tables: Iterable[Table], form: str) -> None:
@@ -81,22 +87,101 @@ def _plain(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", " ".join(one_line(text.replace("\n", " ")).split()))
 
 
+TEXTWIDTH = 340.0
+"""Width in points that a table of LaTeX keeps to: a little less than that of the class article at 10 pt."""
+
+LETTER, GAP = 4.7, 6.0
+"""Width of a letter or a digit at the size of these tables, and the space of a column, in points; both generous."""
+
+LONGEST = 30
+"""Letters of a word column beyond which its cells are broken into lines."""
+
+
 def latex(table: Table) -> str:
-    """Return a table as a LaTeX float of the package booktabs, groups apart from each other by a little space."""
-    rows = [_row(row) for row in grouped(table)]
+    """Return a table as a LaTeX float of the package booktabs that fits a page, groups apart by a little space.
+
+    What does not fit beside the labels is set below, with the labels again. An estimand that all rows share is told in
+    the caption.
+    """
+    table, shared = _without_shared(table)
+    headings = [*table.headings[: table.text_columns], *map(_stacked, table.headings[table.text_columns :])]
+    parts = [_tabular(table, headings, at) for at in _parts(table)]
+    note = (
+        f"\n\\par\\smallskip\n\\begin{{minipage}}{{\\linewidth}}\\footnotesize {_tex(table.after)}\\end{{minipage}}"
+        if table.after
+        else ""
+    )
+    return (
+        "% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\\small\\setlength{\\tabcolsep}{3pt}\n"
+        f"\\caption{{{_tex(table.title + shared)}}}\n\\label{{tab:{_slug(table.label or table.title)}}}\n"
+        + "\n\\par\\medskip\n".join(parts)
+        + f"{note}\n\\end{{table}}\n"
+    )
+
+
+def _without_shared(table: Table) -> tuple[Table, str]:
+    """A table without its column of estimands where all rows have the same, and that estimand in words."""
+    headings = list(table.headings)
+    at = headings.index(ESTIMAND) if ESTIMAND in headings[: table.text_columns] else -1
+    values = {row[at] for row in table.rows}
+    if at < 0 or len(values) != 1:
+        return table, ""
+    rows = [[cell for k, cell in enumerate(row) if k != at] for row in table.rows]
+    fewer = replace(table, headings=headings[:at] + headings[at + 1 :], rows=rows, text_columns=table.text_columns - 1)
+    return fewer, f", estimand {values.pop()}"
+
+
+def _parts(table: Table) -> list[list[int]]:
+    """Columns of numbers, as many together as fit a page beside the labels."""
+    labels = table.text_columns
+    widths = [GAP + LETTER * max((len(row[at]) for row in [table.headings, *table.rows]), default=1)
+              for at in range(labels)]  # fmt: skip
+    room = TEXTWIDTH - sum(min(width, GAP + LETTER * LONGEST) for width in widths)
+    found, left = [list[int]()], room
+    for at in range(labels, len(table.headings)):
+        lines = _broken(table.headings[at])
+        width = GAP + LETTER * max(map(len, [*lines, *(row[at] for row in table.rows)]))
+        if width > left and found[-1]:
+            found.append([])
+            left = room
+        found[-1].append(at)
+        left -= width
+    return found
+
+
+def _tabular(table: Table, headings: Sequence[str], columns: Sequence[int]) -> str:
+    """Labels, and some of the columns of numbers."""
+    labels = range(table.text_columns)
+    every = [[row[at] for at in (*labels, *columns)] for row in grouped(table)]
+    rows = [_row(row) for row in every]
     parts = [len(list(part)) for _, part in groupby(row[0] for row in table.rows)] if table.outer else [len(rows)]
     body, at = [], 0
     for length in parts:
         body.append("\n".join(rows[at : at + length]))
         at += length
-    spec = "l" * table.text_columns + "r" * (len(table.headings) - table.text_columns)
-    note = f"\n\\par\\smallskip\\footnotesize {_tex(table.after)}" if table.after else ""
+    spec = "".join("l" if max((len(row[k]) for row in table.rows), default=0) <= LONGEST else
+                   f"p{{{LETTER * LONGEST:.0f}pt}}" for k in labels) + "r" * len(columns)  # fmt: skip
+    head = " & ".join([*map(_tex, headings[: len(labels)]), *(headings[k] for k in columns)])
     return (
-        "% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\n"
-        f"\\caption{{{_tex(table.title)}}}\n\\begin{{tabular}}{{{spec}}}\n\\toprule\n{_row(table.headings)}\n\\midrule\n"
+        f"\\begin{{tabular}}{{{spec}}}\n\\toprule\n{head} \\\\\n\\midrule\n"
         + "\n\\addlinespace\n".join(body)
-        + f"\n\\bottomrule\n\\end{{tabular}}{note}\n\\end{{table}}\n"
+        + "\n\\bottomrule\n\\end{tabular}"
     )
+
+
+def _broken(heading: str) -> list[str]:
+    """Words of a heading on lines of about ten letters; words are whole."""
+    return wrap(heading, 10, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def _stacked(heading: str) -> str:
+    lines = [_tex(line) for line in _broken(heading)]
+    return lines[0] if len(lines) == 1 else "\\shortstack[r]{" + r"\\".join(lines) + "}"
+
+
+def _slug(text: str) -> str:
+    """Words of a title as a label."""
+    return "-".join(re.findall(r"[a-z0-9]+", text.lower())) or "table"
 
 
 _TEX = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -38,10 +38,13 @@ OTHER_DIGITS = {"n_estimates": 0, "n_std_errors": 0, "relative_bias": 1, "standa
                 "relative_bias_variance": 1}  # fmt: skip
 """Decimals of measures that are printed when they are asked for; shares have 3, others 4."""
 
-LEGEND = (
-    "empirical SE: SD of the estimates; model SE: root mean squared standard error; SE error: model over empirical, "
-    "less 1;\nrejected: share of p-values below alpha, the power or the type I error."
-)
+EXPLAINED = {
+    "empirical_se": "empirical SE: SD of the estimates",
+    "model_se": "model SE: root mean squared standard error",
+    "relative_error_model_se": "SE error: model over empirical, less 1",
+    "rejection_rate": "rejected: share of p-values below alpha, the power or the type I error",
+}
+"""What the headings of measures mean that do not say it themselves."""
 
 SETS = (
     "ray, two-rays, whole-line, empty: confidence sets other than intervals. Coverage is by membership; all but the "
@@ -49,8 +52,9 @@ SETS = (
 )
 
 OWN = (
-    "\n*: each trial's own true value, the effect among its own people (mean over these trials). Bias, MSE and "
-    "coverage are\nrelative to it, trial by trial; the SEs are not."
+    "*: each trial's own true value, the effect among its own people (mean over these trials). Bias, MSE and "
+    "coverage are "
+    "relative to it, trial by trial; the SEs are not."
 )
 
 STORED = "Failed fits are listed in the run's folder failures/; simtrial list explains the flags."
@@ -60,10 +64,20 @@ PAIRED_TITLE = "Difference from the reference method on the same trials (Monte C
 
 @dataclass(frozen=True)
 class Shown:
-    """What of a performance is printed: measures by name (empty: the usual ones), and a factor across columns."""
+    """What of a performance is printed: measures by name (empty: the usual ones), and a factor across columns.
+
+    ``caption``: in place of the title of a table of measures, before it where there are several.
+    """
 
     measures: Sequence[str] = ()
     across: str = ""
+    caption: str = ""
+
+
+def legend(measures: Sequence[str]) -> str:
+    """What the headings of some measures mean, in a sentence."""
+    words = "; ".join(text for name, text in EXPLAINED.items() if name in measures)
+    return f"{words}." if words else ""
 
 
 def print_performance(
@@ -96,15 +110,16 @@ def tables(frame: pl.DataFrame, cells: pl.DataFrame, stored: bool, shown: Shown)
     plain = [m for m in shown.measures or usual if m in present and m not in PAIRED and not _seen(m)]
     named = [m for m in shown.measures if m in PAIRED]
     paired = [m for m in named or [name for name, _, _ in PAIRED_COLUMNS] if m in present]
+    found = []
     if shown.across:
         at = beside.place(shown.across, "--across")
-        for measure in [*plain, *paired]:
-            yield across_table(frame, beside, at, measure)
-        return
-    if plain:
-        yield performance_table(frame, cells, beside, plain)
-    if paired:
-        yield measures_table(frame, beside, paired, PAIRED_TITLE)
+        found += [across_table(frame, beside, at, measure) for measure in [*plain, *paired]]
+    else:
+        found += [performance_table(frame, cells, beside, plain)] if plain else []
+        found += [measures_table(frame, beside, paired, PAIRED_TITLE)] if paired else []
+    for table in found:
+        title = shown.caption if len(found) == 1 else f"{shown.caption}. {table.title}"
+        yield replace(table, title=title) if shown.caption else table
 
 
 def _seen(measure: str) -> bool:
@@ -129,7 +144,7 @@ def failures(frame: pl.DataFrame, beside: CellColumns, stored: bool) -> Table:
     notes += [SETS] if first["measure"].str.starts_with("ci_type:").any() else []
     return Table(
         title="Failures and flags (replicates)", headings=headings, rows=rows, text_columns=1 + beside.count,
-        outer=beside.count, after="\n".join(notes),
+        outer=beside.count, after="\n".join(notes), label="failures",
     )  # fmt: skip
 
 
@@ -147,10 +162,11 @@ def performance_table(
         truth = known.get((cell, estimand), {})
         own = group.filter(pl.col("measure") == "own_true_value")["value"]
         values.append(f"{number(own[0], 4)}*" if len(own) and truth.get("own") else number(truth.get("true_value"), 4))
-    after = LEGEND if {"empirical_se", "model_se", "relative_error_model_se", "rejection_rate"} & {*measures} else ""
-    after += OWN if any(value.endswith("*") for value in values) else ""
+    after = legend(measures)
+    if any(value.endswith("*") for value in values):
+        after = f"{after}\n{OWN}".strip()
     title = "Performance (Monte Carlo standard error)"
-    return measures_table(frame, beside, measures, title, {"true value": values}, after.strip("\n"))
+    return measures_table(frame, beside, measures, title, {"true value": values}, after)
 
 
 def measures_table(
@@ -170,8 +186,9 @@ def measures_table(
     rows = [name + cells for name, cells in zip(named, columns_of(columns), strict=True)] if there else []
     headings = [*beside.headings, "method", "estimand", *between, *map(heading_of, measures)]
     return Table(
-        title=title, headings=headings, rows=rows, text_columns=2 + beside.count, outer=beside.count, after=after
-    )
+        title=title, headings=headings, rows=rows, text_columns=2 + beside.count, outer=beside.count, after=after,
+        label="performance" if between else "differences",
+    )  # fmt: skip
 
 
 def across_table(frame: pl.DataFrame, beside: CellColumns, at: int, measure: str) -> Table:
@@ -191,7 +208,7 @@ def across_table(frame: pl.DataFrame, beside: CellColumns, at: int, measure: str
     return Table(
         title=f"{what[0].upper()}{what[1:]} by {name} (Monte Carlo standard error)",
         headings=[*rest.headings, "method", "estimand", *(f"{name}={level}" for level in levels)],
-        rows=rows, text_columns=2 + rest.count, outer=rest.count,
+        rows=rows, text_columns=2 + rest.count, outer=rest.count, label=f"{measure} by {name}",
     )  # fmt: skip
 
 

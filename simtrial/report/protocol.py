@@ -114,6 +114,8 @@ def _mechanism(scenario: Scenario, cells: Sequence[Cell]) -> Iterator[Section]:
 
 
 def _arranged(name: str, scenario: Scenario) -> str:
+    if len(scenario.vary.cross) + len(scenario.vary.zip) == 1:
+        return "alone"
     return "in full" if name in scenario.vary.cross else "moved together"
 
 
@@ -231,7 +233,7 @@ def _expectation(expected: Any) -> list[str]:
 def _software(scenario: Scenario, origin: Origin) -> Iterator[Section]:
     versions = ", ".join(f"{name} {version}" for name, version in origin.versions.items())
     yield Section("7.1 Software", [f"{versions}."])
-    machine = Gap("machine, operating system and cores; `simtrial doctor` prints them")
+    machine = Gap("machine, operating system and cores, as simtrial doctor prints them")
     yield Section("7.2 Computational environment", [machine])
     same = (
         f"Seed {scenario.run.seed}, blocks of {scenario.run.block} replicates: the same scenario, seed and versions "

@@ -92,7 +92,7 @@ def _about_methods(parts: Mapping[str, Any], methods: set[str]) -> list[Problem]
     measures = _measures()
     for at, name in enumerate(performance.measures):
         if name not in measures:
-            problems.append(Problem(("performance", "measures", at), unknown("measure", name, measures)))
+            problems.append(Problem(("performance", "measures", at), _unknown(name, measures)))
     if performance.reference and performance.reference not in methods:
         problems.append(Problem(("performance", "reference"), unknown("method", performance.reference, methods)))
     return problems
@@ -108,6 +108,12 @@ def _measures() -> set[str]:
     return {*MEASURES, *PAIRED, *counts}
 
 
+def _unknown(name: str, measures: set[str]) -> str:
+    from simtrial.performance.spoken import unknown_measure
+
+    return unknown_measure(name, measures)
+
+
 def expectation_problems(
     wanted: Expectation, at: int, methods: set[str], levels: Mapping[str, Sequence[Any]] | None
 ) -> list[Problem]:
@@ -117,7 +123,7 @@ def expectation_problems(
     if wanted.method not in methods:
         problems.append(Problem(("expect", at, "method"), unknown("method", wanted.method, methods)))
     if wanted.measure not in measures:
-        problems.append(Problem(("expect", at, "measure"), unknown("measure", wanted.measure, measures)))
+        problems.append(Problem(("expect", at, "measure"), _unknown(wanted.measure, measures)))
     if levels is None:
         return problems
     for name, value in wanted.cell.items():

@@ -49,6 +49,8 @@ def test_a_figure_is_written_in_the_format_of_its_name(stored: Path, tmp_path: P
     (("swarm", "-o", "a.svg", "--method", "mixed"), "unknown method 'mixed'"),
     (("swarm", "-o", "a.svg", "--cell", "number=9"), "unknown cell 'number=9'"),
     (("lollipop", "-o", "a.svg", "--measure", "biass"), "unknown measure 'biass'; did you mean 'bias'?"),
+    (("lollipop", "-o", "a.svg", "--measure", "bias,SE error %"), "did you mean 'relative_error_model_se'?"),
+    (("heatmap", "-o", "a.svg", "--measure", "bias, coverage"), "heatmap: shows one measure, and 2 are named"),
     (("power", "-o", "a.svg", "--factor", "iccc"), "unknown factor 'iccc'; did you mean 'icc'?"),
     (("zip", "-o", "a.svg", "--true", "0.5"), "--true is for a FILE of results"),
 ])  # fmt: skip

@@ -8,10 +8,11 @@ from typing import Any
 
 import polars as pl
 
-from simtrial.errors import SimtrialError, unknown
+from simtrial.errors import SimtrialError
 from simtrial.figures.parts.choice import Choice
 from simtrial.figures.parts.material import Material
 from simtrial.performance.references import reference_value
+from simtrial.performance.spoken import unknown_measure
 
 
 def measured(material: Material, asked: Choice, measures: Sequence[str]) -> pl.DataFrame:
@@ -20,7 +21,7 @@ def measured(material: Material, asked: Choice, measures: Sequence[str]) -> pl.D
     there = set(frame["measure"])
     for name in asked.measures:
         if name not in there:
-            raise SimtrialError(unknown("measure", name, there))
+            raise SimtrialError(unknown_measure(name, there))
     known = {(r["cell"], r["estimand"]): r["true_value"] for r in material.cells.iter_rows(named=True)}
     parts = [frame.filter(measure=name) for name in measures if name in there]
     if not parts:

@@ -67,7 +67,13 @@ def _of_whole(stored: Mapping[str, Any], material: Material) -> str:
 def _provenance(run: Any) -> str:
     """What made a run: versions and the command."""
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
-    return f"Made by {versions}. Command: {run['command']}"
+    return f"Made by {versions}. Command: {_by_name(run['command'])}"
+
+
+def _by_name(command: str) -> str:
+    """A command without the place where the program is installed."""
+    program, blank, rest = command.partition(" ")
+    return program.replace("\\", "/").rpartition("/")[2] + blank + rest
 
 
 def _replays(material: Material) -> list[str]:
