@@ -34,8 +34,8 @@ from simtrial.errors import SimtrialError
               show_default=True, help="Output; csv and json hold every measure, one a line.")  # fmt: skip
 def summarise(
     runs: tuple[Path, ...], partial: bool, mcse: str | None, reference: str | None, common: bool,
-    measures: tuple[str, ...], methods: tuple[str, ...], cells: tuple[str, ...], across: str | None, caption: str, true: str | None,
-    by: tuple[str, ...], maps: tuple[str, ...], df: float | None, level: float, form: str,
+    measures: tuple[str, ...], methods: tuple[str, ...], cells: tuple[str, ...], across: str | None, caption: str,
+    true: str | None, by: tuple[str, ...], maps: tuple[str, ...], df: float | None, level: float, form: str,
 ) -> None:  # fmt: skip
     """Print the performance of runs, or of a FILE of results from other programs (CSV, Parquet, .dta).
 

@@ -90,11 +90,11 @@ def _plain(text: str) -> str:
 TEXTWIDTH = 340.0
 """Width in points that a table of LaTeX keeps to: a little less than that of the class article at 10 pt."""
 
-LETTER, GAP = 4.7, 6.0
-"""Width of a letter or a digit at the size of these tables, and the space of a column, in points; both generous."""
+GAP = 6.0
+"""Space of a column in points."""
 
-LONGEST = 30
-"""Letters of a word column beyond which its cells are broken into lines."""
+LONGEST = 140.0
+"""Width in points of a word column beyond which its cells are broken into lines."""
 
 
 def latex(table: Table) -> str:
@@ -131,16 +131,21 @@ def _without_shared(table: Table) -> tuple[Table, str]:
     return fewer, f", estimand {values.pop()}"
 
 
+def _points(text: str) -> float:
+    """Width of a text at the size of these tables in points, rather too wide than too narrow."""
+    narrow, wide = dict.fromkeys(" .,:;'il", 3.0), dict.fromkeys("-mwMW%", 7.7)
+    widths = {**narrow, **wide, **dict.fromkeys("()", 3.7)}
+    return sum(widths.get(c, 6.8 if c.isupper() else 4.7) for c in text)
+
+
 def _parts(table: Table) -> list[list[int]]:
     """Columns of numbers, as many together as fit a page beside the labels."""
     labels = table.text_columns
-    widths = [GAP + LETTER * max((len(row[at]) for row in [table.headings, *table.rows]), default=1)
-              for at in range(labels)]  # fmt: skip
-    room = TEXTWIDTH - sum(min(width, GAP + LETTER * LONGEST) for width in widths)
+    widths = [max(_points(row[at]) for row in [table.headings, *table.rows]) for at in range(labels)]
+    room = TEXTWIDTH - sum(GAP + min(width, LONGEST) for width in widths)
     found, left = [list[int]()], room
     for at in range(labels, len(table.headings)):
-        lines = _broken(table.headings[at])
-        width = GAP + LETTER * max(map(len, [*lines, *(row[at] for row in table.rows)]))
+        width = GAP + max(map(_points, [*_broken(table.headings[at]), *(row[at] for row in table.rows)]))
         if width > left and found[-1]:
             found.append([])
             left = room
@@ -159,8 +164,8 @@ def _tabular(table: Table, headings: Sequence[str], columns: Sequence[int]) -> s
     for length in parts:
         body.append("\n".join(rows[at : at + length]))
         at += length
-    spec = "".join("l" if max((len(row[k]) for row in table.rows), default=0) <= LONGEST else
-                   f"p{{{LETTER * LONGEST:.0f}pt}}" for k in labels) + "r" * len(columns)  # fmt: skip
+    wide = [max((_points(row[k]) for row in table.rows), default=0.0) > LONGEST for k in labels]
+    spec = "".join(f"p{{{LONGEST:.0f}pt}}" if w else "l" for w in wide) + "r" * len(columns)
     head = " & ".join([*map(_tex, headings[: len(labels)]), *(headings[k] for k in columns)])
     return (
         f"\\begin{{tabular}}{{{spec}}}\n\\toprule\n{head} \\\\\n\\midrule\n"
@@ -170,8 +175,8 @@ def _tabular(table: Table, headings: Sequence[str], columns: Sequence[int]) -> s
 
 
 def _broken(heading: str) -> list[str]:
-    """Words of a heading on lines of about ten letters; words are whole."""
-    return wrap(heading, 10, break_long_words=False, break_on_hyphens=False) or [""]
+    """Words of a heading on lines of about eight letters; words are whole."""
+    return wrap(heading, 8, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _stacked(heading: str) -> str:

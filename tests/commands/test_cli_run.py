@@ -205,3 +205,12 @@ def test_no_color_is_obeyed(file: str, tmp_path: Path) -> None:
     assert not colour.search(plain)
     assert colour.search(vivid)
     assert "Performance" in plain
+
+
+def test_a_request_for_fewer_replicates_says_that_more_are_there(file: str, tmp_path: Path) -> None:
+    options = ["-o", tmp_path / "run", "--engine", "serial"]
+    assert "holds" not in simtrial("run", file, *options, "--replicates", 40).err
+    found = simtrial("run", file, *options, "--replicates", 20)
+    assert f"{tmp_path / 'run'} holds 40 replicates per cell: the table is of the first 20" in found.err
+    recorded = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["command"]
+    assert recorded.startswith("simtrial ")

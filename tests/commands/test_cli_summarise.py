@@ -200,12 +200,44 @@ def test_latex_escapes_what_it_would_take_for_its_own() -> None:
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles(run: Path, tmp_path: Path) -> None:
-    tables = simtrial("summarise", run, "--format", "latex", "--measure", "bias,coverage,mse").out
+    chosen = (["--measure", "bias,coverage,mse"], [], ["--measure", "coverage", "--across", "icc"])
+    tables = "".join(simtrial("summarise", run, "--format", "latex", *options).out for options in chosen)
     page = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n" + tables + "\\end{document}\n"
     (tmp_path / "a.tex").write_text(page)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "a.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
+    wide = [float(points) for points in re.findall(r"Overfull \\hbox \(([0-9.]+)pt too wide", done.stdout)]
+    assert max(wide, default=0.0) < 1.0, done.stdout
+
+
+def test_an_estimand_that_all_rows_share_is_told_in_the_caption() -> None:
+    rows = [["0", "a", "itt", "1.0"], ["3", "a", "itt", "2.0"]]
+    headings = ["effect", "method", "estimand", "rejection rate of tests"]
+    table = Table(title="Bias", headings=headings, rows=rows, text_columns=3, outer=1, label="performance")
+    text = latex(table)
+    assert "\\caption{Bias, estimand itt}\n\\label{tab:performance}\n" in text
+    assert "effect & method & \\shortstack[r]{rejection\\\\rate of\\\\tests} \\\\" in text
+    assert "\\begin{tabular}{llr}" in text
+    two = Table(title="Bias", headings=headings, rows=[rows[0], ["3", "a", "cace", "2.0"]], text_columns=3, outer=1)
+    assert "effect & method & estimand & " in latex(two)
+    assert "\\label{tab:bias}" in latex(two)
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "latex"])
+def test_only_what_is_in_the_table_is_explained(run: Path, form: str) -> None:
+    text = simtrial("summarise", run, "--format", form, "--measure", "bias,model_se").out
+    assert "model SE: root mean squared standard error." in " ".join(text.split())
+    assert "rejected" not in text
+    assert "empirical SE" not in text
+    assert "root mean" not in simtrial("summarise", run, "--format", form, "--measure", "bias,coverage").out
+
+
+def test_a_caption_of_ones_own(run: Path) -> None:
+    asked = ("summarise", run, "--measure", "coverage", "--caption", "Coverage of 4 methods")
+    assert "\\caption{Coverage of 4 methods" in simtrial(*asked, "--format", "latex").out
+    assert "**Coverage of 4 methods**" in simtrial(*asked, "--format", "markdown").out
+    assert "--caption: csv has no title" in simtrial(*asked, "--format", "csv").err
 
 
 def test_names_of_groups_stand_where_they_change() -> None:

@@ -17,7 +17,7 @@ from simtrial.files.whole import write_bytes
 from simtrial.report.page import results
 from simtrial.report.page.pictures import pictures
 from simtrial.report.page.scenario import ademp
-from simtrial.report.performance import LEGEND, OWN
+from simtrial.report.performance import COLUMNS, OWN, legend
 from simtrial.report.tables import FEW, replay_commands
 from simtrial.store.directory import read_run
 
@@ -40,7 +40,7 @@ def page(material: Material, partial: str = "", whole: str = "") -> str:
         ademp=ademp(material, f"simtrial show {raw['name']}"), failed=sentence, failures=failed,
         flags=results.flags_explained(material), replays=_replays(material),
         performance=results.performance(material, rest), paired=results.paired(material, rest),
-        legend=(LEGEND + (OWN if (material.measured["measure"] == "own_true_value").any() else "")).replace("\n", " "),
+        legend=_explained(material),
         figures=figures, glyphs=glyphs, left_out=left_out, made=_provenance(run),
     )  # fmt: skip
     return found
@@ -53,6 +53,13 @@ def _summary(run: Any, material: Material) -> str:
         f"Scenario {run['scenario']['name']}: {cells:,} cell{'s' if cells > 1 else ''}, {methods} "
         f"method{'s' if methods > 1 else ''}, {run['replicates']:,} replicates per cell, seed {run['seed']}."
     )
+
+
+def _explained(material: Material) -> str:
+    """What the headings of the table of performance mean."""
+    there = set(material.measured["measure"])
+    own = [OWN] if "own_true_value" in there else []
+    return " ".join([legend([name for name, *_ in COLUMNS if name in there]), *own])
 
 
 def _of_whole(stored: Mapping[str, Any], material: Material) -> str:
