@@ -49,14 +49,15 @@ def adjustments(methods: Sequence[Method]) -> list[str]:
     """Say which covariates methods adjust for, a line for those that have the same."""
     found: dict[str, list[str]] = {}
     for method in methods:
-        found.setdefault(_adjusted_for(method), []).append(method.name)
+        found.setdefault(adjusted_for(method), []).append(method.name)
     return [f"{what}: {'; '.join(names)}" for what, names in found.items()]
 
 
-def _adjusted_for(method: Method) -> str:
+def adjusted_for(method: Method) -> str:
+    """Covariates of a method in words."""
     inner = getattr(method, "analysis", None)
     if isinstance(inner, Method):  # what a method around another one has beside is for its own model
-        return _adjusted_for(inner)
+        return adjusted_for(inner)
     if isinstance(method, PlainMethod) and "adjust" not in method.parameters:
         return "covariates are up to the function"
     names = method.spec().adjust

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from browser import BROWSER, browser
 from commands import simtrial
-from studies import HOSTILE, hostile, study
+from studies import HOSTILE, SWEEP, hostile, study
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +152,55 @@ def test_the_page_says_the_numbers_of_summarise(stored: Path, page: str) -> None
     assert all(f"{value:.4f} (" in words for value in biases)
 
 
+def test_the_scenario_is_there_in_words(page: str) -> None:
+    words = " ".join(" ".join(Outline(page).words).split())
+    for text in (
+        "Cluster-randomised trials of 8 or 12 practices with ",
+        "Outcome mansa: ICC at follow-up given baseline 0 or 0.2, effect of the intervention ",
+        "A person is not followed up with probability ",
+        "adjusted for mansa_baseline",
+        "estimation reml; df between-within",
+        "varied: 8, 12",
+        "varied: 0.0, 0.2",
+    ):
+        assert text in words, text
+
+
+def test_the_measures_that_are_listed_are_those_of_the_table(page: str) -> None:
+    def cells(caption: str, tag: str) -> list[str]:
+        table = page[page.index(f"<caption>{caption}") :].partition("</table>")[0]
+        return [re.sub(r"<[^>]*>", "", cell) for cell in re.findall(rf"<{tag}[ >].*?</th>", table)]
+
+    listed = [cell.removeprefix('scope="row">') for cell in cells("Measures", 'th scope="row"')]
+    headings = cells("Performance (Monte", 'th scope="col"') + cells("Difference from", 'th scope="col"')
+    shown = [heading for heading in headings if heading not in ("cell", "method", "estimand", "true value")]
+    assert listed == shown
+    assert {"bias", "coverage", "rejected"} <= set(listed)
+
+
+def test_the_contents_have_no_two_equal_beginnings(page: str) -> None:
+    contents = page[page.index("<nav") : page.index("</nav>")]
+    entries = re.findall(r'<a href="#[^"]+">(.*?)</a>', contents)
+    assert len({entry[:24] for entry in entries}) == len(entries)
+    assert max(map(len, entries)) < 40
+    assert "Nested loop: bias" in entries
+
+
+def test_a_short_sweep_has_no_nested_loops_on_its_page(tmp_path: Path) -> None:
+    text = SWEEP.replace("[0.0, 0.2]", "[0.1]")
+    assert text != SWEEP
+    folder = study(tmp_path / "run", 10, text)
+    assert simtrial("report", folder).code == 0
+    assert 'id="nested-loop' not in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_page_names_the_program_and_not_its_place(stored: Path, page: str, tmp_path: Path) -> None:
+    from simtrial.report.page.page import _by_name
+
+    assert _by_name("/home/a/.venv/bin/simtrial run x.toml -o /tmp/a") == "simtrial run x.toml -o /tmp/a"
+    assert _by_name("Study.run") == "Study.run"
+
+
 def test_the_same_run_gives_the_same_page(stored: Path, page: str, tmp_path: Path) -> None:
     assert simtrial("report", stored, "-o", tmp_path / "other.html").code == 0
     assert (tmp_path / "other.html").read_text(encoding="utf-8") == page
@@ -197,6 +246,20 @@ INK = """(function(){return Array.from(document.querySelectorAll('.plot')).filte
   var b=p.querySelector('svg').getBoundingClientRect();return b.width<100||b.height<40}).length})()"""
 
 
+UNTOLD = """Array.from(document.querySelectorAll('.scroll')).filter(function(b){
+  var h=b.previousElementSibling;
+  return (b.scrollWidth>b.clientWidth+1)!==!!(h&&h.className==='hint'&&!h.hidden)}).length"""
+"""Boxes that scroll without a word of it, or say so and do not."""
+
+BROKEN = """(function(){return Array.from(document.querySelectorAll('thead th')).filter(function(h){
+  var text=h.firstChild; if(!text||!h.offsetWidth){return false}
+  return (text.data.match(/\\S+/g)||[]).some(function(word){
+    var r=document.createRange(),at=text.data.indexOf(word);
+    r.setStart(text,at);r.setEnd(text,at+word.length);return !/[-/]/.test(word)&&r.getClientRects().length>1})
+  }).map(function(h){return h.textContent})})()"""
+"""Headings with a word that stands on two lines."""
+
+
 @needs_browser
 @pytest.mark.parametrize("width", [1100, 390])
 def test_in_a_browser_the_page_is_quiet_and_fits(
@@ -211,6 +274,8 @@ def test_in_a_browser_the_page_is_quiet_and_fits(
                 assert chromium.told() == []
                 assert chromium.value("document.documentElement.scrollWidth") <= width
                 assert chromium.value(INK) == 0
+                assert chromium.value(UNTOLD) == 0
+                assert chromium.value(BROKEN) == []
                 for section in ("zip", "heatmap", "lollipop"):
                     chromium.picture(tmp_path / "a.png", f"#{section} .plot")
                     grey = Image.open(tmp_path / "a.png").convert("L")

@@ -70,4 +70,13 @@
       pick();
     });
   });
+  function hints() {
+    document.querySelectorAll(".hint").forEach(function (hint) {
+      var box = hint.nextElementSibling;
+      hint.hidden = !box || box.scrollWidth <= box.clientWidth + 1;
+    });
+  }
+  hints();
+  window.addEventListener("resize", hints);
+  document.addEventListener("toggle", hints, true);
 })();

@@ -68,6 +68,7 @@ class Shown:
 
     id: str
     title: str
+    short: str
     about: str
     left: str
     legend: list[tuple[str, Markup]]
@@ -150,10 +151,19 @@ def _shown(kind: Kind, material: Material, measures: tuple[str, ...], name: str,
     )
     rest = f"simtrial summarise {_folder(material)} --format csv"
     return Shown(
-        id=f"{kind.name}-{measures[0]}" if measures else kind.name, title=title, about=kind.about, left=sentence,
+        id=f"{kind.name}-{measures[0]}" if measures else kind.name, title=title,
+        short=_short(kind, measures), about=kind.about, left=sentence,
         legend=keys, wide=kind.wide, snug=kind.wide and kind.mm < SNUG, panels=drawn,
         table=of_frame(table, title, material.labels, rest),
     )  # fmt: skip
+
+
+def _short(kind: Kind, measures: tuple[str, ...]) -> str:
+    """Title of a figure for the contents of the page."""
+    if measures:
+        words = panel_title({"measure": measures[0]}, _two(measures[0]), {}, False)
+        return f"{kind.name.replace('-', ' ').capitalize()}: {words[:1].lower()}{words[1:]}"
+    return kind.title.partition(" (")[0]
 
 
 def _two(measure: str) -> pl.DataFrame:

@@ -52,9 +52,10 @@ def performance(material: Material, rest: str) -> Table:
             number(truth.get("true_value"), 4)
         )  # fmt: skip
         shown = [with_mcse(*found[name], digits) if name in found else "-" for name, _, digits in there]
-        rows.append([*_cell(material, labels[cell]), method, estimand, value, *shown])
-    headings = [*_cell(material, "cell"), "method", "estimand", "true value", *(title for _, title, _ in there)]
-    return capped("Performance (Monte Carlo standard error)", headings, rows, 2 + len(_cell(material, "")), rest)
+        rows.append([*_cell(material, labels[cell]), method, *_estimand(material, estimand), value, *shown])
+    named = [*_cell(material, "cell"), "method", *_estimand(material, "estimand")]
+    headings = [*named, "true value", *(title for _, title, _ in there)]
+    return capped("Performance (Monte Carlo standard error)" + _judged(material), headings, rows, len(named), rest)
 
 
 def paired(material: Material, rest: str) -> Table | None:
@@ -64,12 +65,13 @@ def paired(material: Material, rest: str) -> Table | None:
         found = {m: (v, e) for m, v, e in group.select("measure", "value", "mcse").iter_rows()}
         shown = [with_mcse(*found[name], digits) for name, _, digits in PAIRED_COLUMNS if name in found]
         if shown:
-            rows.append([*_cell(material, labels[cell]), method, estimand, *shown])
+            rows.append([*_cell(material, labels[cell]), method, *_estimand(material, estimand), *shown])
     if not rows:
         return None
-    headings = [*_cell(material, "cell"), "method", "estimand", *(title for _, title, _ in PAIRED_COLUMNS)]
+    named = [*_cell(material, "cell"), "method", *_estimand(material, "estimand")]
+    headings = [*named, *(title for _, title, _ in PAIRED_COLUMNS)]
     caption = f"Difference from the reference method, {material.options.reference}, on the same trials (MCSE)"
-    return capped(caption, headings, rows, 2 + len(_cell(material, "")), rest)
+    return capped(caption + _judged(material), headings, rows, len(named), rest)
 
 
 def _by_method(frame: pl.DataFrame) -> list[tuple[tuple[str, str, str], pl.DataFrame]]:
@@ -79,3 +81,14 @@ def _by_method(frame: pl.DataFrame) -> list[tuple[tuple[str, str, str], pl.DataF
 
 def _cell(material: Material, word: str) -> Sequence[str]:
     return [word] if len(material.factors) > 1 else []
+
+
+def _estimand(material: Material, word: str) -> Sequence[str]:
+    """A column of estimands, where methods are judged against several."""
+    return [word] if material.measured["estimand"].n_unique() > 1 else []
+
+
+def _judged(material: Material) -> str:
+    """The estimand that a table without such a column is about."""
+    names = material.measured["estimand"].unique().to_list()
+    return f", estimand {names[0]}" if len(names) == 1 and names[0] else ""

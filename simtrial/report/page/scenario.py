@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,9 +10,13 @@ from typing import Any
 
 from simtrial.errors import SimtrialError
 from simtrial.estimands import MEANINGS
+from simtrial.estimators import Method
 from simtrial.figures.parts.material import Material
 from simtrial.performance import MEASURES, PAIRED
+from simtrial.report.analyses import adjusted_for
+from simtrial.report.page.design import sentences
 from simtrial.report.page.words import Table, capped
+from simtrial.report.performance import COLUMNS, PAIRED_COLUMNS
 from simtrial.scenario import Scenario, rebuild_scenario
 from simtrial.scenario.cells import short_names
 
@@ -31,45 +36,60 @@ def ademp(material: Material, show: str) -> list[Part]:
     raw: Mapping[str, Any] = material.run["scenario"]
     aims = raw.get("aims", {})
     lines = [text for text in (aims.get("question", ""), _source(aims.get("source", ""))) if text]
+    scenario = _read(raw)
     return [
         Part("Aims", lines or ["The scenario states no aim."]),
-        _mechanism(material, raw, show),
+        _mechanism(material, raw, scenario, show),
         _estimands(material, raw, show),
-        _methods(raw, show),
+        _methods(raw, scenario, show),
         _performance(material, raw),
     ]
+
+
+def _read(raw: Mapping[str, Any]) -> Scenario | None:
+    """The scenario of a run, where this version can read it."""
+    try:
+        return rebuild_scenario(dict(raw))
+    except SimtrialError:
+        return None
 
 
 def _source(text: str) -> str:
     return f"Source of the settings: {text}" if text else ""
 
 
-def _mechanism(material: Material, raw: Mapping[str, Any], show: str) -> Part:
-    """Varied factors, and every key with its value and meaning."""
+def _mechanism(material: Material, raw: Mapping[str, Any], scenario: Scenario | None, show: str) -> Part:
+    """The design in sentences, varied factors, and every key with its value and meaning."""
     tables = []
     if material.names:
         short = short_names(material.names)
-        rows = [
-            (name, short[name], ", ".join(dict.fromkeys(_text(f.get(name)) for f in material.factors.values())))
-            for name in material.names
-        ]
+        rows = [(name, short[name], _levels(material, name)) for name in material.names]
         tables.append(capped("Varied factors", ["key", "factor", "levels"], rows, 3, show))
-    meanings = _meanings(material)
-    keys = [(key, _text(value), meanings.get(key, "")) for key, value in _flat(raw.get("mechanism", {}), "mechanism")]
+    meanings = {} if scenario is None else _meanings(scenario)
+    stated = dict(_flat(raw.get("mechanism", {}), "mechanism"))
+    stated |= {name: None for name in material.names if name.startswith("mechanism.") and name not in stated}
+    keys = [
+        (key, _varied(material, key) if key in material.names else _text(value), meanings.get(key, ""))
+        for key, value in stated.items()
+    ]
     folded = f"All {len(keys)} keys of the data-generating mechanism"
     tables.append(capped("Keys of the mechanism as written", ["key", "value", "meaning"], keys, 3, show, folded))
     cells = len(material.factors)
     line = f"{cells:,} cells: combinations of the varied factors." if cells > 1 else "One cell: no factor is varied."
-    return Part("Data-generating mechanism", [line], tables)
+    words = [] if scenario is None else sentences(scenario, material.factors)
+    return Part("Data-generating mechanism", [" ".join(words), line] if words else [line], tables)
 
 
-def _meanings(material: Material) -> dict[str, str]:
-    """Meaning of every key, where the scenario can be read by this version."""
-    assert material.run is not None
-    try:
-        scenario: Scenario = rebuild_scenario(material.run["scenario"])
-    except SimtrialError:
-        return {}
+def _levels(material: Material, name: str) -> str:
+    return ", ".join(dict.fromkeys(_text(f.get(name)) for f in material.factors.values()))
+
+
+def _varied(material: Material, name: str) -> str:
+    return f"varied: {_levels(material, name)}"
+
+
+def _meanings(scenario: Scenario) -> dict[str, str]:
+    """Meaning of every key."""
     return {
         f"mechanism.{stage}.{name}": info.description or ""
         for stage, step in scenario.mechanism.items()
@@ -107,35 +127,52 @@ def _estimands(material: Material, raw: Mapping[str, Any], show: str) -> Part:
     return Part("Estimands", ["A method is judged against the true value of its estimand in each cell."], tables)
 
 
-def _methods(raw: Mapping[str, Any], show: str) -> Part:
-    rows = [
-        (m.get("name", ""), m.get("kind", ""),
-         "; ".join(f"{k} = {_text(v)}" for k, v in m.items() if k not in ("name", "kind")))
-        for m in raw.get("methods", [])
-    ]  # fmt: skip
-    return Part(
-        "Methods", [], [capped("Methods, with the options that are stated", ["name", "kind", "options"], rows, 3, show)]
-    )
+INFERENCE = ("estimation", "working", "weights", "imputation", "m", "variance", "se", "df", "ci", "test")
+"""Options that say how a method fits and how it infers; each is shown, stated or not."""
+
+
+def _methods(raw: Mapping[str, Any], scenario: Scenario | None, show: str) -> Part:
+    """Methods with what they do, their covariates and inference, and the options that the scenario states."""
+    known = {} if scenario is None else {method.name: method for method in scenario.methods}
+    rows = []
+    for m in raw.get("methods", []):
+        method = known.get(m.get("name", ""))
+        told = set(INFERENCE) | {"name", "kind", "adjust"}
+        rows.append((
+            m.get("name", ""), m.get("kind", ""),
+            "-" if method is None else (inspect.getdoc(type(method)) or "").partition("\n")[0].replace("``", ""),
+            "-" if method is None else adjusted_for(method),
+            "-" if method is None else "; ".join(_inference(method)) or "-",
+            "; ".join(f"{k} = {_text(v)}" for k, v in m.items() if k not in told) or "-",
+        ))  # fmt: skip
+    headings = ["name", "kind", "what it is", "covariates", "fit and inference", "other options stated"]
+    return Part("Methods", [], [capped("Methods", headings, rows, 6, show)])
+
+
+def _inference(method: Method) -> Iterator[str]:
+    """Options of a method and of one that it wraps: how they fit and infer, and a level other than 95%."""
+    inner = getattr(method, "analysis", None)
+    for name in INFERENCE:
+        if name in type(method).model_fields and (value := getattr(method, name)) not in (None, "", {}, []):
+            yield f"{name} {_text(value.model_dump() if hasattr(value, 'model_dump') else value)}"
+    if method.level != 0.95:
+        yield f"level {method.level:g}"
+    if isinstance(inner, Method):
+        yield f"around {inner.kind}: {', '.join(_inference(inner)) or 'as it is'}"
 
 
 def _performance(material: Material, raw: Mapping[str, Any]) -> Part:
-    stated = raw.get("performance", {}).get("measures") or [
-        "bias",
-        "empirical_se",
-        "model_se",
-        "coverage",
-        "rejection_rate",
-    ]
-    every = {**MEASURES, **PAIRED}
-    rows = [(name, ((every[name].__doc__ or "").partition("\n")[0])) for name in stated if name in every]
+    """The measures of the table of performance, and of that of differences."""
+    there, every = set(material.measured["measure"]), {**MEASURES, **PAIRED}
+    shown = [(name, heading) for name, heading, _ in (*COLUMNS, *PAIRED_COLUMNS) if name in there]
+    rows = [(heading, name, (every[name].__doc__ or "").partition("\n")[0]) for name, heading in shown]
     form = raw.get("performance", {}).get("mcse", "robust")
     assert material.run is not None
     most = "at most " if material.run.get("until") else ""
     number = f"{most}{material.run['replicates']:,} replicates per cell"
     line = f"{number}; Monte Carlo standard errors (MCSE) in their {form} form."
-    return Part(
-        "Performance measures", [line], [capped("Measures", ["measure", "definition"], rows, 2, "simtrial list")]
-    )
+    headings = ["heading below", "measure", "definition"]
+    return Part("Performance measures", [line], [capped("Measures", headings, rows, 3, "simtrial list")])
 
 
 def _text(value: Any) -> str:
