@@ -115,8 +115,8 @@ def _staircase(axes: Axes, part: pl.DataFrame, factor: str, bottom: float, heigh
     axes.plot(x, y, color=INK, linewidth=0.8, label=factor)
     words = ", ".join(legible(str(value), 12) for value in levels[:8]) + (" …" if len(levels) > 8 else "")
     title = legible(factor.removeprefix(STEP), 30)
-    axes.text(0, bottom + height * 1.12, f"{title}: {words}", fontsize=5.0, va="bottom",
-              color=INK)  # fmt: skip
+    inside = 0.006 * (largest(cells, "place") + 1)
+    axes.text(inside, bottom + height * 1.12, f"{title}: {words}", fontsize=5.0, va="bottom", color=INK)
 
 
 def table(frame: pl.DataFrame) -> pl.DataFrame:

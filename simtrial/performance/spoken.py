@@ -13,7 +13,7 @@ SPOKEN = {
         "rejections", "share rejected",
     ),
     "relative_error_model_se": (
-        "se error", "error of the model se", "relative error", "model se error", "relerror",
+        "se error", "error of model se", "error of the model se", "relative error", "model se error", "relerror",
         "relative error in model se", "se ratio",
     ),
     "empirical_se": ("se", "empse", "emp se", "sd", "empirical sd", "empirical standard error", "standard error"),

@@ -187,7 +187,7 @@ def panel_title(values: Mapping[str, str], frame: pl.DataFrame, labels: Mapping[
 
 WORDS = {
     "bias": "Bias", "empirical_se": "Empirical SE", "model_se": "Model SE", "coverage": "Coverage",
-    "relative_error_model_se": "Error of the model SE, %", "rejection_rate": "Share rejected", "rmse": "RMSE",
+    "relative_error_model_se": "Error of model SE, %", "rejection_rate": "Share rejected", "rmse": "RMSE",
     "convergence_rate": "Convergence rate", "mse": "MSE", "median_bias": "Median bias",
     "median_width": "Median width", "bias_eliminated_coverage": "Bias-eliminated coverage",
 }  # fmt: skip
