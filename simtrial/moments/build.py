@@ -229,7 +229,8 @@ def _centred_alike(
     for at, column in enumerate(columns):
         values[at] = column.values[rows if column.level == "participant" else practice]
     own = slice(first, first + len(columns))
-    return np.asarray((values - fitted.center[own, trial]) * fitted.kept[own, trial])
+    with np.errstate(invalid="ignore"):  # an infinite value: its trial has failed
+        return np.asarray((values - fitted.center[own, trial]) * fitted.kept[own, trial])
 
 
 def _flags(batch: ObservedBatch, spec: Spec, rows: AnalysisSet, arm: Column, kept: Bools) -> NDArray[np.int64]:

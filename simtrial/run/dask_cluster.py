@@ -8,9 +8,11 @@ import json
 import logging
 import multiprocessing
 import os
+import signal
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +123,8 @@ def _local_cluster(workers: int, folder: str, variables: Mapping[str, str]) -> A
     import dask
 
     try:
-        with dask.config.set({"distributed.nanny.pre-spawn-environ": dict(variables), "temporary-directory": folder}):
+        settings = {"distributed.nanny.pre-spawn-environ": dict(variables), "temporary-directory": folder}
+        with dask.config.set(settings), _deaf_to_interrupts():
             return distributed.LocalCluster(
                 n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", scheduler_port=0,
                 dashboard_address=None, worker_dashboard_address=None, silence_logs=logging.CRITICAL,
@@ -129,6 +132,20 @@ def _local_cluster(workers: int, folder: str, variables: Mapping[str, str]) -> A
             )  # fmt: skip
     except (RuntimeError, OSError, TimeoutError) as error:
         raise EnvironmentFailure(f"dask starts no workers here ({in_words(error.__cause__ or error)})") from error
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Block Ctrl-C in threads and processes that begin here: workers that still import leave it to their driver."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # it would end the blocking below
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 @contextlib.contextmanager

@@ -143,6 +143,13 @@ def test_no_file_holds_a_path_of_the_machine_it_was_written_on() -> None:
         assert f"{ROOT}/".encode() not in file.read_bytes(), file.relative_to(ROOT)
 
 
+def test_no_file_holds_both_sides_of_a_merge() -> None:
+    marks = tuple(f"\n{mark * 7} ".encode() for mark in "<>|")
+    for file in tracked():
+        text = b"\n" + file.read_bytes()
+        assert not any(mark in text for mark in marks), file.relative_to(ROOT)
+
+
 def test_every_built_in_scenario_loads() -> None:
     names = builtin_names()
     files = {f.relative_to(ROOT / "scenarios").with_suffix("").as_posix() for f in (ROOT / "scenarios").rglob("*.toml")}
