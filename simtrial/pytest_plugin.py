@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from simtrial.commands.asked import Request
+    from simtrial.commands.request import Request
     from simtrial.verdict import Judged
 
 VARIABLE = "SIMTRIAL_UPDATE_BASELINE"
@@ -72,7 +72,7 @@ def assert_no_regression(request: pytest.FixtureRequest, tmp_path: Path) -> Call
             pytest.fail(f"simtrial: {_unknown('keyword of the marker', keyword, OPTIONS)}", pytrace=False)
     reason = request.config.getoption("--simtrial-update-baseline") or os.environ.get(VARIABLE) or ""
     folder, root = Path(request.path).parent, Path(str(request.config.rootpath))
-    asked = _asked(str(marker.args[0]), marker.kwargs, folder, root, reason)
+    asked = _request(str(marker.args[0]), marker.kwargs, folder, root, reason)
     made = request.config.stash[_MADE]
 
     def assert_(method: str | None = None) -> None:
@@ -88,9 +88,9 @@ def assert_no_regression(request: pytest.FixtureRequest, tmp_path: Path) -> Call
     return assert_
 
 
-def _asked(scenario: str, options: dict[str, Any], folder: Path, root: Path, reason: str) -> Request:
+def _request(scenario: str, options: dict[str, Any], folder: Path, root: Path, reason: str) -> Request:
     """What is asked of `simtrial check`: files are sought beside the test, then below the root of the tests."""
-    from simtrial.commands.asked import Request, recipe
+    from simtrial.commands.request import Request, recipe
 
     file = next((place / scenario for place in (folder, root) if (place / scenario).is_file()), None)
     shown = scenario if file is None else os.path.relpath(file)

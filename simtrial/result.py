@@ -155,7 +155,7 @@ class Result:
     @property
     def true_values(self) -> pl.DataFrame:
         """One row per cell and estimand: cell, factors, estimand, true_value, true_value_mcse."""
-        return with_factors(self._known().drop("factors"), self._cells)
+        return with_factors(self._with_truth().drop("factors"), self._cells)
 
     @property
     def failures(self) -> pl.DataFrame:
@@ -202,10 +202,10 @@ class Result:
             When there is no such measure, method or factor.
         """
         wanted = None if measures is None else _listed(measures)
-        options = self._asked(wanted, reference, mcse, common)
+        options = self._options_with(wanted, reference, mcse, common)
         shown = self.methods if methods is None else _listed(methods)
         _refuse("method", [m for m in shown if m not in self.methods], self.methods)
-        truths = self._known()
+        truths = self._with_truth()
         frame = pl.concat([performance(rows, truths, options) for rows in self._rows(SUMMARISED)])
         frame = frame.filter(pl.col("method").is_in(shown))
         if wanted is not None:
@@ -264,7 +264,9 @@ class Result:
 
         return write_report(self.folder, Path(path), self.partial, self.request)
 
-    def _asked(self, measures: list[str] | None, reference: str | None, mcse: str | None, common: bool) -> Options:
+    def _options_with(
+        self, measures: list[str] | None, reference: str | None, mcse: str | None, common: bool
+    ) -> Options:
         """Options of a summary, refused where they name what is not there."""
         known = [*MEASURES, *PAIRED]
         for name in measures or ():
@@ -281,7 +283,7 @@ class Result:
         chosen = self._options.measures if measures is None else [m for m in measures if not _seen(m)] or ["failures"]
         return replace(self._options, measures=chosen, form=form, reference=compared, common=common)
 
-    def _known(self) -> pl.DataFrame:
+    def _with_truth(self) -> pl.DataFrame:
         """Cells and estimands that have a true value."""
         return self._cells.filter(pl.col("estimand") != "") if self.truths is None else self.truths
 

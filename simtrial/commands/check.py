@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from simtrial.commands import fresh_check, judging, run_directories
-from simtrial.commands.asked import Request, recipe
 from simtrial.commands.options import PLUGINS, SEED, SETS, ScenarioName, given, load_cells, records_of
+from simtrial.commands.request import Request, recipe
 from simtrial.errors import SimtrialError
 
 FORMAT = click.option(

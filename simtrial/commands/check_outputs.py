@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from simtrial.check.gate import Gate, Stored
-    from simtrial.commands.asked import Request
+    from simtrial.commands.request import Request
     from simtrial.verdict import Judged
 
 

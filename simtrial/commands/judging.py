@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from simtrial.commands.asked import Request
+from simtrial.commands.request import Request
 from simtrial.errors import SimtrialError
 
 if TYPE_CHECKING:

@@ -47,7 +47,10 @@ def summarise(
 
     Example: simtrial summarise runs/a --measure coverage --across icc --format latex
     """
-    chosen = Selection(cells, methods, names_in(measures), across or "", reference, caption)
+    chosen = Selection(
+        cells=cells, methods=methods, measures=names_in(measures), across=across or "", reference=reference,
+        caption=caption,
+    )  # fmt: skip
     if len(runs) > 1 or runs[0].is_dir() or not runs[0].suffix:
         if others := given("true", "by", "maps", "df", "level"):
             hint = "; --across puts a factor across columns" if others[0] == "--by" else ""

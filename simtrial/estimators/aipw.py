@@ -10,8 +10,8 @@ from pydantic import Field
 
 from simtrial.arrays import Bools, Floats, Ints
 from simtrial.batch import ObservedBatch
-from simtrial.estimators import Estimates, Method, register, report
-from simtrial.estimators.being_observed import BeingObserved, missingness_flags, missingness_spec, without_auxiliary
+from simtrial.estimators import Estimates, Method, practice_df, register, report
+from simtrial.estimators.being_observed import BeingObserved, both_models, missingness_flags, missingness_spec
 from simtrial.estimators.g_computation import OutcomeModel, outcome_model, without_each
 from simtrial.flags import BIT
 from simtrial.kernels.sandwich import matrix_power
@@ -49,8 +49,7 @@ class AugmentedWeighting(Method):
     ) -> Estimates:
         """Fit both models to every trial, and to every trial without each of its practices."""
         plain = super().spec()
-        made = without_auxiliary(batch, plain, moments) if self.auxiliary else moments
-        observed = BeingObserved.of(batch, self.spec(), self.by_arm)
+        made, observed = both_models(batch, plain, self.spec(), moments, self.by_arm)
         model = outcome_model(made, self.by_arm)
         parts = _Parts.of(batch, plain, made, model, observed, self.average == "cluster", self.smallest_probability)
         without, singular = _coefficients_without(made, model, observed)
@@ -65,12 +64,11 @@ class AugmentedWeighting(Method):
         undetermined = count_by(trial[singular | lonely], made.trials) > 0
         flags |= np.where(undetermined & ~made.failed, BIT["leverage_one"], 0)
         flags |= np.where(parts.truncated, BIT["extreme_weights"], 0)
-        none = np.zeros(made.trials)
-        spent = {"clusters-p": model.cluster_rank, "clusters-2": none + 2.0, "normal": none - np.inf}[self.df]
+        df = practice_df(self.df, made.clusters, model.cluster_rank)
         effect = np.where(observed.converged, means[1] - means[0], np.nan)
         control, treated = means + made.center[made.regressors]
         return report(
-            made, ("arm",), effect[None], variance[None], (made.clusters - spent)[None], self.level, failed=failed,
+            made, ("arm",), effect[None], variance[None], df[None], self.level, failed=failed,
             flags=flags, extras={"mean_control": control, "mean_intervention": treated, **parts.extras},
         )  # fmt: skip
 
@@ -112,6 +110,7 @@ class _Parts:
         cls, batch: ObservedBatch, spec: Spec, made: Moments, model: OutcomeModel, observed: BeingObserved,
         equal: bool, smallest: float,
     ) -> _Parts:  # fmt: skip
+        """Sum what each person adds over the people of every practice."""
         everyone, p = observed.everyone, made.regressors
         share = (1.0 / everyone.sizes if equal else np.ones_like(everyone.sizes))[everyone.cluster_of_row]
         x = predictors(batch, spec, made, everyone.rows)

@@ -78,6 +78,16 @@ def report(
     )  # fmt: skip
 
 
+def practice_df(rule: str, clusters: Floats, rank: Floats) -> Floats:
+    """Df of a t interval by the number of practices, clusters-p, clusters-2 or normal (trials,).
+
+    ``rank`` are the coefficients at practice level.
+    """
+    if rule == "normal":
+        return np.full(clusters.shape, np.inf)
+    return clusters - (rank if rule == "clusters-p" else 2.0)
+
+
 def rounding_variance(moments: Moments) -> Floats:
     """Variance of an effect up to which its standard error is rounding beside the SD of the outcome (trials,)."""
     squares = moments.gram[moments.regressors, moments.regressors]

@@ -97,9 +97,18 @@ def missingness_spec(spec: Spec, auxiliary: list[str]) -> Spec:
     return replace(spec, adjust=tuple(dict.fromkeys((*spec.adjust, *auxiliary))))
 
 
-def without_auxiliary(batch: ObservedBatch, spec: Spec, wide: Moments) -> Moments:
-    """Moments of an analysis among the rows of a wider one, which has auxiliary columns as well."""
-    return x_moments(batch, spec, wide.analysed).with_response(outcome(batch, spec)[wide.analysed.rows])
+def both_models(
+    batch: ObservedBatch, spec: Spec, wide: Spec, moments: Moments, by_arm: bool
+) -> tuple[Moments, BeingObserved]:
+    """Moments of an analysis, and the model of being observed; ``moments`` are of ``wide``, auxiliary columns included.
+
+    Both are of the same rows: those with every column of either.
+    """
+    made = moments
+    if wide != spec:
+        rows = moments.analysed
+        made = x_moments(batch, spec, rows).with_response(outcome(batch, spec)[rows.rows])
+    return made, BeingObserved.of(batch, wide, by_arm)
 
 
 def missingness_flags(observed: BeingObserved) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from simtrial.arrays import Bools, Floats
 from simtrial.batch import ObservedBatch
-from simtrial.estimators import Estimates, Method, register, report
+from simtrial.estimators import Estimates, Method, practice_df, register, report
 from simtrial.flags import BIT
 from simtrial.kernels.sandwich import matrix_power
 from simtrial.kernels.small_matrices import independent
@@ -70,13 +70,12 @@ class GComputation(Method):
         flags |= np.where((moments.counts <= model.kept.sum(axis=0)) | unfitted, BIT["no_data"], 0)
         flags |= np.where(saturated & ~moments.failed, BIT["tau2_not_identified"], 0)
         failed = moments.failed | (flags & (BIT["no_data"] | BIT["too_few_clusters"]) != 0) | saturated | model.aliased
-        none = np.zeros(moments.trials)
-        spent = {"clusters-p": model.cluster_rank, "clusters-2": none + 2.0, "normal": none - np.inf}[self.df]
         control, treated = means + moments.center[moments.regressors]
         effect = means[1] - means[0]  # before the centre is added, which may be many times as large
+        df = practice_df(self.df, clusters, model.cluster_rank)
         return report(
-            moments, ("arm",), effect[None], variance[None], (clusters - spent)[None], self.level,
-            failed=failed, flags=flags, extras={"mean_control": control, "mean_intervention": treated},
+            moments, ("arm",), effect[None], variance[None], df[None], self.level, failed=failed, flags=flags,
+            extras={"mean_control": control, "mean_intervention": treated},
         )  # fmt: skip
 
 

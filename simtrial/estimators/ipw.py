@@ -10,7 +10,7 @@ from pydantic import Field
 from simtrial.arrays import Bools, Floats
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report, terms_of
-from simtrial.estimators.being_observed import BeingObserved, missingness_flags, missingness_spec, without_auxiliary
+from simtrial.estimators.being_observed import both_models, missingness_flags, missingness_spec
 from simtrial.estimators.weighted_equations import Equations
 from simtrial.flags import BIT
 from simtrial.kernels.segments import largest_by, sum_by
@@ -51,8 +51,7 @@ class InverseProbabilityWeighting(Method):
     ) -> Estimates:
         """Fit both models to every trial."""
         plain = super().spec()
-        made = without_auxiliary(batch, plain, moments) if self.auxiliary else moments
-        observed = BeingObserved.of(batch, self.spec(), self.by_arm)
+        made, observed = both_models(batch, plain, self.spec(), moments, self.by_arm)
         weight, slope = observed.weights(self.smallest_probability)
         equations = Equations.of(batch, plain, made, observed, weight)
         alpha, settled, identified = self._correlation(equations)

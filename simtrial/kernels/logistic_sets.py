@@ -12,8 +12,11 @@ STILL = 1e-18  # twice the gain of a step after which the next one is rounding; 
 RIDGE = 1e-12  # share of the trace that keeps a flat direction solvable; it does not move a finite solution
 
 
-def fit(predictors: Floats, outcome: Floats, weight: Floats, start: Floats) -> tuple[Floats, Floats]:
-    """Maximum likelihood by Newton's method; without a finite maximum the steps end where probabilities are 0 or 1.
+def fit(predictors: Floats, outcome: Floats, weight: Floats, start: Floats) -> Floats:
+    """Coefficients of maximum likelihood by Newton's method (trials, sets, q).
+
+    Without a finite maximum the steps end on the way to probabilities of 0 and 1, which is not reported here:
+    `simtrial.kernels.logistic` tells it.
 
     Parameters
     ----------
@@ -23,11 +26,6 @@ def fit(predictors: Floats, outcome: Floats, weight: Floats, start: Floats) -> t
         0 or 1 by subset (trials, sets, N).
     start
         (trials, sets, q).
-
-    Returns
-    -------
-    coefficients, variance
-        (trials, sets, q) each; the variances are those of the inverse information.
     """
     trials, n, q = predictors.shape
     squares = (predictors[:, :, :, None] * predictors[:, :, None]).reshape(trials, n, q * q)
@@ -39,8 +37,7 @@ def fit(predictors: Floats, outcome: Floats, weight: Floats, start: Floats) -> t
         going &= (step * score).sum(axis=-1) > STILL
         if not going.any():
             break
-    _, information = _at(at, predictors, squares, outcome, weight)
-    return at, np.einsum("...ii->...i", np.linalg.inv(information))
+    return at
 
 
 def _at(at: Floats, predictors: Floats, squares: Floats, outcome: Floats, weight: Floats) -> tuple[Floats, Floats]:

@@ -112,6 +112,7 @@ class _Given:
 
     @classmethod
     def of(cls, people: People, at: Floats, nodes: int) -> _Given:
+        """Take these parameters for given; ``nodes`` points of the practice effect."""
         p, q = people.first.shape[1], people.predictors.shape[1]
         trial = people.trial
         beta, tau, sigma = at[:, :p], at[:, p], np.exp(at[:, p + 1])

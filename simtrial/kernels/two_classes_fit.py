@@ -18,7 +18,12 @@ from simtrial.kernels.two_classes import People, Point, point
 STEPS = 80
 DONE = 1e-12  # square of Newton's step in standard errors after which the next one is rounding
 NARROW = -9.2  # log sigma, outcome of SD 1, below which a class has collapsed on equal outcomes
-ENDLESS = 1e4  # variance of the coefficient of a predictor of SD 1 beyond which it has no finite estimate
+ENDLESS = 1e4
+"""Variance of the coefficient of a predictor of SD 1 beyond which it has no finite estimate.
+
+Without a maximum steps stay about 1 while the information falls: a fit counts as converged when its step squared times
+the information is below DONE, so with a variance of about 1/DONE. A finite one would have a standard error of 100.
+"""
 POSITIVE = 1e-7  # smallest eigenvalue of an information in units of the complete one that counts as positive
 NEAR = 2.0  # log-likelihood within which another maximum is worth a warning
 APART = 0.1  # standard errors by which the effects of two maxima differ if they are two

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from simtrial.commands import judging
-from simtrial.commands.asked import Request
+from simtrial.commands.request import Request
 from simtrial.estimators import Estimates, Method
 from simtrial.estimators.fitting import Attempt
 from simtrial.run import block

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from odd_shapes import SHAPES, oddly_shaped
 from reference import method
 from scipy.special import ndtr
 from trials import batch, fit, ragged
@@ -238,22 +239,13 @@ def test_a_chain_that_has_not_settled_is_flagged(monkeypatch):
     assert "chain_unsettled" in text(int(fit(lacking(), method("mi", **options)).flags[0]))
 
 
-@pytest.mark.parametrize("shape", ["one practice an arm", "one person a practice", "nobody", "collinear"])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_odd_shapes_end_in_numbers_or_a_status(shape):
     data, rng = ragged(6, practices=14), np.random.default_rng(6)
     data["mansa_followup"] = np.where(rng.random(len(data["arm"])) < 0.3, np.nan, data["mansa_followup"])
     data["age"] = np.where(rng.random(len(data["arm"])) < 0.2, np.nan, data["age"])
     adjust = ["age"]
-    if shape == "one practice an arm":
-        data = {name: values[data["practice"] < 2] for name, values in data.items()}
-        data["arm"] = data["practice"] % 2.0
-    elif shape == "one person a practice":
-        first = np.unique(data["practice"], return_index=True)[1]
-        data = {name: values[first] for name, values in data.items()}
-    elif shape == "nobody":
-        data["mansa_followup"] = np.full(len(data["arm"]), np.nan)
-    else:
-        data["other"], adjust = 1 - data["arm"], ["age", "other"]
+    data, adjust = oddly_shaped(data, adjust, shape)
     found = fit(batch(data), method("mi", analysis={"kind": "lmm"}, imputation="fcs", adjust=adjust, m=4))
     assert found.flags[0]
     assert found.failed[0] == np.isnan(found.std_error[0, 0])

@@ -1,16 +1,13 @@
 """Chained equations beside mice (2l.pan, 2lonly.norm), which runs here where R has it."""
 
-import csv
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from reference import ORACLE, method
-from trials import batch, fit
+from by_r import made_by, oracle_trial, repeated, rscript_with
+from reference import method
+from trials import fit
 
-from simtrial.batch import Column, Index, ObservedBatch
 from simtrial.moments.build import moments
 
 pytestmark = pytest.mark.verify
@@ -24,58 +21,26 @@ Z = 4.0
 
 @pytest.fixture(scope="module")
 def rscript():
-    found = shutil.which("Rscript")
-    if found is None:
-        pytest.skip("R is not installed: chained equations are compared with mice where it is")
-    if subprocess.run([found, "-e", "library(mice); library(pan)"], capture_output=True, check=False).returncode:
-        pytest.skip("R lacks mice or pan: chained equations are compared with them where it has both")
-    return found
+    return rscript_with("mice", "pan")
 
 
 def holed(trial):
     """A trial with gaps in the baseline and in a number of practices, beside those it has in the follow-up."""
-    with open(ORACLE / "data" / f"{trial}.csv", newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    rng = np.random.default_rng(5)
-    practice = np.unique([row["practice"] for row in rows], return_inverse=True)[1]
-    people, practices = len(rows), practice.max() + 1
-
-    def number(name):
-        return np.array([float(row[name]) if row[name] else np.nan for row in rows])
-
+    known, rng = oracle_trial(trial), np.random.default_rng(5)
+    practice = known["practice"]
+    people, practices = len(practice), practice.max() + 1
     size = rng.normal(size=practices)
     size[rng.choice(practices, 4, replace=False)] = np.nan
-    baseline = np.where(rng.random(people) < 0.1, np.nan, number("mansa_baseline"))
+    baseline = np.where(rng.random(people) < 0.1, np.nan, known["mansa_baseline"])
     return {
-        "practice": practice, "arm": number("arm"), "list_size": size[practice], "baseline": baseline,
-        "followup": number("mansa_followup"),
+        "practice": practice, "arm": known["arm"], "list_size": size[practice], "baseline": baseline,
+        "followup": known["mansa_followup"],
     }  # fmt: skip
-
-
-def by_mice(rscript, data, folder):
-    """Quantities of every completed data set of mice."""
-    given, made = folder / "given.csv", folder / "made.csv"
-    names = list(data)
-    with open(given, "w", newline="") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(names)
-        for row in zip(*data.values(), strict=True):
-            writer.writerow(["" if np.isnan(value) else value for value in row])
-    subprocess.run([rscript, SCRIPT, given, made, str(THERE), "5"], check=True, capture_output=True)
-    with open(made, newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
 
 
 def by_product(data):
     """The same of chains of the product, as many copies of the trial at once."""
-    names = {"baseline": "mansa_baseline", "followup": "mansa_followup"}
-    one = batch({names.get(name, name): values for name, values in data.items()})
-    practices, times = one.index.practices, np.arange(HERE)
-    belongs = (one.index.participant_practice + practices * times[:, None]).ravel()
-    index = Index(HERE, np.repeat(times, practices), belongs)
-    columns = {n: Column(np.tile(c.values, HERE), c.level, c.categories) for n, c in one.columns.items()}
-    copies = ObservedBatch(index, columns)
+    one, copies = repeated(data, HERE)
     mi = method(
         "mi", analysis={"kind": "ols", "se": "classical"}, imputation="fcs", prior="inverse-gamma", burn_in=14, thin=1,
         adjust=["mansa_baseline", "list_size"],
@@ -101,7 +66,7 @@ def by_product(data):
 @pytest.mark.parametrize("trial", TRIALS)
 def test_chained_equations_agree_with_mice(trial, rscript, tmp_path):
     data = holed(trial)
-    theirs, ours = by_mice(rscript, data, tmp_path), by_product(data)
+    theirs, ours = made_by(rscript, SCRIPT, data, tmp_path, THERE, 5), by_product(data)
     assert set(theirs) == set(ours)
     for name, sample in ours.items():
         error = np.hypot(sample.std() / np.sqrt(HERE), theirs[name].std() / np.sqrt(THERE))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import slow_twin
+from odd_shapes import assert_a_status_spoils_no_other
 from reference import method
 from scipy.optimize import minimize
 from scipy.stats import t as student
@@ -296,15 +297,7 @@ def test_degenerate_trials_have_a_status_and_spoil_no_other(case):
     flag, change = DEGENERATE[case]
     good, odd = lossy(1), lossy(2)
     odd = {**odd, **change(odd)}
-    together = {k: np.concatenate([good[k], odd[k]]) for k in good}
-    together["trial"] = np.repeat([0, 1], [len(good["arm"]), len(odd["arm"])])
-    options = {"adjust": ["mansa_baseline"], "auxiliary": ["age"]}
-    found, alone = fit(batch(together), method("ipw", **options)), fit(batch(good), method("ipw", **options))
-    assert found.failed.tolist() == [False, True]
-    assert flag in text(int(found.flags[1])).split(";")
-    assert np.isnan(found.estimate[:, 1]).all()
-    assert found.estimate[0, 0] == pytest.approx(alone.estimate[0, 0], rel=1e-12)
-    assert found.std_error[0, 0] == pytest.approx(alone.std_error[0, 0], rel=1e-12)
+    assert_a_status_spoils_no_other("ipw", good, odd, flag, adjust=["mansa_baseline"], auxiliary=["age"])
 
 
 def test_a_collinear_auxiliary_column_changes_nothing():

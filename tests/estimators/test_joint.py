@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from odd_shapes import SHAPES, oddly_shaped
 from reference import method
 from trials import batch, fit, ragged
 
@@ -114,21 +115,13 @@ def test_practice_effects_have_the_moments_of_their_conditional():
     assert np.cov(drawn.T) == pytest.approx(variance, abs=Z * variance.max() * np.sqrt(2 / size))
 
 
-@pytest.mark.parametrize("shape", ["one practice an arm", "one person a practice", "nobody", "collinear", "untold"])
+@pytest.mark.parametrize("shape", [*SHAPES, "untold"])
 def test_odd_shapes_end_in_numbers_or_a_status(shape):
     data, adjust = lacking(practices=14), ["mansa_baseline"]
-    if shape == "one practice an arm":
-        data = {name: values[data["practice"] < 2] for name, values in data.items()}
-        data["arm"] = data["practice"] % 2.0
-    elif shape == "one person a practice":
-        first = np.unique(data["practice"], return_index=True)[1]
-        data = {name: values[first] for name, values in data.items()}
-    elif shape == "nobody":
-        data["mansa_followup"] = np.full(len(data["arm"]), np.nan)
-    elif shape == "collinear":
-        data["other"], adjust = 1 - data["arm"], ["mansa_baseline", "other"]
-    else:
+    if shape == "untold":
         data["other"], adjust = 1.0 * np.isnan(data["mansa_followup"]), ["mansa_baseline", "other"]
+    else:
+        data, adjust = oddly_shaped(data, adjust, shape)
     found = fit(batch(data), method("mi", analysis={"kind": "lmm"}, imputation="joint", adjust=adjust, m=4, burn_in=20))
     assert found.failed[0] == np.isnan(found.std_error[0, 0])
     assert not found.failed[0] or str(found.notes["message"][0])

@@ -1,15 +1,13 @@
 """The joint model of baseline and follow-up beside jomo, which runs here where R has it."""
 
-import csv
-import shutil
-import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from reference import ORACLE, method
-from trials import batch, fit
+from by_r import made_by, oracle_trial, repeated, rscript_with
+from reference import method
+from trials import fit
 
 from simtrial.batch import Column, Index, ObservedBatch
 from simtrial.moments.build import moments
@@ -26,56 +24,25 @@ Z, BATCHES = 5.1, 20
 
 @pytest.fixture(scope="module")
 def rscript():
-    found = shutil.which("Rscript")
-    if found is None:
-        pytest.skip("R is not installed: the joint model is compared with jomo where it is")
-    if subprocess.run([found, "-e", "library(jomo)"], capture_output=True, check=False).returncode:
-        pytest.skip("R lacks jomo: the joint model is compared with it where it has it")
-    return found
+    return rscript_with("jomo")
 
 
 def holed(trial):
     """A trial with gaps in the baseline beside those in the follow-up, and complete numbers of practices and people."""
-    with open(ORACLE / "data" / f"{trial}.csv", newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    rng = np.random.default_rng(5)
-    practice = np.unique([row["practice"] for row in rows], return_inverse=True)[1]
-
-    def number(name):
-        return np.array([float(row[name]) if row[name] else np.nan for row in rows])
-
+    known, rng = oracle_trial(trial), np.random.default_rng(5)
+    practice, baseline = known["practice"], known["mansa_baseline"]
     return {
-        "practice": practice, "arm": number("arm"), "list_size": rng.normal(size=practice.max() + 1)[practice],
-        "age": 0.5 * np.nan_to_num(number("mansa_baseline")) + rng.normal(size=len(rows)),
-        "baseline": np.where(rng.random(len(rows)) < 0.15, np.nan, number("mansa_baseline")),
-        "followup": number("mansa_followup"),
+        "practice": practice, "arm": known["arm"], "list_size": rng.normal(size=practice.max() + 1)[practice],
+        "age": 0.5 * np.nan_to_num(baseline) + rng.normal(size=len(practice)),
+        "baseline": np.where(rng.random(len(practice)) < 0.15, np.nan, baseline),
+        "followup": known["mansa_followup"],
     }  # fmt: skip
 
 
 def by_jomo(rscript, data, folder):
     """Quantities of every completed data set of jomo, and seconds of processor time a sweep."""
-    given, made = folder / "given.csv", folder / "made.csv"
-    with open(given, "w", newline="") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(list(data))
-        for row in zip(*data.values(), strict=True):
-            writer.writerow(["" if np.isnan(value) else value for value in row])
-    command = [rscript, SCRIPT, given, made, str(THERE), str(BURN), str(BETWEEN)]
-    subprocess.run(command, check=True, capture_output=True)
-    with open(made, newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    found = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+    found = made_by(rscript, SCRIPT, data, folder, THERE, BURN, BETWEEN)
     return found, found.pop("seconds")[0] / (BURN + (THERE - 1) * BETWEEN)
-
-
-def copied(data, times):
-    names = {"baseline": "mansa_baseline", "followup": "mansa_followup"}
-    one = batch({names.get(name, name): values for name, values in data.items()})
-    practices, each = one.index.practices, np.arange(times)
-    belongs = (one.index.participant_practice + practices * each[:, None]).ravel()
-    index = Index(times, np.repeat(each, practices), belongs)
-    columns = {n: Column(np.tile(c.values, times), c.level, c.categories) for n, c in one.columns.items()}
-    return one, shorter_first(ObservedBatch(index, columns), practices)
 
 
 def shorter_first(copies, practices):
@@ -92,7 +59,8 @@ def shorter_first(copies, practices):
 
 def by_product(data):
     """The same of chains of the product, as many copies of the trial at once; seconds a sweep of one trial."""
-    one, copies = copied(data, HERE + 1)
+    one, copies = repeated(data, HERE + 1)
+    copies = shorter_first(copies, one.index.practices)
     mi = method(
         "mi", analysis={"kind": "ols", "se": "classical"}, imputation="joint", burn_in=BURN, thin=1, standardise=False,
         adjust=["mansa_baseline", "list_size", "age"],

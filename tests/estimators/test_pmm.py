@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from odd_shapes import SHAPES, oddly_shaped
 from reference import method
 from trials import batch, fit, ragged
 
@@ -111,19 +112,10 @@ def test_it_ends_in_numbers(by_arm):
     assert found.n_used[0] == len(lacking()["arm"])
 
 
-@pytest.mark.parametrize("shape", ["one practice an arm", "one person a practice", "nobody", "collinear"])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_odd_shapes_end_in_numbers_or_a_status(shape):
     data, adjust = lacking(practices=14), ["mansa_baseline"]
-    if shape == "one practice an arm":
-        data = {name: values[data["practice"] < 2] for name, values in data.items()}
-        data["arm"] = data["practice"] % 2.0
-    elif shape == "one person a practice":
-        first = np.unique(data["practice"], return_index=True)[1]
-        data = {name: values[first] for name, values in data.items()}
-    elif shape == "nobody":
-        data["mansa_followup"] = np.full(len(data["arm"]), np.nan)
-    else:
-        data["other"], adjust = 1 - data["arm"], ["mansa_baseline", "other"]
+    data, adjust = oddly_shaped(data, adjust, shape)
     found = fit(batch(data), method("mi", analysis={"kind": "lmm"}, imputation="pmm", adjust=adjust, m=4))
     assert found.failed[0] == np.isnan(found.std_error[0, 0])
     assert not found.failed[0] or (str(found.notes["message"][0]) and text(int(found.flags[0])))

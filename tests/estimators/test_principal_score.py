@@ -109,3 +109,15 @@ def test_degenerate_trials_end_in_a_status_with_its_cause(data, options, cause, 
 def test_it_is_not_wrapped_by_mi():
     with pytest.raises(ValidationError, match="mi cannot wrap kind 'principal-score'"):
         method("mi", analysis={"kind": "principal-score", **SCORE})
+
+
+def test_separation_of_many_people_is_seen():
+    """Two hundred people offered whom a number separates: a small gap, which coefficients must grow long to tell."""
+    data = trial(11, practices=40, most=16)
+    known = np.where(data["arm"] == 1, data["received"], np.random.default_rng(1).random(len(data["arm"])) < 0.5)
+    clear = {**data, "age": 40 + 10 * (known - 0.5) * np.random.default_rng(2).uniform(1e-3, 1, len(known))}
+    found = fit(batch(clear), method("principal-score", adjust=["age"], predictors=["age"], **SCORE))
+    assert (data["arm"] == 1).sum() > 150
+    assert "separation" in flags(found)
+    blurred = {**clear, "age": clear["age"] + np.where(np.arange(len(known)) % 9 == 0, -10 * (known - 0.5), 0.0)}
+    assert "separation" not in flags(fit(batch(blurred), method("principal-score", predictors=["age"], **SCORE)))

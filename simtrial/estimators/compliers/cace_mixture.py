@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from simtrial.arrays import Bools, Floats
 from simtrial.batch import ObservedBatch
-from simtrial.estimators import Estimates, Method, register, report
+from simtrial.estimators import Estimates, Method, practice_df, register, report
 from simtrial.estimators.compliers.mixture_model import EFFECT, OFFSETS, MixtureModel
 from simtrial.estimators.compliers.one_sided import Receipt, with_receipt
 from simtrial.flags import BIT
@@ -61,9 +61,7 @@ class CaceMixture(Method):
     ) -> Estimates:
         """Fit every trial from each start, and keep the highest maximum."""
         receipt = Receipt.of(batch, moments, super().spec(), self.received)
-        model = MixtureModel.of(
-            moments, receipt, self.adjust or (), self.predictors, self.exclusion, self.starts
-        )  # fmt: skip
+        model = MixtureModel.of(moments, receipt, self.adjust or (), self.predictors, self.exclusion, self.starts)
         trials, flags, failed = moments.trials, receipt.flags.copy(), receipt.failed
         estimate, variance = np.full((2, 1, trials), np.nan)
         extras = {name: np.full(trials, np.nan) for name in self._extras()}
@@ -75,17 +73,13 @@ class CaceMixture(Method):
                 numbers[0, model.numbered[lost]] = np.nan
             flags[model.numbered] |= odd
         extras["complier_share"] = np.where(receipt.failed, np.nan, receipt.share)
-        saturated = ~failed & (self._spent(moments) >= moments.clusters)
+        df = practice_df(self.df, moments.clusters, moments.cluster_rank)
+        saturated = ~failed & (df <= 0)
         flags |= np.where(saturated, BIT["tau2_not_identified"], 0)
         return report(
-            moments, ("received",), estimate, variance, (moments.clusters - self._spent(moments))[None], self.level,
+            moments, ("received",), estimate, variance, df[None], self.level,
             failed=failed | saturated, flags=flags, extras=extras,
         )  # fmt: skip
-
-    def _spent(self, moments: Moments) -> Floats:
-        """Degrees of freedom that the practice-level coefficients take (trials,)."""
-        none = np.zeros(moments.trials)
-        return {"clusters-p": moments.cluster_rank, "clusters-2": none + 2.0, "normal": none - np.inf}[self.df]
 
     def _extras(self) -> tuple[str, ...]:
         more = () if self.exclusion else ("never_taker_effect",)

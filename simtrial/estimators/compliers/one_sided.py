@@ -60,10 +60,7 @@ class Receipt:
 
 def columns_of(moments: Moments, names: Sequence[str]) -> Floats:
     """Columns of some covariates among the analysed rows (rows, columns), of SD about 1 in every trial."""
-    chosen = [
-        at for at, term in enumerate(moments.terms)
-        if any(term == name or term.startswith(f"{name}=") for name in names)
-    ]  # fmt: skip
+    chosen = _places(moments, names)
     if not chosen:
         return np.zeros((len(moments.analysed.rows), 0))
     values = moments.design[chosen]
@@ -74,8 +71,12 @@ def columns_of(moments: Moments, names: Sequence[str]) -> Floats:
 
 def kept_of(moments: Moments, names: Sequence[str]) -> Bools:
     """Which of these columns are kept in a trial (trials, columns)."""
-    chosen = [
+    return np.asarray(moments.kept[_places(moments, names)].T)
+
+
+def _places(moments: Moments, names: Sequence[str]) -> list[int]:
+    """Where the regressors of some covariates are, indicators of categories included."""
+    return [
         at for at, term in enumerate(moments.terms)
         if any(term == name or term.startswith(f"{name}=") for name in names)
     ]  # fmt: skip
-    return np.asarray(moments.kept[chosen].T)

@@ -11,15 +11,14 @@ from pydantic import Field
 
 from simtrial.arrays import Bools, Floats
 from simtrial.batch import ObservedBatch
-from simtrial.estimators import Estimates, Method, register, report
+from simtrial.estimators import Estimates, Method, practice_df, register, report
 from simtrial.estimators.compliers.one_sided import Receipt, columns_of, kept_of, with_receipt
 from simtrial.flags import BIT
-from simtrial.kernels import logistic_sets
+from simtrial.kernels import logistic, logistic_sets
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
 
 TOGETHER = 50  # trials in one pass
-ENDLESS = 1e4  # variance of the coefficient of a predictor of SD 1 beyond which it has no finite estimate
 
 
 @register("principal-score")
@@ -59,7 +58,7 @@ class PrincipalScore(Method):
         """Fit every trial, and every trial without each of its practices."""
         receipt = Receipt.of(batch, moments, super().spec(), self.received)
         usable = np.flatnonzero(~receipt.failed)
-        trials, clusters = moments.trials, moments.clusters
+        trials = moments.trials
         estimate, variance = np.full((2, 1, trials), np.nan)
         separated, alone = np.zeros((2, trials), dtype=bool)
         for first in range(0, len(usable), TOGETHER):
@@ -68,8 +67,7 @@ class PrincipalScore(Method):
             effects, separated[chosen], alone[chosen] = sets.effects()
             estimate[0, chosen], variance[0, chosen] = effects[:, 0], sets.jackknife(effects)
         few = (moments.flags & BIT["too_few_clusters"]) != 0
-        spent = {"clusters-p": moments.cluster_rank, "clusters-2": np.full(trials, 2.0)}
-        left = np.full(trials, np.inf) if self.df == "normal" else clusters - spent[self.df]
+        left = practice_df(self.df, moments.clusters, moments.cluster_rank)
         variance[0] = np.where(few | alone | (left <= 0), np.nan, variance[0])
         flags = receipt.flags | np.where(separated & ~alone, BIT["separation"], 0)
         flags |= np.where(alone, BIT["one_compliant_practice"], 0)
@@ -141,16 +139,17 @@ class _Sets:
         share = takers[:, 0] / np.maximum(takers[:, 0] + others[:, 0], 1)
         start[:, 0, 0] = np.log(share / (1.0 - share))
         taken = np.asarray(self.received, dtype=np.float64)
-        whole, spread = logistic_sets.fit(self.predictors, taken, scored[:, :1], start)
+        trial, place = np.nonzero(scored[:, 0])
+        whole = logistic.fit(self.predictors[trial, place].T, self.received[trial, place], trial, len(start))
+        settled = np.asarray(whole.converged & ~whole.separated)[:, None, None]
         fair = ~alone[:, None] & self.there & (takers > 0) & (others > 0)
-        begin = np.where(np.abs(whole) < 20.0, whole, start) * np.ones((1, self.inside.shape[1], 1))
+        begin = np.where(settled, whole.coefficients.T[:, None], start) * np.ones((1, self.inside.shape[1], 1))
         each = np.where(fair[..., None], scored, scored[:, :1])  # subsets without a model repeat the whole
-        at, _ = logistic_sets.fit(self.predictors, taken, np.asarray(each, dtype=np.float64), begin)
+        at = logistic_sets.fit(self.predictors, taken, np.asarray(each, dtype=np.float64), begin)
         chance = logistic_sets.probability(at, self.predictors)
         weight = np.asarray(self.inside * np.where(self.offered[:, None], taken[:, None], chance), dtype=np.float64)
         found = _weighted(self.design, self.outcome, weight)
-        separated = np.asarray((spread[:, 0] > ENDLESS).any(axis=1))
-        return np.where(self.there, found, np.nan), separated, np.asarray(alone)
+        return np.where(self.there, found, np.nan), whole.separated, np.asarray(alone)
 
     def jackknife(self, effects: Floats) -> Floats:
         """Variance (J - 1)/J sum_j (theta_(j) - mean)^2 (trials,)."""
