@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from simtrial.core import using
 from simtrial.errors import IncompleteRunError, ScenarioError, SimtrialError
 from simtrial.generate import simulate
 from simtrial.performance import MEASURES
@@ -121,6 +122,7 @@ class Study:
         self, folder: PathLike | None = None, replicates: int | None = None, *, workers: int | None = None,
         engine: str | Engine | None = None, until: Mapping[str, float] | None = None,
         plugins: str | Sequence[str] = (), chunk: int = 1000, progress: bool = False,
+        core: str | None = None,
     ) -> Result:  # fmt: skip
         """Run the scenario; what a run directory holds already is not computed again.
 
@@ -141,6 +143,9 @@ class Study:
             Replicates per stored file.
         progress
             Show progress on stderr.
+        core
+            Which kernels compute, ``"numpy"`` or ``"compiled"``; default: those of the run where there is one, else
+            the compiled ones where they are installed.
 
         Raises
         ------
@@ -164,6 +169,7 @@ class Study:
             chunk = enough_chunks(scenario, len(cells), granted, chunk)
         place = Path(tempfile.mkdtemp("", "simtrial-") if folder is None else folder)
         with ExitStack() as undone:
+            undone.enter_context(using(core))
             if folder is None:
                 undone.callback(shutil.rmtree, place, ignore_errors=True)
             outcome = run_scenario(

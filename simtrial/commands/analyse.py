@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from simtrial.commands.notes import note, warn
-from simtrial.commands.options import FORMAT, PLUGINS, ScenarioName, records_of
+from simtrial.commands.options import CORE, FORMAT, PLUGINS, ScenarioName, records_of
 from simtrial.errors import SimtrialError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
               help="Write what mi imputed into this folder, for R (mitml, mice) and Stata (mi import).")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of methods that draw.")
 @PLUGINS
+@CORE
 @FORMAT
 def analyse(
     data: tuple[Path, ...], methods: str, maps: tuple[str, ...], factors: tuple[str, ...], numbers: tuple[str, ...],

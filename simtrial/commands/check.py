@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from simtrial.commands import fresh_check, judging, run_directories
-from simtrial.commands.options import PLUGINS, SEED, SETS, ScenarioName, given, load_cells, records_of
+from simtrial.commands.options import CORE, PLUGINS, SEED, SETS, ScenarioName, given, load_cells, records_of
 from simtrial.commands.request import Request, recipe
 from simtrial.errors import SimtrialError
 
@@ -46,6 +46,7 @@ FORMAT = click.option(
 @PLUGINS
 @SEED
 @SETS
+@CORE
 @FORMAT
 def check(
     what: str, output: Path | None, replicates: int | None, workers: int | None, fresh: bool, against: Path | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from simtrial.commands.notes import note
-from simtrial.commands.options import FORMAT, SEED, SETS, ScenarioName, load_cells
+from simtrial.commands.options import CORE, FORMAT, SEED, SETS, ScenarioName, load_cells
 
 
 @click.command()
@@ -16,6 +16,7 @@ from simtrial.commands.options import FORMAT, SEED, SETS, ScenarioName, load_cel
 @click.option("--all", "everything", is_flag=True, help="Table: every fact, not just those outside the central 95%.")
 @SEED
 @SETS
+@CORE
 @FORMAT
 def fidelity(
     scenario: str, replicates: int, everything: bool, seed: int | None, sets: tuple[str, ...], form: str

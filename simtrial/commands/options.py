@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
+from simtrial.core import CORES, choose
 from simtrial.errors import SimtrialError
 
 if TYPE_CHECKING:
@@ -93,6 +94,12 @@ PLUGINS = click.option(
     metavar="MODULE",
     help="Module (or .py file) that registers your methods or generators.",
 )
+
+CORE = click.option(
+    "--core", type=click.Choice(CORES), expose_value=False, callback=lambda _, __, value: choose(value),
+    help="Which kernels compute; default: the compiled ones where they are installed.",
+)  # fmt: skip
+"""Chooses for the whole process; the environment variable SIMTRIAL_CORE does the same."""
 
 SETS = click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change a key of the scenario.")
 

@@ -9,6 +9,7 @@ import click
 
 from simtrial.commands.notes import note
 from simtrial.commands.options import (
+    CORE,
     FORMAT,
     PLUGINS,
     REPLICATE,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 @PLUGINS
 @SEED
 @SETS
+@CORE
 @FORMAT
 def replay(
     what: str, replicate: int, cell: str | None, output: Path | None, baseline: Path | None,
@@ -50,12 +52,14 @@ def replay(
     Example: simtrial replay runs/a --replicate 17 -o trial
     """
     from simtrial.check.one_replicate import refuse_another_request
+    from simtrial.core import using
     from simtrial.files.write_trials import refuse_file, trial_frames, write_frame
     from simtrial.report.tables import replay_table
     from simtrial.report.text import emit
     from simtrial.run.replay import replayed
     from simtrial.scenario.cells import file_stem
     from simtrial.scenario.named import named_cell
+    from simtrial.store.directory import core_of, read_run
 
     if output is not None:
         refuse_file(output)
@@ -64,7 +68,8 @@ def replay(
     chosen = named_cell(cells, cell)
     if baseline is not None:
         refuse_another_request(baseline, chosen.scenario, cells)
-    rows = replayed(chosen, replicate)
+    with using(None if run is None else core_of(read_run(run), run)):
+        rows = replayed(chosen, replicate)
     if output is not None:
         stem = file_stem(cells, chosen)
         file = output / f"{stem}-{replicate:06d}.csv"

@@ -9,6 +9,7 @@ import click
 from simtrial.commands import run_directories
 from simtrial.commands.notes import note
 from simtrial.commands.options import (
+    CORE,
     FORMAT,
     PLUGINS,
     SEED,
@@ -48,6 +49,7 @@ from simtrial.run.engines import engine_names
 @PLUGINS
 @SEED
 @SETS
+@CORE
 @FORMAT
 def run(
     scenario: str, output: Path, replicates: int | None, engine_name: str, workers: int | None, chunk: int,

@@ -79,14 +79,18 @@ def is_complete(folder: Path, request: Mapping[str, Any]) -> bool:
 
 
 def more_than(folder: Path, request: Mapping[str, Any]) -> list[str]:
-    """What a directory holds beyond a request, in sentences: the table that follows is of the request alone."""
-    from simtrial.store.directory import read_run
+    """What a directory holds beyond a request, in sentences: the table is of the request alone; and another core."""
+    from simtrial.core import version
+    from simtrial.store.directory import core_of, read_run
 
     stored, found = read_run(folder), list[str]()
     if stored["replicates"] > (asked := request["replicates"]):
         found.append(
             f"{folder} holds {stored['replicates']:,} replicates per cell: the table is of the first {asked:,}"
         )
+    begun = stored["versions"].get("core", "numpy")
+    if version(goes_on := core_of(stored, folder)) != begun:
+        found.append(f"{folder} was begun with core {begun} and goes on with {goes_on}: rows agree but for rounding")
     for kind in ("cells", "methods"):
         more = len(stored[kind].keys() - request[kind].keys())
         if more:

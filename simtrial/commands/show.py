@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from simtrial.commands.notes import note, warn
-from simtrial.commands.options import FORMAT, PLUGINS, SETS, ScenarioName, precision_of, records_of
+from simtrial.commands.options import CORE, FORMAT, PLUGINS, SETS, ScenarioName, precision_of, records_of
 from simtrial.commands.run_directories import cores
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--all-cells", "every", is_flag=True, help="Simulate every cell of a sweep of more than 100.")
 @click.option("--for", "wanted", metavar="MEASURE=MCSE,...",
               help="Instead: the replicates that these Monte Carlo errors ask for, e.g. coverage=0.005.")  # fmt: skip
+@CORE
 @FORMAT
 def show_(
     scenario: str, plugins: tuple[str, ...], sets: tuple[str, ...], every: bool, wanted: str | None, form: str

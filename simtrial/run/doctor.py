@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import simtrial
+from simtrial import core
 from simtrial.run.block import block_rows
 from simtrial.scenario import load
 
@@ -32,6 +33,7 @@ def findings() -> tuple[list[tuple[str, str]], bool]:
         ("Python", f"{platform.python_version()} ({platform.python_implementation()})"),
         ("system", platform.platform()),
         *((name, metadata.version(name)) for name in LIBRARIES),
+        ("kernels", core.version() + (f" (compiled: {core.missing()})" if core.missing() else "")),
         ("BLAS", _blas()),
         ("cores", f"{_cores()} of {os.cpu_count()}"),
         ("memory", _memory()),

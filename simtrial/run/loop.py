@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from simtrial.core import using
 from simtrial.errors import EnvironmentFailure, WorkerDiedError, in_words
 from simtrial.estimators.contained import is_own
 from simtrial.interruption import raise_what_is_noted
@@ -86,20 +87,22 @@ def run(
         When the disk refuses a chunk: no other is begun.
     """
     request = directory.open_run(folder, scenario, cells, command, plugins, until)
-    plan = Plan(folder, request, max(1, -(-chunk_replicates // scenario.run.block)), shard)
-    own = [m.name for m in scenario.methods if is_own(m)]
-    workforce = _Workforce(engine_name, workers, deadline, own, _Tally(scenario.run.block, progress))
-    finite = [e.name for e in scenario.estimands if e.finite]
-    truths = plan.truths()
-    goals = plan.first_goals()
-    there = plan.stored(goals)
-    while True:
-        workforce.do(truths, plan.chunks(goals), lambda: _enter_cells(folder, scenario, plan.identity, finite))
-        truths = []
-        further = {} if workforce.tally.is_behind() else plan.further(goals)
-        if not further:
-            break
-        goals |= further
+    per_chunk = max(1, -(-chunk_replicates // scenario.run.block))
+    with using(directory.core_of(request, folder)):
+        plan = Plan(folder, request, per_chunk, shard)
+        own = [m.name for m in scenario.methods if is_own(m)]
+        workforce = _Workforce(engine_name, workers, deadline, own, _Tally(scenario.run.block, progress))
+        finite = [e.name for e in scenario.estimands if e.finite]
+        truths = plan.truths()
+        goals = plan.first_goals()
+        there = plan.stored(goals)
+        while True:
+            workforce.do(truths, plan.chunks(goals), lambda: _enter_cells(folder, scenario, plan.identity, finite))
+            truths = []
+            further = {} if workforce.tally.is_behind() else plan.further(goals)
+            if not further:
+                break
+            goals |= further
     tally = workforce.tally
     return Outcome(
         chunks=tally.chunks, found=there, made=tally.made, failed=tuple(tally.failed), left=tally.chunks - tally.done,

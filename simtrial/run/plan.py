@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from simtrial.core import serving
 from simtrial.run.precision import first_look, look
 from simtrial.run.tasks import Chunk, Truth
 from simtrial.scenario import Scenario
@@ -70,7 +71,7 @@ class Plan:
             known = read_truths(self.folder, self.identity, files.get(cell, []), cell)
             lacking = tuple((name, digest) for name, digest in self.identity.estimands.items() if name not in known)
             if lacking:
-                tasks.append(Truth(str(self.folder), self.request["digest"], cell, lacking))
+                tasks.append(Truth(str(self.folder), self.request["digest"], cell, lacking, serving()))
         return tasks
 
     def stored(self, goals: Mapping[str, int]) -> int:
@@ -106,7 +107,7 @@ class Plan:
     def _chunk(self, cell: str, first: int, last: int, parts: frozenset[Part]) -> Chunk:
         mark = "" if parts == self._first else mark_of(parts)
         ordered = tuple(part for part in self.identity.parts if part in parts)
-        return Chunk(str(self.folder), self.request["digest"], Place(cell, first, last, mark), ordered)
+        return Chunk(str(self.folder), self.request["digest"], Place(cell, first, last, mark), ordered, serving())
 
 
 def _shares(goals: Mapping[str, int], per_chunk: int, shard: tuple[int, int]) -> set[tuple[str, int]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from simtrial.core import using
 from simtrial.errors import RunError
 from simtrial.estimands import true_values
 from simtrial.plugins.recorded import load_recorded
@@ -37,13 +38,14 @@ class Chunk:
     """Some blocks of one cell, analysed by some methods, to be stored in one file of a run directory.
 
     ``digest`` is that of the request; ``parts`` are methods with their estimands; ``without`` is a method that is not
-    tried, because it may be the one that ends its process: its fits count as failed.
+    tried, because it may be the one that ends its process: its fits count as failed. ``core`` computes it.
     """
 
     folder: str
     digest: str
     place: Place
     parts: tuple[Part, ...]
+    core: str
     without: str = ""
 
     @property
@@ -79,12 +81,13 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Truth:
-    """True values of some estimands in one cell, to be found; estimands with their digests."""
+    """True values of some estimands in one cell, to be found by a ``core``; estimands with their digests."""
 
     folder: str
     digest: str
     cell: str
     estimands: tuple[tuple[str, str], ...]
+    core: str
 
     @property
     def claim(self) -> Path:
@@ -115,7 +118,8 @@ def perform(task: Task) -> Made | str:
     with claimed(task.claim) as free:
         if not free:
             return CLAIMED
-        return task.do()
+        with using(task.core):
+            return task.do()
 
 
 class _Opened:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import simtrial
+from simtrial import core
 from simtrial.errors import RunError, StoreError
 from simtrial.files.whole import read_bytes, sweep
 from simtrial.plugins.recorded import renewed
@@ -36,7 +37,12 @@ FORMAT = 3
 def versions() -> dict[str, str]:
     """Versions that numbers may depend on."""
     found = {name: metadata.version(name) for name in ("numpy", "scipy", "polars")}
-    return {"simtrial": simtrial.__version__, "python": platform.python_version(), **found}
+    return {"simtrial": simtrial.__version__, "python": platform.python_version(), **found, "core": core.version()}
+
+
+def core_of(run: Mapping[str, Any], folder: Path) -> core.Core:
+    """The core that goes on with a run: the one that began it, unless the user names another."""
+    return core.going_on(str(run["versions"].get("core", "numpy")), folder)
 
 
 def provenance(scenario: Scenario, trials: str) -> str:
@@ -142,7 +148,7 @@ def _described(
 def _refuse_another(
     folder: Path, held: Mapping[str, Any], raw: dict[str, Any], plugins: Sequence[Mapping[str, str]]
 ) -> None:
-    """Refuse a directory that belongs to other trials, another version or other plugins."""
+    """Refuse a directory that belongs to other trials, another version, core or other plugins."""
     if held["trials"] != trials_of(raw):
         raise _belongs_to_another(folder, held["scenario"], raw)
     if held["versions"]["simtrial"] != simtrial.__version__:
@@ -150,6 +156,7 @@ def _refuse_another(
             f"{folder}: made by simtrial {held['versions']['simtrial']}, this is {simtrial.__version__}; "
             "choose another directory with -o"
         )
+    core_of(held, folder)
     here = {p["sha256"] for p in renewed(held["plugins"], plugins)}
     if not {p["sha256"] for p in held["plugins"]} <= here:
         names = ", ".join(p["name"] for p in held["plugins"])

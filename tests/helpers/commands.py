@@ -10,6 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 from simtrial.cli import main
+from simtrial.core import choose
 
 PROGRAM = Path(__file__).parents[2] / "cli.py"
 
@@ -35,6 +36,7 @@ def simtrial(*arguments: object) -> Result:
     except SystemExit as end:
         code = int(end.code or 0)
     finally:
+        choose(None)  # --core is for the process of the command
         signal.signal(signal.SIGTERM, handler)
     return Result(code, out.getvalue(), err.getvalue())
 

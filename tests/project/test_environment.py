@@ -165,6 +165,23 @@ def test_other_dependencies_are_installed_anew_and_another_project_file_only_the
     assert checkout.installs() == 2
 
 
+def test_compiled_kernels_are_built_again_when_their_sources_have_changed_or_they_are_gone(checkout: Checkout) -> None:
+    python = checkout.python("3.11")
+    assert "without compiled kernels" in checkout.setup(python)[1]  # tried, and not again each time
+    assert checkout.setup(python) == (0, "")
+    (checkout.folder / "simtrial" / "core").mkdir(parents=True)
+    (checkout.folder / "simtrial" / "core" / "one.c").write_text("int one;\n", encoding="utf-8")
+    built = checkout.folder / "simtrial" / "_core.abi3.so"
+    built.touch()
+    code, text = checkout.setup(python)
+    only_line(text, "or the kernels in C")
+    assert (code, "without" in text) == (0, False)
+    assert checkout.setup(python) == (0, "")
+    built.unlink()
+    assert "or the kernels in C" in checkout.setup(python)[1]
+    assert checkout.installs() == 1
+
+
 def test_the_lowest_python_is_the_one_of_the_project_file() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert f"lowest={project['requires-python'].removeprefix('>=3.')} " in SCRIPT.read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from simtrial.core import VARIABLE, serving
 from simtrial.errors import EnvironmentFailure, WorkerDiedError, in_words
 from simtrial.run import dask_worker
 from simtrial.run.dask_cluster import PATIENCE, connected, installed, quiet, started, threads
@@ -68,7 +69,7 @@ class _Crew:
     """
 
     def __init__(self, client: Any, function: Callable[[Any], Any], most: int | None, look: Look) -> None:
-        environment = tuple(threads().items())
+        environment = (*threads().items(), (VARIABLE, serving()))
         self.client, self.most, self.look = client, most, look
         self.job = Job(uuid.uuid4().hex, function, os.getcwd(), environment)
         self.busy: dict[str, _Given] = {}

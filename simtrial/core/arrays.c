@@ -1,0 +1,74 @@
+#include "arrays.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const WORDS[] = {"float64", "int64", "bool"};
+
+static int is_of_kind(const Py_buffer *view, kind_of_number kind) {
+    const char *format = view->format ? view->format : "B";
+    if (*format == '@' || *format == '=') format++;
+    if (strlen(format) != 1) return 0;
+    switch (kind) {
+    case FLOATS: return *format == 'd' && view->itemsize == 8;
+    case INTS: return strchr("lqn", *format) != NULL && view->itemsize == 8;
+    default: return *format == '?' && view->itemsize == 1;
+    }
+}
+
+static int is_of_shape(array *one) {
+    if (one->view.ndim != one->dimensions) return 0;
+    for (int k = 0; k < one->dimensions; k++) {
+        if (one->shape[k] < 0) one->shape[k] = one->view.shape[k];
+        if (one->shape[k] != one->view.shape[k]) return 0;
+    }
+    return 1;
+}
+
+int take_array(array *one, PyObject *given) {
+    int flags = PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | (one->writable ? PyBUF_WRITABLE : 0);
+    if (PyObject_GetBuffer(given, &one->view, flags) < 0) {
+        PyErr_Format(PyExc_TypeError, "%s: a%s array in C order is wanted", one->name, one->writable ? " writable" : "n");
+        return 0;
+    }
+    one->taken = 1;
+    one->at = one->view.buf;
+    if (!is_of_kind(&one->view, one->kind)) {
+        PyErr_Format(PyExc_TypeError, "%s: numbers of type %s are wanted", one->name, WORDS[one->kind]);
+        return 0;
+    }
+    if (!is_of_shape(one)) {
+        PyErr_Format(PyExc_ValueError, "%s: its shape does not go with the arguments before it (%d dimensions are wanted)",
+                     one->name, one->dimensions);
+        return 0;
+    }
+    return 1;
+}
+
+void release_arrays(array *arrays, int count) {
+    for (int k = 0; k < count; k++) {
+        if (arrays[k].taken) PyBuffer_Release(&arrays[k].view);
+        arrays[k].taken = 0;
+    }
+}
+
+int are_places(const array *one, int64_t limit) {
+    Py_ssize_t count = one->view.len / one->view.itemsize;
+    const int64_t *places = one->at;
+    for (Py_ssize_t k = 0; k < count; k++)
+        if (places[k] < 0 || places[k] >= limit) {
+            PyErr_Format(PyExc_IndexError, "%s: entry %zd is no place in an array of %lld", one->name, k, (long long)limit);
+            return 0;
+        }
+    return 1;
+}
+
+double *room_for(Py_ssize_t numbers, Py_ssize_t times) {
+    if (numbers < 0 || times < 0 || (times > 0 && numbers > PY_SSIZE_T_MAX / 8 / times)) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    double *room = calloc((size_t)(numbers * times) + 1, sizeof(double));
+    if (room == NULL) PyErr_NoMemory();
+    return room;
+}

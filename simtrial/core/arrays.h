@@ -1,0 +1,47 @@
+/* Arguments of kernels: arrays of Python by the buffer protocol, checked before anything is read. */
+#ifndef SIMTRIAL_ARRAYS_H
+#define SIMTRIAL_ARRAYS_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+
+#define MOST_DIMENSIONS 4
+
+typedef enum { FLOATS, INTS, BOOLS } kind_of_number;
+
+/* One argument: what it must be, and once it is taken where its numbers are. */
+typedef struct {
+    const char *name;
+    kind_of_number kind;
+    int writable;
+    int dimensions;
+    Py_ssize_t shape[MOST_DIMENSIONS]; /* wanted; -1 takes any length and is replaced by it */
+    void *at;
+    Py_buffer view;
+    int taken;
+} array;
+
+/* Takes one argument after the other; 0 with an exception set where one is not what it must be. */
+int take_array(array *one, PyObject *given);
+int take_arrays(array *arrays, int count, PyObject *const *given, Py_ssize_t number, const char *kernel);
+void release_arrays(array *arrays, int count);
+
+/* Every entry from 0 to below the limit, else 0 with an exception set. */
+int are_places(const array *one, int64_t limit);
+
+/* Room for numbers; NULL with an exception set where there is none or a size is beyond measure. */
+double *room_for(Py_ssize_t numbers, Py_ssize_t times);
+
+#define IN(label, number_kind) {.name = label, .kind = number_kind, .writable = 0}
+#define OUT(label, number_kind) {.name = label, .kind = number_kind, .writable = 1}
+
+/* Compiled twice on Linux with gcc: vectors of four numbers where the machine has them. Without contraction of products
+   and sums, and with every trial in a lane of its own, both give the same numbers. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__gnu_linux__) && !defined(PLAIN_BUILD)
+#define VECTORISED __attribute__((target_clones("avx2", "default")))
+#else
+#define VECTORISED
+#endif
+
+#endif

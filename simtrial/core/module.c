@@ -1,0 +1,16 @@
+/* The extension module simtrial._core: one function for each kernel, defined in the file of its name. */
+#include "kernels.h"
+
+static PyMethodDef FUNCTIONS[] = {
+    {NULL, NULL, 0, NULL},
+};
+
+static int begin(PyObject *module) { return PyModule_AddIntConstant(module, "VERSION", 1); }
+
+static PyModuleDef_Slot SLOTS[] = {{Py_mod_exec, begin}, {0, NULL}};
+
+static struct PyModuleDef MODULE = {
+    PyModuleDef_HEAD_INIT, "simtrial._core", "Kernels of simtrial, compiled.", 0, FUNCTIONS, SLOTS, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&MODULE); }
