@@ -4,4 +4,8 @@
 
 #include "arrays.h"
 
+#define KERNEL(name) PyObject *core_##name(PyObject *self, PyObject *const *given, Py_ssize_t number)
+
+KERNEL(one_sweep);
+
 #endif

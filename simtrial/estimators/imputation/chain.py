@@ -49,6 +49,8 @@ class Sweeps:
         self.trials = incomplete.batch.index.trials
         self.rows = {name: np.flatnonzero(incomplete.lacks(name)) for name in columns}
         self._trial = {name: incomplete.batch.index.participant_trial[rows] for name, rows in self.rows.items()}
+        counts = [np.bincount(trial, minlength=self.trials) for trial in self._trial.values()]
+        self._counts = np.maximum(np.stack(counts), 1) if counts else np.ones((0, self.trials))
         self._kept: list[Floats] = []
         self._started = False
 
@@ -59,16 +61,14 @@ class Sweeps:
         self._started = True
         return self.chain.burn_in + self.chain.thin
 
-    def keep(self, values: Mapping[str, Floats], sweep: int, sweeps: int) -> None:
+    def keeps(self, sweep: int, sweeps: int) -> bool:
+        """Whether a sweep of so many up to the next imputation is kept: the chain has burnt in."""
+        return sweeps - sweep <= self.chain.thin
+
+    def keep(self, values: Mapping[str, Floats]) -> None:
         """Keep the means of what a sweep imputed; ``values`` are of the participants that lacked one."""
-        if sweeps - sweep > self.chain.thin:
-            return  # still burning in
-        means = []
-        for name in self.columns:
-            count = np.bincount(self._trial[name], minlength=self.trials)
-            total = sum_by(values[name], self._trial[name], self.trials)
-            means.append(total / np.maximum(count, 1))
-        self._kept.append(np.stack(means))
+        totals = [sum_by(values[name], self._trial[name], self.trials) for name in self.columns]
+        self._kept.append(np.stack(totals) / self._counts)
 
     @property
     def rhat(self) -> Floats:

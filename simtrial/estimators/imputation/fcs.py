@@ -113,7 +113,8 @@ class ChainedEquations:
         for sweep in range(sweeps):
             for name, conditional in self.conditionals.items():
                 batch = self._filled(batch, name, conditional.drawn(self._with_shares(batch), rng))
-            self.sweeps.keep({name: batch.at(name)[rows] for name, rows in self.sweeps.rows.items()}, sweep, sweeps)
+            if self.sweeps.keeps(sweep, sweeps):
+                self.sweeps.keep({name: batch.at(name)[rows] for name, rows in self.sweeps.rows.items()})
         self.state = batch
         return batch
 

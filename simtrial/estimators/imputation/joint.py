@@ -113,7 +113,8 @@ class TwoOutcomes:
         with np.errstate(all="ignore"):  # trials that have failed
             for sweep in range(sweeps):
                 state = one_sweep(self.layout, state, residual, between, rng)
-                self.sweeps.keep(self._values(state), sweep, sweeps)
+                if self.sweeps.keeps(sweep, sweeps):
+                    self.sweeps.keep(self._values(state))
         self.state = state
         return self._filled(state)
 
@@ -129,9 +130,11 @@ class TwoOutcomes:
 
     def _values(self, state: State) -> dict[str, Floats]:
         """Values of the missing cells of either outcome, in the units of the outcome."""
-        trial = self.layout.trial
-        whole = state.cells * self.unit[:, trial] + self.center[:, trial]
-        return {name: whole[at, self.layout.missing[at]] for at, name in enumerate(self.names)}
+        found = {}
+        for at, (name, gaps) in enumerate(zip(self.names, self.layout.gaps, strict=True)):
+            trial = self.layout.trial[gaps]
+            found[name] = state.cells[at, gaps] * self.unit[at, trial] + self.center[at, trial]
+        return found
 
     def _filled(self, state: State) -> ObservedBatch:
         batch = self.incomplete.batch
