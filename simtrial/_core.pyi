@@ -1,3 +1,15 @@
 """The compiled kernels: arguments as of their twins in `simtrial.kernels`, then the arrays that they fill."""
 
+from simtrial.arrays import Bools, Floats
+
 VERSION: int
+
+def evaluate(
+    sizes: Floats, counts: Floats, between: Floats, within: Floats, gamma: Floats, nu: Floats, reml: bool,
+    inverse: Floats, first: Floats, coefficients: Floats, value: Floats, slope: Floats, curvature: Floats, rss: Floats,
+    rss1: Floats, rss2: Floats, log_determinant: Floats, trace1: Floats, trace2: Floats, squares: Floats, /,
+) -> None: ...  # fmt: skip
+def lowest(
+    sizes: Floats, counts: Floats, between: Floats, within: Floats, nu: Floats, reml: bool, grid: Floats, nodes: Floats,
+    shift: float, gamma: Floats, sure: Bools, /,
+) -> None: ...  # fmt: skip

@@ -1,7 +1,11 @@
 /* The extension module simtrial._core: one function for each kernel, defined in the file of its name. */
 #include "kernels.h"
 
+#define FUNCTION(name) {#name, (PyCFunction)(void (*)(void))core_##name, METH_FASTCALL, NULL}
+
 static PyMethodDef FUNCTIONS[] = {
+    FUNCTION(lowest),
+    FUNCTION(evaluate),
     {NULL, NULL, 0, NULL},
 };
 
