@@ -4,6 +4,15 @@ from simtrial.arrays import Bools, Floats, Ints
 
 VERSION: int
 
+def evaluate(
+    sizes: Floats, counts: Floats, between: Floats, within: Floats, gamma: Floats, nu: Floats, reml: bool,
+    inverse: Floats, first: Floats, coefficients: Floats, value: Floats, slope: Floats, curvature: Floats, rss: Floats,
+    rss1: Floats, rss2: Floats, log_determinant: Floats, trace1: Floats, trace2: Floats, squares: Floats, /,
+) -> None: ...  # fmt: skip
+def lowest(
+    sizes: Floats, counts: Floats, between: Floats, within: Floats, nu: Floats, reml: bool, grid: Floats, nodes: Floats,
+    shift: float, gamma: Floats, sure: Bools, /,
+) -> None: ...  # fmt: skip
 def one_sweep(
     inverse: Floats, root: Floats, kept: Floats, x_means: Floats, sizes: Floats, place: Ints, trial: Ints,
     missing: Bools, varying: Ints, inner: Floats, seen_inside: Floats, seen_sums: Floats, seen_squares: Floats,

@@ -45,6 +45,12 @@ int take_array(array *one, PyObject *given) {
     return 1;
 }
 
+int take_arrays(array *arrays, int count, PyObject *const *given) {
+    for (int k = 0; k < count; k++)
+        if (!take_array(&arrays[k], given[k])) return 0;
+    return 1;
+}
+
 void release_arrays(array *arrays, int count) {
     for (int k = 0; k < count; k++) {
         if (arrays[k].taken) PyBuffer_Release(&arrays[k].view);

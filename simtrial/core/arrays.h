@@ -24,7 +24,7 @@ typedef struct {
 
 /* Takes one argument after the other; 0 with an exception set where one is not what it must be. */
 int take_array(array *one, PyObject *given);
-int take_arrays(array *arrays, int count, PyObject *const *given, Py_ssize_t number, const char *kernel);
+int take_arrays(array *arrays, int count, PyObject *const *given);
 void release_arrays(array *arrays, int count);
 
 /* Every entry from 0 to below the limit, else 0 with an exception set. */
@@ -42,6 +42,12 @@ double *room_for(Py_ssize_t numbers, Py_ssize_t times);
 #define VECTORISED __attribute__((target_clones("avx2", "default")))
 #else
 #define VECTORISED
+#endif
+
+#if defined(__GNUC__)
+#define INLINE static inline __attribute__((always_inline)) /* into both */
+#else
+#define INLINE static inline
 #endif
 
 #endif

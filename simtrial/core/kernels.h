@@ -1,4 +1,4 @@
-/* Every kernel that Python calls. */
+/* Every kernel that Python calls: arguments in the order of its twin's, then the arrays that it fills. */
 #ifndef SIMTRIAL_KERNELS_H
 #define SIMTRIAL_KERNELS_H
 
@@ -6,6 +6,8 @@
 
 #define KERNEL(name) PyObject *core_##name(PyObject *self, PyObject *const *given, Py_ssize_t number)
 
+KERNEL(lowest);
+KERNEL(evaluate);
 KERNEL(one_sweep);
 
 #endif

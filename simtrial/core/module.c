@@ -4,6 +4,8 @@
 #define FUNCTION(name) {#name, (PyCFunction)(void (*)(void))core_##name, METH_FASTCALL, NULL}
 
 static PyMethodDef FUNCTIONS[] = {
+    FUNCTION(lowest),
+    FUNCTION(evaluate),
     FUNCTION(one_sweep),
     {NULL, NULL, 0, NULL},
 };

@@ -16,11 +16,14 @@ doi:10.18637/jss.v067.i01, section 3.4, for one scalar random effect).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.arrays import Floats
+from simtrial.core import compiled
 from simtrial.kernels.small_matrices import apply, eliminate, multiply, pairs, quadratic, sweep, trace_product, unpack
 
 
@@ -53,6 +56,12 @@ class SizeSums:
     rows: Floats
     rank: Floats
     dropped: Floats
+
+    @cached_property
+    def plain(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Sizes, counts, between and within in the order of C, as the compiled kernels take them."""
+        found = [np.ascontiguousarray(a, np.float64) for a in (self.sizes, self.counts, self.between, self.within)]
+        return found[0], found[1], found[2], found[3]
 
     def take(self, trials: NDArray[np.intp]) -> SizeSums:
         """Return the sums of chosen trials, in the order given."""
@@ -99,6 +108,8 @@ class Evaluation:
 
 def evaluate(sums: SizeSums, gamma: Floats, nu: Floats, reml: bool) -> Evaluation:
     """Evaluate f, f' and f'' at ``gamma`` (trials,); formulas in the head of the file, q = v'Mv, v = (-beta, 1)."""
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/random_intercept_criterion.c takes over
+        return _evaluated(core, sums, gamma, nu, reml)
     p = sums.regressors
     shrink = 1.0 / (1.0 + sums.sizes * gamma)
     a = np.broadcast_to(sums.sizes * shrink, sums.counts.shape)
@@ -121,6 +132,20 @@ def evaluate(sums: SizeSums, gamma: Floats, nu: Floats, reml: bool) -> Evaluatio
     return Evaluation(
         value=value, slope=slope, curvature=curvature, inverse=inverse, coefficients=beta, rss=rss, rss1=rss1,
         rss2=rss2, first=first[:p, :p], log_determinant=log_determinant, trace1=trace1, trace2=trace2, squares=squares,
+    )  # fmt: skip
+
+
+def _evaluated(core: ModuleType, sums: SizeSums, gamma: Floats, nu: Floats, reml: bool) -> Evaluation:
+    """The same by the compiled kernel."""
+    p, trials = sums.regressors, len(gamma)
+    matrices, vectors = np.empty((2, p, p, trials)), np.empty((10, trials))
+    beta = np.empty((p, trials))
+    given = (np.ascontiguousarray(values, np.float64) for values in (gamma, nu))
+    core.evaluate(*sums.plain, *given, reml, *matrices, beta, *vectors)
+    value, slope, curvature, rss, rss1, rss2, log_determinant, trace1, trace2, squares = vectors
+    return Evaluation(
+        value=value, slope=slope, curvature=curvature, inverse=matrices[0], coefficients=beta, rss=rss, rss1=rss1,
+        rss2=rss2, first=matrices[1], log_determinant=log_determinant, trace1=trace1, trace2=trace2, squares=squares,
     )  # fmt: skip
 
 

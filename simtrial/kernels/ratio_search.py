@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from simtrial.arrays import Bools, Floats, Ints
+from simtrial.core import compiled
 from simtrial.kernels.random_intercept_criterion import SizeSums, XGrids, evaluate, slope_at_zero
-from simtrial.kernels.ratio_survey import CAP, STEP, Survey, of_logarithm, survey
+from simtrial.kernels.ratio_survey import CAP, STEP, Survey, grid_of, of_logarithm, survey
 from simtrial.kernels.within_basis import left_within, used_up
 
 _NUMBERS = 4_000_000  # of the cross-products evaluated in one pass: 32 MB
@@ -69,6 +70,24 @@ class Optimum:
 
 
 def lowest(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None) -> Optimum:
+    """Find the global minimum of f over gamma >= 0 for every trial, as `_lowest` does."""
+    if (core := compiled()) is None:
+        return _lowest(sums, nu, reml, known)
+    # here and nowhere else simtrial/core/ratio_search.c takes over; it leaves to numpy what is not certain at once
+    gamma, sure = np.empty(len(nu)), np.empty(len(nu), dtype=bool)
+    core.lowest(*sums.plain, np.ascontiguousarray(nu, np.float64), reml, *grid_of(sums), gamma, sure)
+    converged, endless = np.ones(len(nu), dtype=bool), np.zeros(len(nu), dtype=bool)
+    if not reml:
+        endless |= used_up(sums)
+        gamma[endless] = CAP
+    rest = np.flatnonzero(~sure)
+    if len(rest):
+        found = _lowest(sums.take(rest), nu[rest], reml)
+        gamma[rest], converged[rest], endless[rest] = found.gamma, found.converged, found.endless
+    return Optimum(gamma, converged, endless)
+
+
+def _lowest(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None) -> Optimum:
     """Find the global minimum of f over gamma >= 0 for every trial; ``sums`` as `simtrial.kernels.within_basis` has.
 
     gamma = 0 is a minimum exactly when f'(0) >= 0. Where f still falls at the largest gamma it falls without end as far

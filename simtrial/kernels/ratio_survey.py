@@ -78,15 +78,21 @@ def largest_size(sums: SizeSums) -> Floats:
     return np.asarray(np.where(sums.counts > 0, sums.sizes, 1.0).max(axis=0))
 
 
+def grid_of(sums: SizeSums) -> tuple[Floats, Floats, float]:
+    """Gamma of the nodes and `CAP`, t of the nodes, and the shift between them, from the sizes of clusters alone."""
+    largest = float(sums.sizes.max())  # of sizes that no trial here has as well: below 0 gamma is safe for all of them
+    mean = sums.rows.sum() / sums.counts.sum()
+    steps = int(np.ceil(np.log1p(_REACH / mean * largest) / STEP)) + 1
+    places = STEP * np.arange(-1, steps + 1)
+    return np.append(np.expm1(places) / largest, CAP), places - np.log(largest), 1.0 / largest
+
+
 def survey(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None) -> Survey:
     """Evaluate the criterion on a grid that follows from the sizes, and clear the cells that hold no minimum.
 
     ``known`` as of `grid_parts`.
     """
-    largest = float(sums.sizes.max())  # of sizes that no trial here has as well: below 0 gamma is safe for all of them
-    mean = sums.rows.sum() / sums.counts.sum()
-    steps = int(np.ceil(np.log1p(_REACH / mean * largest) / STEP)) + 1
-    gamma = np.append(np.expm1(STEP * np.arange(-1, steps + 1)) / largest, CAP)
+    gamma, nodes, shift = grid_of(sums)
     size = max(1, _CACHED // ((sums.regressors + 1) ** 2 * len(nu)))
     parts = [grid_parts(sums, gamma[at : at + size], known) for at in range(0, len(gamma), size)]
     rss, logs, log_determinant = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -94,8 +100,7 @@ def survey(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None) 
     f = nu * logarithm(rss) + d
     far = nu * logarithm(rss[-1]) + d[-3]  # q falls and D rises: F is at least this from the last node but one on
     cells = _cleared(f[:-1], rss[:-1], d[:-1], nu)
-    nodes = STEP * np.arange(-1, steps + 1) - np.log(largest)
-    return Survey(1.0 / largest, nodes, f[:-1], *cells, ~(far > f[1:-1].min(axis=0)))
+    return Survey(shift, nodes, f[:-1], *cells, ~(far > f[1:-1].min(axis=0)))
 
 
 def _cleared(f: Floats, rss: Floats, d: Floats, nu: Floats) -> tuple[Bools, Bools]:

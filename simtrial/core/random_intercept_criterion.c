@@ -1,0 +1,291 @@
+/* Twin of simtrial/kernels/random_intercept_criterion.py, whose head has the formulas. */
+#include "kernels.h"
+#include "random_intercept_criterion.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void expect_sums(array *arguments) {
+    static const int dimensions[] = {2, 2, 3, 2};
+    for (int k = 0; k < 4; k++) {
+        arguments[k].dimensions = dimensions[k];
+        for (int i = 0; i < MOST_DIMENSIONS; i++) arguments[k].shape[i] = -1;
+    }
+}
+
+int sums_of(size_sums *sums, const array *arguments) {
+    const Py_ssize_t *sizes = arguments[0].shape, *counts = arguments[1].shape;
+    const Py_ssize_t *between = arguments[2].shape, *within = arguments[3].shape;
+    Py_ssize_t q = 1;
+    while (q * (q + 1) / 2 < between[1] && q < 1000) q++;
+    int alike = sizes[0] == counts[0] && (sizes[1] == 1 || sizes[1] == counts[1]) && between[0] == counts[0] &&
+                between[2] == counts[1] && within[0] == between[1] && within[1] == counts[1];
+    if (!alike || q < 2 || q * (q + 1) / 2 != between[1]) {
+        PyErr_SetString(PyExc_ValueError, "sizes, counts, between and within are not of the same slots, columns and trials");
+        return 0;
+    }
+    *sums = (size_sums){.slots = counts[0], .trials = counts[1], .packed = between[1], .regressors = (int)q - 1,
+                        .shared = sizes[1] == 1 && counts[1] != 1, .sizes = arguments[0].at, .counts = arguments[1].at,
+                        .between = arguments[2].at, .within = arguments[3].at};
+    return 1;
+}
+
+int make_tile(tile *one, const size_sums *sums) {
+    Py_ssize_t slots = sums->slots, packed = sums->packed, q = sums->regressors + 1;
+    Py_ssize_t numbers = slots * (3 + packed) + 4 * packed + 2 * q * q + 2 * q;
+    *one = (tile){.regressors = sums->regressors, .packed = (int)packed};
+    one->room = room_for(numbers, LANES);
+    if (one->room == NULL) return 0;
+    lanes *at = (lanes *)one->room;
+    one->sizes = at, at += slots;
+    one->counts = at, at += slots;
+    one->a = at, at += slots;
+    one->between = at, at += slots * packed;
+    one->within = at, at += packed;
+    one->total = at, at += packed;
+    one->first = at, at += packed;
+    one->second = at, at += packed;
+    one->matrix = at, at += q * q;
+    one->change = at, at += q * q;
+    one->row = at, at += q;
+    one->column = at;
+    return 1;
+}
+
+void free_tile(tile *one) { free(one->room); }
+
+void load_tile(tile *one, const size_sums *sums, Py_ssize_t from, int filled) {
+    Py_ssize_t trials = sums->trials, used = 0;
+    for (Py_ssize_t s = 0; s < sums->slots; s++) {
+        int some = 0;
+        load(one->counts[used], sums->counts + s * trials + from, filled);
+        EACH(l) some |= one->counts[used][l] != 0.0;
+        if (!some) continue;
+        if (sums->shared) EACH(l) one->sizes[used][l] = sums->sizes[s];
+        else load(one->sizes[used], sums->sizes + s * trials + from, filled);
+        EACH(l) if (one->counts[used][l] == 0.0) one->sizes[used][l] = 0.0;
+        for (int k = 0; k < one->packed; k++)
+            load(one->between[used * one->packed + k], sums->between + (s * one->packed + k) * trials + from, filled);
+        used++;
+    }
+    one->slots = used;
+    for (int k = 0; k < one->packed; k++) load(one->within[k], sums->within + k * trials + from, filled);
+}
+
+/* Full symmetric matrices from packed upper triangles, by columns. */
+INLINE void unpack(lanes *restrict matrix, lanes *restrict packed, int q) {
+    for (int j = 0, k = 0; j < q; j++)
+        for (int i = 0; i <= j; i++, k++) EACH(l) matrix[i * q + j][l] = matrix[j * q + i][l] = packed[k][l];
+}
+
+/* Gauss-Jordan sweeps of the first p of q variables; the sum of the pivots' logarithms. */
+INLINE void sweep(lanes *restrict m, lanes *restrict row, lanes *restrict column, int p, double *restrict logs) {
+    int q = p + 1;
+    EACH(l) logs[l] = 0.0;
+    for (int k = 0; k < p; k++) {
+        lanes pivot;
+        EACH(l) pivot[l] = m[k * q + k][l];
+        EACH(l) logs[l] += log(pivot[l]);
+        for (int j = 0; j < q; j++) EACH(l) row[j][l] = m[k * q + j][l] / pivot[l];
+        for (int i = 0; i < q; i++) EACH(l) column[i][l] = m[i * q + k][l];
+        for (int i = 0; i < q; i++) {
+            if (i == k) continue;
+            for (int j = 0; j < q; j++) EACH(l) m[i * q + j][l] -= column[i][l] * row[j][l];
+            EACH(l) m[i * q + k][l] = -column[i][l] / pivot[l];
+        }
+        for (int j = 0; j < q; j++) EACH(l) m[k * q + j][l] = row[j][l];
+        EACH(l) m[k * q + k][l] = 1.0 / pivot[l];
+    }
+}
+
+/* M and its two derivatives by gamma, packed. */
+INLINE void weighted(tile *restrict one, const lanes *restrict a) {
+    lanes *restrict between = one->between, *restrict total = one->total;
+    lanes *restrict first = one->first, *restrict second = one->second;
+    for (int k = 0; k < one->packed; k++) EACH(l) total[k][l] = one->within[k][l], first[k][l] = second[k][l] = 0.0;
+    for (Py_ssize_t s = 0; s < one->slots; s++) {
+        lanes a1, a2, a3;
+        EACH(l) a1[l] = a[s][l], a2[l] = a1[l] * a1[l], a3[l] = a2[l] * a1[l];
+        for (int k = 0; k < one->packed; k++, between++) {
+            EACH(l) total[k][l] += a1[l] * (*between)[l];
+            EACH(l) first[k][l] += a2[l] * (*between)[l];
+            EACH(l) second[k][l] += a3[l] * (*between)[l];
+        }
+    }
+    for (int k = 0; k < one->packed; k++) EACH(l) first[k][l] = -first[k][l], second[k][l] *= 2.0;
+}
+
+/* v'Mv of packed matrices, for all variables. */
+INLINE void quadratic(lanes *restrict packed, lanes *restrict v, int q, double *restrict out) {
+    EACH(l) out[l] = 0.0;
+    for (int j = 0, k = 0; j < q; j++)
+        for (int i = 0; i <= j; i++, k++) EACH(l) out[l] += (i < j ? 2.0 : 1.0) * packed[k][l] * v[i][l] * v[j][l];
+}
+
+VECTORISED
+void evaluate_tile(tile *one, const double *gamma, const double *nu, int reml, evaluation *at) {
+    int p = one->regressors, q = p + 1;
+    lanes ones, logs, v2v, bend, *inverse = one->matrix;
+    EACH(l) ones[l] = at->squares[l] = logs[l] = 0.0;
+    for (Py_ssize_t s = 0; s < one->slots; s++) {
+        lanes shrink;
+        EACH(l) shrink[l] = 1.0 / (1.0 + one->sizes[s][l] * gamma[l]);
+        EACH(l) one->a[s][l] = one->sizes[s][l] * shrink[l];
+        EACH(l) ones[l] += one->counts[s][l] * one->a[s][l];
+        EACH(l) at->squares[l] += one->counts[s][l] * (one->a[s][l] * one->a[s][l]);
+        EACH(l) logs[l] -= one->counts[s][l] * log(shrink[l]);
+    }
+    weighted(one, one->a);
+    unpack(one->matrix, one->total, q);
+    sweep(one->matrix, one->row, one->column, p, at->log_determinant);
+    EACH(l) at->rss[l] = inverse[p * q + p][l];
+    lanes *v = one->row, *moved = one->column; /* v = (-beta, 1), and dM v */
+    for (int i = 0; i < p; i++) EACH(l) v[i][l] = -inverse[i * q + p][l];
+    EACH(l) v[p][l] = 1.0;
+    for (int i = 0; i < q; i++) EACH(l) moved[i][l] = 0.0;
+    for (int j = 0, k = 0; j < q; j++)
+        for (int i = 0; i <= j; i++, k++) {
+            EACH(l) moved[i][l] += one->first[k][l] * v[j][l];
+            if (i < j) EACH(l) moved[j][l] += one->first[k][l] * v[i][l];
+        }
+    EACH(l) at->rss1[l] = 0.0;
+    for (int i = 0; i < q; i++) EACH(l) at->rss1[l] += v[i][l] * moved[i][l];
+    quadratic(one->second, v, q, v2v);
+    EACH(l) bend[l] = 0.0;
+    for (int i = 0; i < p; i++)
+        for (int j = 0; j < p; j++) EACH(l) bend[l] += moved[i][l] * inverse[i * q + j][l] * moved[j][l];
+    EACH(l) at->rss2[l] = v2v[l] - 2.0 * bend[l];
+
+    lanes *change = one->change, squared, with_second; /* C^-1 C' */
+    for (int i = 0; i < p * p; i++) EACH(l) change[i][l] = 0.0;
+    for (int i = 0; i < p; i++)
+        for (int k = 0; k < p; k++)
+            for (int j = 0; j < p; j++) {
+                int low = j < k ? j : k, high = j < k ? k : j;
+                EACH(l) change[i * p + k][l] += inverse[i * q + j][l] * one->first[high * (high + 1) / 2 + low][l];
+            }
+    EACH(l) at->trace1[l] = squared[l] = with_second[l] = 0.0;
+    for (int i = 0; i < p; i++) EACH(l) at->trace1[l] += change[i * p + i][l];
+    for (int i = 0; i < p; i++)
+        for (int j = 0; j < p; j++) {
+            int low = i < j ? i : j, high = i < j ? j : i;
+            EACH(l) squared[l] += change[i * p + j][l] * change[j * p + i][l];
+            EACH(l) with_second[l] += inverse[i * q + j][l] * one->second[high * (high + 1) / 2 + low][l];
+        }
+    EACH(l) at->trace2[l] = with_second[l] - squared[l];
+    EACH(l) {
+        double relative = at->rss1[l] / at->rss[l];
+        at->value[l] = 0.5 * (nu[l] * log(at->rss[l]) + logs[l] + (reml ? at->log_determinant[l] : 0.0));
+        at->slope[l] = 0.5 * (nu[l] * at->rss1[l] / at->rss[l] + ones[l] + (reml ? at->trace1[l] : 0.0));
+        at->curvature[l] = 0.5 * (nu[l] * (at->rss2[l] / at->rss[l] - relative * relative) - at->squares[l]
+                                  + (reml ? at->trace2[l] : 0.0));
+    }
+}
+
+/* The product of pivots as a number from 1 to 2 for each and a power of two: one logarithm for all of them. */
+INLINE void enter_factor(double factor, double *product, int64_t *power) {
+    uint64_t bits;
+    memcpy(&bits, &factor, sizeof bits);
+    *power += (int64_t)(bits >> 52) - 1023;
+    bits = (bits & 0x000fffffffffffffULL) | 0x3ff0000000000000ULL;
+    memcpy(&factor, &bits, sizeof bits);
+    *product *= factor;
+}
+
+VECTORISED
+void grid_parts_tile(tile *one, double gamma, double *rss, double *logs, double *log_determinant) {
+    int p = one->regressors, q = p + 1;
+    lanes *restrict between = one->between, *restrict total = one->total, *restrict m = one->matrix;
+    lanes product;
+    int64_t power[LANES];
+    for (int k = 0; k < one->packed; k++) EACH(l) total[k][l] = one->within[k][l];
+    EACH(l) logs[l] = 0.0;
+    for (Py_ssize_t s = 0; s < one->slots; s++) {
+        lanes shrink, a;
+        EACH(l) shrink[l] = 1.0 / (1.0 + one->sizes[s][l] * gamma);
+        EACH(l) a[l] = one->sizes[s][l] * shrink[l];
+        double last = 1.0, its_log = 0.0; /* lanes share the sizes that they have */
+        EACH(l) {
+            if (shrink[l] != last) last = shrink[l], its_log = log(last);
+            logs[l] -= one->counts[s][l] * its_log;
+        }
+        for (int k = 0; k < one->packed; k++, between++) EACH(l) total[k][l] += a[l] * (*between)[l];
+    }
+    for (int j = 0, k = 0; j < q; j++) /* row i holds the columns from i on */
+        for (int i = 0; i <= j; i++, k++) EACH(l) m[i * q + j][l] = total[k][l];
+    EACH(l) product[l] = 1.0, power[l] = 0;
+    for (int k = 0; k < p; k++) {
+        lanes one_over;
+        EACH(l) one_over[l] = 1.0 / m[k * q + k][l];
+        EACH(l) enter_factor(m[k * q + k][l], &product[l], &power[l]);
+        for (int i = k + 1; i < q; i++) {
+            lanes ratio;
+            EACH(l) ratio[l] = m[k * q + i][l] * one_over[l];
+            for (int j = i; j < q; j++) EACH(l) m[i * q + j][l] -= ratio[l] * m[k * q + j][l];
+        }
+    }
+    EACH(l) rss[l] = m[p * q + p][l];
+    EACH(l) log_determinant[l] = log(product[l]) + (double)power[l] * 0.6931471805599453;
+    for (int k = 0; k < p; k++) EACH(l) if (!(m[k * q + k][l] > 0.0)) log_determinant[l] = INFINITY;
+}
+
+static void evaluate_all(tile *one, const size_sums *sums, const array *arguments, int reml) {
+    Py_ssize_t trials = sums->trials;
+    int p = sums->regressors, q = p + 1;
+    double *inverse = arguments[6].at, *first = arguments[7].at, *coefficients = arguments[8].at;
+    for (Py_ssize_t from = 0; from < trials; from += LANES) {
+        int filled = trials - from < LANES ? (int)(trials - from) : LANES;
+        lanes gamma, nu;
+        evaluation at;
+        load_tile(one, sums, from, filled);
+        load(gamma, (const double *)arguments[4].at + from, filled);
+        load(nu, (const double *)arguments[5].at + from, filled);
+        evaluate_tile(one, gamma, nu, reml, &at);
+        for (int i = 0; i < p; i++) {
+            store(coefficients + i * trials + from, one->matrix[i * q + p], filled);
+            for (int j = 0; j < p; j++) {
+                int low = i < j ? i : j, high = i < j ? j : i;
+                store(inverse + (i * p + j) * trials + from, one->matrix[i * q + j], filled);
+                store(first + (i * p + j) * trials + from, one->first[high * (high + 1) / 2 + low], filled);
+            }
+        }
+        const lanes *values[] = {&at.value, &at.slope, &at.curvature, &at.rss, &at.rss1, &at.rss2,
+                                 &at.log_determinant, &at.trace1, &at.trace2, &at.squares};
+        for (int k = 0; k < 10; k++) store((double *)arguments[9 + k].at + from, *values[k], filled);
+    }
+}
+
+PyObject *core_evaluate(PyObject *self, PyObject *const *given, Py_ssize_t number) {
+    (void)self;
+    enum { GAMMA = 4, NU, INVERSE, FIRST, COEFFICIENTS, VALUE, END = VALUE + 10 }; /* reml stands before INVERSE */
+    array arguments[] = {SIZE_SUMS, IN("gamma", FLOATS), IN("nu", FLOATS), OUT("inverse", FLOATS), OUT("first", FLOATS),
+                         OUT("coefficients", FLOATS), OUT("value", FLOATS), OUT("slope", FLOATS),
+                         OUT("curvature", FLOATS), OUT("rss", FLOATS), OUT("rss1", FLOATS), OUT("rss2", FLOATS),
+                         OUT("log_determinant", FLOATS), OUT("trace1", FLOATS), OUT("trace2", FLOATS),
+                         OUT("squares", FLOATS)};
+    size_sums sums;
+    tile one = {0};
+    PyObject *result = NULL;
+    if (number != END + 1) return PyErr_Format(PyExc_TypeError, "evaluate takes %d arguments", END + 1), NULL;
+    int reml = PyObject_IsTrue(given[INVERSE]);
+    if (reml < 0) return NULL;
+    expect_sums(arguments);
+    if (!take_arrays(arguments, 4, given) || !sums_of(&sums, arguments)) goto end;
+    for (int k = GAMMA; k < END; k++) {
+        int square = k == INVERSE || k == FIRST, depth = square ? 2 : k == COEFFICIENTS;
+        arguments[k].dimensions = depth + 1;
+        for (int i = 0; i < depth; i++) arguments[k].shape[i] = sums.regressors;
+        arguments[k].shape[depth] = sums.trials;
+    }
+    if (!take_arrays(arguments + GAMMA, 2, given + GAMMA)) goto end;
+    if (!take_arrays(arguments + INVERSE, END - INVERSE, given + INVERSE + 1) || !make_tile(&one, &sums)) goto end;
+    Py_BEGIN_ALLOW_THREADS
+    evaluate_all(&one, &sums, arguments, reml);
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+end:
+    free_tile(&one);
+    release_arrays(arguments, END);
+    return result;
+}

@@ -1,0 +1,46 @@
+/* Tiles of the sums that simtrial/kernels/random_intercept_criterion.py describes, and the criterion on them. */
+#ifndef SIMTRIAL_RANDOM_INTERCEPT_CRITERION_H
+#define SIMTRIAL_RANDOM_INTERCEPT_CRITERION_H
+
+#include "lanes.h"
+
+/* The arrays of SizeSums. */
+typedef struct {
+    Py_ssize_t slots, trials, packed;
+    int regressors;
+    int shared; /* sizes are the same in every trial: (slots, 1) */
+    const double *sizes, *counts, *between, *within;
+} size_sums;
+
+/* Some trials of them. Slots that none of these has are left out; one that a trial lacks has size 0 there. */
+typedef struct {
+    Py_ssize_t slots;
+    int regressors, packed;
+    lanes *sizes, *counts, *between, *within; /* (slots), (slots), (slots, packed), (packed) */
+    lanes *a, *matrix, *total, *first, *second, *row, *column, *change;
+    double *room;
+} tile;
+
+/* Arguments sizes, counts, between, within at the head of a kernel's list. */
+#define SIZE_SUMS                                                                                                       \
+    IN("sizes", FLOATS), IN("counts", FLOATS), IN("between", FLOATS), IN("within", FLOATS)
+
+/* Wanted shapes before, and sums after these four arguments are taken; 0 with an exception set. */
+void expect_sums(array *arguments);
+int sums_of(size_sums *sums, const array *arguments);
+
+int make_tile(tile *one, const size_sums *sums);
+void free_tile(tile *one);
+void load_tile(tile *one, const size_sums *sums, Py_ssize_t from, int filled);
+
+/* What `evaluate` returns, as far as the search needs it; the matrix of the tile holds C^-1 and the coefficients. */
+typedef struct {
+    lanes value, slope, curvature, rss, rss1, rss2, log_determinant, trace1, trace2, squares;
+} evaluation;
+
+void evaluate_tile(tile *one, const double *gamma, const double *nu, int reml, evaluation *at);
+
+/* q, sum log(1 + n gamma) and log|C| at one gamma for all, by elimination. */
+void grid_parts_tile(tile *one, double gamma, double *rss, double *logs, double *log_determinant);
+
+#endif
