@@ -1,6 +1,6 @@
 """The compiled kernels: arguments as of their twins in `simtrial.kernels`, then the arrays that they fill."""
 
-from simtrial.arrays import Bools, Floats
+from simtrial.arrays import Bools, Floats, Ints
 
 VERSION: int
 
@@ -13,3 +13,9 @@ def lowest(
     sizes: Floats, counts: Floats, between: Floats, within: Floats, nu: Floats, reml: bool, grid: Floats, nodes: Floats,
     shift: float, gamma: Floats, sure: Bools, /,
 ) -> None: ...  # fmt: skip
+def slot_products(
+    means: Floats, within: Floats, place: Ints, slot: Ints, trial: Ints, first: int, between: Floats, pooled: Floats, /
+) -> None: ...
+def leverage(
+    rows: Floats, inverse: Floats, contrast: Floats, power: float, weights: Floats, df: Floats, singular: Bools, /
+) -> None: ...

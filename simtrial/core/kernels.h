@@ -8,5 +8,7 @@
 
 KERNEL(lowest);
 KERNEL(evaluate);
+KERNEL(slot_products);
+KERNEL(leverage);
 
 #endif

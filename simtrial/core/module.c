@@ -6,6 +6,8 @@
 static PyMethodDef FUNCTIONS[] = {
     FUNCTION(lowest),
     FUNCTION(evaluate),
+    FUNCTION(slot_products),
+    FUNCTION(leverage),
     {NULL, NULL, 0, NULL},
 };
 
