@@ -20,3 +20,9 @@ def one_sweep(
     for_second: Floats, effects: Floats, residual: Floats, between: Floats, cells: Floats, residual_scale: float,
     between_scale: float, /,
 ) -> None: ...  # fmt: skip
+def slot_products(
+    means: Floats, within: Floats, place: Ints, slot: Ints, trial: Ints, first: int, between: Floats, pooled: Floats, /
+) -> None: ...
+def leverage(
+    rows: Floats, inverse: Floats, contrast: Floats, power: float, weights: Floats, df: Floats, singular: Bools, /
+) -> None: ...

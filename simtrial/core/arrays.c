@@ -25,8 +25,22 @@ static int is_of_shape(array *one) {
     return 1;
 }
 
+/* The entries of the first axis in C order, each at a whole number of numbers from the one before. */
+static int is_in_order(array *one) {
+    Py_ssize_t numbers = 1;
+    for (int k = one->dimensions - 1; k > 0; k--) {
+        if (one->view.shape[k] > 1 && one->view.strides[k] != numbers * one->view.itemsize) return 0;
+        numbers *= one->view.shape[k];
+    }
+    one->apart = numbers;
+    if (one->view.len == 0 || one->view.shape[0] < 2) return 1;
+    one->apart = one->view.strides[0] / one->view.itemsize;
+    return one->apart >= numbers && one->apart * one->view.itemsize == one->view.strides[0];
+}
+
 int take_array(array *one, PyObject *given) {
-    int flags = PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | (one->writable ? PyBUF_WRITABLE : 0);
+    int order = one->loose ? PyBUF_STRIDES : PyBUF_C_CONTIGUOUS;
+    int flags = PyBUF_FORMAT | order | (one->writable ? PyBUF_WRITABLE : 0);
     if (PyObject_GetBuffer(given, &one->view, flags) < 0) {
         PyErr_Format(PyExc_TypeError, "%s: a%s array in C order is wanted", one->name, one->writable ? " writable" : "n");
         return 0;
@@ -40,6 +54,10 @@ int take_array(array *one, PyObject *given) {
     if (!is_of_shape(one)) {
         PyErr_Format(PyExc_ValueError, "%s: its shape does not go with the arguments before it (%d dimensions are wanted)",
                      one->name, one->dimensions);
+        return 0;
+    }
+    if (one->loose && !is_in_order(one)) {
+        PyErr_Format(PyExc_TypeError, "%s: all but its first axis must be in C order", one->name);
         return 0;
     }
     return 1;

@@ -17,6 +17,8 @@ typedef struct {
     int writable;
     int dimensions;
     Py_ssize_t shape[MOST_DIMENSIONS]; /* wanted; -1 takes any length and is replaced by it */
+    int loose;                         /* whether it may be a part of an array: entries of its first axis far apart */
+    Py_ssize_t apart;                  /* how far, in numbers */
     void *at;
     Py_buffer view;
     int taken;

@@ -9,5 +9,7 @@
 KERNEL(lowest);
 KERNEL(evaluate);
 KERNEL(one_sweep);
+KERNEL(slot_products);
+KERNEL(leverage);
 
 #endif

@@ -7,6 +7,8 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(lowest),
     FUNCTION(evaluate),
     FUNCTION(one_sweep),
+    FUNCTION(slot_products),
+    FUNCTION(leverage),
     {NULL, NULL, 0, NULL},
 };
 

@@ -11,6 +11,7 @@ void expect_sums(array *arguments) {
     for (int k = 0; k < 4; k++) {
         arguments[k].dimensions = dimensions[k];
         for (int i = 0; i < MOST_DIMENSIONS; i++) arguments[k].shape[i] = -1;
+        arguments[k].loose = k == 2;
     }
 }
 
@@ -27,7 +28,8 @@ int sums_of(size_sums *sums, const array *arguments) {
     }
     *sums = (size_sums){.slots = counts[0], .trials = counts[1], .packed = between[1], .regressors = (int)q - 1,
                         .shared = sizes[1] == 1 && counts[1] != 1, .sizes = arguments[0].at, .counts = arguments[1].at,
-                        .between = arguments[2].at, .within = arguments[3].at};
+                        .between = arguments[2].at, .within = arguments[3].at,
+                        .apart = arguments[2].apart};
     return 1;
 }
 
@@ -66,7 +68,7 @@ void load_tile(tile *one, const size_sums *sums, Py_ssize_t from, int filled) {
         else load(one->sizes[used], sums->sizes + s * trials + from, filled);
         EACH(l) if (one->counts[used][l] == 0.0) one->sizes[used][l] = 0.0;
         for (int k = 0; k < one->packed; k++)
-            load(one->between[used * one->packed + k], sums->between + (s * one->packed + k) * trials + from, filled);
+            load(one->between[used * one->packed + k], sums->between + s * sums->apart + k * trials + from, filled);
         used++;
     }
     one->slots = used;

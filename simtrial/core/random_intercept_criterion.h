@@ -6,7 +6,7 @@
 
 /* The arrays of SizeSums. */
 typedef struct {
-    Py_ssize_t slots, trials, packed;
+    Py_ssize_t slots, trials, packed, apart; /* apart: numbers from one slot of between to the next */
     int regressors;
     int shared; /* sizes are the same in every trial: (slots, 1) */
     const double *sizes, *counts, *between, *within;

@@ -59,9 +59,11 @@ class SizeSums:
 
     @cached_property
     def plain(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Sizes, counts, between and within in the order of C, as the compiled kernels take them."""
-        found = [np.ascontiguousarray(a, np.float64) for a in (self.sizes, self.counts, self.between, self.within)]
-        return found[0], found[1], found[2], found[3]
+        """Sizes, counts, between and within as the compiled kernels take them: in the order of C, slots aside."""
+        sizes, counts, within = (np.ascontiguousarray(a, np.float64) for a in (self.sizes, self.counts, self.within))
+        slot = self.between[:1]
+        ordered = slot.flags.c_contiguous and self.between.strides[0] >= slot.nbytes
+        return sizes, counts, self.between if ordered else np.ascontiguousarray(self.between), within
 
     def take(self, trials: NDArray[np.intp]) -> SizeSums:
         """Return the sums of chosen trials, in the order given."""

@@ -17,6 +17,7 @@ from simtrial.kernels.by_arm_criterion import ArmSums, arm_sums
 from simtrial.kernels.cluster_basis import Direction, coordinates, side_by_side
 from simtrial.kernels.random_intercept_criterion import SizeSums, XGrids
 from simtrial.kernels.segments import count_by, sum_by
+from simtrial.kernels.slot_sums import slot_products
 from simtrial.kernels.small_matrices import pairs, sweep
 from simtrial.moments.columns import Column, centred, within_with
 from simtrial.moments.rows import PRODUCT, AnalysisSet
@@ -148,17 +149,11 @@ class Moments:
 
     def _products(self, first: int) -> tuple[Floats, Floats]:
         """Packed products of columns ``first`` onwards with all before them; a 1 where a dropped column would be."""
-        rows, trials = self.analysed, self.trials
-        slot, sizes = rows.slots
-        key, slots = slot * trials + rows.cluster_trial, len(sizes)
-        place = {column: at for at, column in enumerate(self.varying)}
-        new = [(i, j) for i, j in zip(*pairs(len(self.means)), strict=True) if j >= first]
-        between = np.empty((slots, len(new), trials))
-        pooled = np.zeros((len(new), trials))
-        for k, (i, j) in enumerate(new):
-            between[:, k] = sum_by(self.means[i] * self.means[j], key, slots * trials).reshape(slots, trials)
-            if i in place and j in place:
-                pooled[k] = sum_by(self.within[place[i], place[j]], rows.cluster_trial, trials)
+        slot, sizes = self.analysed.slots
+        between, pooled = slot_products(
+            self.means, self.within, self.varying, slot, self.cluster_trial, len(sizes), self.trials, first
+        )
+        for k, (i, j) in enumerate((i, j) for i, j in zip(*pairs(len(self.means)), strict=True) if j >= first):
             if i == j and i < self.regressors:
                 pooled[k] += ~self.kept[i]
         return between, pooled
