@@ -13,6 +13,14 @@ def lowest(
     sizes: Floats, counts: Floats, between: Floats, within: Floats, nu: Floats, reml: bool, grid: Floats, nodes: Floats,
     shift: float, gamma: Floats, sure: Bools, /,
 ) -> None: ...  # fmt: skip
+def grid_parts(
+    sizes: Floats, counts: Floats, between: Floats, within: Floats, grid: Floats, rss: Floats, logs: Floats,
+    log_determinant: Floats, /,
+) -> None: ...  # fmt: skip
+def conditional(
+    sizes: Floats, counts: Floats, between: Floats, within: Floats, gamma: Floats, root: Floats, coefficients: Floats,
+    rss: Floats, /,
+) -> None: ...  # fmt: skip
 def one_sweep(
     inverse: Floats, root: Floats, kept: Floats, x_means: Floats, sizes: Floats, place: Ints, trial: Ints,
     missing: Bools, varying: Ints, inner: Floats, seen_inside: Floats, seen_sums: Floats, seen_squares: Floats,

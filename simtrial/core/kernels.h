@@ -8,6 +8,8 @@
 
 KERNEL(lowest);
 KERNEL(evaluate);
+KERNEL(grid_parts);
+KERNEL(conditional);
 KERNEL(one_sweep);
 KERNEL(slot_products);
 KERNEL(leverage);

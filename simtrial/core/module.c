@@ -6,6 +6,8 @@
 static PyMethodDef FUNCTIONS[] = {
     FUNCTION(lowest),
     FUNCTION(evaluate),
+    FUNCTION(grid_parts),
+    FUNCTION(conditional),
     FUNCTION(one_sweep),
     FUNCTION(slot_products),
     FUNCTION(leverage),

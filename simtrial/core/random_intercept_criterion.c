@@ -1,6 +1,7 @@
 /* Twin of simtrial/kernels/random_intercept_criterion.py, whose head has the formulas. */
 #include "kernels.h"
 #include "random_intercept_criterion.h"
+#include "small_matrices.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -73,32 +74,6 @@ void load_tile(tile *one, const size_sums *sums, Py_ssize_t from, int filled) {
     }
     one->slots = used;
     for (int k = 0; k < one->packed; k++) load(one->within[k], sums->within + k * trials + from, filled);
-}
-
-/* Full symmetric matrices from packed upper triangles, by columns. */
-INLINE void unpack(lanes *restrict matrix, lanes *restrict packed, int q) {
-    for (int j = 0, k = 0; j < q; j++)
-        for (int i = 0; i <= j; i++, k++) EACH(l) matrix[i * q + j][l] = matrix[j * q + i][l] = packed[k][l];
-}
-
-/* Gauss-Jordan sweeps of the first p of q variables; the sum of the pivots' logarithms. */
-INLINE void sweep(lanes *restrict m, lanes *restrict row, lanes *restrict column, int p, double *restrict logs) {
-    int q = p + 1;
-    EACH(l) logs[l] = 0.0;
-    for (int k = 0; k < p; k++) {
-        lanes pivot;
-        EACH(l) pivot[l] = m[k * q + k][l];
-        EACH(l) logs[l] += log(pivot[l]);
-        for (int j = 0; j < q; j++) EACH(l) row[j][l] = m[k * q + j][l] / pivot[l];
-        for (int i = 0; i < q; i++) EACH(l) column[i][l] = m[i * q + k][l];
-        for (int i = 0; i < q; i++) {
-            if (i == k) continue;
-            for (int j = 0; j < q; j++) EACH(l) m[i * q + j][l] -= column[i][l] * row[j][l];
-            EACH(l) m[i * q + k][l] = -column[i][l] / pivot[l];
-        }
-        for (int j = 0; j < q; j++) EACH(l) m[k * q + j][l] = row[j][l];
-        EACH(l) m[k * q + k][l] = 1.0 / pivot[l];
-    }
 }
 
 /* M and its two derivatives by gamma, packed. */
@@ -229,7 +204,8 @@ void grid_parts_tile(tile *one, double gamma, double *rss, double *logs, double 
     }
     EACH(l) rss[l] = m[p * q + p][l];
     EACH(l) log_determinant[l] = log(product[l]) + (double)power[l] * 0.6931471805599453;
-    for (int k = 0; k < p; k++) EACH(l) if (!(m[k * q + k][l] > 0.0)) log_determinant[l] = INFINITY;
+    for (int k = 0; k < p; k++)
+        EACH(l) if (!(m[k * q + k][l] > 0.0 && m[k * q + k][l] < INFINITY)) log_determinant[l] = INFINITY;
 }
 
 static void evaluate_all(tile *one, const size_sums *sums, const array *arguments, int reml) {

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.arrays import Floats, Ints
+from simtrial.core import compiled
 from simtrial.kernels.fitted_cells import FittedCells, fit_cells, largest_size, log_likelihood
 from simtrial.kernels.random_intercept_criterion import SizeSums, grid_parts
 from simtrial.kernels.small_matrices import apply, cholesky, sweep
@@ -136,17 +137,28 @@ def draw(table: Posterior, rng: np.random.Generator) -> Draw:
     gamma = rho / (1.0 - rho)
     if table.fitted is not None:
         gamma[table.fitted.trials] = table.fitted.quantile(uniform[table.fitted.trials])
-    inverse, coefficients, rest, _ = sweep(sums.products(gamma), p)
-    shape, scale = 0.5 * (every.rows - every.rank) + table.prior.shape(every.rank), 0.5 * rest[0, 0]
+    root, coefficients, rss = conditional(sums, gamma)
+    shape, scale = 0.5 * (every.rows - every.rank) + table.prior.shape(every.rank), 0.5 * rss
     if (added := table.prior.scale(gamma)) is not None:
         scale = scale + added
     sigma2 = scale / rng.standard_gamma(shape)[at]
     noise = np.sqrt(sigma2) * rng.standard_normal((p, len(every.rows)))[:, at]
-    beta = coefficients[:, 0] + apply(cholesky(inverse), noise)
+    beta = coefficients + apply(root, noise)
     if table.among is None:
         return Draw(gamma, sigma2, beta)
     total = len(every.rows)
     return Draw(_spread(gamma, at, total), _spread(sigma2, at, total), _spread(beta, at, total))
+
+
+def conditional(sums: SizeSums, gamma: Floats) -> tuple[Floats, Floats, Floats]:
+    """Lower factor of C^-1 (p, p, trials), coefficients (p, trials) and q (trials,) at ``gamma`` (trials,)."""
+    p, trials = sums.regressors, len(gamma)
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/posterior.c takes over
+        root, coefficients, rss = np.empty((p, p, trials)), np.empty((p, trials)), np.empty(trials)
+        core.conditional(*sums.plain, np.ascontiguousarray(gamma), root, coefficients, rss)
+        return root, coefficients, rss
+    inverse, found, rest, _ = sweep(sums.products(gamma), p)
+    return cholesky(inverse), found[:, 0], rest[0, 0]
 
 
 def _spread(values: Floats, at: Ints, total: int) -> Floats:
