@@ -28,6 +28,10 @@ def one_sweep(
     for_second: Floats, effects: Floats, residual: Floats, between: Floats, cells: Floats, residual_scale: float,
     between_scale: float, /,
 ) -> None: ...  # fmt: skip
+def minimise(
+    levels: Ints, coins: Floats, practice_trial: Ints, arrived: Ints, weights: Floats, arm: Ints, imbalance: int,
+    control: int, intervention: int, up: float, down: float, share: float, tie: float, /,
+) -> None: ...  # fmt: skip
 def slot_products(
     means: Floats, within: Floats, place: Ints, slot: Ints, trial: Ints, first: int, between: Floats, pooled: Floats, /
 ) -> None: ...

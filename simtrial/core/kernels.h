@@ -11,6 +11,7 @@ KERNEL(evaluate);
 KERNEL(grid_parts);
 KERNEL(conditional);
 KERNEL(one_sweep);
+KERNEL(minimise);
 KERNEL(slot_products);
 KERNEL(leverage);
 

@@ -9,6 +9,7 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(grid_parts),
     FUNCTION(conditional),
     FUNCTION(one_sweep),
+    FUNCTION(minimise),
     FUNCTION(slot_products),
     FUNCTION(leverage),
     {NULL, NULL, 0, NULL},

@@ -32,7 +32,8 @@ def rows(estimates: Estimates, labels: Mapping[str, Any], term: int = 0) -> pl.D
     """
     count = len(estimates.failed)
     data: dict[str, Any] = {
-        k: v if isinstance(v, (list, np.ndarray)) else pl.Series([v]).new_from_index(0, count) for k, v in labels.items()
+        k: v if isinstance(v, (list, np.ndarray)) else pl.Series([v]).new_from_index(0, count)
+        for k, v in labels.items()
     }
     data |= {name: getattr(estimates, name)[term] for name in NUMBERS}
     data["status"] = status(estimates)
