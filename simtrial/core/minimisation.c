@@ -17,31 +17,45 @@ typedef struct {
 } allocation;
 
 /* Total if intervention is chosen less that if control is. */
-static double preference(int64_t excess, const allocation *own) {
-    int64_t one = excess + own->control, other = excess - own->intervention;
-    if (own->imbalance == MARGINAL_SUM) return (double)excess;
-    if (own->imbalance == VARIANCE) return (double)(one * one - other * other);
-    return (double)((one < 0 ? -one : one) - (other < 0 ? -other : other));
+INLINE int64_t preference(int64_t excess, int64_t imbalance, int64_t control, int64_t intervention) {
+    int64_t one = excess + control, other = excess - intervention;
+    if (imbalance == MARGINAL_SUM) return excess;
+    if (imbalance == VARIANCE) return one * one - other * other;
+    return (one < 0 ? -one : one) - (other < 0 ? -other : other);
+}
+
+/* Equal weights leave whole numbers, and the arm is found without a branch, which would be guessed wrongly half the time. */
+INLINE void allocate_with(const allocation *own, int64_t imbalance, int equal) {
+    Py_ssize_t F = own->factors, N = own->practices, width = own->width;
+    int64_t before = -1, control = own->control, intervention = own->intervention, *excess = own->excess;
+    const double limits[3] = {own->up, own->share, own->down};
+    for (Py_ssize_t k = 0; k < N; k++) {
+        int64_t at = own->arrived[k], total = 0;
+        if (own->trial[at] != before) {
+            before = own->trial[at];
+            memset(excess, 0, (size_t)(F * width) * sizeof(int64_t));
+        }
+        double score = 0.0;
+        for (Py_ssize_t f = 0; f < F; f++) {
+            int64_t own_total = preference(excess[f * width + own->levels[f * N + at]], imbalance, control, intervention);
+            if (equal) total += own_total;
+            else score += own->weights[f] * (double)own_total;
+        }
+        int sign = equal ? (total > 0) - (total < 0) : fabs(score) <= own->tie ? 0 : score < 0.0 ? -1 : 1;
+        int64_t chosen = own->coins[at] < limits[sign + 1];
+        own->arm[at] = chosen;
+        for (Py_ssize_t f = 0; f < F; f++)
+            excess[f * width + own->levels[f * N + at]] += chosen * (control + intervention) - intervention;
+    }
 }
 
 static void allocate_all(const allocation *own) {
-    Py_ssize_t F = own->factors, N = own->practices, width = own->width;
-    int64_t before = -1;
-    for (Py_ssize_t k = 0; k < N; k++) {
-        int64_t at = own->arrived[k];
-        if (own->trial[at] != before) {
-            before = own->trial[at];
-            memset(own->excess, 0, (size_t)(F * width) * sizeof(int64_t));
-        }
-        double score = 0.0;
-        for (Py_ssize_t f = 0; f < F; f++)
-            score += own->weights[f] * preference(own->excess[f * width + own->levels[f * N + at]], own);
-        double limit = fabs(score) <= own->tie ? own->share : score < 0.0 ? own->up : own->down;
-        int chosen = own->coins[at] < limit;
-        own->arm[at] = chosen;
-        for (Py_ssize_t f = 0; f < F; f++)
-            own->excess[f * width + own->levels[f * N + at]] += chosen ? own->control : -own->intervention;
-    }
+    int equal = own->factors > 0 && own->weights[0] > 0.0;
+    for (Py_ssize_t f = 1; f < own->factors; f++) equal &= own->weights[f] == own->weights[0];
+    if (equal && own->imbalance == RANGE) allocate_with(own, RANGE, 1);
+    else if (equal && own->imbalance == VARIANCE) allocate_with(own, VARIANCE, 1);
+    else if (equal) allocate_with(own, MARGINAL_SUM, 1);
+    else allocate_with(own, own->imbalance, 0);
 }
 
 /* Every practice arrives once, the practices of a trial one after the other. */
