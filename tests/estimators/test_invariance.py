@@ -29,6 +29,17 @@ METHODS = {
     "iv of means": ("iv", {**ADJUST, "received": "received == 1", "level_of_analysis": "cluster"}),
     "iv anderson-rubin": ("iv", {**ADJUST, "received": "received == 1", "ci": "anderson-rubin"}),
     **{f"iv {ci}": ("iv", {**ADJUST, "received": "received == 1", "ci": ci}) for ci in ("fieller", "tf")},
+    "iv randomisation": (
+        "iv",
+        {
+            **ADJUST,
+            "received": "received == 1",
+            "ci": "randomisation",
+            "draws": 99,
+            "allocation": {"method": "complete"},
+        },
+    ),
+    "iv wild-bootstrap": ("iv", {**ADJUST, "received": "received == 1", "ci": "wild-bootstrap", "draws": 99}),
     "iv of lmm": ("iv", {**ADJUST, "received": "received == 1", "ratio": "lmm"}),
     "cace-mixture": ("cace-mixture", {**ADJUST, "received": "received == 1"}),
     "principal-score": (
@@ -36,6 +47,7 @@ METHODS = {
         {**ADJUST, "received": "received == 1", "predictors": ["mansa_baseline", "age"]},
     ),
     "per-protocol": ("per-protocol", {"keep": "age >= 30", "analysis": {**LMM, **ADJUST}}),
+    "ipw-per-protocol": ("ipw-per-protocol", {"adjust": ["mansa_baseline"], "keep": "arm == 0 or age >= 35"}),
     **{
         f"as-treated {kind}": ("as-treated", {**ADJUST, "received": "received == 1", "analysis": {"kind": kind}})
         for kind in ("lmm", "ols", "gee")
@@ -90,8 +102,9 @@ NO_EFFECT = {"correlation", "event-rate", "icc"}
 OF_RECEIPT = ("iv", "as-treated")
 ONE_SIDED = ("cace-mixture", "principal-score")  # receipt in the intervention arm alone: the arms cannot be swapped
 ORIGIN = ("gee fay-graubard",)  # whose standard error depends on the origin of the covariates and of arm
-DRAWS = ("mi", "randomisation-test", "wild-bootstrap")
-EXACT = [name for name, (kind, _) in METHODS.items() if kind not in DRAWS]  # the same draws meet other people otherwise
+EXACT = [
+    name for name, (kind, options) in METHODS.items() if not method(kind, **options).is_random()
+]  # the same draws meet other people otherwise
 SEEDS = (11, 12, 13)
 # Sums of some fifty rows in another order or scale, then a Newton step from elsewhere; the worst seen is 2e-13.
 ROUNDING = 1e-11

@@ -44,6 +44,7 @@ REFUSED = [
     ({**ALLOCATION, "statistic": "score"}, "kind 'randomisation-test'"),
     ({**IV, "ci": "anderson-rubin"}, "kind 'iv' with ci = 'anderson-rubin'"),
     ({**IV, "ci": "anderson-rubin", "level_of_analysis": "cluster"}, "kind 'iv' with ci = 'anderson-rubin'"),
+    ({**IV, "ci": "wild-bootstrap"}, "kind 'iv' with ci = 'wild-bootstrap'"),
     ({"kind": "icc"}, "kind 'icc'"),
     ({"kind": "correlation"}, "kind 'correlation'"),
     ({"kind": "event-rate"}, "kind 'event-rate'"),
