@@ -77,6 +77,7 @@ def test_per_protocol_goes_inside():
 
 EVERY = {
     "as-treated": {"kind": "as-treated", "received": "received == 1", "analysis": {"kind": "lmm"}},
+    "ipw-per-protocol": {"kind": "ipw-per-protocol", "keep": "age >= 30"},
     "iv": IV,
     "per-protocol": {"kind": "per-protocol", "keep": "age >= 30", "analysis": {"kind": "lmm"}},
 }

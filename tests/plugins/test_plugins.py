@@ -243,7 +243,7 @@ BUILT_IN = [
     {"kind": "mi", "m": 2, "analysis": {"kind": "ols"}, "imputation": "mean", "resampled": True},
     *({"kind": "mi", "m": 1, "analysis": {"kind": "ols"}, "imputation": e} for e in ("mean", "baseline")),
     {"kind": "per-protocol", "keep": "in_window == 1", "analysis": {"kind": "ols"}},
-    {"kind": "ipw-per-protocol", "keep": "arm == 0 or sessions >= 6"},
+    {"kind": "ipw-per-protocol", "keep": "in_window == 1"},
     {"kind": "ipw-per-protocol", "keep": "in_window == 1", "adjust": [], "auxiliary": ["mansa_baseline"]},
     {"kind": "as-treated", "received": "sessions >= 6", "analysis": {"kind": "lmm"}},
     {"kind": "as-treated", "received": "goal_sessions >= 4", "analysis": {"kind": "gee"}},
