@@ -121,11 +121,16 @@ def _refit(drawn: NDArray[np.floating], scores: Floats, side: Floats) -> tuple[F
     coefficients = [v @ scores[:, r] for r in (0, 1)]  # (trials, draws, p)
     own = [v * scores[:, r, None, :, -1] for r in (0, 1)]
     y, a = (own[r] - coefficients[r] @ side.transpose(0, 2, 1) for r in (0, 1))
-    # signs that are alike in each arm leave no residual of arm; exactly none, or effects far out would be misjudged
-    a[np.abs(a) <= EXACT * np.abs(own[1]).max(axis=-1, keepdims=True)] = 0.0
+    effects = [coefficients[r][..., -1] for r in (0, 1)]
+    # Signs that are alike in each arm leave no residual of arm, and with few practices some leave nothing of the
+    # outcome either; exactly none, or effects far out would be misjudged, and 0/0 would be any number.
+    for each, effect, score in ((y, effects[0], own[0]), (a, effects[1], own[1])):
+        largest = np.abs(score).max(axis=-1)
+        each[np.abs(each) <= EXACT * largest[..., None]] = 0.0
+        effect[np.abs(effect) <= EXACT * largest] = 0.0
     pairs = ((y, y), (y, a), (a, a))
     squares = [np.einsum("tdc,tdc->dt", one, other) for one, other in pairs]
-    return coefficients[0][..., -1].T, coefficients[1][..., -1].T, *squares
+    return effects[0].T, effects[1].T, *squares
 
 
 @dataclass(frozen=True)
