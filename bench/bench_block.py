@@ -23,6 +23,8 @@ METHODS = {
     "gee, kauermann-carroll": {"kind": "gee"},
     "icc": {"kind": "icc"},
     "iv, CR2": {"kind": "iv", "received": "sessions >= 6"},
+    "iv, wild bootstrap": {"kind": "iv", "received": "sessions >= 6", "ci": "wild-bootstrap"},
+    "ipw-per-protocol": {"kind": "ipw-per-protocol", "keep": "arm == 0 or sessions >= 6"},
     "cace-mixture": {"kind": "cace-mixture", "received": "sessions >= 6"},
     "principal-score": {"kind": "principal-score", "received": "sessions >= 6"},
     "clda": {"kind": "clda"},

@@ -24,14 +24,14 @@ from simtrial.scenario import load
 PEERS = Path(__file__).with_name("peers.R")
 FULL = ["mansa_baseline", "region", "practice_size"]
 BLOCK, TURNS, ROUNDS = 250, 7, 12
-NEEDED = {"lmer": 200, "satterthwaite": 700, "kenward-roger": 2000, "estimatr": 200, "generate": 1}
+NEEDED = {"lmer": 200, "satterthwaite": 700, "kenward-roger": 2000, "estimatr": 200, "iv_robust": 200, "generate": 1}
 """Ratios that are defended; of the other peers the ratio is told."""
-FITS = {"lmer": 15, "satterthwaite": 8, "kenward-roger": 4, "estimatr": 15, "generate": 1, "clubsandwich": 8,
-        "geepack": 8, "cluster-means": 15, "two-variances": 4, "interaction": 4}  # fmt: skip
+FITS = {"lmer": 15, "satterthwaite": 8, "kenward-roger": 4, "estimatr": 15, "iv_robust": 15, "generate": 1,
+        "clubsandwich": 8, "geepack": 8, "cluster-means": 15, "two-variances": 4, "interaction": 4}  # fmt: skip
 
 
 def methods(*options):
-    return [kinds()[o["kind"]].model_validate({"name": "x", "adjust": FULL, **o}) for o in options]
+    return [kinds()[o["kind"]].model_validate({"name": "x", "response": "mansa", "adjust": FULL, **o}) for o in options]
 
 
 OURS = {
@@ -39,6 +39,7 @@ OURS = {
     "satterthwaite": [{"kind": "lmm", "df": "satterthwaite-observed"}],
     "kenward-roger": [{"kind": "lmm", "df": "kenward-roger"}],
     "estimatr": [{"kind": "ols"}, {"kind": "iv", "received": "sessions >= 6"}],
+    "iv_robust": [{"kind": "iv", "received": "sessions >= 6"}],
     "clubsandwich": [{"kind": "ols"}],
     "geepack": [{"kind": "gee", "se": "robust", "df": "normal"}],
     "cluster-means": [{"kind": "cluster-means", "adjust": []}],

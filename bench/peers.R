@@ -78,6 +78,7 @@ peers <- list(
     lm_robust(model, d, clusters = practice, se_type = "CR2")
     iv_robust(instrumental, d, clusters = practice, se_type = "CR2")
   },
+  iv_robust = function(d) iv_robust(instrumental, d, clusters = practice, se_type = "CR2"),
   clubsandwich = function(d) {
     fit <- lm(model, d)
     coef_test(fit, vcov = vcovCR(fit, cluster = d$practice, type = "CR2"), test = "Satterthwaite")

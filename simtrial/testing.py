@@ -55,7 +55,7 @@ def check_method(method: Method | str | Mapping[str, Any], *, equivariant: bool 
         raise ContractError(f"it fails on every one of {trials} ordinary trials ({message})")
     _same(first, _fit(made, batch), 1e-12, "a second call on the same trials gives other numbers (is the rng used?)")
     _same(first, _one_by_one(made, batch), 1e-8, "trials analysed one by one give other numbers than together")
-    if not made.draws:
+    if not made.is_random():
         _same(first, _fit(made, _reversed(batch)), 1e-6, "the order of participants within practices matters")
         if equivariant:
             _follows(made, batch, first)
@@ -77,7 +77,7 @@ def _rng() -> np.random.Generator:
 def _fit(method: Method, batch: ObservedBatch) -> Estimates:
     before = {name: c.values.copy() for name, c in batch.columns.items()}
     try:
-        found = fit(method, SharedMoments(batch), _rng() if method.draws else None)
+        found = fit(method, SharedMoments(batch), _rng() if method.is_random() else None)
     except Exception as error:
         raise ContractError(f"fit raised {in_words(error)}; a fit that fails is a status") from error
     for name, values in before.items():
@@ -119,7 +119,7 @@ def _same(one: Estimates, other: Estimates, tolerance: float, rule: str) -> None
 
 
 def _one_by_one(method: Method, batch: ObservedBatch) -> Estimates:
-    if method.draws:  # its draws are the block's, so there is nothing to compare
+    if method.is_random():  # its draws are the block's, so there is nothing to compare
         return _fit(method, batch)
     parts = [_fit(method, batch.only(t)) for t in range(batch.index.trials)]
     joined: dict[str, Any] = {name: np.concatenate([getattr(p, name) for p in parts], axis=1) for name in ARRAYS}

@@ -58,10 +58,14 @@ class BeingObserved:
     def of(cls, batch: ObservedBatch, spec: Spec, by_arm: bool) -> BeingObserved:
         """Fit the model to everyone with the covariates of ``spec`` who meets its conditions."""
         everyone = analysed(batch, spec, np.zeros(batch.index.participants))
+        return cls.among(batch, spec, everyone, ~np.isnan(outcome(batch, spec)[everyone.rows]), by_arm)
+
+    @classmethod
+    def among(cls, batch: ObservedBatch, spec: Spec, everyone: AnalysisSet, seen: Bools, by_arm: bool) -> BeingObserved:
+        """Fit the model of ``seen`` (rows,), having an outcome or anything else, among some people."""
         trials, arm = batch.index.trials, batch.at("arm")[everyone.rows] == 1
         group, groups = (2 * everyone.trial + arm, 2 * trials) if by_arm else (everyone.trial, trials)
         columns, beyond = _columns(batch, spec, everyone, group, groups, by_arm)
-        seen = ~np.isnan(outcome(batch, spec)[everyone.rows])
         found = logistic.fit(columns, seen, group, groups)
         residual = np.where(found.certain, 0.0, seen - found.probability)
 

@@ -144,6 +144,10 @@ class Method(BaseModel):
             needed |= columns(parse(text))
         return frozenset(needed)
 
+    def is_random(self) -> bool:
+        """Whether it draws, and is handed a stream of its own."""
+        return self.draws
+
     def has_t_interval(self) -> bool:
         """Whether its inference is t on estimate, standard error and df, as Rubin's rules need."""
         return self.t_interval and self.effect

@@ -79,6 +79,11 @@ class MultipleImputation(Method):
             raise ValueError(f"pooled = 'effects': kind '{self.analysis.kind}' divides no effects; only kind 'iv' does")
         if self.pooled == "effects" and (self.tipping != "none" or self.df not in get_args(Rule)):
             raise ValueError("pooled = 'effects' has no tipping point, and does not take df = 'barnard-rubin-residual'")
+        if self.pooled == "effects" and self.analysis.is_random():
+            raise ValueError(
+                f"pooled = 'effects' leaves no data set to resample: it does not take {_words(self.analysis)}; "
+                "take ci = 'wald', 'anderson-rubin', 'fieller' or 'tf'"
+            )
         if self.pooled == "effects" or self.analysis.has_t_interval():
             return self
         pool_effects = ", or write pooled = 'effects'" if isinstance(self.analysis, InstrumentalVariable) else ""

@@ -70,14 +70,14 @@ class PerProtocol(Method):
         conditions = dict.fromkeys(part for part in (inner.subset, self.subset, self.keep) if part)
         kept = " and ".join(f"({part})" for part in conditions)
         found = inner.model_copy(update={"subset": kept}).fit(batch, moments, rng, every_term)
-        unknown = moments.analysed.unknown
-        if unknown is None or not unknown.any():
-            return found
-        return replace(found, flags=found.flags | np.where(self._blank(batch), BIT["blank_receipt"], 0))
+        return replace(found, flags=found.flags | blank_adherence(batch, inner.spec(), self.keep, moments))
 
-    def _blank(self, batch: ObservedBatch) -> NDArray[np.bool_]:
-        """Trials with people excluded only because their adherence is unknown (trials,)."""
-        inner = self.analysis.spec()
-        rows = analysed(batch, inner, outcome(batch, inner))
-        unknown = truth(self.keep, batch).unknown[rows.rows]
-        return count_by(rows.trial[unknown], batch.index.trials) > 0
+
+def blank_adherence(batch: ObservedBatch, spec: Spec, keep: str, kept: Moments) -> NDArray[np.int64]:
+    """Flags (trials,) where people are excluded only because adherence is unknown; ``spec`` is without ``keep``."""
+    left_out = kept.analysed.unknown
+    if left_out is None or not left_out.any():
+        return np.zeros(kept.trials, dtype=np.int64)
+    rows = analysed(batch, spec, outcome(batch, spec))
+    unknown = truth(keep, batch).unknown[rows.rows]
+    return np.where(count_by(rows.trial[unknown], batch.index.trials) > 0, BIT["blank_receipt"], 0)

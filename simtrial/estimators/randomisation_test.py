@@ -64,7 +64,11 @@ class RandomisationTest(Method):
         found = _Results.empty(moments.trials)
         if self.allocation is not None and len(able):
             generator = stream_of(moments) if rng is None else rng
-            observed, drawn = self._statistics(self.allocation, columns, batch, moments, able, generator)
+            score = self.statistic == "score"
+            values = (_scores if score else residual_means)(moments)
+            observed, drawn = replayed(
+                self.allocation, self.replays, columns, batch, moments, able, (values[1], values[0]), generator, score
+            )  # fmt: skip
             found.fill(able, observed, drawn, 1.0 - self.level)
         flags = flags | np.where(found.allocations < FEW, BIT["few_allocations"], 0)
         open_ended = np.isinf(found.ends).any(axis=0)
@@ -82,26 +86,29 @@ class RandomisationTest(Method):
         lower, upper, p_value = (np.where(made.failed, np.nan, x)[None] for x in (*found.ends, found.p_value))
         return replace(made, ci_lower=lower, ci_upper=upper, p_value=p_value, notes=basis.notes())
 
-    def _statistics(
-        self, options: Allocation, columns: Mapping[str, NDArray[Any]], batch: ObservedBatch, moments: Moments,
-        able: Ints, rng: np.random.Generator,
-    ) -> tuple[tuple[Floats, Floats], _Drawn]:  # fmt: skip
-        """Statistics as allocated, and in every re-allocation, of the trials ``able``."""
-        score = self.statistic == "score"
-        clusters = np.flatnonzero(np.isin(moments.cluster_trial, able))
-        trial = np.searchsorted(able, moments.cluster_trial[clusters])
-        starts = np.searchsorted(trial, np.arange(len(able)))
-        y, a = (values[clusters] for values in (_scores if score else _residual_means)(moments))
-        mark = np.random.Generator(np.random.SFC64(2)).integers(1, 2**63, moments.analysed.most, dtype=np.uint64)
-        marks = mark[moments.analysed.position[clusters]]
-        practice = moments.analysed.cluster[clusters]
-        own = _difference((batch.at("arm", "practice")[practice] == 1)[None], y, a, marks, starts, score)
-        parts = [
-            _difference(arm, y, a, marks, starts, score)
-            for arm in _replayed(options, self.replays, columns, batch.index.practice_trial, able, practice, rng)
-        ]
-        joined = _Drawn(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("y", "a", "there", "scheme")))
-        return (own.y[0], own.a[0]), joined
+
+def replayed(
+    options: Allocation, draws: int, columns: Mapping[str, NDArray[Any]], batch: ObservedBatch, moments: Moments,
+    able: Ints, values: tuple[Floats, Floats], rng: np.random.Generator, summed: bool = False,
+) -> tuple[tuple[Floats, Floats], Drawn]:  # fmt: skip
+    """Differences of two ``values`` of clusters as allocated, and in every re-allocation, of the trials ``able``.
+
+    ``summed``: sums over the intervention arm in place of differences of means.
+    """
+    clusters = np.flatnonzero(np.isin(moments.cluster_trial, able))
+    trial = np.searchsorted(able, moments.cluster_trial[clusters])
+    starts = np.searchsorted(trial, np.arange(len(able)))
+    y, a = (each[clusters] for each in values)
+    mark = np.random.Generator(np.random.SFC64(2)).integers(1, 2**63, moments.analysed.most, dtype=np.uint64)
+    marks = mark[moments.analysed.position[clusters]]
+    practice = moments.analysed.cluster[clusters]
+    own = _difference((batch.at("arm", "practice")[practice] == 1)[None], y, a, marks, starts, summed)
+    parts = [
+        _difference(arm, y, a, marks, starts, summed)
+        for arm in _reallocated(options, draws, columns, batch.index.practice_trial, able, practice, rng)
+    ]
+    joined = Drawn(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("y", "a", "there", "scheme")))
+    return (own.y[0], own.a[0]), joined
 
 
 def stream_of(moments: Moments) -> np.random.Generator:
@@ -110,16 +117,30 @@ def stream_of(moments: Moments) -> np.random.Generator:
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """Statistics of outcome and of arm, ``y`` and ``a``, ``there`` where both arms are analysed; hashes of schemes.
+class Drawn:
+    """Statistics of outcome and of arm (or receipt), ``y`` and ``a``, ``there`` where both arms are analysed.
 
-    (draws, trials) each.
+    ``scheme`` are hashes of the re-allocations; (draws, trials) each.
     """
 
     y: Floats
     a: Floats
     there: Bools
     scheme: NDArray[np.uint64]
+
+    def p_value(self, own: Floats) -> Floats:
+        """Share of re-allocations, the trial's own among them, with an outcome as far from 0 as ``own`` (trials,)."""
+        extreme = (self.there & (np.abs(self.y) >= np.abs(own) - TIE * self.largest(own))).sum(axis=0)
+        return np.asarray((1 + extreme) / (1 + self.there.sum(axis=0)))
+
+    def largest(self, own: Floats) -> Floats:
+        """Largest statistic of the outcome (trials,)."""
+        return np.asarray(np.maximum(np.where(self.there, np.abs(self.y), 0.0).max(axis=0), np.abs(own)))
+
+    def allocations(self) -> Floats:
+        """Distinct re-allocations and the trial's own (trials,)."""
+        ordered = np.sort(np.where(self.there, self.scheme, np.uint64(0)), axis=0)
+        return np.asarray(1.0 + (np.diff(ordered, axis=0) != 0).sum(axis=0) - (ordered[0] == 0))
 
 
 @dataclass(frozen=True)
@@ -138,34 +159,30 @@ class _Results:
         blank = np.full((6, trials), np.nan)
         return cls(estimate=blank[0], std_error=blank[1], p_value=blank[2], ends=blank[3:5], allocations=blank[5])
 
-    def fill(self, able: Ints, observed: tuple[Floats, Floats], drawn: _Drawn, alpha: float) -> None:
+    def fill(self, able: Ints, observed: tuple[Floats, Floats], drawn: Drawn, alpha: float) -> None:
         """Enter the trials ``able``, whose ``observed`` statistics of outcome and arm are (trials,)."""
         y, a = observed
         usable = np.abs(a) > TIE
         estimate = y / np.where(usable, a, 1.0)
         count = drawn.there.sum(axis=0)
-        largest = np.maximum(np.where(drawn.there, np.abs(drawn.y), 0.0).max(axis=0), np.abs(y))
-        extreme = (drawn.there & (np.abs(drawn.y) >= np.abs(y) - TIE * largest)).sum(axis=0)
         moved = drawn.y - estimate * drawn.a  # statistics of the outcome less the estimated effect
-        moved[np.abs(moved) <= TIE * largest] = 0.0
+        moved[np.abs(moved) <= TIE * drawn.largest(y)] = 0.0
         spread = (np.where(drawn.there, moved, 0.0) ** 2).sum(axis=0) / np.maximum(count, 1)
         ends = interval(moved, drawn.a, np.abs(a), drawn.there, alpha)
         self.estimate[able] = np.where(usable, estimate, np.nan)
         self.std_error[able] = np.sqrt(spread) / np.where(usable, np.abs(a), 1.0)
-        self.p_value[able] = (1 + extreme) / (1 + count)
+        self.p_value[able] = drawn.p_value(y)
         self.ends[:, able] = estimate + ends
-        ordered = np.sort(np.where(drawn.there, drawn.scheme, np.uint64(0)), axis=0)
-        self.allocations[able] = 1 + (np.diff(ordered, axis=0) != 0).sum(axis=0) - (ordered[0] == 0)
+        self.allocations[able] = drawn.allocations()
 
 
-def _residual_means(moments: Moments) -> tuple[Floats, Floats]:
-    """Cluster means (clusters,) of outcome and of arm, each less its regression on the covariates."""
-    p = moments.regressors
-    return _rest(moments, moments.gram[: p + 1, : p + 1])
+def residual_means(moments: Moments) -> Floats:
+    """Cluster means of arm and of every response, each less its regression on the covariates (1 + r, clusters)."""
+    return _rest(moments, moments.gram)
 
 
-def _scores(moments: Moments) -> tuple[Floats, Floats]:
-    """Cluster scores (clusters,) of outcome and of arm in the mixed model without arm: n_j r_j / (1 + n_j gamma).
+def _scores(moments: Moments) -> Floats:
+    """Cluster scores of arm and of outcome (2, clusters) in the mixed model without arm: n_j r_j / (1 + n_j gamma).
 
     They add up to 0 in every trial, and are multiplied by 1 + gamma, which changes no comparison. The ratio of their
     sums over the intervention arm is the coefficient of arm by generalised least squares at that gamma.
@@ -178,8 +195,7 @@ def _scores(moments: Moments) -> tuple[Floats, Floats]:
         weighted[:, :, usable] = sums.products(gamma[usable])
     own = gamma[moments.cluster_trial]
     weight = moments.sizes * (1.0 + own) / (1.0 + moments.sizes * own)  # near 1 however large gamma is
-    y, a = _rest(moments, weighted)
-    return weight * y, weight * a
+    return weight * _rest(moments, weighted)
 
 
 def _without_arm(sums: SizeSums) -> SizeSums:
@@ -194,15 +210,15 @@ def _without_arm(sums: SizeSums) -> SizeSums:
     return replace(sums, between=between, within=within, rank=sums.rank - 1.0, dropped=dropped)
 
 
-def _rest(moments: Moments, products: Floats) -> tuple[Floats, Floats]:
-    """Cluster means of outcome and arm, less their regression on the covariates by ``products`` (q, q, trials)."""
+def _rest(moments: Moments, products: Floats) -> Floats:
+    """Cluster means of arm and responses, less their regression on the covariates by ``products`` (q, q, trials)."""
     p = moments.regressors
     coefficients = sweep(products, p - 1)[1][:, :, moments.cluster_trial]
     fitted = np.einsum("krc,kc->rc", coefficients, moments.means[: p - 1])
-    return moments.means[p] - fitted[1], moments.means[p - 1] - fitted[0]
+    return np.asarray(moments.means[p - 1 : len(products)] - fitted)
 
 
-def _replayed(
+def _reallocated(
     options: Allocation, draws: int, columns: Mapping[str, NDArray[Any]], practice_trial: Ints, able: Ints,
     practice: Ints, rng: np.random.Generator,
 ) -> Iterator[Bools]:  # fmt: skip
@@ -220,7 +236,7 @@ def _replayed(
         yield arm[:, place] == 1
 
 
-def _difference(arm: Bools, y: Floats, a: Floats, marks: NDArray[np.uint64], starts: Ints, summed: bool) -> _Drawn:
+def _difference(arm: Bools, y: Floats, a: Floats, marks: NDArray[np.uint64], starts: Ints, summed: bool) -> Drawn:
     """Differences of cluster means between arms, or sums over one (draws, trials), from arms (draws, clusters)."""
     size = np.diff(starts, append=arm.shape[1])
     treated = np.add.reduceat(arm, starts, axis=1, dtype=np.float64)
@@ -232,4 +248,4 @@ def _difference(arm: Bools, y: Floats, a: Floats, marks: NDArray[np.uint64], sta
         inside = np.add.reduceat(arm * values, starts, axis=1)
         found.append(np.where(there, inside if summed else inside / one - (total - inside) / zero, 0.0))
     scheme = np.add.reduceat(arm * marks, starts, axis=1)
-    return _Drawn(found[0], found[1], there, scheme)
+    return Drawn(found[0], found[1], there, scheme)

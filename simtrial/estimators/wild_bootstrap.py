@@ -23,6 +23,7 @@ DRAWS_AT_ONCE = 50
 TIE = 1e-9  # squared statistics this close are equal
 EXACT = 1e-12  # scores this small, relative to the largest, are zero
 DOUBLINGS, BISECTIONS = 40, 45
+OF_ARM = np.array([[0.0, 1.0], [1.0, 0.0]])  # outcome, then arm, of arm and outcome
 
 
 @register("wild-bootstrap")
@@ -52,7 +53,7 @@ class WildBootstrap(Method):
         failed = moments.failed | flat
         trials, most = moments.basis.shape[:2]
         shape = (self.replays, trials, most)
-        boot = bootstrap(moments, multipliers(generator, shape, self.distribution))
+        boot = bootstrap(moments, multipliers(generator, shape, self.distribution), OF_ARM)
         clusters = moments.clusters
         factor = np.where(clusters > 1, clusters / np.maximum(clusters - 1, 1), 1.0)
         test = Test(boot, estimate, np.where(failed, 1.0, variance / factor), self.p == "equal-tailed")
@@ -89,7 +90,7 @@ class Bootstrap:
     aa: Floats
 
 
-def bootstrap(moments: Moments, drawn: NDArray[np.floating]) -> Bootstrap:
+def bootstrap(moments: Moments, drawn: NDArray[np.floating], pair: Floats = OF_ARM) -> Bootstrap:
     """Refit every bootstrap sample from cluster scores.
 
     Residuals restricted to effect d are e_y - d e_a, those of outcome and arm from the covariates alone. With
@@ -100,11 +101,13 @@ def bootstrap(moments: Moments, drawn: NDArray[np.floating]) -> Bootstrap:
     ----------
     drawn
         v (draws, trials, positions).
+    pair
+        What stands for outcome and arm, as sums of arm and responses (2, 1 + responses).
     """
-    p, x = moments.regressors, moments.basis
-    coefficients = sweep(moments.gram[: p + 1, : p + 1], p - 1)[1][:, [1, 0]]
-    both = np.stack([moments.responses[..., 0], x[..., p - 1]], axis=-1)
-    rest = both - np.einsum("tckp,prt->tckr", x[..., : p - 1], coefficients)
+    p, x, used = moments.regressors, moments.basis, pair.shape[1]
+    coefficients = sweep(moments.gram[: p - 1 + used, : p - 1 + used], p - 1)[1]
+    every = np.concatenate([x[..., p - 1 :], moments.responses[..., : used - 1]], axis=-1)
+    rest = (every - np.einsum("tckp,prt->tckr", x[..., : p - 1], coefficients)) @ pair.T
     inverse = np.ascontiguousarray(moments.least_squares.inverse.transpose(2, 0, 1))
     scores = np.einsum("tckp,tckr->trcp", x, rest) @ inverse[:, None]
     side = np.einsum("tck,tckp->tcp", np.einsum("tckp,tp->tck", x, inverse[:, :, -1]), x)
@@ -118,11 +121,16 @@ def _refit(drawn: NDArray[np.floating], scores: Floats, side: Floats) -> tuple[F
     coefficients = [v @ scores[:, r] for r in (0, 1)]  # (trials, draws, p)
     own = [v * scores[:, r, None, :, -1] for r in (0, 1)]
     y, a = (own[r] - coefficients[r] @ side.transpose(0, 2, 1) for r in (0, 1))
-    # signs that are alike in each arm leave no residual of arm; exactly none, or effects far out would be misjudged
-    a[np.abs(a) <= EXACT * np.abs(own[1]).max(axis=-1, keepdims=True)] = 0.0
+    effects = [coefficients[r][..., -1] for r in (0, 1)]
+    # Signs that are alike in each arm leave no residual of arm, and with few practices some leave nothing of the
+    # outcome either; exactly none, or effects far out would be misjudged, and 0/0 would be any number.
+    for each, effect, score in ((y, effects[0], own[0]), (a, effects[1], own[1])):
+        largest = np.abs(score).max(axis=-1)
+        each[np.abs(each) <= EXACT * largest[..., None]] = 0.0
+        effect[np.abs(effect) <= EXACT * largest] = 0.0
     pairs = ((y, y), (y, a), (a, a))
     squares = [np.einsum("tdc,tdc->dt", one, other) for one, other in pairs]
-    return coefficients[0][..., -1].T, coefficients[1][..., -1].T, *squares
+    return effects[0].T, effects[1].T, *squares
 
 
 @dataclass(frozen=True)

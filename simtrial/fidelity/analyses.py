@@ -125,7 +125,7 @@ class Analysed:
         key = (response, adjustment, variant)
         if key not in self._fits:
             chosen = method(*key)
-            rng = stream(*self.address, f"method:{chosen.name}") if chosen.draws else None
+            rng = stream(*self.address, f"method:{chosen.name}") if chosen.is_random() else None
             self._fits[key] = fit(chosen, self.shared, rng)
         return self._fits[key]
 

@@ -25,6 +25,7 @@ Without a maximum steps stay about 1 while the information falls: a fit counts a
 the information is below DONE, so with a variance of about 1/DONE. A finite one would have a standard error of 100.
 """
 POSITIVE = 1e-7  # smallest eigenvalue of an information in units of the complete one that counts as positive
+SINGULAR, RIDGE = 1e-12, 1e-8  # eigenvalue in its own units at which one is singular, and what makes it solvable
 NEAR = 2.0  # log-likelihood within which another maximum is worth a warning
 APART = 0.1  # standard errors by which the effects of two maxima differ if they are two
 TOGETHER = 100  # trials in one pass, so that its arrays stay near the processor
@@ -151,7 +152,8 @@ def _step(at: Floats, now: Point, free: Bools, p: int) -> tuple[Floats, Floats, 
     observed = _fixed(now.complete - now.missing, free)
     newton = _positive(observed, complete)
     score = np.where(free, now.score, 0.0)
-    step = np.linalg.solve(np.where(newton[:, None, None], observed, complete), score[:, :, None])[:, :, 0]
+    matrix = np.where(newton[:, None, None], observed, _solvable(complete, ~newton))
+    step = np.linalg.solve(matrix, score[:, :, None])[:, :, 0]
     decrement = (step * score).sum(axis=1)
     limit = np.ones(at.shape[1])
     limit[p + 2 :] = 3.0
@@ -159,6 +161,18 @@ def _step(at: Floats, now: Point, free: Bools, p: int) -> tuple[Floats, Floats, 
     saddle = ~newton & (decrement < 1e-8) & free[:, p]  # the likelihood is even in tau: at 0 it may be lowest
     step[:, p] = np.where(saddle, 0.3 * np.exp(at[:, p + 1]), step[:, p])
     return step, decrement, newton
+
+
+def _solvable(information: Floats, wanted: Bools) -> Floats:
+    """Information, a little more on the diagonal where it is singular: no one is between the classes any more.
+
+    Separated classes have nothing along some direction of g, and nowhere else for a step to go.
+    """
+    singular = np.zeros(len(information), dtype=bool)
+    singular[wanted] = ~_positive(information[wanted], information[wanted], SINGULAR)
+    diagonal = np.einsum("tii->ti", information)
+    more = np.where(singular[:, None], RIDGE * (diagonal + 1.0), 0.0)
+    return np.asarray(information + more[:, :, None] * np.eye(information.shape[1]))
 
 
 def _at_its_own_maximum(now: Point, p: int) -> Floats:
@@ -175,10 +189,10 @@ def _fixed(information: Floats, free: Bools) -> Floats:
     return np.where(both, information, 0.0) + np.eye(free.shape[1]) * ~free[:, :, None]
 
 
-def _positive(information: Floats, unit: Floats) -> Bools:
+def _positive(information: Floats, unit: Floats, least: float = POSITIVE) -> Bools:
     """Whether information is positive definite, in units of the diagonal of another (trials,)."""
     root = np.sqrt(np.maximum(np.einsum("tii->ti", unit), 1e-300))
     scaled = information / root[:, :, None] / root[:, None]
     finite = np.isfinite(scaled).all(axis=(1, 2))
     lowest = np.linalg.eigvalsh(np.where(finite[:, None, None], scaled, -np.eye(information.shape[1])))[:, 0]
-    return np.asarray(lowest > POSITIVE)
+    return np.asarray(lowest > least)

@@ -55,13 +55,13 @@ def _fits(
 ) -> Iterator[tuple[Estimates, Sequence[str]]]:
     """Estimates of all trials together; one by one for a method that draws, or that raises for some of them."""
     own = is_own(method)
-    if not method.draws and not own:
+    if not method.is_random() and not own:
         together = attempt(method, shared, None, every_term, refuse=REQUEST)
         if together.error is None:
             yield together.estimates, trial_ids
             return
     for at, name in enumerate(trial_ids):  # of one that raised, the trial that is to blame is found here
-        rng = stream(seed, name, 0, f"method:{method.name}") if method.draws else None
+        rng = stream(seed, name, 0, f"method:{method.name}") if method.is_random() else None
         alone = SharedMoments(shared.batch.only(at))
         seeds = stream(seed, name, 0, f"global:{method.name}") if own else None
         yield attempt(method, alone, rng, every_term, refuse=REQUEST, seeds=seeds).with_message, [name]

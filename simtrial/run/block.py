@@ -44,7 +44,7 @@ def block_rows(
     replicate = np.arange(block * size + 1, (block + 1) * size + 1)
     frames = []
     for method in scenario.methods:
-        rng = stream(seed, cell.key, block, f"method:{method.name}") if method.draws else None
+        rng = stream(seed, cell.key, block, f"method:{method.name}") if method.is_random() else None
         seeds = stream(seed, cell.key, block, f"global:{method.name}") if is_own(method) else None
         with timed(f"{METHOD} {method.name}"):
             if method.name == without:

@@ -18,6 +18,9 @@ from simtrial.scenario.problems import Path, Problem, from_pydantic
 
 Raw = dict[str, Any]
 
+REPLAYED_WITH = {"iv": ("ci", "randomisation")}
+"""Option and value of it with which a kind replays the allocation, of those that do not always."""
+
 
 def validated(model: type[BaseModel], data: Any, path: Path) -> tuple[Any, list[Problem]]:
     """Validate one table; return the record or None, and its problems."""
@@ -75,6 +78,9 @@ def _with_allocation(row: Raw, allocation: Raw | None) -> Raw:
         row = {**row, "analysis": _with_allocation(row["analysis"], allocation)}
     model = kinds().get(str(row.get("kind")))
     if allocation is None or model is None or "allocation" in row or "allocation" not in model.model_fields:
+        return row
+    option, value = REPLAYED_WITH.get(str(row["kind"]), ("kind", row["kind"]))
+    if row.get(option) != value:
         return row
     return {**row, "allocation": allocation}
 

@@ -29,6 +29,17 @@ METHODS = {
     "iv of means": ("iv", {**ADJUST, "received": "received == 1", "level_of_analysis": "cluster"}),
     "iv anderson-rubin": ("iv", {**ADJUST, "received": "received == 1", "ci": "anderson-rubin"}),
     **{f"iv {ci}": ("iv", {**ADJUST, "received": "received == 1", "ci": ci}) for ci in ("fieller", "tf")},
+    "iv randomisation": (
+        "iv",
+        {
+            **ADJUST,
+            "received": "received == 1",
+            "ci": "randomisation",
+            "draws": 99,
+            "allocation": {"method": "complete"},
+        },
+    ),
+    "iv wild-bootstrap": ("iv", {**ADJUST, "received": "received == 1", "ci": "wild-bootstrap", "draws": 99}),
     "iv of lmm": ("iv", {**ADJUST, "received": "received == 1", "ratio": "lmm"}),
     "cace-mixture": ("cace-mixture", {**ADJUST, "received": "received == 1"}),
     "principal-score": (
@@ -36,6 +47,7 @@ METHODS = {
         {**ADJUST, "received": "received == 1", "predictors": ["mansa_baseline", "age"]},
     ),
     "per-protocol": ("per-protocol", {"keep": "age >= 30", "analysis": {**LMM, **ADJUST}}),
+    "ipw-per-protocol": ("ipw-per-protocol", {"adjust": ["size", "list_size"], "keep": "age >= 35"}),
     **{
         f"as-treated {kind}": ("as-treated", {**ADJUST, "received": "received == 1", "analysis": {"kind": kind}})
         for kind in ("lmm", "ols", "gee")
@@ -90,8 +102,9 @@ NO_EFFECT = {"correlation", "event-rate", "icc"}
 OF_RECEIPT = ("iv", "as-treated")
 ONE_SIDED = ("cace-mixture", "principal-score")  # receipt in the intervention arm alone: the arms cannot be swapped
 ORIGIN = ("gee fay-graubard",)  # whose standard error depends on the origin of the covariates and of arm
-DRAWS = ("mi", "randomisation-test", "wild-bootstrap")
-EXACT = [name for name, (kind, _) in METHODS.items() if kind not in DRAWS]  # the same draws meet other people otherwise
+EXACT = [
+    name for name, (kind, options) in METHODS.items() if not method(kind, **options).is_random()
+]  # the same draws meet other people otherwise
 SEEDS = (11, 12, 13)
 # Sums of some fifty rows in another order or scale, then a Newton step from elsewhere; the worst seen is 2e-13.
 ROUNDING = 1e-11
@@ -171,7 +184,7 @@ def test_the_order_of_people_and_of_practices_does_not_matter(name, seed):
 def test_units_and_origin_of_covariates_do_not_matter(name):
     data = trial(SEEDS[1])
     moved = {**data, "mansa_baseline": 3.7 * data["mansa_baseline"] - 100, "list_size": 1e-3 * data["list_size"] + 5}
-    if name == "per-protocol":
+    if name in ("per-protocol", "ipw-per-protocol"):  # whose ``keep`` is in years
         same(analysed(moved, name), analysed(data, name))
     else:
         same(analysed({**moved, "age": 12 * data["age"]}, name), analysed(data, name))

@@ -15,6 +15,7 @@ OPTIONS = {
     "as-treated": {"received": "sessions >= 6", "analysis": {"kind": "lmm"}},
     "principal-score": {"received": "sessions >= 6"},
     "cace-mixture": {"received": "sessions >= 6"},
+    "ipw-per-protocol": {"keep": "arm == 0 or sessions >= 6"},
     "iv": {"received": "sessions >= 6"},
     "mi": {"analysis": {"kind": "lmm"}, "auxiliary": ["sessions"], "m": 3},
     "per-protocol": {"keep": "in_window == 1", "analysis": {"kind": "lmm"}},

@@ -44,6 +44,7 @@ REFUSED = [
     ({**ALLOCATION, "statistic": "score"}, "kind 'randomisation-test'"),
     ({**IV, "ci": "anderson-rubin"}, "kind 'iv' with ci = 'anderson-rubin'"),
     ({**IV, "ci": "anderson-rubin", "level_of_analysis": "cluster"}, "kind 'iv' with ci = 'anderson-rubin'"),
+    ({**IV, "ci": "wild-bootstrap"}, "kind 'iv' with ci = 'wild-bootstrap'"),
     ({"kind": "icc"}, "kind 'icc'"),
     ({"kind": "correlation"}, "kind 'correlation'"),
     ({"kind": "event-rate"}, "kind 'event-rate'"),
@@ -76,6 +77,7 @@ def test_per_protocol_goes_inside():
 
 EVERY = {
     "as-treated": {"kind": "as-treated", "received": "received == 1", "analysis": {"kind": "lmm"}},
+    "ipw-per-protocol": {"kind": "ipw-per-protocol", "keep": "age >= 30"},
     "iv": IV,
     "per-protocol": {"kind": "per-protocol", "keep": "age >= 30", "analysis": {"kind": "lmm"}},
 }

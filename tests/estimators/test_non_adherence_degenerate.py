@@ -14,6 +14,11 @@ KINDS = {
     "iv": ("iv", RECEIVED),
     "iv classical": ("iv", {**RECEIVED, "se": "classical"}),
     **{f"iv {ci}": ("iv", {**RECEIVED, "ci": ci}) for ci in ("anderson-rubin", "fieller", "tf")},
+    "iv randomisation": (
+        "iv",
+        {**RECEIVED, "ci": "randomisation", "draws": 99, "allocation": {"method": "complete"}},
+    ),
+    "iv wild-bootstrap": ("iv", {**RECEIVED, "ci": "wild-bootstrap", "draws": 99, "distribution": "webb"}),
     "iv of means": ("iv", {**RECEIVED, "level_of_analysis": "cluster"}),
     "iv of means, weighted": ("iv", {**RECEIVED, "level_of_analysis": "cluster", "weights": "inverse-variance"}),
     "iv of lmm": ("iv", {**RECEIVED, "ratio": "lmm"}),
@@ -25,6 +30,7 @@ KINDS = {
     "cace-mixture without exclusion": ("cace-mixture", {**RECEIVED, "exclusion": False}),
     "principal-score": ("principal-score", RECEIVED),
     "per-protocol": ("per-protocol", {"keep": "arm == 0 or received == 1", "analysis": LMM}),
+    "ipw-per-protocol": ("ipw-per-protocol", {"keep": "arm == 0 or received == 1"}),
     "as-treated": ("as-treated", {**RECEIVED, "analysis": LMM}),
 }
 NO_FIRST_STAGE, ONE, CROSSED = {"no_first_stage"}, {"one_stratum"}, {"receipt_in_control"}
@@ -40,6 +46,7 @@ def degenerate():
     iv = [name for name in KINDS if name.startswith(("iv", "mi"))]
     yield "nobody", data, np.zeros(n), {
         **dict.fromkeys(iv, NO_FIRST_STAGE), **dict.fromkeys(MIXED, ONE), "per-protocol": {"one_arm"},
+        "ipw-per-protocol": {"one_arm"},
         "as-treated": {"same_receipt"},
     }  # fmt: skip
     yield "everybody", data, arm, dict.fromkeys(MIXED, ONE)

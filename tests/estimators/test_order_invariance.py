@@ -18,6 +18,7 @@ OWN = {
     "clda": {"adjust": ["mansa_baseline", "some", "region"]},
     "correlation": {"adjust": []},
     "event-rate": {"adjust": []},
+    "ipw-per-protocol": {"keep": "arm == 0 or sessions >= 2", "adjust": ["mansa_baseline", "some"]},
     "iv": {"received": "sessions >= 6"},
     "mi": {"analysis": {"kind": "lmm"}, "m": 3},
     "principal-score": {"received": "sessions >= 6", "adjust": ["mansa_baseline", "some"]},

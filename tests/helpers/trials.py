@@ -49,7 +49,7 @@ def _column(values: Array, place: Array, starts: Array) -> Column:
 
 def fit(observed: ObservedBatch, method: Method, every_term: bool = False, seed: int = 1) -> Estimates:
     """Analyse a batch by one method."""
-    rng = np.random.default_rng(seed) if method.draws else None
+    rng = np.random.default_rng(seed) if method.is_random() else None
     return method.fit(observed, moments(observed, method.spec()), rng, every_term)
 
 

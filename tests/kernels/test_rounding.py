@@ -163,6 +163,7 @@ def test_values_that_cannot_be_computed_with_cost_their_own_trial(kind, name, fa
         "principal-score": {"received": "received == 1"},
         "cace-mixture": {"received": "received == 1"},
         "as-treated": {"received": "received == 1", "analysis": {"kind": "lmm"}},
+        "ipw-per-protocol": {"keep": "age >= 20"},
     }.get(kind, {})
     found = fit(batch(both), method(kind, adjust=["mansa_baseline", "list_size"], **options))
     assert found.failed.tolist() == [True, False]

@@ -17,6 +17,10 @@ RECEIVED = {
     "sessions >= 6": lambda d: _known(d["sessions"], d["sessions"] >= 6),
     "not (sessions < 4)": lambda d: _known(d["sessions"], d["sessions"] >= 4),
 }
+KEPT = {
+    "arm == 0 or sessions >= 6": lambda d: np.where(d["arm"] == 0, 1.0, _known(d["sessions"], d["sessions"] >= 6)),
+    "age < 55": lambda d: _known(d["age"], d["age"] < 55),
+}
 
 
 def _known(values, truth):

@@ -71,12 +71,12 @@ def try_batch(seed: int, number: int, tally: Tally, only: str | None = None) -> 
     alone = observed(batch.trials[lonely : lonely + 1])
     worst: dict[int, set[str]] = {t: set() for t in range(TRIALS)}
     frames: list[dict] = [{} for _ in batch.trials]
-    for kind, options in menu.chosen(rng):
+    for kind, options in menu.chosen(rng, only):
         if only and kind != only:
             continue
         more = {"outcome": "change"} if change and kind in ("lmm", "ols", "gee", "cluster-means") else {}
         minus = "mansa_baseline" if more else None
-        adjust = [] if kind == "icc" and options["estimation"] == "anova" else batch.adjust
+        adjust = menu.covariates(kind, options, batch.adjust)
         method = made(kind, adjust, batch.subset, {**options, **more})
         try:
             found, by_itself = (_quietly(b, method, tally, number) for b in (whole, alone))
@@ -90,7 +90,7 @@ def try_batch(seed: int, number: int, tally: Tally, only: str | None = None) -> 
             for rows, at in views:
                 with np.errstate(all="ignore"):
                     frame, said = menu.twin(
-                        kind, options, data, batch.adjust, batch.subset, minus, rows, at, frames[t]
+                        kind, options, data, adjust, batch.subset, minus, rows, at, frames[t]
                     )  # fmt: skip
                 verdict = judged(rows, at, said)
                 cause = _cause(kind, rows, at, frame, said, data) if verdict.verdict == DIFFERENT else ""

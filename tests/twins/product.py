@@ -9,6 +9,7 @@ from reference import method
 from simtrial.batch import Column, Index, ObservedBatch
 from simtrial.estimators import Estimates, Method
 from simtrial.moments.build import moments
+from twins.resampled import fixed_draws
 
 SIZE = 1 << 20
 
@@ -50,8 +51,10 @@ def _column(values: np.ndarray, index: Index, starts: np.ndarray) -> Column:
 
 def analysed(batch: ObservedBatch, chosen: Method, seed: int = 1) -> Estimates:
     """Analyse a batch by one method."""
-    rng = np.random.default_rng(seed) if chosen.draws else None
-    return chosen.fit(batch, moments(batch, chosen.spec()), rng, False)
+    if not chosen.is_random():
+        return chosen.fit(batch, moments(batch, chosen.spec()), None, False)
+    with fixed_draws():
+        return chosen.fit(batch, moments(batch, chosen.spec()), np.random.default_rng(seed), False)
 
 
 def made(kind: str, adjust: Sequence[str], subset: str | None, options: Mapping[str, Any]) -> Method:

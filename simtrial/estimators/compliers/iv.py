@@ -7,18 +7,18 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 
 from simtrial.arrays import Bools, Floats
 from simtrial.batch import ObservedBatch
-from simtrial.estimators import Estimates, Method, register, report, rounding_variance
-from simtrial.estimators.cluster_means import Weights
+from simtrial.estimators import Estimates, register, report, rounding_variance
 from simtrial.estimators.compliers.iv_intervals import adjusted, quadratic_set
 from simtrial.estimators.compliers.iv_means import ReducedForms, reduced_forms_of_means
 from simtrial.estimators.compliers.iv_mixed import reduced_forms_of_mixed_models
-from simtrial.estimators.ols import Df, StandardError, covariance
+from simtrial.estimators.compliers.iv_options import RESAMPLED, Options
+from simtrial.estimators.compliers.iv_resampled import of_reallocations, of_samples
+from simtrial.estimators.ols import StandardError, covariance
+from simtrial.estimators.randomisation_test import stream_of
 from simtrial.flags import BIT
-from simtrial.kernels import adjusted_t
 from simtrial.kernels.segments import sum_by
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
@@ -29,14 +29,15 @@ ABSENT = 1e-12  # share of the sum of squares of receipt that allocation must ex
 
 
 @register("iv")
-class InstrumentalVariable(Method):
+class InstrumentalVariable(Options):
     """Effect of receiving the intervention among those who take it up when offered.
 
     Outcome and receipt are regressed on arm and covariates; the ratio of the two arm coefficients is 2SLS with one
     instrument. Its robust variance is the OLS sandwich of the structural residual divided by the square of the first
     stage. Participants whose receipt is unknown are left out. ``ci`` anderson-rubin inverts the test that outcome -
     theta receipt has no arm effect; with fixed covariance estimates that is Fieller's set, ``ci`` fieller: an interval,
-    or unbounded (``ci_type``). ``ci`` tf widens Wald's interval as the first-stage F demands.
+    or unbounded (``ci_type``). ``ci`` randomisation and wild-bootstrap invert two tests of the same hypothesis by
+    resampling. ``ci`` tf widens Wald's interval as the first-stage F demands.
 
     ``level_of_analysis`` cluster takes both reduced forms from practice means of what the covariates leave of outcome
     and receipt (Agbla, De Stavola and DiazOrdaz 2020, Statistical Methods in Medical Research 29); a practice is then a
@@ -51,67 +52,6 @@ class InstrumentalVariable(Method):
     """
 
     kind: Literal["iv"] = "iv"
-    target = "received"
-    received: str = Field("", description="expression that defines receipt, e.g. sessions >= 6")
-    dose: str = Field("", description="column of numbers in place of receipt, e.g. sessions: the effect per unit")
-    level_of_analysis: Literal["participant", "cluster"] = Field("participant", description="people, or practice means")
-    weights: Weights = Field("equal", description="weight of a practice, for level_of_analysis cluster")
-    ratio: Literal["2sls", "lmm"] = Field("2sls", description="of least-squares effects, or of mixed-model effects")
-    se: StandardError = Field("CR2", description="standard error")
-    df: Df = Field("satterthwaite", description="degrees of freedom")
-    never_taker_effect: float = Field(
-        0.0, description="assumed effect of the offer on those who do not receive, points: a sensitivity analysis"
-    )
-    ci: Literal["wald", "anderson-rubin", "fieller", "tf"] = Field("wald", description="interval")
-
-    @model_validator(mode="after")
-    def _one_treatment(self) -> InstrumentalVariable:
-        if bool(self.received) == bool(self.dose):
-            raise ValueError(
-                "kind 'iv' needs received, e.g. received = \"sessions >= 6\", or a column as dose: one of them"
-            )
-        if self.dose and self.never_taker_effect:
-            raise ValueError("never_taker_effect is for those who do not receive: it needs received, not dose")
-        return self
-
-    @model_validator(mode="after")
-    def _weights_are_of_practices(self) -> InstrumentalVariable:
-        if self.weights != "equal" and self.level_of_analysis != "cluster":
-            raise ValueError(f"weights '{self.weights}' are of practices: they need level_of_analysis = 'cluster'")
-        return self
-
-    @model_validator(mode="after")
-    def _tf_has_one_level(self) -> InstrumentalVariable:
-        if self.ci == "tf" and self.level != adjusted_t.LEVEL:
-            raise ValueError(
-                f"ci 'tf' has published critical values for level {adjusted_t.LEVEL} only, not {self.level}; "
-                "take 'anderson-rubin' or 'fieller', or omit level"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _what_goes_with_mixed_models(self) -> InstrumentalVariable:
-        if self.ratio == "2sls":
-            return self
-        if self.level_of_analysis == "cluster":
-            raise ValueError("ratio 'lmm' is of people: it needs level_of_analysis = 'participant'")
-        if self.ci == "anderson-rubin":
-            raise ValueError(
-                "ci 'anderson-rubin' has no closed form with ratio 'lmm': the model's weights depend on the effect "
-                "tested; take 'fieller', 'wald' or 'tf'"
-            )
-        if self.se != "CR2":
-            raise ValueError(f"ratio 'lmm' takes its covariance from a jackknife over practices; omit se = '{self.se}'")
-        if self.df == "residual":
-            raise ValueError(
-                "df 'residual' is not defined with ratio 'lmm'; "
-                "take 'clusters-p', 'clusters-1', 'clusters-2' or 'normal'"
-            )
-        return self
-
-    def has_t_interval(self) -> bool:
-        """Whether the interval is Wald's; the others are none by t on estimate and standard error."""
-        return self.ci == "wald"
 
     def spec(self) -> Spec:
         """Rows and columns analysed, receipt as a second response."""
@@ -119,7 +59,8 @@ class InstrumentalVariable(Method):
 
     def reads(self) -> frozenset[str]:
         """Names of the observed columns the method needs."""
-        return super().reads() | ({self.dose} if self.dose else set())
+        replayed = self.allocation.reads() if self.allocation and self.ci == "randomisation" else set()
+        return super().reads() | ({self.dose} if self.dose else set()) | replayed
 
     def expressions(self) -> tuple[str, ...]:
         """Expressions among the options."""
@@ -131,7 +72,17 @@ class InstrumentalVariable(Method):
         """Fit every trial by indirect least squares; ``every_term`` adds the covariates of the structural equation."""
         forms = self.reduced_forms(moments)
         robust = self.reduced_forms(moments, "CR2") if self.se == "classical" else forms
-        return self.ratio_of(moments, forms, robust, moments.failed, moments.flags, every_term)
+        result = self.ratio_of(moments, forms, robust, moments.failed, moments.flags, every_term)
+        if self.ci not in RESAMPLED:
+            return result
+        generator, alpha = stream_of(moments) if rng is None else rng, 1.0 - self.level
+        draws, assumed, unfit = self.replays, self.never_taker_effect, result.failed
+        if self.ci == "randomisation":
+            return of_reallocations(
+                self.allocation, draws, assumed, batch, moments, unfit, alpha, generator
+            ).of(result)  # fmt: skip
+        own = _less_direct(self.reduced_forms(moments, "CR1"), assumed)
+        return of_samples(own, draws, self.distribution, assumed, moments, unfit, alpha, generator).of(result)
 
     def ratio_of(
         self, moments: Moments, forms: ReducedForms, robust: ReducedForms, failed: Bools, flags: NDArray[np.int64],
@@ -172,7 +123,11 @@ class InstrumentalVariable(Method):
         )  # fmt: skip
         if self.ci == "tf":
             return adjusted(result, self.level)
-        return result if self.ci == "wald" else quadratic_set(result, outcome, receipt, joint, self.level)
+        return (
+            result
+            if self.ci not in ("fieller", "anderson-rubin")
+            else quadratic_set(result, outcome, receipt, joint, self.level)
+        )
 
     def reduced_forms(self, moments: Moments, se: StandardError | None = None) -> ReducedForms:
         """Effects of arm on outcome and receipt, of people or of practices; ``se`` in place of the method's own."""
