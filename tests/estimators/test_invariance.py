@@ -46,6 +46,7 @@ METHODS = {
     "g-computation lmm": ("g-computation", {**ADJUST, "model": "lmm"}),
     "g-computation cluster by arm": ("g-computation", {**ADJUST, "average": "cluster", "by_arm": True}),
     "aipw": ("aipw", ADJUST),
+    "aipw efficient": ("aipw", {"adjust": ["mansa_baseline", "age"], "form": "efficient"}),
     "aipw cluster by arm": ("aipw", {"adjust": ["mansa_baseline", "age"], "by_arm": True, "average": "cluster"}),
     "ipw": ("ipw", ADJUST),
     "ipw exchangeable": ("ipw", {"adjust": ["mansa_baseline", "age"], "working": "exchangeable"}),

@@ -220,6 +220,7 @@ BUILT_IN = [
         "analysis": {"kind": "iv", "received": "sessions >= 6", "ci": "fieller"},
     },
     {"kind": "aipw"},
+    {"kind": "aipw", "form": "efficient"},
     {"kind": "aipw", "by_arm": True, "adjust": ["mansa_baseline"], "auxiliary": ["sessions"], "average": "cluster"},
     {"kind": "ipw"},
     {"kind": "ipw", "working": "exchangeable"},
