@@ -58,6 +58,10 @@ METHODS = {
         for e in ("reml", "ml")
     },
     "mi": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3}),
+    "mi two-stage": (
+        "mi",
+        {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "m_rule": "two-stage", "se_cv": 0.1, "m_max": 12},
+    ),
     "mi single-level": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "imputation": "single-level"}),
     "mi half-cauchy": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "prior": "half-cauchy"}),
     "mi uniform tau": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "prior": "uniform-tau"}),

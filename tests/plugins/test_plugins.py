@@ -231,6 +231,7 @@ BUILT_IN = [
     *({"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "imputation": e} for e in ("fcs", "joint", "pmm")),
     *({"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "prior": p} for p in ("half-normal", "uniform-tau", "reml")),
     {"kind": "mi", "m": 3, "analysis": {"kind": "lmm"}, "delta": 0.5},
+    {"kind": "mi", "m": 3, "analysis": {"kind": "ols"}, "m_rule": "two-stage", "se_cv": 0.2, "m_max": 9},
     {"kind": "mi", "m": 3, "analysis": {"kind": "ols"}, "reference": "control"},
     {"kind": "mi", "m": 3, "analysis": {"kind": "ols"}, "tipping": "intervention"},
     {"kind": "mi", "m": 2, "analysis": {"kind": "ols"}, "imputation": "mean", "resampled": True},
