@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, practice_df, register, report
 from simtrial.estimators.being_observed import BeingObserved, both_models, missingness_flags, missingness_spec
 from simtrial.estimators.g_computation import OutcomeModel, outcome_model, without_each
+from simtrial.estimators.stacked_augmentation import efficient
 from simtrial.flags import BIT
 from simtrial.kernels.sandwich import matrix_power
 from simtrial.kernels.segments import count_by, sum_by
@@ -30,11 +31,16 @@ class AugmentedWeighting(Method):
     the n_j people of practice j with all covariates, pi_a the share of practices in arm a, w_j = n_j for the
     participant-average, 1 for the cluster-average effect. m is least squares among those observed, p a logistic
     regression. Consistent if either is right (Robins, Rotnitzky and Zhao 1994, doi:10.1080/01621459.1994.10476818).
-    Variance by the jackknife over practices, in which the weights are updated by one Newton step.
+    Variance by the jackknife over practices, in which the weights are updated by one Newton step. The efficient form
+    lets outcomes of a practice be correlated in m and models pi from practice means, with the sandwich of all equations
+    (Wang, Li and Wang 2024, arXiv:2401.11278).
     """
 
     kind: Literal["aipw"] = "aipw"
     average: Literal["participant", "cluster"] = Field("participant", description="whose average effect is estimated")
+    form: Literal["plain", "efficient"] = Field(
+        "plain", description="efficient: outcomes correlated within practices, allocation modelled by practice means"
+    )
     auxiliary: list[str] = Field(default_factory=list, description="further columns of the model of being observed")
     by_arm: bool = Field(False, description="separate coefficients in each arm, in both models")
     smallest_probability: float = Field(0.05, ge=0, lt=1, description="probabilities below this count as this")
@@ -51,6 +57,8 @@ class AugmentedWeighting(Method):
         plain = super().spec()
         made, observed = both_models(batch, plain, self.spec(), moments, self.by_arm)
         model = outcome_model(made, self.by_arm)
+        if self.form == "efficient":
+            return self._efficient(batch, plain, made, model, observed)
         parts = _Parts.of(batch, plain, made, model, observed, self.average == "cluster", self.smallest_probability)
         without, singular = _coefficients_without(made, model, observed)
         moved, lonely = _weights_without(observed)
@@ -70,6 +78,29 @@ class AugmentedWeighting(Method):
         return report(
             made, ("arm",), effect[None], variance[None], df[None], self.level, failed=failed,
             flags=flags, extras={"mean_control": control, "mean_intervention": treated, **parts.extras},
+        )  # fmt: skip
+
+    def _efficient(
+        self, batch: ObservedBatch, spec: Spec, made: Moments, model: OutcomeModel, observed: BeingObserved
+    ) -> Estimates:
+        """Estimates by the stack of equations, with the means of covariates among the coefficients of practices."""
+        found = efficient(
+            batch, spec, made, model, observed, equal=self.average == "cluster", smallest=self.smallest_probability
+        )
+        model = replace(model, cluster_rank=np.maximum(model.cluster_rank, found.covariates + 2.0))
+        flags, failed = _status(made, model, observed)
+        flags |= np.where(found.separated & ~made.failed, BIT["separation"], 0)
+        flags |= np.where(found.settled, 0, BIT["not_converged"])
+        floor = observed.probability[observed.seen] <= self.smallest_probability
+        truncated = found.truncated | (sum_by(floor, made.analysed.trial, made.trials) > 0)
+        flags |= np.where(truncated, BIT["extreme_weights"], 0)
+        df = practice_df(self.df, made.clusters, model.cluster_rank)
+        effect = np.where(observed.converged & found.settled, found.means[1] - found.means[0], np.nan)
+        control, treated = found.means + made.center[made.regressors]
+        extras = {"mean_control": control, "mean_intervention": treated, "alpha": found.alpha}
+        return report(
+            made, ("arm",), effect[None], found.variance[None], df[None], self.level,
+            failed=failed, flags=flags, extras=extras,
         )  # fmt: skip
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -13,7 +15,7 @@ from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, create_mo
 from simtrial.arrays import Bools, Floats
 from simtrial.batch import ObservedBatch
 from simtrial.errors import OptionError, SimtrialError
-from simtrial.estimators import Estimates, Method, inherit, kinds, register
+from simtrial.estimators import Estimates, Method, inherit, register
 from simtrial.estimators.compliers.iv import InstrumentalVariable
 from simtrial.estimators.compliers.iv_pooled import pooled_ratio
 from simtrial.estimators.fitting import fit
@@ -22,11 +24,13 @@ from simtrial.estimators.imputation.delta import Delta
 from simtrial.estimators.imputation.engine import FittedEngine, ImputationEngine, imputation_engine
 from simtrial.estimators.imputation.failures import BlankArms, labels, messages
 from simtrial.estimators.imputation.incomplete import ImputationModel, Incomplete
+from simtrial.estimators.imputation.inner import in_words, innermost, kept_people, wrappable
 from simtrial.estimators.imputation.left_out import LeftOut
-from simtrial.estimators.imputation.pooling import PooledDf, complete_df, pooled_estimates, rule
+from simtrial.estimators.imputation.pooling import PooledDf, complete_df, pooled_estimates, rule, with_extras_of
 from simtrial.estimators.imputation.reference import fit_as_control
 from simtrial.estimators.imputation.resampling import jackknife_error
 from simtrial.estimators.imputation.tipping import Analyses, Shifted, scale, shifted, tipping_points
+from simtrial.estimators.imputation.two_stage import in_two_stages, refuse_what_needs_one_m
 from simtrial.estimators.per_protocol import wrapped
 from simtrial.kernels.rubin import Rule
 from simtrial.moments.build import moments
@@ -54,7 +58,14 @@ class MultipleImputation(Method):
     kind: Literal["mi"] = "mi"
     analysis: SerializeAsAny[Method] = Field(description="the method applied to each completed trial")
     imputation: str = Field("random-intercept", description="imputation engine")
-    m: int = Field(20, ge=1, le=10_000, description="imputations")
+    m: int = Field(20, ge=1, le=10_000, description="imputations; two-stage: those of the first stage")
+    m_rule: Literal["fixed", "two-stage"] = Field(
+        "fixed", description="two-stage: after m imputations, as many more as the standard error needs"
+    )
+    se_cv: float = Field(
+        0.05, gt=0, le=1, description="two-stage: coefficient of variation of the standard error over imputations"
+    )
+    m_max: int = Field(1000, ge=2, le=10_000, description="two-stage: most imputations")
     auxiliary: list[str] = Field(default_factory=list, description="further columns of the imputation model")
     by_arm: bool = Field(False, description="impute each arm from its own people")
     delta: Delta = Field(default_factory=Delta, description="points added to imputed outcomes: one number, or by arm")
@@ -88,7 +99,7 @@ class MultipleImputation(Method):
             return self
         pool_effects = ", or write pooled = 'effects'" if isinstance(self.analysis, InstrumentalVariable) else ""
         raise ValueError(
-            f"mi cannot wrap {_words(self.analysis)}{pool_effects}: Rubin's rules pool an effect whose interval and "
+            f"mi cannot wrap {in_words(self.analysis)}{pool_effects}: Rubin's rules pool an effect whose interval and "
             f"p-value are t on its estimate and standard error; wrap {wrappable()}"
         )
 
@@ -113,6 +124,14 @@ class MultipleImputation(Method):
             if chosen is not cls:
                 return chosen.model_validate(options)
         return handler(options)
+
+    @model_validator(mode="after")
+    def _two_stages_can_follow(self) -> MultipleImputation:
+        if self.m_rule == "two-stage":
+            refuse_what_needs_one_m(
+                self.m, self.m_max, self.pooled != "estimate", self.tipping != "none", self.resampled
+            )
+        return self
 
     @model_validator(mode="after")
     def _the_engine_takes_its_options(self) -> MultipleImputation:
@@ -140,13 +159,13 @@ class MultipleImputation(Method):
         dose = (inner.dose,) if inner.dose else ()
         names = (*inner.adjust, *dose, *((baseline,) if needed else ()), *self.auxiliary)
         spec = Spec(inner.outcome, None, tuple(dict.fromkeys(names)), inner.where)
-        by_arm = inner.adjust if getattr(_innermost(self.analysis), "by_arm", False) else ()
+        by_arm = inner.adjust if getattr(innermost(self.analysis), "by_arm", False) else ()
         if inner.interaction is not None:
             by_arm = (inner.interaction,)
         if self.by_arm:  # each arm has its own coefficients
             by_arm = ()
         return ImputationModel(
-            spec=spec, baseline=baseline if needed else None, received=inner.received, keep=_keep(self.analysis),
+            spec=spec, baseline=baseline if needed else None, received=inner.received, keep=kept_people(self.analysis),
             by_arm=by_arm,
         )  # fmt: skip
 
@@ -175,25 +194,31 @@ class MultipleImputation(Method):
             raise ValueError("multiple imputation draws and needs a generator")
         incomplete = self.incomplete(batch, moments)
         fitted, blank = self._fitted(incomplete), BlankArms.of(incomplete)
-        drawn = (self.delta.added(incomplete, fitted.complete(rng)) for _ in range(self.m))
+        drawn = self._drawn(incomplete, fitted, rng)
         if isinstance(self.analysis, InstrumentalVariable) and self.pooled == "effects":
             found, first = pooled_ratio(
-                self.analysis, self._moments(drawn), rule(self.df), fitted.failed | blank.failed,
+                self.analysis, self._moments(islice(drawn, self.m)), rule(self.df), fitted.failed | blank.failed,
                 fitted.flags | incomplete.flags,
             )  # fmt: skip
-            first_flags = first.flags
+            found, first_flags = with_extras_of(fitted, found), first.flags
         else:
-            completions = drawn if self.tipping == "none" else list(drawn)
-            results = self._analyses(completions, every_term)
-            found = pooled_estimates(
-                results, self.df, levels=(self.level, self.analysis.level), unfit=fitted.failed | blank.failed,
-                flags=fitted.flags | incomplete.flags,
-            )  # fmt: skip
+            completions = drawn if self.tipping == "none" else list(islice(drawn, self.m))
+            analyses = self._analyses(completions, every_term)
+            results = list(islice(analyses, self.m))
+
+            def pooled(analyses: Sequence[tuple[Moments, Estimates]]) -> Estimates:
+                found = pooled_estimates(
+                    analyses, self.df, levels=(self.level, self.analysis.level), unfit=fitted.failed | blank.failed,
+                    flags=fitted.flags | incomplete.flags,
+                )  # fmt: skip
+                return with_extras_of(fitted, found)
+
             first, first_flags = results[0][0], results[0][1].flags
-        if more := getattr(fitted, "extras", {}):
-            stated = {name: np.where(found.failed, np.nan, values) for name, values in more.items()}
-            found = replace(found, extras={**found.extras, **stated})
-        found = _innermost(self.analysis).tested(found)
+            if self.m_rule == "fixed":
+                found = pooled(results)
+            else:
+                found = in_two_stages(pooled, results, analyses, self.se_cv, self.m_max)
+        found = innermost(self.analysis).tested(found)
         if "n_unknown" in found.extras:
             unknown = found.extras["n_unknown"] + incomplete.unknown
             found = replace(found, extras={**found.extras, "n_unknown": unknown})
@@ -221,7 +246,11 @@ class MultipleImputation(Method):
         incomplete = self.incomplete(batch, moments)
         fitted, blank = self._fitted(incomplete), BlankArms.of(incomplete)
         names = [n for n in (incomplete.model.baseline, incomplete.spec.outcome) if n is not None]
-        drawn = (self.delta.added(incomplete, fitted.complete(rng)) for _ in range(self.m))
+        if self.m_rule == "fixed":
+            m = self.m
+        else:  # what a copy of the generator pools
+            m = int(np.nanmax(self.fit(batch, moments, deepcopy(rng)).extras["m_used"], initial=self.m))
+        drawn = islice(self._drawn(incomplete, fitted, rng), m)
         sets = [batch.with_columns({name: one.columns[name] for name in names}) for one in drawn]
         return sets, fitted.failed | blank.failed
 
@@ -235,6 +264,11 @@ class MultipleImputation(Method):
             return fit_as_control(engine, incomplete, self.by_arm)
         return fit_by_arm(engine, incomplete) if self.by_arm else engine.fit(incomplete)
 
+    def _drawn(self, incomplete: Incomplete, fitted: FittedEngine, rng: np.random.Generator) -> Iterator[ObservedBatch]:
+        """Completed trials, one imputation after the other without end."""
+        while True:
+            yield self.delta.added(incomplete, fitted.complete(rng))
+
     def _moments(self, completions: Iterable[ObservedBatch]) -> Iterator[Moments]:
         """Moments of completed trials for the analysis, most often of the same people each time."""
         before: Moments | None = None
@@ -243,11 +277,12 @@ class MultipleImputation(Method):
             yield made
             before = made
 
-    def _analyses(self, completions: Iterable[ObservedBatch], every_term: bool) -> list[tuple[Moments, Estimates]]:
-        results: list[tuple[Moments, Estimates]] = []
+    def _analyses(self, completions: Iterable[ObservedBatch], every_term: bool) -> Iterator[tuple[Moments, Estimates]]:
+        before: Moments | None = None
         for completed in completions:
-            results.append(self._analyse(completed, every_term, results[-1][0] if results else None))
-        return results
+            made, found = self._analyse(completed, every_term, before)
+            yield made, found
+            before = made
 
     def _estimate(self, batch: ObservedBatch, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Pooled estimate, and variance between imputations (trials,)."""
@@ -260,7 +295,7 @@ class MultipleImputation(Method):
 
         def analyse(shift: Floats) -> Analyses:
             moved = (shifted(incomplete, one, self.tipping, shift) for one in completions)
-            results = self._analyses(moved, False)
+            results = list(self._analyses(moved, False))
             return Analyses(
                 estimates=np.stack([e.estimate[0] for _, e in results]),
                 variances=np.stack([e.std_error[0] for _, e in results]) ** 2, df=complete_df(results, self.df)[0],
@@ -282,33 +317,3 @@ def _with_options(name: str, engine: type[ImputationEngine]) -> type[MultipleImp
         raise SimtrialError(f"imputation engine '{name}': '{taken[0]}' is an option of mi; give its own another name")
     options: dict[str, Any] = {key: (option.annotation, option) for key, option in engine.model_fields.items()}
     return create_model(f"{MultipleImputation.__name__}:{name}", __base__=MultipleImputation, **options)
-
-
-def wrappable() -> str:
-    """Kinds of analysis that `mi` can wrap, as a list in words."""
-    plain = [
-        f"{kind} (ci = 'wald')" if "ci" in model.model_fields else kind
-        for kind, model in kinds().items()
-        if model.t_interval and model.effect and "analysis" not in model.model_fields
-    ]
-    return f"one of {', '.join(plain)}, or per-protocol or as-treated around one of them"
-
-
-def _innermost(method: Method) -> Method:
-    inner = getattr(method, "analysis", None)
-    return _innermost(inner) if isinstance(inner, Method) else method
-
-
-def _keep(method: Method) -> tuple[str, ...]:
-    """Expressions of who kept to the protocol, of a method and those inside it."""
-    inner = getattr(method, "analysis", None)
-    own = getattr(method, "keep", None)
-    return (*((own,) if isinstance(own, str) else ()), *(_keep(inner) if isinstance(inner, Method) else ()))
-
-
-def _words(method: Method) -> str:
-    """Name an analysis by its kind, the decisive option, and its wrapper."""
-    inner = _innermost(method)
-    option = f" with ci = '{ci}'" if inner.t_interval and (ci := getattr(inner, "ci", "")) else ""
-    around = "" if inner is method else f" inside '{method.kind}'"
-    return f"kind '{inner.kind}'{option}{around}"

@@ -29,13 +29,15 @@ STILL, ROUNDING = 1e-13, 1e-9  # steps of alpha that are none, and those that ar
 
 @dataclass(frozen=True, kw_only=True)
 class Equations:
-    """Weighted equations of every trial: design (p, rows), outcome and weights (rows,) of those observed.
+    """Weighted equations of every trial: design ``x`` (p, rows), outcome and weights (rows,) of those observed.
 
-    ``sums`` (p, practices) and ``sizes`` (practices,) are sums of the design and numbers over everybody of a practice,
-    with an outcome or not.
+    ``kept`` (p, trials) are the columns that are no combinations of others; the rest are 0. ``sums`` (p, practices) and
+    ``sizes`` (practices,) are sums of the design and numbers over everybody of a practice whom V_j is about.
     """
 
     made: Moments
+    x: Floats
+    kept: Bools
     weight: Floats
     sums: Floats
     sizes: Floats
@@ -45,12 +47,18 @@ class Equations:
         """The equations of an analysis among those who have a weight."""
         everyone = observed.everyone
         sums = observed.per_practice(predictors(batch, spec, made, everyone.rows))
-        return cls(made=made, weight=weight, sums=sums, sizes=observed.per_practice(np.ones(len(everyone.rows))))
+        return cls(
+            made=made, x=made.design[: made.regressors], kept=made.kept, weight=weight, sums=sums,
+            sizes=observed.per_practice(np.ones(len(everyone.rows))),
+        )  # fmt: skip
 
-    @property
-    def x(self) -> Floats:
-        """Design (p, rows)."""
-        return self.made.design[: self.made.regressors]
+    @classmethod
+    def plain(cls, made: Moments, x: Floats, kept: Bools) -> Equations:
+        """Those of `gee`, on columns (p, rows): V_j is about those observed, and everybody counts one."""
+        rows, ones = made.analysed, np.ones(x.shape[1])
+        practice, practices = rows.index.participant_practice[rows.rows], rows.index.practices
+        sums, sizes = (sum_by(values, practice, practices) for values in (x, ones))
+        return cls(made=made, x=x, kept=kept, weight=ones, sums=sums, sizes=sizes)
 
     @property
     def y(self) -> Floats:
@@ -68,19 +76,19 @@ class Equations:
 
     def solved(self, alpha: Floats) -> Solution:
         """Coefficients at alpha (trials,)."""
-        rows, p, trial = self.made.analysed, self.made.regressors, self.made.analysed.index.practice_trial
+        rows, p, trial = self.made.analysed, len(self.x), self.made.analysed.index.practice_trial
         own = alpha[trial]
         lean = own / (1.0 + (self.sizes - 1.0) * own) * self.sums
         turned = self.x - lean[:, rows.index.participant_practice[rows.rows]] if alpha.any() else self.x
         products = np.stack([self.by_practice(each * self.weight * self.x) for each in turned])
         total = np.zeros((p + 1, p + 1, self.made.trials))
         total[:p, :p] = self.by_trial(products)
-        total[range(p), range(p)] += ~self.made.kept
+        total[range(p), range(p)] += ~self.kept
         total[:p, p] = self.by_trial(self.by_practice(turned * (self.weight * self.y)))
         total[:, :, self.made.failed] = np.eye(p + 1)[:, :, None]
         with np.errstate(all="ignore"):
             inverse, coefficients, _, _ = sweep(total, p)
-        beta = coefficients[:, 0] * self.made.kept
+        beta = coefficients[:, 0] * self.kept
         residual = self.y - np.einsum("pn,pn->n", self.x, beta[:, rows.trial])
         return Solution(
             equations=self, alpha=alpha, coefficients=beta, inverse=inverse, products=products, turned=turned,
@@ -93,7 +101,7 @@ class Equations:
         phi = sum w e^2 / (sum w - p), alpha = sum over pairs w_i w_k e_i e_k / {(sum over pairs w_i w_k - p) phi}:
         those of `gee` where all weights are 1.
         """
-        p, weight, largest = self.made.rank, self.weight, self._largest()
+        p, weight, largest = self.kept.sum(axis=0), self.weight, self._largest()
         people, pairs = self.by_trial(self.by_practice(weight)), self._pairs(np.ones_like(weight))
         identified = (pairs > p) & (people > p) & ~self.made.failed
         low = (INSIDE - 1.0) / np.maximum(largest - 1.0, 1.0)

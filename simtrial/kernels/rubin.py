@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from simtrial.arrays import Bools, Floats
+from simtrial.arrays import Bools, Floats, Ints
 from simtrial.kernels.joint_test import JointTest, wald
 
 Rule = Literal["barnard-rubin", "rubin", "lost-information"]
@@ -67,6 +67,28 @@ def pool(
         df = rubin if rule == "rubin" else 1.0 / (1.0 / rubin + 1.0 / observed)
         fmi = (riv + 2.0 / (df + 3.0)) / (riv + 1.0)
     return Pooled(estimate=estimate, within=within, between=between, variance=variance, df=df, riv=riv, fmi=fmi)
+
+
+Z = 1.959963984540054  # of the upper limit of the share of missing information: of a two-sided interval of 95%
+
+
+def imputations_needed(share: Floats, m: int, se_cv: float, most: int) -> Ints:
+    """Imputations at which the pooled standard error varies by ``se_cv`` of itself (trials,), ``m`` to ``most``.
+
+    Von Hippel (2020, doi:10.1177/0049124117747303): 1 + (g/se_cv)^2 / 2, where g is the upper limit of the share of
+    missing information from m imputations, logit g = logit share + Z sqrt(2/m) (Harel 2007,
+    doi:10.1016/j.stamet.2006.03.002).
+
+    Parameters
+    ----------
+    share
+        (1 + 1/m) B / T of the first ``m`` imputations (trials,).
+    """
+    upper = np.zeros(share.shape)
+    some = share > 0
+    with np.errstate(divide="ignore"):
+        upper[some] = 1.0 / (1.0 + (1.0 / share[some] - 1.0) * np.exp(-Z * np.sqrt(2.0 / m)))
+    return np.asarray(np.clip(np.ceil(1.0 + 0.5 * (upper / se_cv) ** 2), m, max(m, most)), dtype=np.intp)
 
 
 def pool_tests(

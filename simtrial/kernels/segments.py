@@ -12,7 +12,7 @@ def sum_by(values: NDArray[np.generic], group: Ints, groups: int) -> Floats:
     """Sum the last axis within groups: (..., rows) -> (..., groups)."""
     if values.ndim == 1:
         return np.asarray(np.bincount(group, weights=values, minlength=groups), dtype=np.float64)
-    if not values.shape[-1]:
+    if not values.size:
         return np.zeros((*values.shape[:-1], groups))
     flat = values.reshape(-1, values.shape[-1])
     total = np.stack([np.bincount(group, weights=row, minlength=groups) for row in flat])

@@ -58,6 +58,7 @@ METHODS = {
     "g-computation lmm": ("g-computation", {**ADJUST, "model": "lmm"}),
     "g-computation cluster by arm": ("g-computation", {**ADJUST, "average": "cluster", "by_arm": True}),
     "aipw": ("aipw", ADJUST),
+    "aipw efficient": ("aipw", {"adjust": ["mansa_baseline", "age"], "form": "efficient"}),
     "aipw cluster by arm": ("aipw", {"adjust": ["mansa_baseline", "age"], "by_arm": True, "average": "cluster"}),
     "ipw": ("ipw", ADJUST),
     "ipw exchangeable": ("ipw", {"adjust": ["mansa_baseline", "age"], "working": "exchangeable"}),
@@ -69,6 +70,10 @@ METHODS = {
         for e in ("reml", "ml")
     },
     "mi": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3}),
+    "mi two-stage": (
+        "mi",
+        {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "m_rule": "two-stage", "se_cv": 0.1, "m_max": 12},
+    ),
     "mi single-level": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "imputation": "single-level"}),
     "mi half-cauchy": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "prior": "half-cauchy"}),
     "mi uniform tau": ("mi", {**ADJUST, "analysis": {"kind": "lmm"}, "m": 3, "prior": "uniform-tau"}),

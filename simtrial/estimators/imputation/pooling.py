@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from simtrial.arrays import Bools, Floats
 from simtrial.estimators.assemble import report, wald
+from simtrial.estimators.imputation.engine import FittedEngine
 from simtrial.estimators.method import Estimates
 from simtrial.flags import BIT
 from simtrial.kernels.joint_test import JointTest
@@ -89,6 +90,12 @@ def _extras(pooled: Pooled, m: int) -> dict[str, Floats]:
         "fmi": pooled.fmi[0], "riv": pooled.riv[0], "within_variance": pooled.within[0],
         "between_variance": pooled.between[0], "mc_error": np.sqrt(pooled.between[0] / m),
     }  # fmt: skip
+
+
+def with_extras_of(fitted: FittedEngine, found: Estimates) -> Estimates:
+    """Estimates with what an engine says of its draws so far, blank where a fit failed."""
+    stated = {name: np.where(found.failed, np.nan, values) for name, values in getattr(fitted, "extras", {}).items()}
+    return replace(found, extras={**found.extras, **stated}) if stated else found
 
 
 def _not_t(found: Estimates, level: float) -> Bools:
