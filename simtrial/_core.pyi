@@ -32,6 +32,10 @@ def minimise(
     levels: Ints, coins: Floats, practice_trial: Ints, arrived: Ints, weights: Floats, arm: Ints, imbalance: int,
     control: int, intervention: int, up: float, down: float, share: float, tie: float, /,
 ) -> None: ...  # fmt: skip
+def difference(
+    arm: Bools, y: Floats, a: Floats, marks: Ints, starts: Ints, summed: bool, y_drawn: Floats, a_drawn: Floats,
+    there: Bools, scheme: Ints, /,
+) -> None: ...  # fmt: skip
 def slot_products(
     means: Floats, within: Floats, place: Ints, slot: Ints, trial: Ints, first: int, between: Floats, pooled: Floats, /
 ) -> None: ...

@@ -12,6 +12,7 @@ KERNEL(grid_parts);
 KERNEL(conditional);
 KERNEL(one_sweep);
 KERNEL(minimise);
+KERNEL(difference);
 KERNEL(slot_products);
 KERNEL(leverage);
 

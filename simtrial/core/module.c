@@ -10,6 +10,7 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(conditional),
     FUNCTION(one_sweep),
     FUNCTION(minimise),
+    FUNCTION(difference),
     FUNCTION(slot_products),
     FUNCTION(leverage),
     {NULL, NULL, 0, NULL},

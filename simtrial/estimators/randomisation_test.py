@@ -12,6 +12,7 @@ from pydantic import Field
 
 from simtrial.arrays import Bools, Floats, Ints
 from simtrial.batch import ObservedBatch
+from simtrial.core import compiled
 from simtrial.estimators import Estimates, Method, register, report
 from simtrial.estimators.stated_allocation import stated
 from simtrial.flags import BIT
@@ -238,6 +239,11 @@ def _reallocated(
 
 def _difference(arm: Bools, y: Floats, a: Floats, marks: NDArray[np.uint64], starts: Ints, summed: bool) -> Drawn:
     """Differences of cluster means between arms, or sums over one (draws, trials), from arms (draws, clusters)."""
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/randomisation_test.c takes over
+        made, shape = np.empty((2, len(arm), len(starts))), (len(arm), len(starts))
+        both, hashes = np.empty(shape, dtype=bool), np.empty(shape, dtype=np.int64)
+        core.difference(np.ascontiguousarray(arm), y, a, marks.view(np.int64), starts, summed, *made, both, hashes)
+        return Drawn(made[0], made[1], both, hashes.view(np.uint64))
     size = np.diff(starts, append=arm.shape[1])
     treated = np.add.reduceat(arm, starts, axis=1, dtype=np.float64)
     there = (treated > 0) & (treated < size)
