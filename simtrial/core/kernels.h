@@ -10,5 +10,7 @@ KERNEL(lowest);
 KERNEL(evaluate);
 KERNEL(slot_products);
 KERNEL(leverage);
+KERNEL(by_cluster);
+KERNEL(products_by);
 
 #endif

@@ -8,6 +8,8 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(evaluate),
     FUNCTION(slot_products),
     FUNCTION(leverage),
+    FUNCTION(by_cluster),
+    FUNCTION(products_by),
     {NULL, NULL, 0, NULL},
 };
 
