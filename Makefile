@@ -24,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint test verify verify-quick fuzz distribution faults docs-numbers docs docs-tools bench clean
+.PHONY: help setup demo lint test verify verify-quick fuzz distribution faults sanitize core docs-numbers docs docs-tools bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,12 @@ distribution: setup ## the test suite once more, from an unpacked source distrib
 
 faults: setup ## damage, full disks, killed processes and races on purpose, with their figures (long)
 	$(PYTEST) tests/faults -q -s --timeout=3600
+
+sanitize: setup ## the tests of the compiled kernels, every access to memory checked (gcc)
+	@sh .ci/sanitize "$(BIN)/python"
+
+core: setup ## build the compiled kernels again after a change in simtrial/core
+	"$(BIN)/python" setup.py -q build_ext --inplace
 
 docs-numbers: setup ## rerun the scenarios that numbers in README and docs come from, and write them there (minutes)
 	"$(BIN)/python" docs/refresh.py

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,3 +15,8 @@ Bools = NDArray[np.bool_]
 
 Ints = NDArray[np.intp]
 """Places and counts."""
+
+
+def in_order(*arrays: NDArray[np.generic]) -> Iterator[Floats]:
+    """Arrays as real numbers in the order of C, as the compiled kernels take them; most are so, and not copied."""
+    return (np.ascontiguousarray(values, np.float64) for values in arrays)

@@ -15,5 +15,7 @@ KERNEL(minimise);
 KERNEL(difference);
 KERNEL(slot_products);
 KERNEL(leverage);
+KERNEL(by_cluster);
+KERNEL(products_by);
 
 #endif

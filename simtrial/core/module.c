@@ -13,6 +13,8 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(difference),
     FUNCTION(slot_products),
     FUNCTION(leverage),
+    FUNCTION(by_cluster),
+    FUNCTION(products_by),
     {NULL, NULL, 0, NULL},
 };
 

@@ -8,13 +8,15 @@ typedef struct {
     double *between, *pooled;
 } sums;
 
-static void add_products(const sums *s, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k) {
+#define AT_A_TIME 256 /* clusters: their means, and the sums of their trials, stay in the cache */
+
+static void add_products(const sums *s, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k, Py_ssize_t from, Py_ssize_t to) {
     const double *one = s->means + i * s->clusters, *other = s->means + j * s->clusters;
-    for (Py_ssize_t c = 0; c < s->clusters; c++)
+    for (Py_ssize_t c = from; c < to; c++)
         s->between[(s->slot[c] * s->added + k) * s->trials + s->trial[c]] += one[c] * other[c];
     if (s->place[i] < 0 || s->place[j] < 0) return;
     const double *within = s->within + (s->place[i] * s->varying + s->place[j]) * s->clusters;
-    for (Py_ssize_t c = 0; c < s->clusters; c++) s->pooled[k * s->trials + s->trial[c]] += within[c];
+    for (Py_ssize_t c = from; c < to; c++) s->pooled[k * s->trials + s->trial[c]] += within[c];
 }
 
 static int are_alike(const sums *s, const array *place, Py_ssize_t first) {
@@ -64,8 +66,11 @@ PyObject *core_slot_products(PyObject *self, PyObject *const *given, Py_ssize_t 
               .trial = a[TRIAL].at, .between = a[BETWEEN].at, .pooled = a[POOLED].at};
     if (!are_alike(&s, &a[PLACE], first) || !are_places(&a[SLOT], s.slots) || !are_places(&a[TRIAL], s.trials)) goto end;
     Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t j = first, k = 0; j < s.columns; j++)
-        for (Py_ssize_t i = 0; i <= j; i++, k++) add_products(&s, i, j, k);
+    for (Py_ssize_t from = 0; from < s.clusters; from += AT_A_TIME) {
+        Py_ssize_t to = s.clusters - from < AT_A_TIME ? s.clusters : from + AT_A_TIME;
+        for (Py_ssize_t j = first, k = 0; j < s.columns; j++)
+            for (Py_ssize_t i = 0; i <= j; i++, k++) add_products(&s, i, j, k, from, to);
+    }
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 end:

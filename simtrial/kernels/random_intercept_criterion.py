@@ -22,7 +22,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.arrays import Floats
+from simtrial.arrays import Floats, in_order
 from simtrial.core import compiled
 from simtrial.kernels.small_matrices import apply, eliminate, multiply, pairs, quadratic, sweep, trace_product, unpack
 
@@ -60,7 +60,7 @@ class SizeSums:
     @cached_property
     def plain(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Sizes, counts, between and within as the compiled kernels take them: in the order of C, slots aside."""
-        sizes, counts, within = (np.ascontiguousarray(a, np.float64) for a in (self.sizes, self.counts, self.within))
+        sizes, counts, within = in_order(self.sizes, self.counts, self.within)
         slot = self.between[:1]
         ordered = slot.flags.c_contiguous and self.between.strides[0] >= slot.nbytes
         return sizes, counts, self.between if ordered else np.ascontiguousarray(self.between), within
@@ -142,8 +142,7 @@ def _evaluated(core: ModuleType, sums: SizeSums, gamma: Floats, nu: Floats, reml
     p, trials = sums.regressors, len(gamma)
     matrices, vectors = np.empty((2, p, p, trials)), np.empty((10, trials))
     beta = np.empty((p, trials))
-    given = (np.ascontiguousarray(values, np.float64) for values in (gamma, nu))
-    core.evaluate(*sums.plain, *given, reml, *matrices, beta, *vectors)
+    core.evaluate(*sums.plain, *in_order(gamma, nu), reml, *matrices, beta, *vectors)
     value, slope, curvature, rss, rss1, rss2, log_determinant, trace1, trace2, squares = vectors
     return Evaluation(
         value=value, slope=slope, curvature=curvature, inverse=matrices[0], coefficients=beta, rss=rss, rss1=rss1,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simtrial.arrays import Bools, Floats, Ints
+from simtrial.arrays import Bools, Floats, Ints, in_order
 from simtrial.core import compiled
 from simtrial.kernels.random_intercept_criterion import SizeSums, XGrids, evaluate, slope_at_zero
 from simtrial.kernels.ratio_survey import CAP, STEP, Survey, grid_of, of_logarithm, survey
@@ -75,7 +75,7 @@ def lowest(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None) 
         return _lowest(sums, nu, reml, known)
     # here and nowhere else simtrial/core/ratio_search.c takes over; it leaves to numpy what is not certain at once
     gamma, sure = np.empty(len(nu)), np.empty(len(nu), dtype=bool)
-    core.lowest(*sums.plain, np.ascontiguousarray(nu, np.float64), reml, *grid_of(sums), gamma, sure)
+    core.lowest(*sums.plain, *in_order(nu), reml, *grid_of(sums), gamma, sure)
     converged, endless = np.ones(len(nu), dtype=bool), np.zeros(len(nu), dtype=bool)
     if not reml:
         endless |= used_up(sums)

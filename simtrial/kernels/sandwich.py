@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.arrays import Floats
+from simtrial.arrays import Floats, in_order
 from simtrial.core import compiled
 
 Correction = Literal["CR0", "CR2", "CR3"]
@@ -53,8 +53,7 @@ def leverage(rows: Floats, inverse: Floats, contrast: Floats, correction: Correc
     trials, positions, k, p = rows.shape
     if k <= 2 and (core := compiled()) is not None:  # here and nowhere else simtrial/core/sandwich.c takes over
         found = Leverage(np.empty((trials, positions, k)), np.empty(trials), np.empty(trials, dtype=bool))
-        given = (np.ascontiguousarray(values, np.float64) for values in (rows, inverse, contrast))
-        core.leverage(*given, POWERS[correction], found.weights, found.df, found.singular)
+        core.leverage(*in_order(rows, inverse, contrast), POWERS[correction], found.weights, found.df, found.singular)
         return found
     moved, rest, m = hats(rows, inverse)
     weights = (moved.reshape(trials, -1, p) @ contrast.T[:, :, None]).reshape(trials, positions, k)

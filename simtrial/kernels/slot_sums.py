@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simtrial.arrays import Floats, Ints
+from simtrial.arrays import Floats, Ints, in_order
 from simtrial.core import compiled
 from simtrial.kernels.segments import sum_by
 from simtrial.kernels.small_matrices import pairs
@@ -36,9 +36,8 @@ def slot_products(
     new = [(i, j) for i, j in zip(*pairs(len(means)), strict=True) if j >= first]
     if (core := compiled()) is not None:  # here and nowhere else simtrial/core/slot_sums.c takes over
         between, pooled = np.zeros((slots, len(new), trials)), np.zeros((len(new), trials))
-        given = (np.ascontiguousarray(numbers, np.float64) for numbers in (means, within))
         groups = (np.ascontiguousarray(group, np.int64) for group in (slot, trial))
-        core.slot_products(*given, place, *groups, first, between, pooled)
+        core.slot_products(*in_order(means, within), place, *groups, first, between, pooled)
         return between, pooled
     key = slot * trials + trial
     between, pooled = np.empty((slots, len(new), trials)), np.zeros((len(new), trials))

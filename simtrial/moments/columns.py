@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simtrial.arrays import Bools, Floats, Ints
+from simtrial.arrays import Bools, Floats, Ints, in_order
+from simtrial.core import compiled
 from simtrial.kernels.rounding import ROUNDING, computable, without_rounding
 from simtrial.kernels.segments import first_by, largest_by, sum_by
 from simtrial.moments.rows import AnalysisSet
@@ -63,6 +64,10 @@ def _by_cluster(rows: AnalysisSet, values: Floats, size: Floats) -> tuple[Floats
 
     ``size`` (trials,) are the largest absolute values.
     """
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/columns.c takes over
+        anchor, shift, deviation = np.empty(len(rows.sizes)), np.empty(len(rows.sizes)), np.empty(len(values))
+        core.by_cluster(*in_order(values), rows.members, rows.cluster_trial, ROUNDING * size, anchor, shift, deviation)
+        return anchor, shift, (deviation,)
     anchor = values[rows.cluster_start]
     deviation = values - rows.spread(anchor)
     doubtful = np.flatnonzero((np.abs(deviation) <= ROUNDING * size.max(initial=0.0)) & (deviation != 0.0))
@@ -100,11 +105,20 @@ def less_mean(
 
 def within_with(rows: AnalysisSet, within: Floats, inner: tuple[Floats, ...], added: Column) -> Floats:
     """Cross-products of deviations per cluster with one more column (V + 1, V + 1, clusters)."""
-    old, clusters = len(within), len(rows.cluster)
-    out = np.empty((old + 1, old + 1, clusters))
+    old = len(within)
+    out = np.empty((old + 1, old + 1, len(rows.cluster)))
     out[:old, :old] = within
     (deviation,) = added.inner
     for at in range(old):
-        out[at, old] = out[old, at] = sum_by(inner[at] * deviation, rows.cluster_of_row, clusters)
-    out[old, old] = sum_by(deviation**2, rows.cluster_of_row, clusters)
+        out[at, old] = out[old, at] = _products_by(rows, inner[at], deviation)
+    out[old, old] = _products_by(rows, deviation, deviation)
     return out
+
+
+def _products_by(rows: AnalysisSet, one: Floats, other: Floats) -> Floats:
+    """Sum products within clusters (clusters,)."""
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/columns.c takes over
+        found = np.empty(len(rows.cluster))
+        core.products_by(*in_order(one, other), rows.members, found)
+        return found
+    return sum_by(one * other, rows.cluster_of_row, len(rows.cluster))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.arrays import Bools, Floats, Ints
+from simtrial.core import compiled
 from simtrial.flags import BIT
 from simtrial.kernels import random_intercept_fit, sandwich
 from simtrial.kernels.by_arm_criterion import ArmSums, arm_sums
@@ -142,7 +143,7 @@ class Moments:
     @cached_property
     def slot_sums(self) -> tuple[Floats, Floats]:
         """Packed sums of z_j z_j' over the clusters of a slot (slots, K, trials), and pooled within (K, trials)."""
-        if self.parent is None:
+        if self.parent is None or compiled() is not None:  # compiled, making all anew is quicker than copying some
             return self._products(0)
         (between, pooled), (more, inside) = self.parent.slot_sums, self._products(len(self.means) - 1)
         return np.concatenate([between, more], axis=1), np.concatenate([pooled, inside])

@@ -136,12 +136,13 @@ class AnalysisSet:
         return self.cluster_start[self.first_cluster]
 
     @cached_property
-    def _members(self) -> Ints:
+    def members(self) -> Ints:
+        """Analysed participants of each cluster (clusters,), as whole numbers."""
         return self.sizes.astype(np.intp)
 
     def spread(self, values: Floats) -> Floats:
         """Give every row the value of its cluster: (clusters,) -> (rows,)."""
-        return np.repeat(values, self._members)
+        return np.repeat(values, self.members)
 
     @cached_property
     def slots(self) -> tuple[Ints, Floats]:

@@ -31,10 +31,9 @@ def rows(estimates: Estimates, labels: Mapping[str, Any], term: int = 0) -> pl.D
         Columns put first: a scalar for all trials, or one value per trial.
     """
     count = len(estimates.failed)
-    data: dict[str, Any] = {
-        k: v if isinstance(v, (list, np.ndarray)) else pl.Series([v]).new_from_index(0, count)
-        for k, v in labels.items()
-    }
+    data: dict[str, Any] = {}
+    for name, value in labels.items():
+        data[name] = value if isinstance(value, (list, np.ndarray)) else _repeated(value, count)
     data |= {name: getattr(estimates, name)[term] for name in NUMBERS}
     data["status"] = status(estimates)
     data["flags"] = _texts(estimates.flags)
@@ -44,6 +43,11 @@ def rows(estimates: Estimates, labels: Mapping[str, Any], term: int = 0) -> pl.D
     for name, notes in estimates.notes.items():
         data[name] = pl.Series([note or None for note in notes.tolist()], dtype=pl.String)
     return pl.DataFrame(data, nan_to_null=True)
+
+
+def _repeated(value: Any, count: int) -> pl.Series:
+    """One value for all rows, without a query, which `pl.repeat` would make."""
+    return pl.Series([value]).new_from_index(0, count)
 
 
 def _texts(flags: NDArray[np.int64]) -> list[str]:

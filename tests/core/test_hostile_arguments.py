@@ -1,0 +1,165 @@
+"""Whatever the compiled kernels are given ends in an error or in numbers, never in memory that is not theirs.
+
+Each kernel is called with the arguments of a real fit, one of them made wrong. `make sanitize` runs these tests
+with every access checked.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from cores import needs_compiled
+from reference import method
+
+from simtrial import core
+from simtrial.generate import simulate
+from simtrial.moments.build import moments
+from simtrial.scenario import load
+
+pytestmark = needs_compiled
+REFUSED = (TypeError, ValueError, IndexError, BufferError, MemoryError)
+KERNELS = [name for name in dir(core._extension) if not name.startswith("_") and name != "VERSION"]
+ODD = (np.nan, np.inf, -np.inf, 0.0, -1.0, 1e308, 5e-324)
+
+
+@cache
+def calls() -> dict[str, tuple[Any, ...]]:
+    """Arguments of one call of every kernel, in a fit of 11 trials."""
+    found: dict[str, tuple[Any, ...]] = {}
+
+    real = core._extension
+    batch = simulate(load("partners")[1][0].scenario.mechanism, 11, 1, "", 0).observed()
+    watched = SimpleNamespace(**{name: _through(real, name, found) for name in KERNELS})
+    with core.using("compiled"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(core, "_extension", watched)
+        for kind, options in (("lmm", {"df": "kenward-roger"}), ("ols", {})):
+            chosen = method(kind, adjust=["mansa_baseline", "region"], **options)
+            chosen.fit(batch, moments(batch, chosen.spec()), None, False)
+    return found
+
+
+def _through(real: Any, name: str, found: dict[str, tuple[Any, ...]]) -> Any:
+    def call(*given: Any) -> Any:
+        found.setdefault(name, tuple(np.array(g) if isinstance(g, np.ndarray) else g for g in given))
+        return getattr(real, name)(*given)
+
+    return call
+
+
+def fresh(name: str) -> list[Any]:
+    """Arguments of a kernel, copied."""
+    return [np.array(g) if isinstance(g, np.ndarray) else g for g in calls()[name]]
+
+
+def kernel(name: str) -> Any:
+    """The kernel itself."""
+    return getattr(core._extension, name)
+
+
+def wrong(array: np.ndarray) -> Iterator[Any]:
+    """The same array with another shape, type or order, and things that are no arrays."""
+    for axis in range(array.ndim):
+        yield np.concatenate([array, array.take([0], axis=axis)], axis=axis)
+        if array.shape[axis] > 1:
+            yield np.ascontiguousarray(array.take(range(array.shape[axis] - 1), axis=axis))
+    yield array[None]
+    yield array.ravel() if array.ndim > 1 else array.reshape(-1, 1)
+    yield array.astype(np.float32)
+    yield array.astype(np.complex128)
+    yield array.astype(object)
+    yield array.astype(array.dtype.newbyteorder())
+    if array.ndim > 1:
+        yield np.asfortranarray(array)
+    yield np.repeat(array, 2, axis=-1)[..., ::2]
+    yield array[..., ::-1]
+    yield from (None, 1.0, "text", b"bytes", [1.0, 2.0], memoryview(b"12345678"))
+
+
+def test_every_kernel_was_called() -> None:
+    assert set(calls()) == set(KERNELS)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_the_call_itself_is_right(name: str) -> None:
+    assert kernel(name)(*fresh(name)) is None
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_another_number_of_arguments_is_refused(name: str) -> None:
+    given = fresh(name)
+    for several in ([], given[:-1], [*given, given[-1]]):
+        with pytest.raises(TypeError):
+            kernel(name)(*several)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_arrays_of_another_kind_are_refused(name: str) -> None:
+    """Unless they fit as well, as one slot less of a sum does not: then it returns."""
+    for at, argument in enumerate(calls()[name]):
+        if not isinstance(argument, np.ndarray):
+            continue
+        refused = 0
+        for other in wrong(argument):
+            given = fresh(name)
+            given[at] = other
+            try:
+                kernel(name)(*given)
+            except REFUSED:
+                refused += 1
+        assert refused >= 10, (at, refused)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_results_are_not_written_to_what_may_not_be_written(name: str) -> None:
+    refused = 0
+    for at, argument in enumerate(calls()[name]):
+        if not isinstance(argument, np.ndarray):
+            continue
+        given = fresh(name)
+        given[at].flags.writeable = False
+        try:
+            kernel(name)(*given)
+        except REFUSED:
+            refused += 1
+    assert refused >= 2
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_numbers_that_are_none_end_in_numbers(name: str) -> None:
+    for at, argument in enumerate(calls()[name]):
+        if not (isinstance(argument, np.ndarray) and argument.dtype == np.float64):
+            continue
+        for value in ODD:
+            for place in (0, argument.size // 2, slice(None)):
+                given = fresh(name)
+                given[at].reshape(-1)[place] = value
+                kernel(name)(*given)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_places_outside_an_array_are_refused(name: str) -> None:
+    for at, argument in enumerate(calls()[name]):
+        if not (isinstance(argument, np.ndarray) and argument.dtype == np.int64):
+            continue
+        for value in (-2, 10**6, np.iinfo(np.int64).max, np.iinfo(np.int64).min):
+            given = fresh(name)
+            given[at][-1] = value
+            with pytest.raises(IndexError):
+                kernel(name)(*given)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_plain_numbers_of_another_kind_are_refused_or_taken(name: str) -> None:
+    for at, argument in enumerate(calls()[name]):
+        if isinstance(argument, np.ndarray):
+            continue
+        for value in (None, "text", np.nan, np.inf, -1e300, -1, 10**30, 3.5, object()):
+            given = fresh(name)
+            given[at] = value
+            try:
+                kernel(name)(*given)
+            except (*REFUSED, OverflowError):
+                pass
