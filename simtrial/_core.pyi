@@ -1,5 +1,8 @@
 """The compiled kernels: arguments as of their twins in `simtrial.kernels`, then the arrays that they fill."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from simtrial.arrays import Bools, Floats, Ints
 
 VERSION: int
@@ -35,6 +38,14 @@ def minimise(
 def difference(
     arm: Bools, y: Floats, a: Floats, marks: Ints, starts: Ints, summed: bool, y_drawn: Floats, a_drawn: Floats,
     there: Bools, scheme: Ints, /,
+) -> None: ...  # fmt: skip
+def refit(
+    drawn: NDArray[np.float32], scores: Floats, side: Floats, y: Floats, a: Floats, yy: Floats, ya: Floats,
+    aa: Floats, /,
+) -> None: ...  # fmt: skip
+def interval(
+    y: Floats, a: Floats, yy: Floats, ya: Floats, aa: Floats, estimate: Floats, variance: Floats, ends: Floats,
+    alpha: float, equal_tailed: bool, /,
 ) -> None: ...  # fmt: skip
 def slot_products(
     means: Floats, within: Floats, place: Ints, slot: Ints, trial: Ints, first: int, between: Floats, pooled: Floats, /

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const WORDS[] = {"float64", "int64", "bool"};
+static const char *const WORDS[] = {"float64", "int64", "bool", "float32"};
 
 static int is_of_kind(const Py_buffer *view, kind_of_number kind) {
     const char *format = view->format ? view->format : "B";
@@ -12,6 +12,7 @@ static int is_of_kind(const Py_buffer *view, kind_of_number kind) {
     switch (kind) {
     case FLOATS: return *format == 'd' && view->itemsize == 8;
     case INTS: return strchr("lqn", *format) != NULL && view->itemsize == 8;
+    case SINGLES: return *format == 'f' && view->itemsize == 4;
     default: return *format == '?' && view->itemsize == 1;
     }
 }

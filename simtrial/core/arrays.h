@@ -8,7 +8,7 @@
 
 #define MOST_DIMENSIONS 4
 
-typedef enum { FLOATS, INTS, BOOLS } kind_of_number;
+typedef enum { FLOATS, INTS, BOOLS, SINGLES } kind_of_number;
 
 /* One argument: what it must be, and once it is taken where its numbers are. */
 typedef struct {

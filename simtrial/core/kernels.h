@@ -13,6 +13,8 @@ KERNEL(conditional);
 KERNEL(one_sweep);
 KERNEL(minimise);
 KERNEL(difference);
+KERNEL(refit);
+KERNEL(interval);
 KERNEL(slot_products);
 KERNEL(leverage);
 KERNEL(by_cluster);

@@ -11,6 +11,8 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(one_sweep),
     FUNCTION(minimise),
     FUNCTION(difference),
+    FUNCTION(refit),
+    FUNCTION(interval),
     FUNCTION(slot_products),
     FUNCTION(leverage),
     FUNCTION(by_cluster),

@@ -92,7 +92,7 @@ class MultipleImputation(Method):
             raise ValueError("pooled = 'effects' has no tipping point, and does not take df = 'barnard-rubin-residual'")
         if self.pooled == "effects" and self.analysis.is_random():
             raise ValueError(
-                f"pooled = 'effects' leaves no data set to resample: it does not take {_words(self.analysis)}; "
+                f"pooled = 'effects' leaves no data set to resample: it does not take {in_words(self.analysis)}; "
                 "take ci = 'wald', 'anderson-rubin', 'fieller' or 'tf'"
             )
         if self.pooled == "effects" or self.analysis.has_t_interval():

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from simtrial.arrays import Floats
 from simtrial.batch import ObservedBatch
+from simtrial.core import compiled
 from simtrial.estimators import Estimates, Method, register, report, rounding_variance
 from simtrial.estimators.ols import covariance
 from simtrial.estimators.randomisation_test import stream_of
@@ -111,6 +112,10 @@ def bootstrap(moments: Moments, drawn: NDArray[np.floating], pair: Floats = OF_A
     inverse = np.ascontiguousarray(moments.least_squares.inverse.transpose(2, 0, 1))
     scores = np.einsum("tckp,tckr->trcp", x, rest) @ inverse[:, None]
     side = np.einsum("tck,tckp->tcp", np.einsum("tckp,tp->tck", x, inverse[:, :, -1]), x)
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/wild_bootstrap.c takes over
+        made = np.empty((5, *drawn.shape[:2]))
+        core.refit(np.ascontiguousarray(drawn, np.float32), *map(np.ascontiguousarray, (scores, side)), *made)
+        return Bootstrap(*made)
     parts = [_refit(drawn[at : at + DRAWS_AT_ONCE], scores, side) for at in range(0, len(drawn), DRAWS_AT_ONCE)]
     return Bootstrap(*(np.concatenate(several) for several in zip(*parts, strict=True)))
 
@@ -162,6 +167,11 @@ class Test:
 
     def interval(self, alpha: float) -> Floats:
         """Effects around the estimate that are not rejected (2, trials), by doubling outwards and bisection."""
+        if (core := compiled()) is not None:  # here and nowhere else simtrial/core/wild_bootstrap.c takes over
+            found, boot = np.empty((2, len(self.estimate))), self.boot
+            parts = (boot.y, boot.a, boot.yy, boot.ya, boot.aa, self.estimate, self.variance)
+            core.interval(*map(np.ascontiguousarray, parts), found, alpha, self.equal_tailed)
+            return found
         ends = []
         for sign in (-1.0, 1.0):
             inner, outer = np.zeros_like(self.estimate), sign * 2.0 * np.sqrt(self.variance)
