@@ -127,5 +127,5 @@ def test_strange_numbers_end_in_numbers_or_nan(function, value):
     for at, each in enumerate(arguments(function)):
         if isinstance(each, np.ndarray) and each.dtype.kind == "f":
             given = arguments(function)
-            given[at] = np.full_like(each, min(value, np.finfo(each.dtype).max))
+            given[at] = np.full_like(each, min(value, 3e38) if each.dtype == np.float32 else value)
             getattr(core.compiled(), function)(*given)
