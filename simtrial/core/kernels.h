@@ -12,5 +12,7 @@ KERNEL(slot_products);
 KERNEL(leverage);
 KERNEL(by_cluster);
 KERNEL(products_by);
+KERNEL(minimise);
+KERNEL(invert);
 
 #endif

@@ -10,6 +10,8 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(leverage),
     FUNCTION(by_cluster),
     FUNCTION(products_by),
+    FUNCTION(minimise),
+    FUNCTION(invert),
     {NULL, NULL, 0, NULL},
 };
 

@@ -8,11 +8,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.arrays import Floats
+from simtrial.arrays import Floats, in_order
+from simtrial.core import compiled
 
 Ints = NDArray[np.int64]
 Rows = NDArray[np.intp]
 Imbalance = Literal["range", "variance", "marginal-sum"]
+RULES: dict[Imbalance, int] = {"range": 0, "variance": 1, "marginal-sum": 2}
+"""Their numbers in the compiled kernel."""
 
 
 def spans(practice_trial: Rows) -> tuple[Rows, Rows]:
@@ -74,6 +77,15 @@ def minimise(
     share = intervention / (control + intervention)
     factors, trials = len(levels), int(practice_trial.max(initial=-1)) + 1
     w = np.ones(factors) if weights is None else np.asarray(weights, dtype=np.float64)
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/minimisation.c takes over
+        arrived = np.arange(len(practice_trial)) if order is None else np.lexsort((order, practice_trial))
+        arm, most = np.empty(len(practice_trial), dtype=np.int64), int(levels.max(initial=0)) + 1
+        codes, trial, planned = (np.ascontiguousarray(v, dtype=np.int64) for v in (levels, practice_trial, ratio))
+        chances = np.array([up, down, share, 1e-9 * w.sum()])
+        core.minimise(
+            codes, *in_order(coins), trial, arrived, *in_order(w), planned, chances, arm, most, RULES[imbalance]
+        )
+        return arm
     # d times r_0 r_1, in whole numbers, so that ties are exact
     excess = np.zeros((factors, trials, int(levels.max(initial=0)) + 1), dtype=np.int64)
     arm = np.zeros(len(practice_trial), dtype=np.int64)

@@ -7,7 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.arrays import Floats
+from simtrial.arrays import Floats, in_order
+from simtrial.core import compiled
 from simtrial.errors import OptionError, ScenarioError
 
 
@@ -104,6 +105,10 @@ def _moments(mean: float, shape: float) -> tuple[float, float]:
 
 def invert(cumulative: Floats, uniform: Floats) -> Floats:
     """First value whose cumulative probability reaches each uniform: 1 for the first entry of the table."""
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/tables.c takes over
+        values = np.empty(uniform.shape)
+        core.invert(*in_order(cumulative, uniform.ravel()), values.reshape(-1))
+        return values
     return np.searchsorted(cumulative, uniform, side="left").astype(np.float64) + 1.0
 
 
