@@ -31,10 +31,6 @@ def one_sweep(
     for_second: Floats, effects: Floats, residual: Floats, between: Floats, cells: Floats, residual_scale: float,
     between_scale: float, /,
 ) -> None: ...  # fmt: skip
-def minimise(
-    levels: Ints, coins: Floats, practice_trial: Ints, arrived: Ints, weights: Floats, arm: Ints, imbalance: int,
-    control: int, intervention: int, up: float, down: float, share: float, tie: float, /,
-) -> None: ...  # fmt: skip
 def difference(
     arm: Bools, y: Floats, a: Floats, marks: Ints, starts: Ints, summed: bool, y_drawn: Floats, a_drawn: Floats,
     there: Bools, scheme: Ints, /,
@@ -57,3 +53,8 @@ def by_cluster(
     values: Floats, members: Ints, trial: Ints, nothing: Floats, anchor: Floats, shift: Floats, deviation: Floats, /
 ) -> None: ...
 def products_by(one: Floats, other: Floats, members: Ints, sums: Floats, /) -> None: ...
+def minimise(
+    levels: Ints, coins: Floats, practice_trial: Ints, arrived: Ints, weights: Floats, ratio: Ints, chances: Floats,
+    arm: Ints, most: int, imbalance: int, /,
+) -> None: ...  # fmt: skip
+def invert(cumulative: Floats, uniform: Floats, values: Floats, /) -> None: ...

@@ -11,7 +11,6 @@ KERNEL(evaluate);
 KERNEL(grid_parts);
 KERNEL(conditional);
 KERNEL(one_sweep);
-KERNEL(minimise);
 KERNEL(difference);
 KERNEL(refit);
 KERNEL(interval);
@@ -19,5 +18,7 @@ KERNEL(slot_products);
 KERNEL(leverage);
 KERNEL(by_cluster);
 KERNEL(products_by);
+KERNEL(minimise);
+KERNEL(invert);
 
 #endif

@@ -9,7 +9,6 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(grid_parts),
     FUNCTION(conditional),
     FUNCTION(one_sweep),
-    FUNCTION(minimise),
     FUNCTION(difference),
     FUNCTION(refit),
     FUNCTION(interval),
@@ -17,6 +16,8 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(leverage),
     FUNCTION(by_cluster),
     FUNCTION(products_by),
+    FUNCTION(minimise),
+    FUNCTION(invert),
     {NULL, NULL, 0, NULL},
 };
 

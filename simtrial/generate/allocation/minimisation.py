@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.arrays import Floats
+from simtrial.arrays import Floats, in_order
 from simtrial.core import compiled
 
 Ints = NDArray[np.int64]
 Rows = NDArray[np.intp]
 Imbalance = Literal["range", "variance", "marginal-sum"]
+RULES: dict[Imbalance, int] = {"range": 0, "variance": 1, "marginal-sum": 2}
+"""Their numbers in the compiled kernel."""
 
 
 def spans(practice_trial: Rows) -> tuple[Rows, Rows]:
@@ -75,18 +77,20 @@ def minimise(
     share = intervention / (control + intervention)
     factors, trials = len(levels), int(practice_trial.max(initial=-1)) + 1
     w = np.ones(factors) if weights is None else np.asarray(weights, dtype=np.float64)
-    tie = 1e-9 * w.sum()  # weights such as 0.1 do not add up exactly
-    arm = np.zeros(len(practice_trial), dtype=np.int64)
     if (core := compiled()) is not None:  # here and nowhere else simtrial/core/minimisation.c takes over
-        arrived = np.arange(len(arm)) if order is None else np.lexsort((order, practice_trial))
+        arrived = np.arange(len(practice_trial)) if order is None else np.lexsort((order, practice_trial))
+        arm, most = np.empty(len(practice_trial), dtype=np.int64), int(levels.max(initial=0)) + 1
+        codes, trial, planned = (np.ascontiguousarray(v, dtype=np.int64) for v in (levels, practice_trial, ratio))
+        chances = np.array([up, down, share, 1e-9 * w.sum()])
         core.minimise(
-            np.ascontiguousarray(levels, np.int64), coins, np.ascontiguousarray(practice_trial, np.int64), arrived, w,
-            arm, get_args(Imbalance).index(imbalance), control, intervention, up, down, share, tie,
-        )  # fmt: skip
+            codes, *in_order(coins), trial, arrived, *in_order(w), planned, chances, arm, most, RULES[imbalance]
+        )
         return arm
     # d times r_0 r_1, in whole numbers, so that ties are exact
     excess = np.zeros((factors, trials, int(levels.max(initial=0)) + 1), dtype=np.int64)
     places, total = _places(excess, levels, practice_trial), excess.reshape(-1)
+    arm = np.zeros(len(practice_trial), dtype=np.int64)
+    tie = 1e-9 * w.sum()  # weights such as 0.1 do not add up exactly
     for at in arrivals(practice_trial, order):
         place = places[:, at]
         here = total[place]

@@ -7,7 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.arrays import Floats
+from simtrial.arrays import Floats, in_order
+from simtrial.core import compiled
 from simtrial.errors import OptionError, ScenarioError
 
 
@@ -111,6 +112,10 @@ def invert(cumulative: Floats, uniform: Floats) -> Floats:
     A guide table (Chen and Asau 1974, doi:10.1080/05695557408974949) gives a value not beyond it, from where few are
     more than a step away.
     """
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/tables.c takes over
+        values = np.empty(uniform.shape)
+        core.invert(*in_order(cumulative, uniform.ravel()), values.reshape(-1))
+        return values
     shares = uniform.ravel()
     if len(shares) < _GUIDED:
         return np.searchsorted(cumulative, uniform, side="left").astype(np.float64) + 1.0
