@@ -23,8 +23,18 @@ from simtrial.scenario import load
 pytestmark = needs_compiled
 REFUSED = (TypeError, ValueError, IndexError, BufferError, MemoryError)
 KERNELS = [name for name in dir(core._extension) if not name.startswith("_") and name != "VERSION"]
-NO_PLACES = {("minimise", 2), ("minimise", 7)}
-"""Arguments of whole numbers that are no places in an array: which trial follows which, and the arms to be filled."""
+NO_PLACES = {("minimise", 2), ("minimise", 7), ("difference", 3), ("difference", 9)}
+"""Arguments of whole numbers that are no places in an array: which trial follows which, marks, and what is filled."""
+ALLOCATION = {"method": "minimisation", "factors": ["region"]}
+FITS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("lmm", {"df": "kenward-roger"}),
+    ("ols", {}),
+    ("mi", {"m": 2, "analysis": {"kind": "lmm"}}),
+    ("mi", {"m": 2, "analysis": {"kind": "ols"}, "imputation": "joint", "burn_in": 1, "thin": 1, "adjust": ["age"]}),
+    ("wild-bootstrap", {"draws": 19}),
+    ("randomisation-test", {"draws": 19, "allocation": ALLOCATION}),
+)
+"""Methods that call every kernel between them."""
 ODD = (np.nan, np.inf, -np.inf, 0.0, -1.0, 1e308, 5e-324)
 
 
@@ -38,9 +48,9 @@ def calls() -> dict[str, tuple[Any, ...]]:
     with core.using("compiled"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(core, "_extension", watched)
         batch = simulate(load("partners")[1][0].scenario.mechanism, 11, 1, "", 0).observed()
-        for kind, options in (("lmm", {"df": "kenward-roger"}), ("ols", {})):
-            chosen = method(kind, adjust=["mansa_baseline", "region"], **options)
-            chosen.fit(batch, moments(batch, chosen.spec()), None, False)
+        for kind, options in FITS:
+            chosen = method(kind, **{"adjust": ["mansa_baseline", "region"], **options})
+            chosen.fit(batch, moments(batch, chosen.spec()), np.random.default_rng(1), False)
     return found
 
 
@@ -70,7 +80,7 @@ def wrong(array: np.ndarray) -> Iterator[Any]:
             yield np.ascontiguousarray(array.take(range(array.shape[axis] - 1), axis=axis))
     yield array[None]
     yield array.ravel() if array.ndim > 1 else array.reshape(-1, 1)
-    yield array.astype(np.float32)
+    yield np.zeros_like(array, dtype=np.float16)
     yield array.astype(np.complex128)
     yield array.astype(object)
     yield array.astype(array.dtype.newbyteorder())
