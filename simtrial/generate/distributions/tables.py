@@ -117,7 +117,7 @@ def invert(cumulative: Floats, uniform: Floats) -> Floats:
         core.invert(*in_order(cumulative, uniform.ravel()), values.reshape(-1))
         return values
     shares = uniform.ravel()
-    if len(shares) < _GUIDED:
+    if len(shares) < _GUIDED or not (shares.min() >= 0.0 and shares.max() <= 1.0):
         return np.searchsorted(cumulative, uniform, side="left").astype(np.float64) + 1.0
     guide = np.searchsorted(cumulative, np.arange(_GUIDED + 1) / _GUIDED)
     value = guide[(shares * _GUIDED).astype(np.intp)]
