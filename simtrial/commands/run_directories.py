@@ -42,6 +42,7 @@ def fill(
     if engine_name == "processes":
         start_workers()
     from simtrial.run.implied_cuts import warnings
+    from simtrial.run.kept_memory import keep_freed_memory
     from simtrial.run.loop import run as run_scenario  # heavy: imported while workers start
     from simtrial.run.memory import refuse_too_large
     from simtrial.run.plan import enough_chunks
@@ -54,6 +55,7 @@ def fill(
     for sentence in (*without_effect(found, cells), *warnings(cells)):
         warn(sentence)
 
+    keep_freed_memory()
     with Progress() as progress:
         outcome = run_scenario(
             found, cells, output, engine_name=engine_name, workers=granted, chunk_replicates=chunk, shard=shard,

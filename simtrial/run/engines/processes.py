@@ -17,6 +17,7 @@ from typing import Any
 
 from simtrial.errors import WorkerDiedError, in_words
 from simtrial.run.engines import register_engine
+from simtrial.run.kept_memory import keep_freed_memory
 
 GRACE = 20.0
 """Seconds that workers have for the chunks in hand when a run is stopped; batch systems kill after 30."""
@@ -143,6 +144,7 @@ def _work(function: Callable[[Any], Any], connection: Connection, patience: floa
     for sent in (signal.SIGINT, signal.SIGTERM):  # left to the parent, which stops handing out tasks
         signal.signal(sent, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
+    keep_freed_memory()
     with contextlib.suppress(EOFError, OSError):
         while connection.poll(patience) and (task := connection.recv()) is not None:
             try:

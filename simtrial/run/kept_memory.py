@@ -1,0 +1,23 @@
+"""Memory that one block frees and the next one takes again."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from contextlib import suppress
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""Names of settings of glibc's mallopt."""
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep up to 64 MB that were freed, in place of returning them after each array (glibc alone).
+
+    A block takes and frees the same few megabytes again and again; each time they come back from the system page by
+    page, at a tenth of the time of a block. For processes of our own: workers, and the command line.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(TRIM_THRESHOLD, 64 * 2**20)
+            mallopt(MMAP_THRESHOLD, 32 * 2**20)
