@@ -125,7 +125,10 @@ def mixture(made: Frame, data, adjust, predictors, receipt, found, trial, exclus
     start[p + 2] = np.log(taken.sum() / (arm & ~taken).sum()) / likelihood.z[0, 0]
     free = [k for k in range(likelihood.size) if k != p or made.sizes.max() > 1]
     loose = [0, 1, *range(4 - exclusion, p), *range(p + 2, likelihood.size)]
-    at, fun = _nearest(likelihood, start, loose, free, -extras["loglik"] - made.people * np.log(scale))
+    peak = _nearest(likelihood, start, loose, free, -extras["loglik"] - made.people * np.log(scale))
+    if peak is None:
+        return Said(grey="no start of the twin ends")
+    at, fun = peak
     with np.errstate(all="ignore"):
         covariance = np.linalg.pinv(likelihood.hessian(at, free))
     error = np.sqrt(covariance[2, 2])
@@ -146,9 +149,12 @@ def _nearest(likelihood, start, loose, free, wanted):
         begin = start.copy()
         if trial:
             begin[loose[2:]] += rng.normal(0, 1.0, len(loose) - 2)
-        with np.errstate(all="ignore"):
-            at, _ = likelihood.climbed(begin, loose)
-            at, fun = likelihood.climbed(at, free)
+        try:
+            with np.errstate(all="ignore"):
+                at, _ = likelihood.climbed(begin, loose)
+                at, fun = likelihood.climbed(at, free)
+        except ValueError:  # a step to where there is no likelihood
+            continue
         if best is None or abs(fun - wanted) < abs(best[1] - wanted):
             best = at, fun
         if abs(best[1] - wanted) < EXACT:
