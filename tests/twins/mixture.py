@@ -11,6 +11,7 @@ V = np.linspace(-8.0, 8.0, 321)
 PHI = np.exp(-0.5 * V**2) / np.sqrt(2 * np.pi) * (V[1] - V[0])
 EXACT, NEAR = 1e-5, 0.05  # of the log-likelihood, and standard errors of the effect
 CLOSE = 5e-3
+LARGE = 300
 
 
 class Likelihood:
@@ -114,6 +115,8 @@ def mixture(made: Frame, data, adjust, predictors, receipt, found, trial, exclus
         return Said(grey="classes are separated")
     extras = {name: float(values[trial]) for name, values in found.extras.items()}
     scale = float(np.sqrt((made.outcome.astype(float) ** 2).mean()))
+    if made.people > LARGE:
+        return Said(grey="a dense likelihood of so many people takes long")
     likelihood = Likelihood(made, adjust, predictors, taken, exclusion, scale)
     start, p = np.zeros(likelihood.size), likelihood.p
     start[1] = likelihood.y[~taken & arm].mean() - (0.0 if exclusion else extras["never_taker_effect"] / scale)
