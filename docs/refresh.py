@@ -449,7 +449,14 @@ def weak_instruments(numbers: Numbers) -> str:
     """Coverage and median width where allocation hardly moves receipt; no width is stored of sets without an end."""
     source, rows = "verify/weak-instrument", []
     cells = ((0.933, 0.0), (0.867, 0.0), (0.09, 0.93), (0.09, 0.85))
-    for method in ("Wald, CR2", "Wald, CR2 and z", "tF", "Anderson-Rubin of practice means"):
+    for method in (
+        "Wald, CR2",
+        "Wald, CR2 and z",
+        "tF",
+        "Anderson-Rubin of practice means",
+        "randomisation",
+        "wild bootstrap",
+    ):
         found = []
         for none, access in cells:
             which = {"no_contact": none, "control_access": access}

@@ -192,7 +192,8 @@ def _fixed(information: Floats, free: Bools) -> Floats:
 def _positive(information: Floats, unit: Floats, least: float = POSITIVE) -> Bools:
     """Whether information is positive definite, in units of the diagonal of another (trials,)."""
     root = np.sqrt(np.maximum(np.einsum("tii->ti", unit), 1e-300))
-    scaled = information / root[:, :, None] / root[:, None]
+    with np.errstate(over="ignore"):  # beside a diagonal of nothing: not positive
+        scaled = information / root[:, :, None] / root[:, None]
     finite = np.isfinite(scaled).all(axis=(1, 2))
     lowest = np.linalg.eigvalsh(np.where(finite[:, None, None], scaled, -np.eye(information.shape[1])))[:, 0]
     return np.asarray(lowest > least)

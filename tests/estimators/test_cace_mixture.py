@@ -6,6 +6,8 @@ from pydantic import ValidationError
 from reference import method
 from scipy import optimize
 from trials import batch, fit, ragged
+from twins.designs import draw
+from twins.product import analysed, observed
 
 from simtrial.flags import text
 
@@ -189,3 +191,13 @@ def test_what_cannot_be_asked_is_refused():
         method("cace-mixture", predictors=["age", "age"], **MIXTURE)
     with pytest.raises(ValidationError, match="mi cannot wrap kind 'cace-mixture'"):
         method("mi", analysis={"kind": "cace-mixture", **MIXTURE})
+
+
+@pytest.mark.parametrize(("number", "at"), [(10, 0), (12, 3), (12, 5), (18, 0), (18, 5)])
+def test_separated_classes_end_in_a_status_and_stop_nobody(number, at):
+    """Odd designs in which steps along a separated direction had no information at all; beside a trial that is none."""
+    drawn = draw(5, number)
+    chosen = method("cace-mixture", adjust=drawn.adjust[:1], received="sessions >= 6", predictors=["g"])
+    found = analysed(observed([drawn.trials[at]]), chosen)
+    assert found.failed[0] or np.isfinite(found.std_error[0, 0])
+    assert flags(found) & {"separation", "collapsed", "not_converged"}

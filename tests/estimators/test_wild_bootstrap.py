@@ -121,3 +121,21 @@ def test_an_arm_of_one_practice_is_a_status():
     found = fit(batch(data), method("wild-bootstrap"))
     assert found.flags[0] & BIT["too_few_clusters"]
     assert found.failed[0] == np.isnan(found.p_value[0, 0])
+
+
+@pytest.mark.parametrize("seed", [138, 216, 218, 262, 268, 372])
+def test_samples_of_which_nothing_is_left_count_whatever_the_unit(seed):
+    """Seven people, one a practice, and five columns: for some signs neither effect nor residual is left, 0/0.
+
+    Of 400 such trials these had p-values that went with the unit of the outcome, 0.12 to 0.25 for one of them.
+    """
+    rng = np.random.default_rng([7, seed])
+    data = {"practice": np.arange(7), "arm": np.array([1.0, 1, 0, 1, 1, 0, 1])}
+    data |= {name: rng.integers(0, 2, 7) * 1.0 for name in ("age", "list_size")}
+    data["mansa_baseline"] = rng.normal(size=7) if seed % 2 else rng.integers(0, 2, 7) * 1.0
+    data["mansa_followup"] = rng.normal(size=7)
+    chosen = method("wild-bootstrap", adjust=["age", "list_size", "mansa_baseline"], draws=99)
+    one = fit(batch(data), chosen).p_value[0, 0]
+    for unit in (3.7, 1e-3, 0.1):
+        other = fit(batch({**data, "mansa_followup": unit * data["mansa_followup"] + 5}), chosen)
+        assert other.p_value[0, 0] == one > 0

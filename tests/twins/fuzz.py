@@ -15,7 +15,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
-from twins import menu
+from twins import menu, receipt
 from twins.designs import Batch, draw
 from twins.product import analysed, made, observed
 from twins.verdict import DIFFERENT, GREY, Verdict, judged
@@ -71,12 +71,14 @@ def try_batch(seed: int, number: int, tally: Tally, only: str | None = None) -> 
     alone = observed(batch.trials[lonely : lonely + 1])
     worst: dict[int, set[str]] = {t: set() for t in range(TRIALS)}
     frames: list[dict] = [{} for _ in batch.trials]
-    for kind, options in menu.chosen(rng, only):
+    for kind, options in menu.chosen(rng) + receipt.chosen(rng, only):
         if only and kind != only:
             continue
         more = {"outcome": "change"} if change and kind in ("lmm", "ols", "gee", "cluster-means") else {}
         minus = "mansa_baseline" if more else None
-        adjust = menu.covariates(kind, options, batch.adjust)
+        own = receipt if receipt.takes(kind, options) else menu
+        few = receipt.covariates(kind, batch.adjust)
+        adjust = [] if kind == "icc" and options["estimation"] == "anova" else few
         method = made(kind, adjust, batch.subset, {**options, **more})
         try:
             found, by_itself = (_quietly(b, method, tally, number) for b in (whole, alone))
@@ -89,9 +91,7 @@ def try_batch(seed: int, number: int, tally: Tally, only: str | None = None) -> 
             views = [(found, t)] + ([(by_itself, 0)] if t == lonely else [])
             for rows, at in views:
                 with np.errstate(all="ignore"):
-                    frame, said = menu.twin(
-                        kind, options, data, adjust, batch.subset, minus, rows, at, frames[t]
-                    )  # fmt: skip
+                    frame, said = own.twin(kind, options, data, few, batch.subset, minus, rows, at, frames[t])
                 verdict = judged(rows, at, said)
                 cause = _cause(kind, rows, at, frame, said, data) if verdict.verdict == DIFFERENT else ""
                 told = {**options, **more, **({"alone": True} if rows is by_itself else {})}

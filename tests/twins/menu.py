@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from twins import adherence, arms, counts, equations, instrument, linear, means, mixed, mixture, resampled, visits
-from twins.designs import KEPT, RECEIVED, SUBSETS
+from twins import arms, counts, equations, instrument, linear, means, mixed, visits
+from twins.designs import RECEIVED, SUBSETS
 from twins.frame import Frame, Said, frame
 
 LMM_DF = ("between-within", "satterthwaite", "satterthwaite-observed", "kenward-roger", "residual", "normal")
@@ -14,8 +14,8 @@ OLS_SE = ("CR2", "CR0", "CR1", "CR1S", "CR3", "HC1", "classical")
 OLS_DF = ("satterthwaite", "clusters-1", "clusters-2", "clusters-p", "residual", "normal")
 
 
-def chosen(rng: np.random.Generator, sure: str | None = None) -> list[tuple[str, dict[str, Any]]]:
-    """Draw kinds and options for one batch; the costly ones seldom, but for a kind that is to be tried for ``sure``."""
+def chosen(rng: np.random.Generator) -> list[tuple[str, dict[str, Any]]]:
+    """Draw kinds and options for one batch; the costly ones seldom."""
 
     def one(*values):
         return values[rng.integers(len(values))]
@@ -41,7 +41,7 @@ def chosen(rng: np.random.Generator, sure: str | None = None) -> list[tuple[str,
     two_stage = {"weights": one("equal", "size", "inverse-variance"), "adjustment": "two-stage"}
     more = {"variance": "welch"} if welch else {"variance": "pooled", "df": one("clusters-2", "clusters-p")}
     menu.append(("cluster-means", {**two_stage, **more}))
-    return menu + _seldom(rng, one) + _of_adherence(rng, one, sure)
+    return menu + _seldom(rng, one)
 
 
 def _seldom(rng, one):
@@ -71,34 +71,6 @@ def _seldom(rng, one):
     return menu
 
 
-def _of_adherence(rng, one, sure):
-    """Non-adherence; drawn last, so that the kinds before keep their draws."""
-    menu = []
-    if rng.random() < 0.2 or sure == "iv":
-        ci = one("randomisation", "wild-bootstrap")
-        more = {"allocation": {"method": "simple"}} if ci == "randomisation" else {}
-        menu.append(("iv", {"received": one(*RECEIVED), "ci": ci, "draws": resampled.DRAWS, **more}))
-    if rng.random() < 0.1 or sure == "ipw-per-protocol":
-        menu.append(("ipw-per-protocol", {"keep": one(*KEPT), "auxiliary": one([], ["x1"], ["g", "x2"]),
-                                          "se": one("kauermann-carroll", "robust", "mancl-derouen"),
-                                          "df": one("clusters-p", "normal")}))  # fmt: skip
-    if rng.random() < 0.1 or sure == "principal-score":
-        menu.append(("principal-score", {"received": one(*RECEIVED), "predictors": one(None, [], ["x1"], ["x2", "g"]),
-                                         "df": one("clusters-p", "clusters-2", "normal")}))  # fmt: skip
-    if rng.random() < 0.02 or sure == "cace-mixture":
-        menu.append(("cace-mixture", {"received": one(*RECEIVED), "predictors": one([], ["x1"], ["g"]),
-                                      "exclusion": one(True, True, False), "nodes": 61,
-                                      "df": one("clusters-p", "normal")}))  # fmt: skip
-    return menu
-
-
-def covariates(kind: str, options: Mapping[str, Any], adjust: list[str]) -> list[str]:
-    """Covariates of a kind: few where people of one arm must determine a logistic regression."""
-    if kind == "icc" and options["estimation"] == "anova":
-        return []
-    return adjust[:1] if kind in ("ipw-per-protocol", "principal-score", "cace-mixture") else adjust
-
-
 def twin(
     kind: str, options: Mapping[str, Any], data, adjust, subset, outcome, found, trial: int, frames: dict[Any, Frame]
 ) -> tuple[Frame, Said]:  # fmt: skip
@@ -115,11 +87,6 @@ def twin(
         return made, _of(inner.pop("kind"), inner, made, found, trial)
     if kind == "as-treated":
         return _as_treated(options, data, adjust, where, outcome, found, trial)
-    if kind == "ipw-per-protocol":
-        keep = KEPT[options.pop("keep")]
-        return adherence.ipw_per_protocol(data, adjust, options.pop("auxiliary"), where, keep, **options)
-    if kind in ("principal-score", "cace-mixture"):
-        return _of_strata(kind, options, data, adjust, where, found, trial)
     if kind in ("clda", "correlation", "event-rate"):
         return _of_rows(kind, options, data, adjust, where, found, trial)
     received = RECEIVED[options.pop("received")] if kind == "iv" else None
@@ -130,9 +97,6 @@ def twin(
     if key not in frames:
         frames[key] = frame(data, "mansa_followup", adjust, minus=outcome, where=where, received=received, arm=key[-1])
     made = frames[key]
-    if kind == "iv" and "draws" in options:
-        out = instrument.iv(made)
-        return made, resampled.verified(made, data, out, options["ci"], found, trial)
     if options.get("weights") == "source-size":
         options["source"] = data["register_size"][made.rows]
     return made, _of(kind, options, made, found, trial)
@@ -183,19 +147,6 @@ def _as_treated(options, data, adjust, where, outcome, found, trial):
     swapped = {**data, "arm": np.where(receipt == 1, 1.0, 0.0)}
     made = frame(swapped, "mansa_followup", adjust, minus=outcome, where=[lambda _: np.all(met, axis=0)])
     return made, _of(inner.pop("kind"), inner, made, found, trial)
-
-
-def _of_strata(kind, options, data, adjust, where, found, trial):
-    """Rows of control whatever their receipt, and those offered with known receipt; covariates of both models."""
-    received = RECEIVED[options.pop("received")]
-    predictors = options.pop("predictors")
-    predictors = adjust if predictors is None else predictors
-    wide = [*adjust, *(name for name in predictors if name not in adjust)]
-    known = lambda d: np.where(d["arm"] == 0, 1.0, np.where(np.isnan(received(d)), 0.0, 1.0))  # noqa: E731
-    made = frame(data, "mansa_followup", wide, where=[*where, known])
-    if kind == "cace-mixture":
-        return made, mixture.mixture(made, data, adjust, predictors, received(data), found, trial, **options)
-    return made, adherence.principal_score(made, data, adjust, predictors, received(data), **options)
 
 
 def _of_rows(kind, options, data, adjust, where, found, trial):

@@ -11,6 +11,7 @@ V = np.linspace(-8.0, 8.0, 321)
 PHI = np.exp(-0.5 * V**2) / np.sqrt(2 * np.pi) * (V[1] - V[0])
 EXACT, NEAR = 1e-5, 0.05  # of the log-likelihood, and standard errors of the effect
 CLOSE = 5e-3
+LARGE = 300
 
 
 class Likelihood:
@@ -114,6 +115,8 @@ def mixture(made: Frame, data, adjust, predictors, receipt, found, trial, exclus
         return Said(grey="classes are separated")
     extras = {name: float(values[trial]) for name, values in found.extras.items()}
     scale = float(np.sqrt((made.outcome.astype(float) ** 2).mean()))
+    if made.people > LARGE:
+        return Said(grey="a dense likelihood of so many people takes long")
     likelihood = Likelihood(made, adjust, predictors, taken, exclusion, scale)
     start, p = np.zeros(likelihood.size), likelihood.p
     start[1] = likelihood.y[~taken & arm].mean() - (0.0 if exclusion else extras["never_taker_effect"] / scale)
@@ -125,7 +128,10 @@ def mixture(made: Frame, data, adjust, predictors, receipt, found, trial, exclus
     start[p + 2] = np.log(taken.sum() / (arm & ~taken).sum()) / likelihood.z[0, 0]
     free = [k for k in range(likelihood.size) if k != p or made.sizes.max() > 1]
     loose = [0, 1, *range(4 - exclusion, p), *range(p + 2, likelihood.size)]
-    at, fun = _nearest(likelihood, start, loose, free, -extras["loglik"] - made.people * np.log(scale))
+    peak = _nearest(likelihood, start, loose, free, -extras["loglik"] - made.people * np.log(scale))
+    if peak is None:
+        return Said(grey="no start of the twin ends")
+    at, fun = peak
     with np.errstate(all="ignore"):
         covariance = np.linalg.pinv(likelihood.hessian(at, free))
     error = np.sqrt(covariance[2, 2])
@@ -146,9 +152,12 @@ def _nearest(likelihood, start, loose, free, wanted):
         begin = start.copy()
         if trial:
             begin[loose[2:]] += rng.normal(0, 1.0, len(loose) - 2)
-        with np.errstate(all="ignore"):
-            at, _ = likelihood.climbed(begin, loose)
-            at, fun = likelihood.climbed(at, free)
+        try:
+            with np.errstate(all="ignore"):
+                at, _ = likelihood.climbed(begin, loose)
+                at, fun = likelihood.climbed(at, free)
+        except ValueError:  # a step to where there is no likelihood
+            continue
         if best is None or abs(fun - wanted) < abs(best[1] - wanted):
             best = at, fun
         if abs(best[1] - wanted) < EXACT:
