@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, create_model, field_validator, model_validator
 
 from simtrial.arrays import Bools, Floats
@@ -19,7 +20,7 @@ from simtrial.estimators import Estimates, Method, inherit, register
 from simtrial.estimators.compliers.iv import InstrumentalVariable
 from simtrial.estimators.compliers.iv_pooled import pooled_ratio
 from simtrial.estimators.fitting import fit
-from simtrial.estimators.imputation.by_arm import fit_by_arm
+from simtrial.estimators.imputation.by_arm import Unlike, fit_by_arm
 from simtrial.estimators.imputation.delta import Delta
 from simtrial.estimators.imputation.engine import FittedEngine, ImputationEngine, imputation_engine
 from simtrial.estimators.imputation.failures import BlankArms, labels, messages
@@ -32,6 +33,7 @@ from simtrial.estimators.imputation.resampling import jackknife_error
 from simtrial.estimators.imputation.tipping import Analyses, Shifted, scale, shifted, tipping_points
 from simtrial.estimators.imputation.two_stage import in_two_stages, refuse_what_needs_one_m
 from simtrial.estimators.per_protocol import wrapped
+from simtrial.flags import BIT
 from simtrial.kernels.rubin import Rule
 from simtrial.moments.build import moments
 from simtrial.moments.moments import Moments
@@ -189,11 +191,11 @@ class MultipleImputation(Method):
             raise ValueError("multiple imputation draws and needs a generator")
         incomplete = self.incomplete(batch, moments)
         fitted, blank = self._fitted(incomplete), BlankArms.of(incomplete)
-        drawn = self._drawn(incomplete, fitted, rng)
+        drawn, odd = self._drawn(incomplete, fitted, rng), incomplete.flags | self._extrapolated(incomplete)
         if isinstance(self.analysis, InstrumentalVariable) and self.pooled == "effects":
             found, first = pooled_ratio(
                 self.analysis, self._moments(islice(drawn, self.m)), rule(self.df), fitted.failed | blank.failed,
-                fitted.flags | incomplete.flags,
+                fitted.flags | odd,
             )  # fmt: skip
             found, first_flags = with_extras_of(fitted, found), first.flags
         else:
@@ -204,7 +206,7 @@ class MultipleImputation(Method):
             def pooled(analyses: Sequence[tuple[Moments, Estimates]]) -> Estimates:
                 found = pooled_estimates(
                     analyses, self.df, levels=(self.level, self.analysis.level), unfit=fitted.failed | blank.failed,
-                    flags=fitted.flags | incomplete.flags,
+                    flags=fitted.flags | odd,
                 )  # fmt: skip
                 return with_extras_of(fitted, found)
 
@@ -252,6 +254,12 @@ class MultipleImputation(Method):
     def incomplete(self, batch: ObservedBatch, moments: Moments) -> Incomplete:
         """What is to be imputed of a batch, and from what; ``moments`` are those of `spec`."""
         return Incomplete.of(self.imputation_model(), batch, moments, self.engine().fills_covariates)
+
+    def _extrapolated(self, incomplete: Incomplete) -> NDArray[np.int64]:
+        """Flag of trials whose people differ from others by what no observed outcome tells; by arm these fail."""
+        if self.by_arm or not self.engine().extrapolates:
+            return np.zeros(incomplete.moments.trials, dtype=np.int64)
+        return np.where(Unlike.of(incomplete).failed, BIT["aliased"], 0)
 
     def _fitted(self, incomplete: Incomplete) -> FittedEngine:
         engine = self.engine()
