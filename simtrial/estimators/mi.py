@@ -33,6 +33,7 @@ from simtrial.estimators.imputation.resampling import jackknife_error
 from simtrial.estimators.imputation.tipping import Analyses, Shifted, scale, shifted, tipping_points
 from simtrial.estimators.imputation.two_stage import in_two_stages, refuse_what_needs_one_m
 from simtrial.estimators.per_protocol import wrapped
+from simtrial.expressions import columns, parse
 from simtrial.flags import BIT
 from simtrial.kernels.rubin import Rule
 from simtrial.moments.build import moments
@@ -68,7 +69,9 @@ class MultipleImputation(Method):
         0.05, gt=0, le=1, description="two-stage: coefficient of variation of the standard error over imputations"
     )
     m_max: int = Field(1000, ge=2, le=10_000, description="two-stage: most imputations")
-    auxiliary: list[str] = Field(default_factory=list, description="further columns of the imputation model")
+    auxiliary: list[str] = Field(
+        default_factory=list, description="further columns or conditions of the imputation model"
+    )
     by_arm: bool = Field(False, description="impute each arm from its own people")
     delta: Delta = Field(default_factory=Delta, description="points added to imputed outcomes: one number, or by arm")
     reference: Literal["none", "control"] = Field(
@@ -135,6 +138,10 @@ class MultipleImputation(Method):
         engine = self.engine()
         if self.by_arm and not engine.arm_alone:
             raise ValueError(f"by_arm = true: imputation engine '{self.imputation}' cannot impute one arm alone")
+        if engine.fills_covariates and (conditions := self._auxiliary()[0]):
+            raise ValueError(
+                f"auxiliary = '{conditions[0]}': engine '{self.imputation}' fills columns, and takes no conditions"
+            )
         if self.reference != "none" and not engine.takes_arm:
             raise ValueError(
                 f"reference = '{self.reference}': imputation engine '{self.imputation}' cannot impute people as if in "
@@ -154,7 +161,8 @@ class MultipleImputation(Method):
         baseline = f"{self.analysis.response}_baseline"
         needed = baseline in self.analysis.reads() or self.engine().needs_baseline
         dose = (inner.dose,) if inner.dose else ()
-        names = (*inner.adjust, *dose, *((baseline,) if needed else ()), *self.auxiliary)
+        conditions, further = self._auxiliary()
+        names = (*inner.adjust, *dose, *((baseline,) if needed else ()), *further)
         spec = Spec(inner.outcome, None, tuple(dict.fromkeys(names)), inner.where)
         by_arm = inner.adjust if getattr(innermost(self.analysis), "by_arm", False) else ()
         if inner.interaction is not None:
@@ -163,7 +171,7 @@ class MultipleImputation(Method):
             by_arm = ()
         return ImputationModel(
             spec=spec, baseline=baseline if needed else None, received=inner.received, keep=kept_people(self.analysis),
-            by_arm=by_arm,
+            by_arm=by_arm, conditions=conditions,
         )  # fmt: skip
 
     def tested_covariate(self) -> str | None:
@@ -176,12 +184,19 @@ class MultipleImputation(Method):
 
     def expressions(self) -> tuple[str, ...]:
         """Expressions among the options."""
-        return self.analysis.expressions()
+        return (*self.analysis.expressions(), *self._auxiliary()[0])
 
     def reads(self) -> frozenset[str]:
         """Names of the observed columns the method needs."""
         own = {f"{self.analysis.response}_baseline"} if self.engine().needs_baseline else set()
-        return self.analysis.reads() | frozenset(self.auxiliary) | own
+        conditions, further = self._auxiliary()
+        compared = [columns(parse(text)) for text in conditions]
+        return self.analysis.reads().union(further, own, *compared)
+
+    def _auxiliary(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Conditions and columns among the auxiliary variables."""
+        conditions = tuple(dict.fromkeys(name for name in self.auxiliary if set(name) & set("<>=")))
+        return conditions, tuple(name for name in self.auxiliary if name not in conditions)
 
     def fit(
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
