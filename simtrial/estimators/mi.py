@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, create_model, field_validator, model_validator
 
 from simtrial.arrays import Bools, Floats
@@ -19,7 +20,7 @@ from simtrial.estimators import Estimates, Method, inherit, register
 from simtrial.estimators.compliers.iv import InstrumentalVariable
 from simtrial.estimators.compliers.iv_pooled import pooled_ratio
 from simtrial.estimators.fitting import fit
-from simtrial.estimators.imputation.by_arm import fit_by_arm
+from simtrial.estimators.imputation.by_arm import Unlike, fit_by_arm
 from simtrial.estimators.imputation.delta import Delta
 from simtrial.estimators.imputation.engine import FittedEngine, ImputationEngine, imputation_engine
 from simtrial.estimators.imputation.failures import BlankArms, labels, messages
@@ -32,6 +33,8 @@ from simtrial.estimators.imputation.resampling import jackknife_error
 from simtrial.estimators.imputation.tipping import Analyses, Shifted, scale, shifted, tipping_points
 from simtrial.estimators.imputation.two_stage import in_two_stages, refuse_what_needs_one_m
 from simtrial.estimators.per_protocol import wrapped
+from simtrial.expressions import columns, parse
+from simtrial.flags import BIT
 from simtrial.kernels.rubin import Rule
 from simtrial.moments.build import moments
 from simtrial.moments.moments import Moments
@@ -66,7 +69,9 @@ class MultipleImputation(Method):
         0.05, gt=0, le=1, description="two-stage: coefficient of variation of the standard error over imputations"
     )
     m_max: int = Field(1000, ge=2, le=10_000, description="two-stage: most imputations")
-    auxiliary: list[str] = Field(default_factory=list, description="further columns of the imputation model")
+    auxiliary: list[str] = Field(
+        default_factory=list, description="further columns or conditions of the imputation model"
+    )
     by_arm: bool = Field(False, description="impute each arm from its own people")
     delta: Delta = Field(default_factory=Delta, description="points added to imputed outcomes: one number, or by arm")
     reference: Literal["none", "control"] = Field(
@@ -138,6 +143,10 @@ class MultipleImputation(Method):
         engine = self.engine()
         if self.by_arm and not engine.arm_alone:
             raise ValueError(f"by_arm = true: imputation engine '{self.imputation}' cannot impute one arm alone")
+        if engine.fills_covariates and (conditions := self._auxiliary()[0]):
+            raise ValueError(
+                f"auxiliary = '{conditions[0]}': engine '{self.imputation}' fills columns, and takes no conditions"
+            )
         if self.reference != "none" and not engine.takes_arm:
             raise ValueError(
                 f"reference = '{self.reference}': imputation engine '{self.imputation}' cannot impute people as if in "
@@ -157,7 +166,8 @@ class MultipleImputation(Method):
         baseline = f"{self.analysis.response}_baseline"
         needed = baseline in self.analysis.reads() or self.engine().needs_baseline
         dose = (inner.dose,) if inner.dose else ()
-        names = (*inner.adjust, *dose, *((baseline,) if needed else ()), *self.auxiliary)
+        conditions, further = self._auxiliary()
+        names = (*inner.adjust, *dose, *((baseline,) if needed else ()), *further)
         spec = Spec(inner.outcome, None, tuple(dict.fromkeys(names)), inner.where)
         by_arm = inner.adjust if getattr(innermost(self.analysis), "by_arm", False) else ()
         if inner.interaction is not None:
@@ -166,7 +176,7 @@ class MultipleImputation(Method):
             by_arm = ()
         return ImputationModel(
             spec=spec, baseline=baseline if needed else None, received=inner.received, keep=kept_people(self.analysis),
-            by_arm=by_arm,
+            by_arm=by_arm, conditions=conditions,
         )  # fmt: skip
 
     def tested_covariate(self) -> str | None:
@@ -179,12 +189,19 @@ class MultipleImputation(Method):
 
     def expressions(self) -> tuple[str, ...]:
         """Expressions among the options."""
-        return self.analysis.expressions()
+        return (*self.analysis.expressions(), *self._auxiliary()[0])
 
     def reads(self) -> frozenset[str]:
         """Names of the observed columns the method needs."""
         own = {f"{self.analysis.response}_baseline"} if self.engine().needs_baseline else set()
-        return self.analysis.reads() | frozenset(self.auxiliary) | own
+        conditions, further = self._auxiliary()
+        compared = [columns(parse(text)) for text in conditions]
+        return self.analysis.reads().union(further, own, *compared)
+
+    def _auxiliary(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Conditions and columns among the auxiliary variables."""
+        conditions = tuple(dict.fromkeys(name for name in self.auxiliary if set(name) & set("<>=")))
+        return conditions, tuple(name for name in self.auxiliary if name not in conditions)
 
     def fit(
         self, batch: ObservedBatch, moments: Moments, rng: np.random.Generator | None, every_term: bool = False
@@ -194,11 +211,11 @@ class MultipleImputation(Method):
             raise ValueError("multiple imputation draws and needs a generator")
         incomplete = self.incomplete(batch, moments)
         fitted, blank = self._fitted(incomplete), BlankArms.of(incomplete)
-        drawn = self._drawn(incomplete, fitted, rng)
+        drawn, odd = self._drawn(incomplete, fitted, rng), incomplete.flags | self._extrapolated(incomplete)
         if isinstance(self.analysis, InstrumentalVariable) and self.pooled == "effects":
             found, first = pooled_ratio(
                 self.analysis, self._moments(islice(drawn, self.m)), rule(self.df), fitted.failed | blank.failed,
-                fitted.flags | incomplete.flags,
+                fitted.flags | odd,
             )  # fmt: skip
             found, first_flags = with_extras_of(fitted, found), first.flags
         else:
@@ -209,7 +226,7 @@ class MultipleImputation(Method):
             def pooled(analyses: Sequence[tuple[Moments, Estimates]]) -> Estimates:
                 found = pooled_estimates(
                     analyses, self.df, levels=(self.level, self.analysis.level), unfit=fitted.failed | blank.failed,
-                    flags=fitted.flags | incomplete.flags,
+                    flags=fitted.flags | odd,
                 )  # fmt: skip
                 return with_extras_of(fitted, found)
 
@@ -257,6 +274,12 @@ class MultipleImputation(Method):
     def incomplete(self, batch: ObservedBatch, moments: Moments) -> Incomplete:
         """What is to be imputed of a batch, and from what; ``moments`` are those of `spec`."""
         return Incomplete.of(self.imputation_model(), batch, moments, self.engine().fills_covariates)
+
+    def _extrapolated(self, incomplete: Incomplete) -> NDArray[np.int64]:
+        """Flag of trials whose people differ from others by what no observed outcome tells; by arm these fail."""
+        if self.by_arm or not self.engine().extrapolates:
+            return np.zeros(incomplete.moments.trials, dtype=np.int64)
+        return np.where(Unlike.of(incomplete).failed, BIT["aliased"], 0)
 
     def _fitted(self, incomplete: Incomplete) -> FittedEngine:
         engine = self.engine()

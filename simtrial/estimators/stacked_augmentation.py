@@ -19,7 +19,7 @@ from simtrial.estimators.g_computation import OutcomeModel
 from simtrial.estimators.weighted_equations import Equations, Solution
 from simtrial.kernels import logistic
 from simtrial.kernels.segments import count_by, sum_by
-from simtrial.kernels.small_matrices import apply
+from simtrial.kernels.small_matrices import ALIASED, apply
 from simtrial.moments.build import predictors
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
@@ -60,16 +60,19 @@ class Allocation:
     truncated: Bools
 
     @classmethod
-    def of(cls, means: Floats, arm: Bools, trial: Ints, trials: int, smallest: float) -> Allocation:
+    def of(cls, means: Floats, spread: Floats, arm: Bools, trial: Ints, trials: int, smallest: float) -> Allocation:
         """Fit to means (covariates, practices), whose spread in the trial is the unit.
 
-        Where they tell the arm of some practices no finite coefficients fit: then everybody has the share of the arm.
+        Means that vary by no more than rounding of people's values, whose mean squares are ``spread`` (covariates,
+        trials), say nothing. Where the others tell the arm of some practices no finite coefficients fit: then everybody
+        has the share of the arm.
         """
         count = np.maximum(count_by(trial, trials), 1.0)
         away = means - (sum_by(means, trial, trials) / count)[:, trial]
-        length = np.sqrt(sum_by(away**2, trial, trials) / count)
+        squares = sum_by(away**2, trial, trials) / count
+        length = np.where(squares > ALIASED * spread, np.sqrt(squares), np.inf)
         columns = np.ones((1 + len(means), len(trial)))
-        columns[1:] = away / np.where(length > 0, length, 1.0)[:, trial]
+        columns[1:] = away / length[:, trial]
         found = logistic.fit(columns, arm, trial, trials)
         separated = sum_by(found.certain, trial, trials) > 0
         if separated.any():
@@ -103,7 +106,10 @@ def efficient(
         return sum_by(values, cluster, clusters) / everyone.sizes
 
     averages = mean(covariates)
-    allocation = Allocation.of(averages[1:], arm, trial, trials, smallest)
+    counts = np.maximum(everyone.counts, 1.0)
+    away = covariates[1:] - (sum_by(covariates[1:], everyone.trial, trials) / counts)[:, everyone.trial]
+    spread = sum_by(away**2, everyone.trial, trials) / counts
+    allocation = Allocation.of(averages[1:], spread, arm, trial, trials, smallest)
     seen, place = observed.place, cluster[observed.place]
     weight, slope = observed.weights(smallest)
     residual = sum_by(weight * solution.residual, place, clusters) / everyone.sizes

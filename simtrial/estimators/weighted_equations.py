@@ -15,7 +15,7 @@ import numpy as np
 from simtrial.arrays import Bools, Floats
 from simtrial.batch import ObservedBatch
 from simtrial.estimators.being_observed import BeingObserved
-from simtrial.kernels.gee import INSIDE
+from simtrial.kernels.gee import INSIDE, ahead
 from simtrial.kernels.sandwich import SINGULAR, matrix_power
 from simtrial.kernels.segments import largest_by, sum_by
 from simtrial.kernels.small_matrices import apply, cholesky, multiply, sweep
@@ -24,6 +24,7 @@ from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
 
 ITERATIONS = 100
+SLOW = 40  # turns after which steps that still shrink are near a root, however slowly
 STILL, ROUNDING = 1e-13, 1e-9  # steps of alpha that are none, and those that are if they no longer shrink
 
 
@@ -105,17 +106,21 @@ class Equations:
         people, pairs = self.by_trial(self.by_practice(weight)), self._pairs(np.ones_like(weight))
         identified = (pairs > p) & (people > p) & ~self.made.failed
         low = (INSIDE - 1.0) / np.maximum(largest - 1.0, 1.0)
-        alpha, last, moving = np.zeros(self.made.trials), np.full(self.made.trials, np.inf), identified
-        for _ in range(ITERATIONS):
+        alpha, moving = np.zeros(self.made.trials), identified
+        before = step = np.full(self.made.trials, np.nan)
+        for turn in range(ITERATIONS):
             residual = self.solved(alpha).residual
             with np.errstate(invalid="ignore", divide="ignore"):
                 phi = self.by_trial(self.by_practice(weight * residual**2)) / (people - p)
-                step = np.clip(self._pairs(residual) / ((pairs - p) * phi), low, 1.0 - INSIDE) - alpha
-            moving = moving & ~((np.abs(step) <= STILL) | ((np.abs(step) <= ROUNDING) & (np.abs(step) >= last)))
+                last, step = step, np.clip(self._pairs(residual) / ((pairs - p) * phi), low, 1.0 - INSIDE) - alpha
+            size = np.abs(step)
+            moving = moving & ~((size <= STILL) | ((size <= ROUNDING) & (size >= np.abs(last))))
             if not moving.any():
                 break
-            alpha, last = np.where(moving, alpha + step, alpha), np.abs(step)
-        settled = ~moving & (alpha > low) & (alpha < 1.0 - INSIDE)
+            to = ahead(alpha, step, before, last, 0.5 if turn < SLOW else 0.99)
+            to = np.clip(to, low, 1.0 - INSIDE)
+            before, alpha = alpha, np.where(moving, to, alpha)
+        settled = ~moving & (alpha > low + STILL) & (alpha < 1.0 - INSIDE - STILL)
         return alpha, settled | ~identified, identified
 
     def _pairs(self, values: Floats) -> Floats:

@@ -39,7 +39,7 @@ class FittedCells:
 
     ``edges`` (cells + 1, trials), ``mass`` (cells, trials), ``cumulative`` its running sum; ``settled`` (trials,)
     whether the moments no longer moved when the cells were placed anew; ``bounded`` (trials,) whether the posterior
-    ends below the top of the scan: where it does not, people of a practice do not differ and sigma2 has no posterior.
+    ends below where it can be computed: where it does not, people of a practice do not differ: sigma2 has no posterior.
     """
 
     trials: NDArray[np.intp]
@@ -91,8 +91,9 @@ def _parts(sums: SizeSums, gamma: Floats) -> tuple[Floats, Floats]:
     p = sums.regressors
     shrink = 1.0 / (1.0 + sums.sizes[None] * gamma[:, None])
     total = np.einsum("gsr,skr->gkr", sums.sizes[None] * shrink, sums.between, optimize=True) + sums.within
-    pivots, rest = eliminate(unpack(total.transpose(1, 0, 2), p + 1), p)
-    return rest[0, 0], np.log(pivots).sum(axis=0) - np.einsum("sr,gsr->gr", sums.counts, np.log(shrink))
+    with np.errstate(divide="ignore", invalid="ignore"):  # see `_computable`
+        pivots, rest = eliminate(unpack(total.transpose(1, 0, 2), p + 1), p)
+        return rest[0, 0], np.log(pivots).sum(axis=0) - np.einsum("sr,gsr->gr", sums.counts, np.log(shrink))
 
 
 def fit_cells(sums: SizeSums, prior: VariancePrior, trials: NDArray[np.intp], cells: int = CELLS) -> FittedCells:
@@ -103,16 +104,17 @@ def fit_cells(sums: SizeSums, prior: VariancePrior, trials: NDArray[np.intp], ce
     # the largest density of a cell is above that of its middle by at most J/4 times (STEP/2)^2/2, if the prior is flat
     bend = sums.counts.sum(axis=0) + 4.0 * prior.steepness(sums.rows - sums.rank)
     cut = CUT + bend * STEP**2 / 32.0
-    before = np.full((4, count), np.nan)
+    before, top = np.full((4, count), np.nan), np.full(count, TOP)
     for _ in range(ROUNDS):
-        log = log_density(sums, prior, _middles(edges))
+        log, lost = _computable(log_density(sums, prior, _middles(edges)))
+        top = np.minimum(top, np.where(lost, edges[:-1], TOP).min(axis=0))
         mass = _mass(edges, log)
         after = _moments(_middles(edges), mass)
         settled = _alike(before, after)
         if settled.all():
             break
         before, edges = after, _placed(edges, log, after, cut, cells)
-    bounded = (mass * (edges[1:] > TOP - 1.0)).sum(axis=0) < EDGE
+    bounded = (mass * (edges[1:] > top - 1.0)).sum(axis=0) < EDGE
     return FittedCells(
         trials=trials,
         edges=edges,
@@ -121,6 +123,16 @@ def fit_cells(sums: SizeSums, prior: VariancePrior, trials: NDArray[np.intp], ce
         settled=settled,
         bounded=np.asarray(bounded),
     )
+
+
+def _computable(log: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Log density, none where it has no value, and where that is (points, trials).
+
+    With gamma above some 1e15 rounding of what people differ in covers all that means of practices say: where columns
+    use up what people differ in, pivots are then below 0.
+    """
+    lost = ~(log < np.inf)
+    return np.where(lost, np.where(lost.all(axis=0), 0.0, -np.inf), log), lost
 
 
 def _mass(edges: Floats, log: Floats) -> Floats:

@@ -82,8 +82,8 @@ def fit(sums: SizeSums, exchangeable: bool, corrected: bool) -> Fit:
         moving = moving & ~_still(np.abs(step), np.abs(last), ROUNDING * condition * reach)
         if not moving.any():
             break
-        before, alpha = alpha, np.where(moving, np.clip(_ahead(alpha, step, before, last), low, 1.0 - INSIDE), alpha)
-    inner = (alpha > low) & (alpha < 1.0 - INSIDE)
+        before, alpha = alpha, np.where(moving, np.clip(ahead(alpha, step, before, last), low, 1.0 - INSIDE), alpha)
+    inner = (alpha > low + STILL) & (alpha < 1.0 - INSIDE - STILL)
     return Fit(
         alpha=alpha, gamma=alpha / (1.0 - alpha), phi=phi, inverse=inverse, coefficients=beta + fitted,
         converged=~moving & inner, identified=identified | (not exchangeable),
@@ -95,11 +95,11 @@ def _still(step: Floats, last: Floats, rounding: Floats) -> Bools:
     return (step <= STILL) | ((step <= rounding) & (step >= last))
 
 
-def _ahead(alpha: Floats, step: Floats, before: Floats, last: Floats) -> Floats:
-    """Next alpha: where two steps agree that they shrink, where a straight line through them ends; else one step."""
+def ahead(alpha: Floats, step: Floats, before: Floats, last: Floats, most: float = 0.5) -> Floats:
+    """Next alpha: where two steps shrink by ``most`` or faster, where a straight line through them ends; else one."""
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = 1.0 + (step - last) / (alpha - before)  # of a step to the one before, in plain repetition
-        return np.where(np.abs(ratio) < 0.5, alpha + step / (1.0 - ratio), alpha + step)
+        return np.where(np.abs(ratio) < most, alpha + step / (1.0 - ratio), alpha + step)
 
 
 def _solve(

@@ -18,6 +18,7 @@ from simtrial.kernels.small_matrices import independent, pairs, sweep, unpack
 
 STEPS = 30
 STILL = 1e-18  # Newton decrement: after STEPS steps that of separated data is about exp(-STEPS), 1e-13
+NEAR = 0.1  # change of a linear predictor by the last step; separated data move on by 1, however little that adds
 FALLS = 0.1  # share of a distance from 0 or 1 left by the second half of the steps; of certain people's e^-15 is
 ROUNDS = 4  # of people who turn out certain after others have been set apart
 
@@ -114,13 +115,14 @@ def _newton(x: Floats, y: Floats, group: Ints, groups: int) -> _Steps:
         information = _products(part, probability * (1.0 - probability), first)
         with np.errstate(all="ignore"):
             inverse, along = _solved(information, slope, own)
-            still = (slope * along).sum(axis=0) <= STILL
+            far = np.maximum.reduceat(np.abs(np.einsum("qn,qn->n", part, along[:, number])), first)
+            still = ((slope * along).sum(axis=0) <= STILL) & (far <= NEAR)
         if step == STEPS // 2:
             done.halfway[rows] = probability
         done.probability[rows], done.inverse[:, :, active], done.converged[active] = probability, inverse, still
         if still.all():
             break
-        move = _uphill(part, happened, number, score, np.where(still, 0.0, np.nan_to_num(along)))
+        move = _uphill(part, happened, number, score, np.where(still | ~np.isfinite(along), 0.0, along))
         done.coefficients[:, active] = beta + move
         rows, active = rows[~still[number]], active[~still]
     return done
@@ -128,10 +130,12 @@ def _newton(x: Floats, y: Floats, group: Ints, groups: int) -> _Steps:
 
 def _uphill(x: Floats, y: Floats, group: Ints, score: Floats, step: Floats) -> Floats:
     """The step, halved where the likelihood would fall, and none where that does not help (q, groups)."""
-    first, along = starts(group), np.einsum("qn,qn->n", x, step[:, group])
+    with np.errstate(over="ignore", invalid="ignore"):
+        first, along = starts(group), np.einsum("qn,qn->n", x, step[:, group])
     at, share = _log_likelihood(score, y, first), np.ones(step.shape[1])
     for _ in range(STEPS):
-        falls = _log_likelihood(score + share[group] * along, y, first) < at - 1e-12 * np.abs(at)
+        with np.errstate(over="ignore", invalid="ignore"):  # steps of an information that is rounding
+            falls = ~(_log_likelihood(score + share[group] * along, y, first) >= at - 1e-12 * np.abs(at))
         if not falls.any():
             return step * share
         share = np.where(falls, 0.5 * share, share)

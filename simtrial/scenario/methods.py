@@ -114,6 +114,8 @@ def _option(method: Method, text: str) -> Path:
     for name, value in method:
         if value == text:
             return (name,)
+        if isinstance(value, list) and text in value:
+            return (name, value.index(text))
     inner = getattr(method, "analysis", None)
     return ("analysis", *_option(inner, text)) if isinstance(inner, Method) else ()
 

@@ -118,3 +118,18 @@ def test_a_large_group_and_a_covariate_that_nearly_separates():
     found = logistic.fit(x, happened, np.zeros(20_000, dtype=int), 1)
     assert not found.separated[0]
     assert found.coefficients[1, 0] == pytest.approx(8, abs=4 * np.sqrt(found.inverse[1, 1, 0]))
+
+
+def test_steps_that_leave_nothing_to_gain_are_no_maximum():
+    """Three columns tell seven people apart, and after few steps the likelihood is 1 to the last digit."""
+    x = np.ones((4, 7))
+    x[1] = np.where([0, 1, 0, 1, 1, 0, 1], 0.8660254037844387, -1.1547005383792515)
+    x[2, :4] = [-0.4192309925586534, -0.8825915632813757, 0.9708507196095133, 1.588664813906476]
+    x[2, 4:] = [-1.5004056575783389, -0.26477746898441273, 0.507490148886791]
+    x[3] = np.where(np.arange(7) == 0, 2.449489742783178, -0.40824829046386313)
+    happened = np.array([True, True, True, True, False, False, True])
+    assert certain_rows(x, happened).all()
+    found = logistic.fit(x, happened, np.zeros(7, dtype=int), 1)
+    assert found.separated[0]
+    assert found.certain.all()
+    assert not found.inverse.any()

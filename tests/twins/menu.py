@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from twins import arms, counts, equations, instrument, linear, means, mixed, visits
+from twins import arms, augmented, counts, equations, instrument, linear, means, mixed, visits, weighted
 from twins.designs import RECEIVED, SUBSETS
 from twins.frame import Frame, Said, frame
 
@@ -68,6 +68,20 @@ def _seldom(rng, one):
     if rng.random() < 0.15:
         inner = one({"kind": "ols", "se": one(*OLS_SE)}, {"kind": "lmm", "df": one(*LMM_DF)}, {"kind": "gee"})
         menu.append(("as-treated", {"received": one(*RECEIVED), "analysis": inner}))
+    return menu + _weighted(rng, one)
+
+
+def _weighted(rng, one):
+    menu = []
+    common = {"auxiliary": one([], [], ["x1"], ["x2", "x3"]), "by_arm": one(False, False, True),
+              "smallest_probability": one(0.05, 0.05, 0.0, 0.4)}  # fmt: skip
+    if rng.random() < 0.2:
+        working, df = one("independence", "exchangeable"), one("clusters-p", "normal")
+        se = one("kauermann-carroll", "robust", "mancl-derouen")
+        menu.append(("ipw", {**common, "working": working, "df": df, "se": se}))
+    if rng.random() < 0.2:
+        menu.append(("aipw", {**common, "form": one("plain", "efficient"), "average": one("participant", "cluster"),
+                              "df": one("clusters-p", "clusters-2", "normal")}))  # fmt: skip
     return menu
 
 
@@ -89,6 +103,9 @@ def twin(
         return _as_treated(options, data, adjust, where, outcome, found, trial)
     if kind in ("clda", "correlation", "event-rate"):
         return _of_rows(kind, options, data, adjust, where, found, trial)
+    if kind in ("ipw", "aipw"):
+        own = weighted.ipw if kind == "ipw" else augmented.aipw
+        return own(data, adjust, where, found, trial, **options)
     received = RECEIVED[options.pop("received")] if kind == "iv" else None
     if kind == "icc" and options["estimation"] == "anova":
         adjust = []

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from simtrial.arrays import Bools, Floats
 from simtrial.batch import Column, Level, ObservedBatch, averaged
-from simtrial.expressions import truth
+from simtrial.expressions import columns, parse, truth
 from simtrial.flags import BIT
 from simtrial.kernels.segments import count_by
 from simtrial.moments.build import moments, without_arm
@@ -34,6 +34,8 @@ class ImputationModel:
         Expression of receipt; what it says of people is a covariate, blank where it is unknown.
     by_arm
         Covariates whose products with arm are covariates as well.
+    conditions
+        Expressions whose truth, 0 or 1, is a covariate; blank where it is unknown.
     keep
         Those of the conditions that say who kept to the protocol.
     """
@@ -43,14 +45,14 @@ class ImputationModel:
     received: str | None = None
     keep: tuple[str, ...] = ()
     by_arm: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()
 
     def with_derived(self, batch: ObservedBatch) -> ObservedBatch:
-        """Add receipt and products with arm as columns; made anew when a column they are made of was filled."""
+        """Add receipt, conditions and products with arm as columns; made anew when what they are made of was filled."""
         made: dict[str, Column] = {}
-        if self.received is not None:
-            receipt = truth(self.received, batch)
-            values = np.where(receipt.unknown, np.nan, receipt.holds)
-            made[f"{PRODUCT}{self.received}"] = Column(values, "participant")
+        for text in self._compared:
+            said = truth(text, batch)
+            made[f"{PRODUCT}{text}"] = Column(np.where(said.unknown, np.nan, said.holds), "participant")
         for name in self.by_arm:
             made |= _products(batch, name)
         return batch.with_columns(made) if made else batch
@@ -61,8 +63,14 @@ class ImputationModel:
         They begin as products with arm do, so that they give way to arm where they cannot be told from it, as
         receipt cannot where everybody takes up the intervention.
         """
-        receipt = () if self.received is None else (f"{PRODUCT}{self.received}",)
-        return (*receipt, *(label for name in self.by_arm for label in _products(batch, name)))
+        compared = (f"{PRODUCT}{text}" for text in self._compared)
+        return (*compared, *(label for name in self.by_arm for label in _products(batch, name)))
+
+    @property
+    def _compared(self) -> tuple[str, ...]:
+        """Receipt, then the other expressions whose truth is a covariate."""
+        receipt = () if self.received is None else (self.received,)
+        return tuple(dict.fromkeys((*receipt, *self.conditions)))
 
 
 def _products(batch: ObservedBatch, name: str) -> dict[str, Column]:
@@ -187,7 +195,12 @@ class Incomplete:
     def filled(self, batch: ObservedBatch, name: str, values: Floats) -> ObservedBatch:
         """Put imputed values (rows of the column's level,) in place, and make anew what is derived from them."""
         batch = batch.with_columns({name: replace(batch.column(name), values=values)})
-        return self.model.with_derived(batch) if name in (self.model.baseline, *self.model.by_arm) else batch
+        made_of = (
+            self.model.baseline,
+            *self.model.by_arm,
+            *(c for t in self.model.conditions for c in columns(parse(t))),
+        )
+        return self.model.with_derived(batch) if name in made_of else batch
 
 
 def _unknown(batch: ObservedBatch, model: ImputationModel, needed: Sequence[str]) -> tuple[Floats, Bools]:

@@ -21,6 +21,7 @@ from simtrial.kernels.plug_in import PlugIn
 from simtrial.kernels.posterior import Draw, posterior, practice_effects
 from simtrial.kernels.random_intercept_criterion import SizeSums
 from simtrial.kernels.variance_priors import UNIFORM_ICC, InverseGamma, RatioPrior, UniformTau, VariancePrior
+from simtrial.kernels.within_basis import used_up
 from simtrial.moments.build import Known
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
@@ -189,11 +190,14 @@ class MissingColumn:
     def flags(self) -> NDArray[np.int64]:
         """Trials in which only the prior tells the two variances apart (trials,).
 
-        There is one person in every practice, or within an arm no more practices than coefficients at their level.
+        There is one person in every practice, or covariates use up what people of a practice differ in, or within an
+        arm there are no more practices than coefficients at their level.
         """
         fitted = self.fitted
         alone = fitted.counts == fitted.clusters
         alone |= ~fitted.kept[-1] & (fitted.clusters <= fitted.cluster_rank)
+        if len(fitted.usable):
+            alone[fitted.usable] |= used_up(fitted.size_sums())
         alone &= ~fitted.failed & ~self.failed
         there = np.zeros(len(alone), dtype=bool)
         there[self.fitted.analysed.index.participant_trial[self.rows]] = True
