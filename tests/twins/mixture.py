@@ -7,8 +7,7 @@ from simtrial.flags import text
 from twins.adherence import _basis
 from twins.frame import Frame, Said, refused
 
-V = np.linspace(-8.0, 8.0, 321)
-PHI = np.exp(-0.5 * V**2) / np.sqrt(2 * np.pi) * (V[1] - V[0])
+POINTS, SHARPEST = 320, 12  # of v in -8 to 8, and as many times more at most where practices tell their effect sharply
 EXACT, NEAR = 1e-5, 0.05  # of the log-likelihood, and standard errors of the effect
 CLOSE = 5e-3
 LARGE = 300
@@ -21,7 +20,9 @@ class Likelihood:
     slopes, tau, log sigma and the coefficients of being a complier.
     """
 
-    def __init__(self, made: Frame, adjust, predictors, taken, exclusion, scale):
+    def __init__(self, made: Frame, adjust, predictors, taken, exclusion, scale, times):
+        self.v = np.linspace(-8.0, 8.0, POINTS * times + 1)
+        self.phi = np.exp(-0.5 * self.v**2) / np.sqrt(2 * np.pi) * (self.v[1] - self.v[0])
         arm = made.arm == 1
         x, z = _basis(made, adjust, False)[:, 1:], _basis(made, predictors, False)
         one, zero = np.ones((made.people, 1)), np.zeros((made.people, 1))
@@ -37,7 +38,7 @@ class Likelihood:
         beta, tau, sigma = parameters[: self.p], parameters[self.p], np.exp(parameters[self.p + 1])
         prior = 1 / (1 + np.exp(-self.z @ parameters[self.p + 2 :]))
         with np.errstate(divide="ignore", over="ignore", under="ignore"):
-            left = [(self.y - x @ beta)[:, None] - tau * V for x in (self.first, self.other)]
+            left = [(self.y - x @ beta)[:, None] - tau * self.v for x in (self.first, self.other)]
             log = [
                 np.where(may, np.log(share), -np.inf)[:, None] - 0.5 * (r / sigma) ** 2
                 for may, share, r in zip(self.may, (prior, 1 - prior), left, strict=True)
@@ -48,7 +49,7 @@ class Likelihood:
         for g in self.groups:
             height = both[g].sum(axis=0)
             top = height.max()
-            own = np.exp(height - top) * PHI
+            own = np.exp(height - top) * self.phi
             total += top + np.log(own.sum())
             posterior[g] = own / own.sum()
         total -= len(self.y) * (np.log(sigma) + 0.5 * np.log(2 * np.pi))
@@ -56,7 +57,7 @@ class Likelihood:
         gradient = np.zeros(self.size)
         for w, r, x in zip(weight, left, (self.first, self.other), strict=True):
             gradient[: self.p] += x.T @ (w * r).sum(axis=1) / sigma**2
-            gradient[self.p] += (w * r * V).sum() / sigma**2
+            gradient[self.p] += (w * r * self.v).sum() / sigma**2
             gradient[self.p + 1] += (w * ((r / sigma) ** 2 - 1)).sum()
         gradient[self.p + 2 :] = self.z.T @ (weight[0].sum(axis=1) - prior)
         return -total, -gradient
@@ -117,7 +118,10 @@ def mixture(made: Frame, data, adjust, predictors, receipt, found, trial, exclus
     scale = float(np.sqrt((made.outcome.astype(float) ** 2).mean()))
     if made.people > LARGE:
         return Said(grey="a dense likelihood of so many people takes long")
-    likelihood = Likelihood(made, adjust, predictors, taken, exclusion, scale)
+    sharp = int(np.ceil(np.sqrt(extras["tau2"] / extras["sigma2"] * made.sizes.max()) / 3)) or 1
+    if sharp > SHARPEST:
+        return Said(grey="practices tell their effect too sharply for a dense grid")
+    likelihood = Likelihood(made, adjust, predictors, taken, exclusion, scale, sharp)
     start, p = np.zeros(likelihood.size), likelihood.p
     start[1] = likelihood.y[~taken & arm].mean() - (0.0 if exclusion else extras["never_taker_effect"] / scale)
     start[0] = start[1] + extras["class_difference"] / scale
