@@ -243,8 +243,8 @@ LOSSES = {
 }  # fmt: skip
 LOSS_METHODS = (
     "complete cases", "complete cases, adjusted", "weighting", "augmented weighting", "imputation",
-    "imputation with sessions, by arm", "imputation, practices ignored", "imputation, practices fixed",
-    "imputation, half a point worse", "mean imputed", "baseline carried forward",
+    "imputation with sessions, by arm", "imputation with six sessions, by arm", "imputation, practices ignored",
+    "imputation, practices fixed", "imputation, half a point worse", "mean imputed", "baseline carried forward",
 )  # fmt: skip
 
 

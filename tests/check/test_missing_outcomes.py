@@ -31,3 +31,4 @@ def test_biases_that_theory_knows_without_sums():
     assert worse["imputation"] == pytest.approx(0.5 * 0.3)
     assert abs(by_baseline["imputation"]) < 1e-9
     assert 0.01 < by_sessions["imputation with sessions, by arm"] < 0.5 * by_sessions["imputation"]
+    assert by_sessions["imputation with six sessions, by arm"] == pytest.approx(0.0, abs=1e-12)

@@ -57,6 +57,7 @@ class Cell:
             "augmented weighting": mass @ alone + weighted @ (y - alone),
             "imputation": one_slope,
             "imputation with sessions, by arm": (1 - LOST) * seen + gone @ both,
+            "imputation with six sessions, by arm": (1 - LOST) * seen + gone @ y,  # the curve of the outcome itself
             "imputation, practices ignored": one_slope,
             "imputation, practices fixed": one_slope,
             "imputation, half a point worse": one_slope + LOST * DELTA,
