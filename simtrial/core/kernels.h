@@ -8,6 +8,7 @@
 
 KERNEL(lowest);
 KERNEL(evaluate);
+KERNEL(expected_information);
 KERNEL(slot_products);
 KERNEL(leverage);
 KERNEL(by_cluster);

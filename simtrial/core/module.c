@@ -6,6 +6,7 @@
 static PyMethodDef FUNCTIONS[] = {
     FUNCTION(lowest),
     FUNCTION(evaluate),
+    FUNCTION(expected_information),
     FUNCTION(slot_products),
     FUNCTION(leverage),
     FUNCTION(by_cluster),

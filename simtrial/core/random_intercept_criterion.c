@@ -80,13 +80,6 @@ void load_tile(tile *one, const size_sums *sums, Py_ssize_t from, int filled) {
     for (int k = 0; k < one->packed; k++) load(one->within[k], sums->within + k * trials + from, filled);
 }
 
-/* The sum over slots of `between` by weights, for one place in the packed matrices. */
-INLINE void add_slots(double *restrict out, const lanes *restrict between, const lanes *restrict weight, Py_ssize_t slots) {
-    lanes sum = {0};
-    for (Py_ssize_t s = 0; s < slots; s++) EACH(l) sum[l] += weight[s][l] * between[s][l];
-    EACH(l) out[l] = sum[l];
-}
-
 /* M and its two derivatives by gamma, packed. */
 INLINE void weighted(lanes *restrict total, lanes *restrict first, lanes *restrict second, const tile *one) {
     for (int k = 0; k < one->packed; k++) {

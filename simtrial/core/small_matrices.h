@@ -29,6 +29,13 @@ INLINE void sweep(lanes *restrict m, lanes *restrict row, lanes *restrict column
     }
 }
 
+/* The sum over slots of `between` by weights, for one place in the packed matrices. */
+INLINE void add_slots(double *restrict out, const lanes *restrict between, const lanes *restrict weight, Py_ssize_t slots) {
+    lanes sum = {0};
+    for (Py_ssize_t s = 0; s < slots; s++) EACH(l) sum[l] += weight[s][l] * between[s][l];
+    EACH(l) out[l] = sum[l];
+}
+
 /* Place of an entry in a packed upper triangle. */
 INLINE int place(int i, int j) { return i < j ? j * (j + 1) / 2 + i : i * (i + 1) / 2 + j; }
 
