@@ -58,3 +58,7 @@ def minimise(
     arm: Ints, most: int, imbalance: int, /,
 ) -> None: ...  # fmt: skip
 def invert(cumulative: Floats, uniform: Floats, values: Floats, /) -> None: ...
+def expected_information(
+    sizes: Floats, counts: Floats, between: Floats, within: Floats, dropped: Floats, gamma: Floats, inner: Floats,
+    reml: bool, p_tau: Floats, p_sigma: Floats, q_tt: Floats, q_ts: Floats, q_ss: Floats, information: Floats, /,
+) -> None: ...  # fmt: skip

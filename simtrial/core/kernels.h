@@ -14,6 +14,7 @@ KERNEL(one_sweep);
 KERNEL(difference);
 KERNEL(refit);
 KERNEL(interval);
+KERNEL(expected_information);
 KERNEL(slot_products);
 KERNEL(leverage);
 KERNEL(by_cluster);

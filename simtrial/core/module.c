@@ -12,6 +12,7 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(difference),
     FUNCTION(refit),
     FUNCTION(interval),
+    FUNCTION(expected_information),
     FUNCTION(slot_products),
     FUNCTION(leverage),
     FUNCTION(by_cluster),

@@ -48,7 +48,7 @@ end:
 
 VECTORISED static void conditional_tile(tile *one, const double *gamma) {
     int q = one->regressors + 1;
-    lanes *restrict between = one->between, *restrict total = one->total, logs;
+    lanes *restrict between = one->between, *restrict total = one->total;
     for (int k = 0; k < one->packed; k++) EACH(l) total[k][l] = one->within[k][l];
     for (Py_ssize_t s = 0; s < one->slots; s++) {
         lanes a;
@@ -56,7 +56,7 @@ VECTORISED static void conditional_tile(tile *one, const double *gamma) {
         for (int k = 0; k < one->packed; k++, between++) EACH(l) total[k][l] += a[l] * (*between)[l];
     }
     unpack(one->matrix, total, q);
-    sweep(one->matrix, one->row, one->column, one->regressors, logs);
+    sweep(one->matrix, one->row, one->column, one->regressors, one->pivots);
     cholesky(one->change, one->matrix, one->regressors, q);
 }
 

@@ -36,14 +36,17 @@ int sums_of(size_sums *sums, const array *arguments) {
 
 int make_tile(tile *one, const size_sums *sums) {
     Py_ssize_t slots = sums->slots, packed = sums->packed, q = sums->regressors + 1;
-    Py_ssize_t numbers = slots * (3 + packed) + 4 * packed + 2 * q * q + 2 * q;
-    *one = (tile){.regressors = sums->regressors, .packed = (int)packed};
+    Py_ssize_t numbers = slots * (6 + packed) + 4 * packed + 2 * q * q + 3 * q;
+    *one = (tile){.most = slots, .regressors = sums->regressors, .packed = (int)packed};
     one->room = room_for(numbers, LANES);
     if (one->room == NULL) return 0;
     lanes *at = (lanes *)one->room;
     one->sizes = at, at += slots;
     one->counts = at, at += slots;
     one->a = at, at += slots;
+    one->a2 = at, at += slots;
+    one->a3 = at, at += slots;
+    one->shrink = at, at += slots;
     one->between = at, at += slots * packed;
     one->within = at, at += packed;
     one->total = at, at += packed;
@@ -52,7 +55,8 @@ int make_tile(tile *one, const size_sums *sums) {
     one->matrix = at, at += q * q;
     one->change = at, at += q * q;
     one->row = at, at += q;
-    one->column = at;
+    one->column = at, at += q;
+    one->pivots = at;
     return 1;
 }
 
@@ -69,7 +73,7 @@ void load_tile(tile *one, const size_sums *sums, Py_ssize_t from, int filled) {
         else load(one->sizes[used], sums->sizes + s * trials + from, filled);
         EACH(l) if (one->counts[used][l] == 0.0) one->sizes[used][l] = 0.0;
         for (int k = 0; k < one->packed; k++)
-            load(one->between[used * one->packed + k], sums->between + s * sums->apart + k * trials + from, filled);
+            load(one->between[k * one->most + used], sums->between + s * sums->apart + k * trials + from, filled);
         used++;
     }
     one->slots = used;
@@ -77,87 +81,57 @@ void load_tile(tile *one, const size_sums *sums, Py_ssize_t from, int filled) {
 }
 
 /* M and its two derivatives by gamma, packed. */
-INLINE void weighted(tile *restrict one, const lanes *restrict a) {
-    lanes *restrict between = one->between, *restrict total = one->total;
-    lanes *restrict first = one->first, *restrict second = one->second;
-    for (int k = 0; k < one->packed; k++) EACH(l) total[k][l] = one->within[k][l], first[k][l] = second[k][l] = 0.0;
-    for (Py_ssize_t s = 0; s < one->slots; s++) {
-        lanes a1, a2, a3;
-        EACH(l) a1[l] = a[s][l], a2[l] = a1[l] * a1[l], a3[l] = a2[l] * a1[l];
-        for (int k = 0; k < one->packed; k++, between++) {
-            EACH(l) total[k][l] += a1[l] * (*between)[l];
-            EACH(l) first[k][l] += a2[l] * (*between)[l];
-            EACH(l) second[k][l] += a3[l] * (*between)[l];
-        }
+INLINE void weighted(lanes *restrict total, lanes *restrict first, lanes *restrict second, const tile *one) {
+    for (int k = 0; k < one->packed; k++) {
+        const lanes *between = one->between + k * one->most;
+        add_slots(total[k], between, one->a, one->slots);
+        add_slots(first[k], between, one->a2, one->slots);
+        add_slots(second[k], between, one->a3, one->slots);
+        EACH(l) total[k][l] += one->within[k][l], first[k][l] = -first[k][l], second[k][l] *= 2.0;
     }
-    for (int k = 0; k < one->packed; k++) EACH(l) first[k][l] = -first[k][l], second[k][l] *= 2.0;
-}
-
-/* v'Mv of packed matrices, for all variables. */
-INLINE void quadratic(lanes *restrict packed, lanes *restrict v, int q, double *restrict out) {
-    EACH(l) out[l] = 0.0;
-    for (int j = 0, k = 0; j < q; j++)
-        for (int i = 0; i <= j; i++, k++) EACH(l) out[l] += (i < j ? 2.0 : 1.0) * packed[k][l] * v[i][l] * v[j][l];
 }
 
 VECTORISED
-void evaluate_tile(tile *one, const double *gamma, const double *nu, int reml, evaluation *at) {
+void derivatives_tile(tile *one, const double *gamma, const double *nu, int reml, evaluation *at) {
     int p = one->regressors, q = p + 1;
-    lanes ones, logs, v2v, bend, *inverse = one->matrix;
-    EACH(l) ones[l] = at->squares[l] = logs[l] = 0.0;
+    lanes ones = {0}, squares = {0}, v2v, bend, *inverse = one->matrix;
     for (Py_ssize_t s = 0; s < one->slots; s++) {
-        lanes shrink;
-        EACH(l) shrink[l] = 1.0 / (1.0 + one->sizes[s][l] * gamma[l]);
-        EACH(l) one->a[s][l] = one->sizes[s][l] * shrink[l];
-        EACH(l) ones[l] += one->counts[s][l] * one->a[s][l];
-        EACH(l) at->squares[l] += one->counts[s][l] * (one->a[s][l] * one->a[s][l]);
-        EACH(l) logs[l] -= one->counts[s][l] * log(shrink[l]);
+        EACH(l) one->shrink[s][l] = 1.0 / (1.0 + one->sizes[s][l] * gamma[l]);
+        lanes a;
+        EACH(l) a[l] = one->sizes[s][l] * one->shrink[s][l];
+        EACH(l) one->a[s][l] = a[l], one->a2[s][l] = a[l] * a[l], one->a3[s][l] = a[l] * a[l] * a[l];
+        EACH(l) ones[l] += one->counts[s][l] * a[l], squares[l] += one->counts[s][l] * (a[l] * a[l]);
     }
-    weighted(one, one->a);
+    EACH(l) at->squares[l] = squares[l];
+    weighted(one->total, one->first, one->second, one);
     unpack(one->matrix, one->total, q);
-    sweep(one->matrix, one->row, one->column, p, at->log_determinant);
+    sweep(one->matrix, one->row, one->column, p, one->pivots);
     EACH(l) at->rss[l] = inverse[p * q + p][l];
     lanes *v = one->row, *moved = one->column; /* v = (-beta, 1), and dM v */
     for (int i = 0; i < p; i++) EACH(l) v[i][l] = -inverse[i * q + p][l];
     EACH(l) v[p][l] = 1.0;
-    for (int i = 0; i < q; i++) EACH(l) moved[i][l] = 0.0;
-    for (int j = 0, k = 0; j < q; j++)
-        for (int i = 0; i <= j; i++, k++) {
-            EACH(l) moved[i][l] += one->first[k][l] * v[j][l];
-            if (i < j) EACH(l) moved[j][l] += one->first[k][l] * v[i][l];
-        }
-    EACH(l) at->rss1[l] = 0.0;
-    for (int i = 0; i < q; i++) EACH(l) at->rss1[l] += v[i][l] * moved[i][l];
+    apply(moved, one->first, v, q);
+    lanes along = {0};
+    for (int i = 0; i < q; i++) EACH(l) along[l] += v[i][l] * moved[i][l];
     quadratic(one->second, v, q, v2v);
-    EACH(l) bend[l] = 0.0;
-    for (int i = 0; i < p; i++)
-        for (int j = 0; j < p; j++) EACH(l) bend[l] += moved[i][l] * inverse[i * q + j][l] * moved[j][l];
-    EACH(l) at->rss2[l] = v2v[l] - 2.0 * bend[l];
-
-    lanes *change = one->change, squared, with_second; /* C^-1 C' */
-    for (int i = 0; i < p * p; i++) EACH(l) change[i][l] = 0.0;
-    for (int i = 0; i < p; i++)
-        for (int k = 0; k < p; k++)
-            for (int j = 0; j < p; j++) {
-                int low = j < k ? j : k, high = j < k ? k : j;
-                EACH(l) change[i * p + k][l] += inverse[i * q + j][l] * one->first[high * (high + 1) / 2 + low][l];
-            }
-    EACH(l) at->trace1[l] = squared[l] = with_second[l] = 0.0;
-    for (int i = 0; i < p; i++) EACH(l) at->trace1[l] += change[i * p + i][l];
-    for (int i = 0; i < p; i++)
-        for (int j = 0; j < p; j++) {
-            int low = i < j ? i : j, high = i < j ? j : i;
-            EACH(l) squared[l] += change[i * p + j][l] * change[j * p + i][l];
-            EACH(l) with_second[l] += inverse[i * q + j][l] * one->second[high * (high + 1) / 2 + low][l];
-        }
-    EACH(l) at->trace2[l] = with_second[l] - squared[l];
+    bilinear(bend, inverse, moved, p, q);
+    EACH(l) at->rss1[l] = along[l], at->rss2[l] = v2v[l] - 2.0 * bend[l];
+    multiply(one->change, inverse, one->first, p, q);
+    traces(at->trace1, at->trace2, one->change, inverse, one->second, p, q);
     EACH(l) {
         double relative = at->rss1[l] / at->rss[l];
-        at->value[l] = 0.5 * (nu[l] * log(at->rss[l]) + logs[l] + (reml ? at->log_determinant[l] : 0.0));
         at->slope[l] = 0.5 * (nu[l] * at->rss1[l] / at->rss[l] + ones[l] + (reml ? at->trace1[l] : 0.0));
         at->curvature[l] = 0.5 * (nu[l] * (at->rss2[l] / at->rss[l] - relative * relative) - at->squares[l]
                                   + (reml ? at->trace2[l] : 0.0));
     }
+}
+
+void add_value(const tile *one, int l, const double *nu, int reml, evaluation *at) {
+    double logs = 0.0, determinant = 0.0;
+    for (Py_ssize_t s = 0; s < one->slots; s++) logs -= one->counts[s][l] * log(one->shrink[s][l]);
+    for (int k = 0; k < one->regressors; k++) determinant += log(one->pivots[k][l]);
+    at->log_determinant[l] = determinant;
+    at->value[l] = 0.5 * (nu[l] * log(at->rss[l]) + logs + (reml ? determinant : 0.0));
 }
 
 /* The product of pivots as a number from 1 to 2 for each and a power of two: one logarithm for all of them. */
@@ -173,35 +147,29 @@ INLINE void enter_factor(double factor, double *product, int64_t *power) {
 VECTORISED
 void grid_parts_tile(tile *one, double gamma, double *rss, double *logs, double *log_determinant) {
     int p = one->regressors, q = p + 1;
-    lanes *restrict between = one->between, *restrict total = one->total, *restrict m = one->matrix;
+    lanes *restrict total = one->total, *restrict m = one->matrix;
     lanes product;
     int64_t power[LANES];
-    for (int k = 0; k < one->packed; k++) EACH(l) total[k][l] = one->within[k][l];
     EACH(l) logs[l] = 0.0;
     for (Py_ssize_t s = 0; s < one->slots; s++) {
-        lanes shrink, a;
+        lanes shrink;
         EACH(l) shrink[l] = 1.0 / (1.0 + one->sizes[s][l] * gamma);
-        EACH(l) a[l] = one->sizes[s][l] * shrink[l];
+        EACH(l) one->a[s][l] = one->sizes[s][l] * shrink[l];
         double last = 1.0, its_log = 0.0; /* lanes share the sizes that they have */
         EACH(l) {
             if (shrink[l] != last) last = shrink[l], its_log = log(last);
             logs[l] -= one->counts[s][l] * its_log;
         }
-        for (int k = 0; k < one->packed; k++, between++) EACH(l) total[k][l] += a[l] * (*between)[l];
+    }
+    for (int k = 0; k < one->packed; k++) {
+        add_slots(total[k], one->between + k * one->most, one->a, one->slots);
+        EACH(l) total[k][l] += one->within[k][l];
     }
     for (int j = 0, k = 0; j < q; j++) /* row i holds the columns from i on */
         for (int i = 0; i <= j; i++, k++) EACH(l) m[i * q + j][l] = total[k][l];
     EACH(l) product[l] = 1.0, power[l] = 0;
-    for (int k = 0; k < p; k++) {
-        lanes one_over;
-        EACH(l) one_over[l] = 1.0 / m[k * q + k][l];
-        EACH(l) enter_factor(m[k * q + k][l], &product[l], &power[l]);
-        for (int i = k + 1; i < q; i++) {
-            lanes ratio;
-            EACH(l) ratio[l] = m[k * q + i][l] * one_over[l];
-            for (int j = i; j < q; j++) EACH(l) m[i * q + j][l] -= ratio[l] * m[k * q + j][l];
-        }
-    }
+    eliminate(m, p);
+    for (int k = 0; k < p; k++) EACH(l) enter_factor(m[k * q + k][l], &product[l], &power[l]);
     EACH(l) rss[l] = m[p * q + p][l];
     EACH(l) log_determinant[l] = log(product[l]) + (double)power[l] * 0.6931471805599453;
     for (int k = 0; k < p; k++)
@@ -219,7 +187,8 @@ static void evaluate_all(tile *one, const size_sums *sums, const array *argument
         load_tile(one, sums, from, filled);
         load(gamma, (const double *)arguments[4].at + from, filled);
         load(nu, (const double *)arguments[5].at + from, filled);
-        evaluate_tile(one, gamma, nu, reml, &at);
+        derivatives_tile(one, gamma, nu, reml, &at);
+        EACH(l) add_value(one, l, nu, reml, &at);
         for (int i = 0; i < p; i++) {
             store(coefficients + i * trials + from, one->matrix[i * q + p], filled);
             for (int j = 0; j < p; j++) {

@@ -14,10 +14,10 @@ typedef struct {
 
 /* Some trials of them. Slots that none of these has are left out; one that a trial lacks has size 0 there. */
 typedef struct {
-    Py_ssize_t slots;
+    Py_ssize_t slots, most; /* most: room for so many slots */
     int regressors, packed;
-    lanes *sizes, *counts, *between, *within; /* (slots), (slots), (slots, packed), (packed) */
-    lanes *a, *matrix, *total, *first, *second, *row, *column, *change;
+    lanes *sizes, *counts, *between, *within; /* (slots), (slots), (packed, most), (packed) */
+    lanes *a, *a2, *a3, *shrink, *pivots, *matrix, *total, *first, *second, *row, *column, *change;
     double *room;
 } tile;
 
@@ -38,7 +38,9 @@ typedef struct {
     lanes value, slope, curvature, rss, rss1, rss2, log_determinant, trace1, trace2, squares;
 } evaluation;
 
-void evaluate_tile(tile *one, const double *gamma, const double *nu, int reml, evaluation *at);
+/* All but the value, which takes many logarithms and is wanted where a search ends; and the value of one trial then. */
+void derivatives_tile(tile *one, const double *gamma, const double *nu, int reml, evaluation *at);
+void add_value(const tile *one, int l, const double *nu, int reml, evaluation *at);
 
 /* q, sum log(1 + n gamma) and log|C| at one gamma for all, by elimination. */
 void grid_parts_tile(tile *one, double gamma, double *rss, double *logs, double *log_determinant);

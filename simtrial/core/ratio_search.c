@@ -116,7 +116,7 @@ static void refine(tile *one, const stretches *s, double shift, const double *nu
     }
     for (int turn = 0; turn < ITERATIONS && left; turn++) {
         EACH(l) u[l] = exp(t[l]), at_gamma[l] = u[l] - shift;
-        evaluate_tile(one, at_gamma, nu, reml, &at);
+        derivatives_tile(one, at_gamma, nu, reml, &at);
         EACH(l) {
             if (done[l]) continue;
             if (at.slope[l] > 0.0) high[l] = t[l];
@@ -125,6 +125,7 @@ static void refine(tile *one, const stretches *s, double shift, const double *nu
             int inside = step(t[l], slope, curvature, low[l], high[l], s->low[l] - MARGIN, s->high[l] + MARGIN, &to);
             if (turn && inside) to = bent(t[l], slope, curvature, before_t[l], before_curvature[l], low[l], high[l], to);
             if (fabs(to - t[l]) <= CLOSE) {
+                if (inside) add_value(one, l, nu, reml, &at);
                 double value = inside ? 2.0 * at.value[l] : INFINITY;
                 if (value < s->zero[l]) gamma[l] = larger(exp(to) - shift, 0.0);
                 sure[l] = isfinite(value) || isfinite(s->zero[l]);
@@ -156,7 +157,7 @@ static void search(tile *one, grid *g, const double *gammas, const double *nu, i
         if (some[l]) stretch(g, l, &s);
         first_open[l] = g->open[1], near |= first_open[l];
     }
-    if (near) evaluate_tile(one, nothing, nu, reml, &at); /* f'(0) decides whether 0 is a minimum */
+    if (near) derivatives_tile(one, nothing, nu, reml, &at); /* f'(0) decides whether 0 is a minimum */
     EACH(l) {
         int rises = !first_open[l] || at.slope[l] >= 0.0;
         s.zero[l] = rises ? g->value[1][l] : INFINITY;

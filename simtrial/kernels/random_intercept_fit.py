@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.arrays import Bools, Floats
+from simtrial.arrays import Bools, Floats, in_order
+from simtrial.core import compiled
 from simtrial.kernels.random_intercept_criterion import Evaluation, SizeSums, XGrids, less_least_squares
 from simtrial.kernels.ratio_search import lowest
 from simtrial.kernels.small_matrices import apply, multiply, quadratic, trace_product, unpack
@@ -132,6 +133,25 @@ def expected_information(fit: Fit) -> Information:
 
     In the limit sigma2 is 0 and taken as known.
     """
+    (p_tau, p_sigma, q_tt, q_ts, q_ss), (i_tt, i_ts, i_ss) = _information(fit)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        determinant = i_tt * i_ss - i_ts**2
+        inverse = (i_ss / determinant, -i_ts / determinant, i_tt / determinant)
+    if fit.limit.any():
+        known = (1.0 / i_tt, np.zeros_like(i_tt), np.zeros_like(i_tt))
+        w_tt, w_ts, w_ss = (np.where(fit.limit, one, other) for one, other in zip(known, inverse, strict=True))
+        inverse = w_tt, w_ts, w_ss
+    return Information(inverse, (p_tau, p_sigma), (q_tt, q_ts, q_ss))
+
+
+def _information(fit: Fit) -> tuple[tuple[Floats, ...], tuple[Floats, ...]]:
+    """P_tau, P_sigma, Q_tt, Q_ts and Q_ss (p, p, trials), and the three entries of the information (trials,)."""
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/random_intercept_fit.c takes over
+        p, trials = fit.sums.regressors, len(fit.gamma)
+        matrices, entries = np.empty((5, p, p, trials)), np.empty((3, trials))
+        given = in_order(fit.sums.dropped, fit.gamma, fit.inner)
+        core.expected_information(*fit.sums.plain, *given, fit.reml, *matrices, entries)
+        return tuple(matrices), tuple(entries)
     sums, p = fit.sums, fit.sums.regressors
     b = 1.0 / (1.0 + sums.sizes * fit.gamma)
     b = np.broadcast_to(b, sums.counts.shape)
@@ -152,14 +172,7 @@ def expected_information(fit: Fit) -> Information:
         t_tt = t_tt - 2.0 * trace_product(phi, q_tt) + trace_product(h_tau, h_tau)
         t_ts = t_ts - 2.0 * trace_product(phi, q_ts) + trace_product(h_tau, h_sigma)
         t_ss = t_ss - 2.0 * trace_product(phi, q_ss) + trace_product(h_sigma, h_sigma)
-    i_tt, i_ts, i_ss = 0.5 * t_tt, 0.5 * t_ts, 0.5 * t_ss
-    with np.errstate(divide="ignore", invalid="ignore"):
-        determinant = i_tt * i_ss - i_ts**2
-        inverse = (i_ss / determinant, -i_ts / determinant, i_tt / determinant)
-    if fit.limit.any():
-        known = (1.0 / i_tt, np.zeros_like(i_tt), np.zeros_like(i_tt))
-        inverse = tuple(np.where(fit.limit, one, other) for one, other in zip(known, inverse, strict=True))
-    return Information(inverse, (p_tau, p_sigma), (q_tt, q_ts, q_ss))
+    return (p_tau, p_sigma, q_tt, q_ts, q_ss), (0.5 * t_tt, 0.5 * t_ts, 0.5 * t_ss)
 
 
 def variance(fit: Fit, contrast: Floats) -> Floats:
