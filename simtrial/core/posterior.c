@@ -48,12 +48,12 @@ end:
 
 VECTORISED static void conditional_tile(tile *one, const double *gamma) {
     int q = one->regressors + 1;
-    lanes *restrict between = one->between, *restrict total = one->total;
-    for (int k = 0; k < one->packed; k++) EACH(l) total[k][l] = one->within[k][l];
-    for (Py_ssize_t s = 0; s < one->slots; s++) {
-        lanes a;
-        EACH(l) a[l] = one->sizes[s][l] / (1.0 + one->sizes[s][l] * gamma[l]);
-        for (int k = 0; k < one->packed; k++, between++) EACH(l) total[k][l] += a[l] * (*between)[l];
+    lanes *restrict total = one->total;
+    for (Py_ssize_t s = 0; s < one->slots; s++)
+        EACH(l) one->a[s][l] = one->sizes[s][l] / (1.0 + one->sizes[s][l] * gamma[l]);
+    for (int k = 0; k < one->packed; k++) {
+        add_slots(total[k], one->between + k * one->most, one->a, one->slots);
+        EACH(l) total[k][l] += one->within[k][l];
     }
     unpack(one->matrix, total, q);
     sweep(one->matrix, one->row, one->column, one->regressors, one->pivots);
