@@ -18,17 +18,21 @@ pytestmark = pytest.mark.usefixtures("quick")
 __all__ = ["quick"]
 
 
+@pytest.fixture(autouse=True)
+def left_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever core the tests run with, here the choice is the test's own."""
+    monkeypatch.delenv(core.VARIABLE, raising=False)
+
+
 @pytest.fixture
 def none_built(monkeypatch: pytest.MonkeyPatch) -> None:
     """An installation without the compiled kernels."""
     monkeypatch.setattr(core, "_extension", None)
     monkeypatch.setattr(core, "_missing", "this installation was made without it")
-    monkeypatch.delenv(core.VARIABLE, raising=False)
 
 
 @needs_compiled
 def test_the_compiled_core_serves_where_it_is_unless_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(core.VARIABLE, raising=False)
     assert core.serving() == "compiled"
     assert core.version() == f"compiled {core.VERSION}"
     monkeypatch.setenv(core.VARIABLE, "numpy")
@@ -108,7 +112,6 @@ def test_a_run_whose_core_is_not_here_is_refused_in_one_message_that_names_the_o
     with core.using("compiled"):
         go(tmp_path / "run", 20)
     before = (tmp_path / "run" / "run.json").read_bytes()
-    monkeypatch.delenv(core.VARIABLE, raising=False)
     monkeypatch.setattr(core, "_missing", "this installation was made without it")
     monkeypatch.setattr(core, "_extension", None)
     with pytest.raises(RunError, match=r"begun with core compiled 1, which is not here .*; --core numpy goes on"):

@@ -49,7 +49,8 @@ def test_inversion() -> None:
         table = np.cumsum(rng.dirichlet(np.full(entries, 0.05)))
         table[-1] = 1.0
         uniform = np.concatenate([rng.random(3000), table, np.nextafter(table, 2), np.nextafter(table, -1),
-                                  np.arange(1025) / 1024, [0.0, 1.0, 1.5, -1.0, np.inf, -np.inf, np.nan]])  # fmt: skip
+                                  np.arange(1025) / 1024])  # fmt: skip
+        uniform = np.clip(uniform, 0.0, 1.0)
         found = []
         for one in core.CORES:
             with core.using(one):
