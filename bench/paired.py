@@ -35,7 +35,11 @@ def times(scenario: str) -> dict[str, float]:
     from simtrial.run.block import block_rows
     from simtrial.scenario import load
     from simtrial.seeding import stream
-    from simtrial.store.chunks import rows
+
+    try:
+        from simtrial.store.estimate_rows import rows
+    except ImportError:  # an older checkout
+        from simtrial.store.chunks import rows  # type: ignore[attr-defined,no-redef]
 
     cell = load(scenario)[1][0]
     size, seed = cell.scenario.run.block, cell.scenario.run.seed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import numpy as np
 
@@ -23,6 +24,11 @@ def stream(seed: int, cell: str, block: int, step: str) -> np.random.Generator:
     step
         What the draws are for, e.g. ``"outcomes.mansa"`` or ``"method:mi"``.
     """
-    words = np.frombuffer(hashlib.sha256(f"{cell}\0{step}".encode()).digest()[:16], dtype="<u4")
-    key = (*(int(word) for word in words), block)
+    key = (*_words(cell, step), block)
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+@lru_cache(maxsize=1024)  # the same for every block of a cell
+def _words(cell: str, step: str) -> tuple[int, ...]:
+    """Four words that stand for a cell and a step."""
+    return tuple(np.frombuffer(hashlib.sha256(f"{cell}\0{step}".encode()).digest()[:16], dtype="<u4").tolist())

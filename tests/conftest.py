@@ -33,5 +33,15 @@ def forgotten() -> Iterator[None]:
                     sys.modules.pop(module, None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of many minutes come first, so that none is left at the end; others as they were."""
+
+    def minutes(item: pytest.Item) -> float:
+        mark = item.get_closest_marker("slow")
+        return 0.0 if mark is None else float(mark.kwargs.get("minutes", 1.0))
+
+    items.sort(key=minutes, reverse=True)
+
+
 each_test = pytest.fixture(autouse=True)(forgotten)
 each_file = pytest.fixture(autouse=True, scope="module")(forgotten)

@@ -59,7 +59,7 @@ def block_rows(
         with timed(ROWS):
             told = found.with_message
             frames += [rows(told, {**labels, "estimand": n, **t}) for n, t in zip(names, truths, strict=True)]
-        if failures is not None:
+        if failures is not None and told.failed.any():
             failures += _failed_rows(frames[-1])
     return bind(frames)
 

@@ -40,14 +40,41 @@ def checks_of(batch: ObservedBatch) -> Checks:
 
 
 def _check(values: Array, weights: NDArray[np.float64], about: str = "") -> str:
-    whole = hashlib.sha256(about.encode() + np.ascontiguousarray(values).tobytes())
+    digest = _digest(values) ^ _named(about) ^ len(values)
     numbers = np.asarray(values, dtype=np.float64)
     missing = np.isnan(numbers)
     blanks = 0.0
     if missing.any():
         numbers, blanks = np.where(missing, 0.0, numbers), float(weights[missing].sum())
     sums = (numbers @ weights, np.abs(numbers).sum(), blanks)
-    return " ".join([whole.hexdigest()[:16], *(f"{s:.12g}" for s in sums)])
+    return " ".join([f"{digest:016x}", *(f"{s:.12g}" for s in sums)])
+
+
+def _digest(values: Array) -> int:
+    """Digest of every bit of the values and of their places: 64 bits, a tenth of the time of SHA-256.
+
+    Words are spread by a multiplication and a shift before they are summed with odd weights, all modulo 2^64, as the
+    bits of 1.0 and 2.0 differ at their upper end alone. It tells accidents apart, not forgeries.
+    """
+    words = np.ascontiguousarray(values if values.dtype.itemsize == 8 else values.astype(np.int64)).view(np.uint64)
+    words = words * np.uint64(0x9E3779B97F4A7C15)
+    words ^= words >> np.uint64(32)
+    words *= _odd_weights(1 << max(len(words) - 1, 0).bit_length())[: len(words)]
+    return int(words.sum(dtype=np.uint64))
+
+
+@lru_cache(maxsize=8)
+def _odd_weights(size: int) -> NDArray[np.uint64]:
+    """Odd numbers in no order, the same ones whatever the size: multiples of their places, spread as words are."""
+    at = (np.arange(size, dtype=np.uint64) + np.uint64(1)) * np.uint64(0xD1342543DE82EF95)
+    at ^= at >> np.uint64(29)
+    return np.asarray((at * np.uint64(0xBF58476D1CE4E5B9)) | np.uint64(1))
+
+
+@lru_cache(maxsize=1024)
+def _named(about: str) -> int:
+    """Digest of a few words."""
+    return int.from_bytes(hashlib.sha256(about.encode()).digest()[:8], "little")
 
 
 def _weights(size: int) -> NDArray[np.float64]:

@@ -169,7 +169,7 @@ FRESH_CHECKS = 200
 
 
 @pytest.mark.verify
-@pytest.mark.slow
+@pytest.mark.slow(minutes=6)
 def test_checks_with_fresh_seeds_raise_no_false_alarm():
     """200 checks of the exact scenarios, 1,000 replicates each: correct, they fail once in a million."""
     first = second = 0

@@ -176,6 +176,6 @@ def test_planted_changes_are_caught_once(tmp_path):
 
 
 @pytest.mark.verify
-@pytest.mark.slow
+@pytest.mark.slow(minutes=10)
 def test_planted_changes_are_caught_in_199_of_200(tmp_path):
     check(verdicts(scenario(tmp_path), REPETITIONS), REPETITIONS, LEAST)

@@ -160,3 +160,14 @@ def test_the_stage_draws_its_sizes_by_inversion() -> None:
     rng.random((40, 7))  # size classes
     assert found["recruited"].tolist() == sizes_by_hand(*truncated_shape(5.08, 0.62), rng.random(280).tolist())
     assert found["practice"].reshape(40, 7)[3].tolist() == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize(("mean", "shape"), [(10.4, 3.0), (0.05, 0.5), (900.0, np.inf), (300.0, 0.001)])
+def test_many_draws_are_inverted_as_a_few_are(mean, shape):
+    """By a guide table and by bisection; at the steps of both, beside them, and at the ends."""
+    table = truncated_negative_binomial(mean, shape)
+    edges = np.concatenate([table, np.arange(2049) / 2048])
+    uniforms = np.concatenate([np.clip(np.nextafter(edges, way), 0.0, 1.0) for way in (0.0, 2.0)] + [edges])
+    shares = np.concatenate([uniforms, np.random.default_rng(1).random(2048 * 6 - len(uniforms) % 6)])
+    shares = shares[: len(shares) // 6 * 6].reshape(6, -1)
+    assert np.array_equal(invert(table, shares), np.searchsorted(table, shares) + 1.0)

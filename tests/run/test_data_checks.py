@@ -10,7 +10,7 @@ from tomls import written
 
 from simtrial.generate import simulate
 from simtrial.scenario import load
-from simtrial.store.data_checks import MEMBERS, alike, checks_of, stored_checks
+from simtrial.store.data_checks import MEMBERS, _digest, alike, checks_of, stored_checks
 from simtrial.store.directory import read_run
 from simtrial.store.identity import from_json
 
@@ -78,3 +78,16 @@ def test_one_value_in_a_block_of_thousands_is_noticed(observed):
         return values
 
     assert alike(checks_of(observed)["mansa_followup"], moved(observed, "mansa_followup", one)) == "other"
+
+
+def test_digests_tell_any_two_values_that_change_places():
+    """Of whole numbers as floats, whose bits differ at their upper end alone, and of numbers of few digits."""
+    rng = np.random.default_rng(1)
+    for values in (rng.integers(0, 2, 400).astype(float), rng.integers(0, 2, 400), np.round(rng.random(400), 2)):
+        seen = {_digest(values)}
+        pairs = [(i, j) for i, j in rng.integers(0, 400, (2000, 2)).tolist() if values[i] != values[j]]
+        for i, j in {(min(p), max(p)) for p in pairs}:
+            other = values.copy()
+            other[[i, j]] = other[[j, i]]
+            seen.add(_digest(other))
+        assert len(seen) == len({(min(p), max(p)) for p in pairs}) + 1

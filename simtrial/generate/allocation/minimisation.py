@@ -76,16 +76,17 @@ def minimise(
     w = np.ones(factors) if weights is None else np.asarray(weights, dtype=np.float64)
     # d times r_0 r_1, in whole numbers, so that ties are exact
     excess = np.zeros((factors, trials, int(levels.max(initial=0)) + 1), dtype=np.int64)
+    places, total = _places(excess, levels, practice_trial), excess.reshape(-1)
     arm = np.zeros(len(practice_trial), dtype=np.int64)
+    tie = 1e-9 * w.sum()  # weights such as 0.1 do not add up exactly
     for at in arrivals(practice_trial, order):
-        rows = practice_trial[at]
-        here = np.stack([excess[f, rows, levels[f, at]] for f in range(factors)])
+        place = places[:, at]
+        here = total[place]
         score = w @ _preference(here, control, intervention, imbalance)
-        tied = np.abs(score) <= 1e-9 * w.sum()  # weights such as 0.1 do not add up exactly
-        arm[at] = coins[at] < np.where(tied, share, np.where(score < 0, up, down))
-        step = np.where(arm[at] == 1, control, -intervention)
-        for f in range(factors):
-            excess[f, rows, levels[f, at]] += step
+        tied = np.abs(score) <= tie
+        chosen = coins[at] < np.where(tied, share, np.where(score < 0, up, down))
+        arm[at] = chosen
+        total[place] = here + np.where(chosen, control, -intervention)
     return arm
 
 
@@ -101,18 +102,24 @@ def steps_against(
     factors, trials = len(levels), int(practice_trial.max(initial=-1)) + 1
     w = np.asarray(weights, dtype=np.float64)
     excess = np.zeros((factors, trials, int(levels.max(initial=0)) + 1), dtype=np.int64)
+    places, total = _places(excess, levels, practice_trial), excess.reshape(-1)
     against, steps = np.zeros(trials, dtype=np.int64), np.zeros(trials, dtype=np.int64)
+    tie = 1e-9 * w.sum()
     for at in arrivals(practice_trial):
-        rows = practice_trial[at]
-        here = np.stack([excess[f, rows, levels[f, at]] for f in range(factors)])
+        rows, place = practice_trial[at], places[:, at]
+        here = total[place]
         score = w @ _preference(here, control, intervention, imbalance)
-        prefers = np.abs(score) > 1e-9 * w.sum()
+        prefers = np.abs(score) > tie
         steps[rows] += prefers
         against[rows] += prefers & ((score < 0) != (arm[at] == 1))
-        step = np.where(arm[at] == 1, control, -intervention)
-        for f in range(factors):
-            excess[f, rows, levels[f, at]] += step
+        total[place] = here + np.where(arm[at] == 1, control, -intervention)
     return against, steps
+
+
+def _places(excess: Ints, levels: Ints, practice_trial: Rows) -> Rows:
+    """Where each practice's levels are counted among all of (factors, trials, levels): (factors, practices)."""
+    factors, trials, width = excess.shape
+    return np.asarray((np.arange(factors)[:, None] * trials + practice_trial) * width + levels)
 
 
 def _preference(excess: Ints, control: int, intervention: int, imbalance: Imbalance) -> NDArray[Any]:

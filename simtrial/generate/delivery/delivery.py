@@ -21,7 +21,10 @@ from simtrial.generate.distributions.tables import beta_quantiles, gamma_quantil
 Shift = Annotated[float, Field(ge=-5, le=5)]
 
 CONTACT = ("contact", "goals_assessed", "first_contact_months", "session_minutes")
-"""Options for contacts besides their number."""
+"""What is known of contacts besides their number; drawn from streams of their own."""
+
+GOALS = ("goal_sessions",)
+"""Drawn last from the stream of the stage."""
 
 OFFERED = {
     "sessions": ("Sessions", "sessions"),
@@ -48,7 +51,7 @@ class Delivery(Step):
     """
 
     stage: ClassVar[str] = "delivery"
-    _contacts: bool = PrivateAttr(True)
+    _left_out: frozenset[str] = PrivateAttr(frozenset())
 
     availability_alpha: float = Field(5.0, gt=0, description="first shape of the Beta distribution of availability")
     availability_beta: float = Field(1.3, gt=0, description="second shape of the Beta distribution of availability")
@@ -119,12 +122,13 @@ class Delivery(Step):
         return effect_problems(self.engagement_effects, self.engagement_scale, available)
 
     def trimmed(self, wanted: frozenset[str]) -> Delivery:
-        """Return these options without contacts and minutes nobody asks for; they have streams of their own."""
-        names = set(CONTACT) | {name + IF_OFFERED for name in CONTACT}
-        if wanted & names:
+        """Return these options without contacts and goals nobody asks for: no other draw comes after theirs."""
+        bases = {_base(name) for name in wanted}
+        left_out = frozenset(name for group in (CONTACT, GOALS) if not bases & set(group) for name in group)
+        if not left_out:
             return self
         made = self.model_copy()
-        made._contacts = False
+        made._left_out = left_out
         return made
 
     def adds(self) -> dict[str, Variable]:
@@ -154,11 +158,7 @@ class Delivery(Step):
             ),
             "session_minutes": Variable("participant", "Mean length of sessions; blank without", "minutes"),
         }
-        return {
-            n: v
-            for n, v in every.items()
-            if self._contacts or n.removesuffix(IF_OFFERED).removesuffix(IF_CONTROL) not in CONTACT
-        }
+        return {name: variable for name, variable in every.items() if _base(name) not in self._left_out}
 
     def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
         """Draw receipt if offered, receipt in control, and actual receipt."""
@@ -171,15 +171,17 @@ class Delivery(Step):
             availability = in_post(availability, self.availability_months, self.availability_turnover, posts)
         engagement = self._engagement(batch, rng.standard_normal(index.participants), practice)
         sessions = self._sessions(z[index.participant_practice], engagement)
-        goals = rng.binomial(sessions.astype(np.int64), self.goal_share).astype(np.float64)
-        offered = {"sessions": sessions, "goal_sessions": goals}
-        if self._contacts:
+        offered = {"sessions": sessions}
+        if not self._left_out.issuperset(GOALS):
+            goals = rng.binomial(sessions.astype(np.int64), self.goal_share)
+            offered["goal_sessions"] = goals.astype(np.float64)
+        if not self._left_out.issuperset(CONTACT):
             offered |= self._contact(sessions, contact, minutes)
         access = np.zeros(index.participants)
         if self.control_access:
             access = (open_to.random(index.participants) < self.control_access).astype(np.float64)
         blank = {"first_contact_months": np.nan, "session_minutes": np.nan}
-        control, kept = offered, tuple(offered) if self.defiers else ("sessions", "goal_sessions")
+        control, kept = offered, [name for name in offered if self.defiers or name not in CONTACT]
         if self.defiers:
             defies = against.random(index.participants) < self.defiers
             access = np.maximum(access, defies)
@@ -235,3 +237,8 @@ class Delivery(Step):
             "first_contact_months": np.where(some, first, np.nan),
             "session_minutes": length,
         }
+
+
+def _base(name: str) -> str:
+    """Name of a column without the allocation it stands for."""
+    return name.removesuffix(IF_OFFERED).removesuffix(IF_CONTROL)
