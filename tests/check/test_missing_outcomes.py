@@ -22,6 +22,16 @@ def test_every_bias_is_stated_once_and_is_the_closed_form():
         assert value == pytest.approx(BIASES[cell][method], abs=2e-6), (cell, method)
 
 
+def test_engines_that_sweep_have_the_biases_of_exact_draws():
+    """Their models are the same where one outcome is missing and depends linearly on a normal baseline."""
+    scenario = load("verify/imputation-engines")[0]
+    biases = [one for one in scenario.expect if one.measure == "bias"]
+    stated = {(tuple(float(one.cell[key]) for key in KEYS), one.method): one.value for one in biases}
+    assert stated.keys() == {(cell, method.name) for cell in BIASES for method in scenario.methods}
+    for (cell, _), value in stated.items():
+        assert value == pytest.approx(BIASES[cell]["imputation"], abs=2e-6), cell
+
+
 def test_biases_that_theory_knows_without_sums():
     random, by_baseline, by_sessions, worse = (BIASES[cell] for cell in BIASES)
     wrong = {"imputation, half a point worse", "mean imputed", "baseline carried forward"}
