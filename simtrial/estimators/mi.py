@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
@@ -19,13 +19,18 @@ from simtrial.errors import OptionError, SimtrialError
 from simtrial.estimators import Estimates, Method, inherit, register
 from simtrial.estimators.compliers.iv import InstrumentalVariable
 from simtrial.estimators.compliers.iv_pooled import pooled_ratio
-from simtrial.estimators.fitting import fit
+from simtrial.estimators.imputation.analyses import analyses_of, moments_of
 from simtrial.estimators.imputation.by_arm import Unlike, fit_by_arm
 from simtrial.estimators.imputation.delta import Delta
 from simtrial.estimators.imputation.engine import FittedEngine, ImputationEngine, imputation_engine
 from simtrial.estimators.imputation.failures import BlankArms, labels, messages
 from simtrial.estimators.imputation.incomplete import ImputationModel, Incomplete
-from simtrial.estimators.imputation.inner import in_words, innermost, kept_people, wrappable
+from simtrial.estimators.imputation.inner import (
+    innermost,
+    kept_people,
+    refuse_what_has_no_effects,
+    refuse_what_has_no_t,
+)
 from simtrial.estimators.imputation.left_out import LeftOut
 from simtrial.estimators.imputation.pooling import PooledDf, complete_df, pooled_estimates, rule, with_extras_of
 from simtrial.estimators.imputation.reference import fit_as_control
@@ -39,7 +44,6 @@ from simtrial.kernels.rubin import Rule
 from simtrial.moments.build import moments
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
-from simtrial.moments.shared import SharedMoments
 
 
 @register("mi")
@@ -91,22 +95,11 @@ class MultipleImputation(Method):
 
     @model_validator(mode="after")
     def _rubins_rules_hold(self) -> MultipleImputation:
-        if self.pooled == "effects" and not isinstance(self.analysis, InstrumentalVariable):
-            raise ValueError(f"pooled = 'effects': kind '{self.analysis.kind}' divides no effects; only kind 'iv' does")
-        if self.pooled == "effects" and (self.tipping != "none" or self.df not in get_args(Rule)):
-            raise ValueError("pooled = 'effects' has no tipping point, and does not take df = 'barnard-rubin-residual'")
-        if self.pooled == "effects" and self.analysis.is_random():
-            raise ValueError(
-                f"pooled = 'effects' leaves no data set to resample: it does not take {in_words(self.analysis)}; "
-                "take ci = 'wald', 'anderson-rubin', 'fieller' or 'tf'"
-            )
-        if self.pooled == "effects" or self.analysis.has_t_interval():
-            return self
-        pool_effects = ", or write pooled = 'effects'" if isinstance(self.analysis, InstrumentalVariable) else ""
-        raise ValueError(
-            f"mi cannot wrap {in_words(self.analysis)}{pool_effects}: Rubin's rules pool an effect whose interval and "
-            f"p-value are t on its estimate and standard error; wrap {wrappable()}"
-        )
+        if self.pooled == "effects":
+            refuse_what_has_no_effects(self.analysis, plain=self.tipping == "none" and self.df in get_args(Rule))
+        else:
+            refuse_what_has_no_t(self.analysis)
+        return self
 
     @classmethod
     def variant(cls, options: Mapping[str, object]) -> type[MultipleImputation]:
@@ -214,13 +207,13 @@ class MultipleImputation(Method):
         drawn, odd = self._drawn(incomplete, fitted, rng), incomplete.flags | self._extrapolated(incomplete)
         if isinstance(self.analysis, InstrumentalVariable) and self.pooled == "effects":
             found, first = pooled_ratio(
-                self.analysis, self._moments(islice(drawn, self.m)), rule(self.df), fitted.failed | blank.failed,
-                fitted.flags | odd,
+                self.analysis, moments_of(self.analysis, islice(drawn, self.m)), rule(self.df),
+                fitted.failed | blank.failed, fitted.flags | odd,
             )  # fmt: skip
             found, first_flags = with_extras_of(fitted, found), first.flags
         else:
             completions = drawn if self.tipping == "none" else list(islice(drawn, self.m))
-            analyses = self._analyses(completions, every_term)
+            analyses = analyses_of(self.analysis, completions, every_term)
             results = list(islice(analyses, self.m))
 
             def pooled(analyses: Sequence[tuple[Moments, Estimates]]) -> Estimates:
@@ -292,21 +285,6 @@ class MultipleImputation(Method):
         while True:
             yield self.delta.added(incomplete, fitted.complete(rng))
 
-    def _moments(self, completions: Iterable[ObservedBatch]) -> Iterator[Moments]:
-        """Moments of completed trials for the analysis, most often of the same people each time."""
-        before: Moments | None = None
-        for completed in completions:
-            made = SharedMoments(completed, before).moments(self.analysis.spec())
-            yield made
-            before = made
-
-    def _analyses(self, completions: Iterable[ObservedBatch], every_term: bool) -> Iterator[tuple[Moments, Estimates]]:
-        before: Moments | None = None
-        for completed in completions:
-            made, found = self._analyse(completed, every_term, before)
-            yield made, found
-            before = made
-
     def _estimate(self, batch: ObservedBatch, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Pooled estimate, and variance between imputations (trials,)."""
         plain = self.model_copy(update={"resampled": False, "tipping": "none"})
@@ -318,18 +296,13 @@ class MultipleImputation(Method):
 
         def analyse(shift: Floats) -> Analyses:
             moved = (shifted(incomplete, one, self.tipping, shift) for one in completions)
-            results = list(self._analyses(moved, False))
+            results = list(analyses_of(self.analysis, moved))
             return Analyses(
                 estimates=np.stack([e.estimate[0] for _, e in results]),
                 variances=np.stack([e.std_error[0] for _, e in results]) ** 2, df=complete_df(results, self.df)[0],
             )  # fmt: skip
 
         return tipping_points(analyse, scale(incomplete), self.level, rule(self.df))
-
-    def _analyse(self, completed: ObservedBatch, every_term: bool, before: Moments | None) -> tuple[Moments, Estimates]:
-        """Analyse completed trials, most often the same people as ``before``."""
-        shared = SharedMoments(completed, before)
-        return shared.moments(self.analysis.spec()), fit(self.analysis, shared, None, every_term)
 
 
 @cache

@@ -7,6 +7,7 @@ from cores import needs_compiled
 from simtrial import core
 from simtrial.kernels import two_normals_gibbs as kernel
 from simtrial.kernels.two_normals_gibbs import InverseWishart, State
+from simtrial.kernels.two_normals_layout import layout
 
 pytestmark = needs_compiled
 
@@ -32,10 +33,10 @@ def chain(rng, trials, places, columns, most, missing):
             gram[i, j] = np.bincount(own, x[i] * x[j], trials) + (i == j) * (1.0 - kept[i] + 1e-3)
     y = rng.standard_normal((2, len(practice)))
     y[rng.random(y.shape) < missing] = np.nan
-    layout, rows = kernel.layout(x, gram, kept, y, practice, practice_trial, np.arange(2, columns))
+    lasting, rows = layout(x, gram, kept, y, practice, practice_trial, np.arange(2, columns))
     covariance = np.broadcast_to(np.array([[1.0, 0.3], [0.3, 0.7]]), (trials, 2, 2)).copy()
-    cells = np.where(layout.missing, rng.standard_normal((2, len(rows))), np.nan_to_num(y[:, rows]))
-    return layout, State(np.zeros_like(layout.seen_sums), covariance, 0.2 * covariance, cells)
+    cells = np.where(lasting.missing, rng.standard_normal((2, len(rows))), np.nan_to_num(y[:, rows]))
+    return lasting, State(np.zeros_like(lasting.seen_sums), covariance, 0.2 * covariance, cells)
 
 
 SHAPES = [

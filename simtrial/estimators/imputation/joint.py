@@ -14,7 +14,8 @@ from simtrial.estimators.imputation.chain import Sweeps
 from simtrial.estimators.imputation.engine import ImputationEngine, register_imputation
 from simtrial.estimators.imputation.incomplete import Incomplete
 from simtrial.estimators.imputation.regressions import reason
-from simtrial.kernels.two_normals_gibbs import InverseWishart, State, layout, one_sweep
+from simtrial.kernels.two_normals_gibbs import InverseWishart, State, one_sweep
+from simtrial.kernels.two_normals_layout import layout
 from simtrial.moments.build import moments, x_moments
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec, analysed
