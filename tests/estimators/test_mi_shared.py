@@ -5,6 +5,7 @@ import pytest
 from reference import method
 from trials import batch, fit, ragged
 
+from simtrial import core
 from simtrial.estimators import mi as product
 from simtrial.kernels import ratio_survey
 from simtrial.kernels.random_intercept_criterion import grid_parts
@@ -59,6 +60,14 @@ def test_x_is_reduced_once_where_outcomes_alone_differ():
     assert moments(complete, other, first).root is not first.root
 
 
+@pytest.fixture
+def by_numpy():
+    """Parts of X are kept where numpy computes; compiled, they cost less to make again."""
+    with core.using("numpy"):
+        yield
+
+
+@pytest.mark.usefixtures("by_numpy")
 def test_parts_on_a_grid_are_the_same_from_what_is_known():
     own = moments(lacking(), Spec("mansa_followup", adjust=("mansa_baseline", "size", "age"))).size_sums()
     grid, known = np.array([0.0, 0.01, 0.3, 4.0, 1e6]), {}
@@ -69,6 +78,7 @@ def test_parts_on_a_grid_are_the_same_from_what_is_known():
     assert len(known) == 1
 
 
+@pytest.mark.usefixtures("by_numpy")
 def test_the_known_parts_are_used(monkeypatch):
     """From the third completed set on X is not eliminated again."""
     made = []
