@@ -6,7 +6,7 @@ from reference import method
 from trials import batch, fit, ragged
 
 from simtrial import core
-from simtrial.estimators import mi as product
+from simtrial.estimators.imputation import analyses as product
 from simtrial.kernels import ratio_survey
 from simtrial.kernels.random_intercept_criterion import grid_parts
 from simtrial.moments.build import moments
