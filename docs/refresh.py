@@ -98,13 +98,15 @@ def run(source: str) -> Iterator[Line]:
     import polars as pl
 
     from simtrial.commands.run_directories import fill
+    from simtrial.core import using
     from simtrial.performance.summary import options_of, summary
     from simtrial.scenario import load
     from simtrial.store.reading import read_run_by_cell
 
     scenario, cells = load(source, [f"run.replicates={SOURCES[source]}"])
     with tempfile.TemporaryDirectory() as folder:
-        fill(scenario, cells, Path(folder) / "run", "auto", None, 1000, [])
+        with using("numpy"):  # which every installation has; a status on the edge may differ between the cores
+            fill(scenario, cells, Path(folder) / "run", "auto", None, 1000, [])
         parts, stored, record = read_run_by_cell([Path(folder) / "run"])
         factors = dict(stored.select("cell", "factors").rows())
         options = options_of(record, everything=True)

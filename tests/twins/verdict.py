@@ -35,6 +35,8 @@ def judged(found, trial: int, said: Said) -> Verdict:
         if said.either:
             return Verdict(DIFFERENT, f"twin refuses ({said.refusal or said.either}), product has {numbers}")
         return Verdict(DIFFERENT, f"twin refuses ({said.refusal or 'no error or df'}), product has {numbers}")
+    if said.std_error == 0.0 and said.either:
+        return Verdict(GREY, f"the twin's error is lost in rounding: {said.either}")
     if said.tolerance > TOO_LOOSE:
         return Verdict(GREY, f"tolerance {said.tolerance:.0e}")
     return _numbers(found, trial, said)
