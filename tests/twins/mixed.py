@@ -43,8 +43,9 @@ def lmm(made: Frame, estimation="reml", df="between-within", tau2="nonnegative",
         out.tolerance += error * (10 + size)
         out.df_tolerance += 100 * error
         out.either = best.either
-        out.tolerance += 1e-5 if best.either else 0.0  # gamma above 1e5
-        if best.either:  # the observed information is a difference of large numbers there
+        if best.either:  # gamma is above 1e5, and the product may take the limit
+            out.tolerance += 1e-5 * (1 + size)  # 1/gamma of the way from least squares
+            # the observed information is a difference of large numbers there
             out.df_tolerance += np.inf if df == "satterthwaite-observed" else 1e-3
         out.spectrum = s
     return out
@@ -65,6 +66,8 @@ def limit(made: Frame, df, term, why, reml):
     if not rest.shape[1]:
         return Said(either=why, grey="everything varies within practices in the limit")
     inside = rest.T @ contrast  # the part that people decide has no variance in the limit
+    if np.linalg.norm(inside) <= 1e-7 * np.linalg.norm(contrast):
+        return Said(either=why, grey="people decide all of the effect, which has no error in the limit")
     x = np.array([made.q[g].astype(float).mean(axis=0) for g in made.groups]) @ rest
     if made.clusters <= rest.shape[1] or np.linalg.matrix_rank(x, tol=1e-9) < rest.shape[1]:
         return Said(refusal="tau2_not_identified", either=why, grey="limit not identified")
