@@ -8,7 +8,7 @@ from unittest.mock import patch
 import numpy as np
 from scipy import stats
 
-from simtrial.estimators.mi import MultipleImputation
+from simtrial.estimators import mi
 from simtrial.kernels import posterior
 from twins.frame import Said
 
@@ -37,18 +37,22 @@ class Seen:
 @contextmanager
 def watched():
     """Record what `mi` draws and completes."""
-    seen, drawn, analysed = Seen(), posterior.draw, MultipleImputation._analyse
+    seen, drawn, analysed = Seen(), posterior.draw, mi.analyses_of
 
     def draw(*args, **kwargs):
         seen.draws.append(drawn(*args, **kwargs))
         return seen.draws[-1]
 
-    def analyse(self, completed, every_term, before):
-        seen.completed.append(completed)
-        return analysed(self, completed, every_term, before)
+    def analyse(analysis, completions, every_term=False):
+        def kept():
+            for completed in completions:
+                seen.completed.append(completed)
+                yield completed
+
+        return analysed(analysis, kept(), every_term)
 
     users = [m for n, m in list(sys.modules.items()) if n.startswith("simtrial") and getattr(m, "draw", None) is drawn]
-    with patch.object(MultipleImputation, "_analyse", analyse):
+    with patch.object(mi, "analyses_of", analyse):
         patches = [patch.object(module, "draw", draw) for module in users]
         for one in patches:
             one.start()
