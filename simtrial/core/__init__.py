@@ -24,7 +24,7 @@ VERSION = 1
 """Of the compiled kernels; one more whenever their results or arguments change."""
 
 
-def _found() -> tuple[ModuleType | None, str]:
+def _load() -> tuple[ModuleType | None, str]:
     """The extension module, or why there is none."""
     try:
         from simtrial import _core
@@ -35,19 +35,19 @@ def _found() -> tuple[ModuleType | None, str]:
     return _core, ""
 
 
-_extension, _missing = _found()
+_extension, _missing = _load()
 _chosen: Core | None = None
 _here: ContextVar[Core | None] = ContextVar("core", default=None)
 
 
-def asked() -> Core | None:
+def named() -> Core | None:
     """The core that the user has named, by an option or the environment; None where the choice is left open."""
     return _here.get() or _chosen or _from_environment()
 
 
 def serving() -> Core:
     """The core that serves: the one asked for, else the compiled one where it is there."""
-    return asked() or ("numpy" if _extension is None else "compiled")
+    return named() or ("numpy" if _extension is None else "compiled")
 
 
 def version(core: Core | None = None) -> str:
@@ -96,7 +96,7 @@ def going_on(begun: str, where: object) -> Core:
     RunError
         When it is not here, and the user has not named another.
     """
-    if asked() is None:
+    if named() is None:
         name = begun.partition(" ")[0]
         if not _is_core(name) or version(name) != begun or (name == "compiled" and _missing):
             why = _missing if name == "compiled" and _missing else f"here is {version()}"
@@ -108,12 +108,14 @@ def going_on(begun: str, where: object) -> Core:
     return serving()
 
 
-def checked(core: str, said: str) -> Core:
-    """Return the name of a core that is there; ``said`` is where it was named."""
+def checked(core: str, where: str) -> Core:
+    """Return the name of a core that is there; ``where`` is where it was named."""
     if not _is_core(core):
-        raise SimtrialError(f"{said}: {unknown('core', core, CORES)}")
+        raise SimtrialError(f"{where}: {unknown('core', core, CORES)}")
     if core == "compiled" and _missing:
-        raise SimtrialError(f"{said} compiled: {_missing}; the other one is numpy (simtrial doctor shows which serves)")
+        raise SimtrialError(
+            f"{where} compiled: {_missing}; the other one is numpy (simtrial doctor shows which serves)"
+        )
     return core
 
 
@@ -122,5 +124,5 @@ def _is_core(name: str) -> TypeGuard[Core]:
 
 
 def _from_environment() -> Core | None:
-    named = os.environ.get(VARIABLE)
-    return checked(named, VARIABLE) if named else None
+    core = os.environ.get(VARIABLE)
+    return checked(core, VARIABLE) if core else None

@@ -26,8 +26,7 @@ PyObject *core_grid_parts(PyObject *self, PyObject *const *given, Py_ssize_t num
     tile one = {0};
     PyObject *result = NULL;
     if (number != END) return PyErr_Format(PyExc_TypeError, "grid_parts takes %d arguments", END), NULL;
-    expect_sums(arguments);
-    if (!take_arrays(arguments, GRID, given) || !sums_of(&sums, arguments)) goto end;
+    if (!take_sums(&sums, arguments, given)) goto end;
     arguments[GRID].dimensions = 1, arguments[GRID].shape[0] = -1;
     if (!take_array(&arguments[GRID], given[GRID])) goto end;
     for (int k = RSS; k < END; k++) {
@@ -48,14 +47,10 @@ end:
 
 VECTORISED static void conditional_tile(tile *one, const double *gamma) {
     int q = one->regressors + 1;
-    lanes *restrict total = one->total;
     for (Py_ssize_t s = 0; s < one->slots; s++)
         EACH(l) one->a[s][l] = one->sizes[s][l] / (1.0 + one->sizes[s][l] * gamma[l]);
-    for (int k = 0; k < one->packed; k++) {
-        add_slots(total[k], one->between + k * one->most, one->a, one->slots);
-        EACH(l) total[k][l] += one->within[k][l];
-    }
-    unpack(one->matrix, total, q);
+    total_tile(one);
+    unpack(one->matrix, one->total, q);
     sweep(one->matrix, one->row, one->column, one->regressors, one->pivots);
     cholesky(one->change, one->matrix, one->regressors, q);
 }
@@ -85,8 +80,7 @@ PyObject *core_conditional(PyObject *self, PyObject *const *given, Py_ssize_t nu
     tile one = {0};
     PyObject *result = NULL;
     if (number != END) return PyErr_Format(PyExc_TypeError, "conditional takes %d arguments", END), NULL;
-    expect_sums(arguments);
-    if (!take_arrays(arguments, GAMMA, given) || !sums_of(&sums, arguments)) goto end;
+    if (!take_sums(&sums, arguments, given)) goto end;
     for (int k = GAMMA; k < END; k++) {
         int depth = k == ROOT ? 2 : k == COEFFICIENTS ? 1 : 0;
         arguments[k].dimensions = depth + 1;

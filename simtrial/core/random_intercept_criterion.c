@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void expect_sums(array *arguments) {
+static void expect_sums(array *arguments) {
     static const int dimensions[] = {2, 2, 3, 2};
     for (int k = 0; k < 4; k++) {
         arguments[k].dimensions = dimensions[k];
@@ -16,7 +16,7 @@ void expect_sums(array *arguments) {
     }
 }
 
-int sums_of(size_sums *sums, const array *arguments) {
+static int sums_of(size_sums *sums, const array *arguments) {
     const Py_ssize_t *sizes = arguments[0].shape, *counts = arguments[1].shape;
     const Py_ssize_t *between = arguments[2].shape, *within = arguments[3].shape;
     Py_ssize_t q = 1;
@@ -32,6 +32,11 @@ int sums_of(size_sums *sums, const array *arguments) {
                         .between = arguments[2].at, .within = arguments[3].at,
                         .apart = arguments[2].apart};
     return 1;
+}
+
+int take_sums(size_sums *sums, array *arguments, PyObject *const *given) {
+    expect_sums(arguments);
+    return take_arrays(arguments, 4, given) && sums_of(sums, arguments);
 }
 
 int make_tile(tile *one, const size_sums *sums) {
@@ -161,10 +166,7 @@ void grid_parts_tile(tile *one, double gamma, double *rss, double *logs, double 
             logs[l] -= one->counts[s][l] * its_log;
         }
     }
-    for (int k = 0; k < one->packed; k++) {
-        add_slots(total[k], one->between + k * one->most, one->a, one->slots);
-        EACH(l) total[k][l] += one->within[k][l];
-    }
+    total_tile(one);
     for (int j = 0, k = 0; j < q; j++) /* row i holds the columns from i on */
         for (int i = 0; i <= j; i++, k++) EACH(l) m[i * q + j][l] = total[k][l];
     EACH(l) product[l] = 1.0, power[l] = 0;
@@ -192,9 +194,8 @@ static void evaluate_all(tile *one, const size_sums *sums, const array *argument
         for (int i = 0; i < p; i++) {
             store(coefficients + i * trials + from, one->matrix[i * q + p], filled);
             for (int j = 0; j < p; j++) {
-                int low = i < j ? i : j, high = i < j ? j : i;
                 store(inverse + (i * p + j) * trials + from, one->matrix[i * q + j], filled);
-                store(first + (i * p + j) * trials + from, one->first[high * (high + 1) / 2 + low], filled);
+                store(first + (i * p + j) * trials + from, one->first[place(i, j)], filled);
             }
         }
         const lanes *values[] = {&at.value, &at.slope, &at.curvature, &at.rss, &at.rss1, &at.rss2,
@@ -217,8 +218,7 @@ PyObject *core_evaluate(PyObject *self, PyObject *const *given, Py_ssize_t numbe
     if (number != END + 1) return PyErr_Format(PyExc_TypeError, "evaluate takes %d arguments", END + 1), NULL;
     int reml = PyObject_IsTrue(given[INVERSE]);
     if (reml < 0) return NULL;
-    expect_sums(arguments);
-    if (!take_arrays(arguments, 4, given) || !sums_of(&sums, arguments)) goto end;
+    if (!take_sums(&sums, arguments, given)) goto end;
     for (int k = GAMMA; k < END; k++) {
         int square = k == INVERSE || k == FIRST, depth = square ? 2 : k == COEFFICIENTS;
         arguments[k].dimensions = depth + 1;

@@ -2,7 +2,7 @@
 #ifndef SIMTRIAL_RANDOM_INTERCEPT_CRITERION_H
 #define SIMTRIAL_RANDOM_INTERCEPT_CRITERION_H
 
-#include "lanes.h"
+#include "small_matrices.h"
 
 /* The arrays of SizeSums. */
 typedef struct {
@@ -25,13 +25,20 @@ typedef struct {
 #define SIZE_SUMS                                                                                                       \
     IN("sizes", FLOATS), IN("counts", FLOATS), IN("between", FLOATS), IN("within", FLOATS)
 
-/* Wanted shapes before, and sums after these four arguments are taken; 0 with an exception set. */
-void expect_sums(array *arguments);
-int sums_of(size_sums *sums, const array *arguments);
+/* Takes these four arguments; 0 with an exception set where they are not sums. */
+int take_sums(size_sums *sums, array *arguments, PyObject *const *given);
 
 int make_tile(tile *one, const size_sums *sums);
 void free_tile(tile *one);
 void load_tile(tile *one, const size_sums *sums, Py_ssize_t from, int filled);
+
+/* M at a gamma whose a = n / (1 + n gamma) are in the tile, packed. */
+INLINE void total_tile(tile *one) {
+    for (int k = 0; k < one->packed; k++) {
+        add_slots(one->total[k], one->between + k * one->most, one->a, one->slots);
+        EACH(l) one->total[k][l] += one->within[k][l];
+    }
+}
 
 /* What `evaluate` returns, as far as the search needs it; the matrix of the tile holds C^-1 and the coefficients. */
 typedef struct {

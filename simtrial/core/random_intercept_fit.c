@@ -106,8 +106,7 @@ PyObject *core_expected_information(PyObject *self, PyObject *const *given, Py_s
     if (number != END + 1) return PyErr_Format(PyExc_TypeError, "expected_information takes %d arguments", END + 1), NULL;
     int reml = PyObject_IsTrue(given[OUTPUTS]);
     if (reml < 0) return NULL;
-    expect_sums(a);
-    if (!take_arrays(a, DROPPED, given) || !sums_of(&sums, a)) goto end;
+    if (!take_sums(&sums, a, given)) goto end;
     for (int k = DROPPED; k < END; k++) {
         int square = k == INNER || (k >= OUTPUTS && k < INFORMATION), depth = square ? 2 : k != GAMMA;
         a[k].dimensions = depth + 1;

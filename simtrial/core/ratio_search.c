@@ -199,12 +199,11 @@ PyObject *core_lowest(PyObject *self, PyObject *const *given, Py_ssize_t number)
     tile one = {0};
     grid g = {0};
     PyObject *result = NULL;
-    expect_sums(arguments);
     if (number != 11) return PyErr_Format(PyExc_TypeError, "lowest takes 11 arguments"), NULL;
     int reml = PyObject_IsTrue(given[5]);
     double shift = PyFloat_AsDouble(given[8]);
     if (reml < 0 || (shift == -1.0 && PyErr_Occurred())) return NULL;
-    if (!take_arrays(arguments, 4, given) || !sums_of(&sums, arguments)) goto end;
+    if (!take_sums(&sums, arguments, given)) goto end;
     for (int k = 4; k < 9; k++) arguments[k].dimensions = 1, arguments[k].shape[0] = k == 5 || k == 6 ? -1 : sums.trials;
     if (!take_array(&arguments[4], given[4]) || !take_arrays(arguments + 5, 2, given + 6)) goto end;
     if (!take_arrays(arguments + 7, 2, given + 9)) goto end;

@@ -26,7 +26,7 @@ from simtrial.moments.rows import Spec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class Solved:
     """Means under control and intervention (2, trials), variance of their difference, and what the models were.
 
     ``alpha`` is the correlation of the outcomes and ``settled`` whether it stands still, ``covariates`` the number of
@@ -93,7 +93,7 @@ class Allocation:
 def efficient(
     batch: ObservedBatch, spec: Spec, made: Moments, model: OutcomeModel, observed: BeingObserved, *, equal: bool,
     smallest: float,
-) -> Found:  # fmt: skip
+) -> Solved:  # fmt: skip
     """Solve the stack of equations of every trial; ``equal`` gives every practice the same weight."""
     everyone, p, trials = observed.everyone, made.regressors, made.trials
     cluster, clusters, trial = everyone.cluster_of_row, len(everyone.cluster), everyone.cluster_trial
@@ -140,7 +140,7 @@ def efficient(
     with np.errstate(divide="ignore", invalid="ignore"):
         fewer = practices / (practices - 1.0) * practices / (practices - allocation.covariates)
         variance = fewer * sum_by(influence**2, trial, trials)
-    return Found(
+    return Solved(
         means=means, variance=variance, alpha=solution.alpha, covariates=allocation.covariates, settled=settled,
         separated=allocation.separated, truncated=allocation.truncated,
     )  # fmt: skip

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from by_r import made_by, oracle_trial, repeated, rscript_with
+from by_r import agree_in_mean_and_spread, made_by, oracle_trial, repeated, rscript_with
 from reference import method
 from trials import fit
 
@@ -89,12 +89,6 @@ def by_product(data):
 def test_the_joint_model_agrees_with_jomo(trial, rscript, tmp_path):
     data = holed(trial)
     (theirs, their_seconds), (ours, seconds) = by_jomo(rscript, data, tmp_path), by_product(data)
-    assert set(theirs) == set(ours)
-    for name, sample in ours.items():
-        means = theirs[name].reshape(BATCHES, -1).mean(axis=1)
-        error = np.hypot(sample.std() / np.sqrt(HERE), means.std(ddof=1) / np.sqrt(BATCHES))
-        assert abs(sample.mean() - theirs[name].mean()) < Z * error, name
-        # as independent ones the SDs have relative errors of 1/sqrt(2n); the chain's states are nearly so
-        assert abs(np.log(sample.std() / theirs[name].std())) < 1.3 * 4 * np.sqrt(0.5 / HERE + 0.5 / THERE), name
+    agree_in_mean_and_spread(theirs, ours, BATCHES, Z)
     print(f"{trial}: a sweep of one trial {1e6 * seconds:.1f} us, jomo {1e6 * their_seconds:.1f} us")
     assert seconds < their_seconds / 3  # 1/10 to 1/20 on a quiet machine

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from by_r import made_by, oracle_trial, repeated, rscript_with
+from by_r import agree_in_mean_and_spread, made_by, oracle_trial, repeated, rscript_with
 from reference import method
 from trials import fit
 
@@ -49,10 +49,4 @@ def test_matching_agrees_with_r(trial, donors, rscript, tmp_path):
     names = {"practice": "practice", "arm": "arm", "baseline": "mansa_baseline", "followup": "mansa_followup"}
     data = {name: known[column][there] for name, column in names.items()}
     theirs, ours = made_by(rscript, SCRIPT, data, tmp_path, THERE, donors), by_product(data, donors)
-    assert set(theirs) == set(ours)
-    for name, sample in ours.items():
-        means = theirs[name].reshape(BATCHES, -1).mean(axis=1)
-        error = np.hypot(sample.std() / np.sqrt(HERE), means.std(ddof=1) / np.sqrt(BATCHES))
-        assert abs(sample.mean() - theirs[name].mean()) < Z * error, name
-        # the SD of n normal values has a relative standard error of 1/sqrt(2n); a mean of values is nearly normal
-        assert abs(np.log(sample.std() / theirs[name].std())) < 1.3 * 4 * np.sqrt(0.5 / HERE + 0.5 / THERE), name
+    agree_in_mean_and_spread(theirs, ours, BATCHES, Z)

@@ -56,3 +56,20 @@ def repeated(data, times):
     index = Index(times, np.repeat(each, practices), belongs)
     columns = {n: Column(np.tile(c.values, times), c.level, c.categories) for n, c in one.columns.items()}
     return one, ObservedBatch(index, columns)
+
+
+def agree_in_mean_and_spread(theirs, ours, batches, allowed):
+    """Samples of numbers by name: R's come from a chain, whose error is that of so many batches.
+
+    Means are ``allowed`` errors apart.
+
+    The SD of n normal values has a relative standard error of 1/sqrt(2n); a mean of values is nearly normal, and states
+    of a chain nearly independent: 1.3 for what they are not.
+    """
+    assert set(theirs) == set(ours)
+    for name, sample in ours.items():
+        other, here = theirs[name], len(sample)
+        means = other.reshape(batches, -1).mean(axis=1)
+        error = np.hypot(sample.std() / np.sqrt(here), means.std(ddof=1) / np.sqrt(batches))
+        assert abs(sample.mean() - other.mean()) < allowed * error, name
+        assert abs(np.log(sample.std() / other.std())) < 1.3 * 4 * np.sqrt(0.5 / here + 0.5 / len(other)), name

@@ -34,22 +34,17 @@ def test_no_fit_lies_above_a_fine_search(estimation, tau2):
 
 
 @pytest.mark.verify
-@pytest.mark.slow(minutes=3)
+@pytest.mark.parametrize(
+    ("first", "count"),
+    [
+        pytest.param(1000, 300, marks=pytest.mark.slow(minutes=3)),
+        pytest.param(1300, 2000, marks=[pytest.mark.fuzz, pytest.mark.slow(minutes=15)]),
+    ],
+)
 @pytest.mark.parametrize("estimation", ["reml", "ml"])
-def test_no_fit_of_300_lies_above_a_fine_search(estimation):
+def test_no_fit_of_many_lies_above_a_fine_search(estimation, first, count):
     """Half a second each: matrices of the order of the largest practices."""
     higher = {}
-    for first in range(1000, 1300, 50):
-        higher |= above(range(first, first + 50), estimation, "nonnegative")
-    assert higher == {}
-
-
-@pytest.mark.fuzz
-@pytest.mark.verify
-@pytest.mark.slow(minutes=15)
-@pytest.mark.parametrize("estimation", ["reml", "ml"])
-def test_no_fit_of_2000_lies_above_a_fine_search(estimation):
-    higher = {}
-    for first in range(1300, 3300, 50):
-        higher |= above(range(first, first + 50), estimation, "nonnegative")
+    for at in range(first, first + count, 50):
+        higher |= above(range(at, at + 50), estimation, "nonnegative")
     assert higher == {}

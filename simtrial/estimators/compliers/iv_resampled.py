@@ -162,4 +162,12 @@ class _Sets:
     ) -> Resampled:  # fmt: skip
         """All of them."""
         found = Set(self.lower, self.upper, self.kind)
-        return Resampled(found, self.pieces, self.p_value, failed, flags, extras, notes)
+        return Resampled(
+            found=found,
+            pieces=self.pieces,
+            p_value=self.p_value,
+            failed=failed,
+            flags=flags,
+            extras=extras,
+            notes=notes,
+        )
