@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 from simtrial.arrays import Bools, Floats, Ints
 
 VERSION: int
+LANES: int
+"""Trials that the kernels work on side by side."""
 
 def evaluate(
     sizes: Floats, counts: Floats, between: Floats, within: Floats, gamma: Floats, nu: Floats, reml: bool,
@@ -14,7 +16,9 @@ def evaluate(
 ) -> None: ...  # fmt: skip
 def lowest(
     sizes: Floats, counts: Floats, between: Floats, within: Floats, nu: Floats, reml: bool, grid: Floats, nodes: Floats,
-    shift: float, gamma: Floats, sure: Bools, /,
+    shift: float, of_x: Floats, is_known: bool, gamma: Floats, sure: Bools, at_zero: Floats, inverse: Floats,
+    first: Floats, coefficients: Floats, value: Floats, slope: Floats, curvature: Floats, rss: Floats, rss1: Floats,
+    rss2: Floats, log_determinant: Floats, trace1: Floats, trace2: Floats, squares: Floats, /,
 ) -> None: ...  # fmt: skip
 def grid_parts(
     sizes: Floats, counts: Floats, between: Floats, within: Floats, grid: Floats, rss: Floats, logs: Floats,
@@ -23,6 +27,10 @@ def grid_parts(
 def conditional(
     sizes: Floats, counts: Floats, between: Floats, within: Floats, gamma: Floats, root: Floats, coefficients: Floats,
     rss: Floats, /,
+) -> None: ...  # fmt: skip
+def imputed_values(
+    gamma: Floats, sigma2: Floats, beta: Floats, practice_trial: Ints, sizes: Floats, means: Floats,
+    practice_noise: Floats, trial: Ints, place: Ints, center: Floats, x: Floats, noise: Floats, values: Floats, /,
 ) -> None: ...  # fmt: skip
 def one_sweep(
     inverse: Floats, root: Floats, kept: Floats, x_means: Floats, sizes: Floats, place: Ints, trial: Ints,
@@ -49,10 +57,12 @@ def slot_products(
 def leverage(
     rows: Floats, inverse: Floats, contrast: Floats, power: float, weights: Floats, df: Floats, singular: Bools, /
 ) -> None: ...
-def by_cluster(
-    values: Floats, members: Ints, trial: Ints, nothing: Floats, anchor: Floats, shift: Floats, deviation: Floats, /
-) -> None: ...
-def products_by(one: Floats, other: Floats, members: Ints, sums: Floats, /) -> None: ...
+def sweep(matrix: Floats, inverse: Floats, coefficients: Floats, rest: Floats, log_determinant: Floats, /) -> None: ...
+def cross_products(x: Floats, y: Floats, products: Floats, /) -> None: ...
+def centred(
+    values: Floats, members: Ints, trial: Ints, others: Floats, measured: bool, rounding: float, smallest: float,
+    largest: float, means: Floats, deviation: Floats, center: Floats, beyond: Bools, products: Floats, /,
+) -> None: ...  # fmt: skip
 def minimise(
     levels: Ints, coins: Floats, practice_trial: Ints, arrived: Ints, weights: Floats, ratio: Ints, chances: Floats,
     arm: Ints, most: int, imbalance: int, /,

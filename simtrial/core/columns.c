@@ -1,10 +1,11 @@
-/* Twins of `_by_cluster` and of the sums of `within_with` in simtrial/moments/columns.py: the same steps in the same
-   order, so that they are the same to the last bit. Rows of a cluster stand together. */
+/* Twin of `centred` in simtrial/moments/columns.py: the same steps in the same order, so that it is the same to the last
+   bit. Rows of a cluster stand together, and clusters of a trial. */
 #include "kernels.h"
 
 #include <math.h>
+#include <stdlib.h>
 
-/* Clusters of so many members each must make up all rows. */
+/* Clusters of so many members each must make up all rows, trials in order. */
 static int are_members(const array *members, Py_ssize_t rows) {
     const int64_t *count = members->at;
     Py_ssize_t left = rows;
@@ -20,88 +21,134 @@ static int are_members(const array *members, Py_ssize_t rows) {
 
 typedef struct {
     Py_ssize_t clusters;
-    const double *values, *nothing; /* differences up to this are rounding (trials) */
+    int measured;
+    double rounding, smallest, largest; /* as in simtrial/kernels/rounding.py */
+    const double *values;
     const int64_t *members, *trial;
-    double *anchor, *shift, *deviation;
+    Py_ssize_t others, rows;
+    const double *other; /* (others, rows): columns to multiply with */
+    double *means, *deviation, *center, *products;
+    unsigned char *beyond;
 } column;
 
-static void deviate(const column *one) {
-    const double *values = one->values;
-    double *deviation = one->deviation;
-    for (Py_ssize_t c = 0; c < one->clusters; c++) {
-        int64_t members = one->members[c];
-        double anchor = values[0], nothing = one->nothing[one->trial[c]], sum = 0.0;
-        for (int64_t i = 0; i < members; i++) {
-            double difference = values[i] - anchor;
-            deviation[i] = fabs(difference) <= nothing ? 0.0 : difference;
-            sum += deviation[i];
-        }
-        double shift = sum / (double)members;
-        for (int64_t i = 0; i < members; i++) deviation[i] -= shift;
-        one->anchor[c] = anchor, one->shift[c] = shift;
-        values += members, deviation += members;
+/* The largest absolute value, 0 with `beyond` set where it is none to compute with. */
+static double size_of_values(const column *one, const double *values, int64_t rows, unsigned char *beyond) {
+    double size = 0.0;
+    int odd = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        double value = fabs(values[i]);
+        odd |= !(value <= one->largest);
+        size = value > size ? value : size;
     }
+    *beyond = (unsigned char)(odd || (size != 0.0 && size < one->smallest));
+    return *beyond ? 0.0 : size;
 }
 
-PyObject *core_by_cluster(PyObject *self, PyObject *const *given, Py_ssize_t number) {
-    (void)self;
-    enum { VALUES, MEMBERS, TRIAL, NOTHING, ANCHOR, SHIFT, DEVIATION, END };
-    array a[] = {
-        {.name = "values", .dimensions = 1, .shape = {-1}},
-        {.name = "members", .kind = INTS, .dimensions = 1, .shape = {-1}},
-        {.name = "trial", .kind = INTS, .dimensions = 1},
-        {.name = "nothing", .dimensions = 1, .shape = {-1}},
-        {.name = "anchor", .writable = 1, .dimensions = 1},
-        {.name = "shift", .writable = 1, .dimensions = 1},
-        {.name = "deviation", .writable = 1, .dimensions = 1},
-    };
-    PyObject *result = NULL;
-    if (number != END) return PyErr_Format(PyExc_TypeError, "by_cluster takes %d arguments", END), NULL;
-    if (!take_arrays(a, TRIAL, given)) goto end;
-    a[TRIAL].shape[0] = a[ANCHOR].shape[0] = a[SHIFT].shape[0] = a[MEMBERS].shape[0];
-    a[DEVIATION].shape[0] = a[VALUES].shape[0];
-    if (!take_arrays(a + TRIAL, END - TRIAL, given + TRIAL)) goto end;
-    if (!are_members(&a[MEMBERS], a[VALUES].shape[0]) || !are_places(&a[TRIAL], a[NOTHING].shape[0])) goto end;
-    column one = {.clusters = a[MEMBERS].shape[0], .values = a[VALUES].at, .nothing = a[NOTHING].at,
-                  .members = a[MEMBERS].at, .trial = a[TRIAL].at, .anchor = a[ANCHOR].at, .shift = a[SHIFT].at,
-                  .deviation = a[DEVIATION].at};
-    Py_BEGIN_ALLOW_THREADS
-    deviate(&one);
-    Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
-end:
-    release_arrays(a, END);
-    return result;
+/* Deviations of a cluster from its mean, and what that is more than the first value. */
+INLINE double deviate(const double *values, int64_t members, double nothing, double *deviation) {
+    double sum = 0.0;
+    for (int64_t i = 0; i < members; i++) {
+        double difference = values[i] - values[0];
+        deviation[i] = fabs(difference) <= nothing ? 0.0 : difference;
+        sum += deviation[i];
+    }
+    double shift = sum / (double)members;
+    for (int64_t i = 0; i < members; i++) deviation[i] -= shift;
+    return shift;
 }
 
-PyObject *core_products_by(PyObject *self, PyObject *const *given, Py_ssize_t number) {
-    (void)self;
-    enum { ONE, OTHER, MEMBERS, SUMS, END };
-    array a[] = {
-        {.name = "one", .dimensions = 1, .shape = {-1}},
-        {.name = "other", .dimensions = 1},
-        {.name = "members", .kind = INTS, .dimensions = 1, .shape = {-1}},
-        {.name = "sums", .writable = 1, .dimensions = 1},
-    };
-    PyObject *result = NULL;
-    if (number != END) return PyErr_Format(PyExc_TypeError, "products_by takes %d arguments", END), NULL;
-    if (!take_array(&a[ONE], given[ONE])) goto end;
-    a[OTHER].shape[0] = a[ONE].shape[0];
-    if (!take_arrays(a + OTHER, 2, given + OTHER)) goto end;
-    a[SUMS].shape[0] = a[MEMBERS].shape[0];
-    if (!take_array(&a[SUMS], given[SUMS]) || !are_members(&a[MEMBERS], a[ONE].shape[0])) goto end;
-    Py_BEGIN_ALLOW_THREADS
-    const double *x = a[ONE].at, *y = a[OTHER].at;
-    const int64_t *members = a[MEMBERS].at;
-    for (Py_ssize_t c = 0; c < a[MEMBERS].shape[0]; c++) {
+/* Sums of products of a cluster's deviations, which begin at some row, with the other columns and with themselves. */
+INLINE void multiply(const column *one, Py_ssize_t c, Py_ssize_t row, int64_t members) {
+    const double *x = one->deviation + row;
+    for (Py_ssize_t k = 0; k <= one->others; k++) {
+        const double *y = k < one->others ? one->other + k * one->rows + row : x;
         double sum = 0.0;
-        for (int64_t i = 0; i < members[c]; i++) sum += x[i] * y[i];
-        ((double *)a[SUMS].at)[c] = sum;
-        x += members[c], y += members[c];
+        for (int64_t i = 0; i < members; i++) sum += x[i] * y[i];
+        one->products[k * one->clusters + c] = sum;
     }
+}
+
+/* One trial: clusters `from` to below `to`, of which so many rows begin at one. First values stand in means, and what
+   means are more in `shift`, until all are known. */
+static void centre_trial(const column *one, Py_ssize_t from, Py_ssize_t to, Py_ssize_t row, int64_t rows, double *shift) {
+    double *means = one->means, largest = 0.0, total = 0.0;
+    unsigned char *beyond = &one->beyond[one->trial[from]];
+    double nothing = one->rounding * size_of_values(one, one->values + row, rows, beyond);
+    for (Py_ssize_t c = from; c < to; row += one->members[c++]) {
+        int64_t members = one->members[c];
+        if (*beyond) {
+            means[c] = shift[c] = 0.0;
+            for (int64_t i = 0; i < members; i++) one->deviation[row + i] = 0.0;
+        } else {
+            means[c] = one->values[row], shift[c] = deviate(one->values + row, members, nothing, one->deviation + row);
+            largest = fabs(means[c]) > largest ? fabs(means[c]) : largest;
+        }
+        if (one->products != NULL) multiply(one, c, row, members);
+    }
+    if (!one->measured) {
+        for (Py_ssize_t c = from; c < to; c++) means[c] += shift[c];
+        return;
+    }
+    double anchor = means[from];
+    for (Py_ssize_t c = from; c < to; c++) {
+        means[c] = means[c] - anchor + shift[c];
+        total += means[c] * (double)one->members[c];
+    }
+    double mean = total / (double)rows;
+    for (Py_ssize_t c = from; c < to; c++) {
+        double difference = means[c] - mean;
+        means[c] = fabs(difference) <= one->rounding * largest ? 0.0 : difference;
+    }
+    one->center[one->trial[from]] = anchor + mean;
+}
+
+static void centre(const column *one, double *shift) {
+    Py_ssize_t row = 0;
+    for (Py_ssize_t from = 0, to; from < one->clusters; from = to) {
+        int64_t rows = 0;
+        for (to = from; to < one->clusters && one->trial[to] == one->trial[from]; to++) rows += one->members[to];
+        centre_trial(one, from, to, row, rows, shift);
+        row += rows;
+    }
+}
+
+PyObject *core_centred(PyObject *self, PyObject *const *given, Py_ssize_t number) {
+    (void)self;
+    enum { VALUES, MEMBERS, TRIAL, OTHERS, MEANS, DEVIATION, CENTER, BEYOND, PRODUCTS, END, MORE = 4 };
+    array a[] = {IN("values", FLOATS), IN("members", INTS), IN("trial", INTS), IN("others", FLOATS),
+                 OUT("means", FLOATS), OUT("deviation", FLOATS), OUT("center", FLOATS), OUT("beyond", BOOLS),
+                 OUT("products", FLOATS)};
+    PyObject *result = NULL;
+    double *shift = NULL;
+    if (number != END + MORE) return PyErr_Format(PyExc_TypeError, "centred takes %d arguments", END + MORE), NULL;
+    column one = {.measured = PyObject_IsTrue(given[MEANS])};
+    one.rounding = PyFloat_AsDouble(given[MEANS + 1]);
+    one.smallest = PyFloat_AsDouble(given[MEANS + 2]), one.largest = PyFloat_AsDouble(given[MEANS + 3]);
+    if (PyErr_Occurred()) return NULL;
+    for (int k = 0; k < END; k++) a[k].dimensions = 1, a[k].shape[0] = -1;
+    if (!take_arrays(a, TRIAL, given)) goto end;
+    a[TRIAL].shape[0] = a[MEANS].shape[0] = a[MEMBERS].shape[0], a[DEVIATION].shape[0] = a[VALUES].shape[0];
+    a[OTHERS].dimensions = a[PRODUCTS].dimensions = 2, a[OTHERS].shape[1] = a[VALUES].shape[0];
+    if (!take_arrays(a + TRIAL, 2, given + TRIAL) || !take_arrays(a + MEANS, 3, given + MEANS + MORE)) goto end;
+    a[BEYOND].shape[0] = a[CENTER].shape[0], a[PRODUCTS].shape[1] = a[MEMBERS].shape[0];
+    if (!take_arrays(a + BEYOND, 2, given + BEYOND + MORE)) goto end;
+    if (a[PRODUCTS].shape[0] != 0 && a[PRODUCTS].shape[0] != a[OTHERS].shape[0] + 1) {
+        PyErr_SetString(PyExc_ValueError, "products: a row is wanted for each other column and one more, or none");
+        goto end;
+    }
+    if (!are_members(&a[MEMBERS], a[VALUES].shape[0]) || !are_places(&a[TRIAL], a[CENTER].shape[0])) goto end;
+    one.clusters = a[MEMBERS].shape[0], one.values = a[VALUES].at, one.members = a[MEMBERS].at, one.trial = a[TRIAL].at;
+    one.means = a[MEANS].at, one.deviation = a[DEVIATION].at, one.center = a[CENTER].at, one.beyond = a[BEYOND].at;
+    one.others = a[OTHERS].shape[0], one.rows = a[VALUES].shape[0], one.other = a[OTHERS].at;
+    one.products = a[PRODUCTS].shape[0] ? a[PRODUCTS].at : NULL;
+    shift = room_for(one.clusters, 1);
+    if (shift == NULL) goto end;
+    Py_BEGIN_ALLOW_THREADS
+    centre(&one, shift);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 end:
+    free(shift);
     release_arrays(a, END);
     return result;
 }

@@ -1,4 +1,9 @@
-/* Trials side by side: every number of a kernel is an array of LANES, one entry for each trial of a tile. */
+/* Trials side by side: every number of a kernel is a vector of LANES, one entry for each trial of a tile.
+
+   Vectors of GNU C (gcc, clang): arithmetic on them is that of every lane, and l[2] is one of them. Left to loops over
+   lanes, compilers turn most of these into single numbers. A compiler that does not know them builds no extension.
+   Only functions that are INLINE take or return lanes; others take pointers to them, since the two builds of a function
+   that is VECTORISED would pass lanes in different places. */
 #ifndef SIMTRIAL_LANES_H
 #define SIMTRIAL_LANES_H
 
@@ -6,61 +11,51 @@
 
 #include <string.h>
 
-#define LANES 8
+#define LANES 4
 #define EACH(l) for (int l = 0; l < LANES; l++)
 
-typedef double lanes[LANES];
+typedef double lanes __attribute__((vector_size(8 * LANES), aligned(8)));
 
-/* LANES numbers from an array whose last axis is trials; those past its end repeat the last, and are not written back. */
-INLINE void load(double *restrict to, const double *restrict from, int filled) {
-    if (filled == LANES) EACH(l) to[l] = from[l];
-    else EACH(l) to[l] = from[l < filled ? l : filled - 1];
+typedef int64_t choice __attribute__((vector_size(8 * LANES), aligned(8))); /* what comparisons give: -1 where true */
+
+/* The same number in every lane. */
+INLINE lanes all(double value) { return value - (lanes){0.0}; }
+
+INLINE lanes chosen(choice where, lanes one, lanes other) {
+    return (lanes)(((choice)one & where) | ((choice)other & ~where));
 }
 
-INLINE void store(double *restrict to, const double *restrict from, int filled) {
-    for (int l = 0; l < filled; l++) to[l] = from[l];
+INLINE int any_of(choice where) {
+    int64_t found = 0;
+    EACH(l) found |= where[l];
+    return found != 0;
 }
 
-/* FOUR lanes in a register. Compilers turn loops over lanes inside another loop into single numbers; where they know
-   vectors, sums are kept in these. */
-#define FOUR 4
-#if defined(__GNUC__)
-typedef double vector __attribute__((vector_size(8 * FOUR)));
-INLINE vector all(double value) { return value - (vector){0.0}; }
-INLINE vector loaded(const double *from) {
-    vector out;
+INLINE lanes size_of(lanes values) { return (lanes)((choice)values & INT64_MAX); }
+
+/* LANES numbers that stand together. */
+INLINE lanes together(const double *from) {
+    lanes out;
     memcpy(&out, from, sizeof out);
     return out;
 }
-INLINE void stored(double *to, vector value) { memcpy(to, &value, sizeof value); }
-#define PLUS(a, b) ((a) + (b))
-#define LESS(a, b) ((a) - (b))
-#define TIMES(a, b) ((a) * (b))
-#else
-typedef struct { double at[FOUR]; } vector;
-INLINE vector all(double value) {
-    vector out;
-    for (int l = 0; l < FOUR; l++) out.at[l] = value;
+
+#define AHEAD (2 * LANES) /* where the tile after the next begins: rows of an array are far apart in memory */
+
+/* LANES numbers from an array whose last axis is trials; those past its end repeat the last, and are not written back. */
+INLINE lanes load(const double *from, int filled) {
+    __builtin_prefetch(from + AHEAD);
+    if (filled == LANES) return together(from);
+    lanes out;
+    EACH(l) out[l] = from[l < filled ? l : filled - 1];
     return out;
 }
-INLINE vector loaded(const double *from) {
-    vector out;
-    for (int l = 0; l < FOUR; l++) out.at[l] = from[l];
-    return out;
+
+INLINE void store(double *to, lanes values, int filled) {
+    __builtin_prefetch(to + AHEAD, 1);
+    if (filled == LANES) memcpy(to, &values, sizeof values);
+    else
+        for (int l = 0; l < filled; l++) to[l] = values[l];
 }
-INLINE void stored(double *to, vector value) { for (int l = 0; l < FOUR; l++) to[l] = value.at[l]; }
-INLINE vector PLUS(vector a, vector b) {
-    for (int l = 0; l < FOUR; l++) a.at[l] += b.at[l];
-    return a;
-}
-INLINE vector LESS(vector a, vector b) {
-    for (int l = 0; l < FOUR; l++) a.at[l] -= b.at[l];
-    return a;
-}
-INLINE vector TIMES(vector a, vector b) {
-    for (int l = 0; l < FOUR; l++) a.at[l] *= b.at[l];
-    return a;
-}
-#endif
 
 #endif

@@ -1,5 +1,6 @@
 /* The extension module simtrial._core: one function for each kernel, defined in the file of its name. */
 #include "kernels.h"
+#include "lanes.h"
 
 #define FUNCTION(name) {#name, (PyCFunction)(void (*)(void))core_##name, METH_FASTCALL, NULL}
 
@@ -8,21 +9,26 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(evaluate),
     FUNCTION(grid_parts),
     FUNCTION(conditional),
+    FUNCTION(imputed_values),
     FUNCTION(one_sweep),
     FUNCTION(difference),
     FUNCTION(refit),
     FUNCTION(interval),
     FUNCTION(expected_information),
     FUNCTION(slot_products),
+    FUNCTION(sweep),
+    FUNCTION(cross_products),
     FUNCTION(leverage),
-    FUNCTION(by_cluster),
-    FUNCTION(products_by),
+    FUNCTION(centred),
     FUNCTION(minimise),
     FUNCTION(invert),
     {NULL, NULL, 0, NULL},
 };
 
-static int begin(PyObject *module) { return PyModule_AddIntConstant(module, "VERSION", 1); }
+static int begin(PyObject *module) {
+    if (PyModule_AddIntConstant(module, "VERSION", 2) < 0) return -1;
+    return PyModule_AddIntConstant(module, "LANES", LANES);
+}
 
 static PyModuleDef_Slot SLOTS[] = {{Py_mod_exec, begin}, {0, NULL}};
 

@@ -14,9 +14,11 @@ typedef struct {
 
 /* Some trials of them. Slots that none of these has are left out; one that a trial lacks has size 0 there. */
 typedef struct {
-    Py_ssize_t slots, most; /* most: room for so many slots */
+    Py_ssize_t slots;
     int regressors, packed;
-    lanes *sizes, *counts, *between, *within; /* (slots), (slots), (packed, most), (packed) */
+    lanes *sizes, *counts, *between, *within; /* (slots), (slots), (slots, places), (packed) */
+    int places;                               /* packed, up to a multiple of TOGETHER */
+    Py_ssize_t *slot;                         /* (slots), which slots of the sums these are */
     lanes *a, *a2, *a3, *shrink, *pivots, *matrix, *total, *first, *second, *row, *column, *change;
     double *room;
 } tile;
@@ -32,12 +34,24 @@ int make_tile(tile *one, const size_sums *sums);
 void free_tile(tile *one);
 void load_tile(tile *one, const size_sums *sums, Py_ssize_t from, int filled);
 
-/* M at a gamma whose a = n / (1 + n gamma) are in the tile, packed. */
-INLINE void total_tile(tile *one) {
-    for (int k = 0; k < one->packed; k++) {
-        add_slots(one->total[k], one->between + k * one->most, one->a, one->slots);
-        EACH(l) one->total[k][l] += one->within[k][l];
+/* Sums of `between` over slots by so many sets of weights, packed, from some entry onwards; TOGETHER entries at a time
+   stay in registers. */
+#define TOGETHER 4
+INLINE void add_slots(lanes *const *out, const tile *one, lanes *const *weights, int sets, int first) {
+    for (int k = first / TOGETHER * TOGETHER; k < one->places; k += TOGETHER) {
+        lanes sums[3][TOGETHER] = {{{0}}};
+        for (Py_ssize_t s = 0; s < one->slots; s++)
+            for (int m = 0; m < sets; m++)
+                for (int e = 0; e < TOGETHER; e++) sums[m][e] += weights[m][s] * one->between[s * one->places + k + e];
+        for (int m = 0; m < sets; m++)
+            for (int e = 0; e < TOGETHER; e++) out[m][k + e] = sums[m][e];
     }
+}
+
+/* M at a gamma whose a = n / (1 + n gamma) are in the tile, packed, from some entry onwards. */
+INLINE void total_tile(tile *one, int first) {
+    add_slots(&one->total, one, &one->a, 1, first);
+    for (int k = first; k < one->packed; k++) one->total[k] += one->within[k];
 }
 
 /* What `evaluate` returns, as far as the search needs it; the matrix of the tile holds C^-1 and the coefficients. */
@@ -45,11 +59,37 @@ typedef struct {
     lanes value, slope, curvature, rss, rss1, rss2, log_determinant, trace1, trace2, squares;
 } evaluation;
 
-/* All but the value, which takes many logarithms and is wanted where a search ends; and the value of one trial then. */
-void derivatives_tile(tile *one, const double *gamma, const double *nu, int reml, evaluation *at);
-void add_value(const tile *one, int l, const double *nu, int reml, evaluation *at);
+/* All but the value, which takes many logarithms and is wanted where a search ends; and the value then. */
+void derivatives_tile(tile *one, const lanes *gamma, const lanes *nu, int reml, evaluation *at);
+void add_value(const tile *one, const lanes *nu, int reml, evaluation *at);
 
-/* q, sum log(1 + n gamma) and log|C| at one gamma for all, by elimination. */
-void grid_parts_tile(tile *one, double gamma, double *rss, double *logs, double *log_determinant);
+#define EVALUATED 13
+#define EVALUATION                                                                                                      \
+    OUT("inverse", FLOATS), OUT("first", FLOATS), OUT("coefficients", FLOATS), OUT("value", FLOATS),                    \
+        OUT("slope", FLOATS), OUT("curvature", FLOATS), OUT("rss", FLOATS), OUT("rss1", FLOATS), OUT("rss2", FLOATS),   \
+        OUT("log_determinant", FLOATS), OUT("trace1", FLOATS), OUT("trace2", FLOATS), OUT("squares", FLOATS)
+
+/* Takes the arrays that an evaluation fills, and fills them for the trials of a tile. */
+int take_evaluation(array *out, const size_sums *sums, PyObject *const *given);
+void store_evaluation(const tile *one, const evaluation *at, const array *out, Py_ssize_t trials, Py_ssize_t from, int filled);
+
+/* A grid of gamma common to all trials. */
+typedef struct {
+    Py_ssize_t points, slots;
+    const double *gamma;
+    double *of_sizes; /* (points, 2, slots): a and log(1 + n gamma), where sizes are those of all trials; else NULL */
+    double *of_x;     /* (tiles, points, kept_of_x, LANES): what X alone decides; NULL: it is not kept */
+    int is_known;     /* whether it is there already */
+} gammas;
+
+/* Numbers kept of X at each point: multipliers of its elimination, 1 over its pivots, and both terms beside q. */
+INLINE Py_ssize_t kept_of_x(int regressors) { return regressors * (regressors + 1) / 2 + 2; }
+
+/* 0 with an exception set where there is no room. */
+int make_gammas(gammas *grid, const array *gamma, const size_sums *sums);
+
+/* q, sum log(1 + n gamma) and log|C| at one point of the grid, by elimination, of the tile that begins at a trial. */
+void grid_parts_tile(tile *one, const gammas *grid, Py_ssize_t point, Py_ssize_t from, lanes *rss, lanes *logs,
+                     lanes *log_determinant);
 
 #endif

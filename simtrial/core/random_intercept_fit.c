@@ -15,64 +15,57 @@ typedef struct {
 } workplace;
 
 static int make_workplace(workplace *w, const size_sums *sums) {
-    Py_ssize_t p = sums->regressors, packed = p * (p + 1) / 2;
-    *w = (workplace){.room = room_for(MATRICES * (sums->slots + packed) + 3 * p * p, LANES)};
+    Py_ssize_t p = sums->regressors, places = sums->packed + TOGETHER;
+    *w = (workplace){.room = room_for(MATRICES * (sums->slots + places) + 3 * p * p, LANES)};
     if (w->room == NULL) return 0;
     lanes *at = (lanes *)w->room;
     for (int k = 0; k < MATRICES; k++) w->weights[k] = at, at += sums->slots;
-    for (int k = 0; k < MATRICES; k++) w->packed[k] = at, at += packed;
+    for (int k = 0; k < MATRICES; k++) w->packed[k] = at, at += places;
     w->phi = at, at += p * p;
     for (int k = 0; k < 2; k++) w->h[k] = at, at += p * p;
     return 1;
 }
 
 /* tr AB of a full and a packed matrix, and of two full ones. */
-INLINE void trace_packed(double *restrict out, const lanes *restrict full, const lanes *restrict packed, int p) {
+INLINE lanes trace_packed(const lanes *restrict full, const lanes *restrict packed, int p) {
     lanes sum = {0};
     for (int i = 0; i < p; i++)
-        for (int j = 0; j < p; j++) EACH(l) sum[l] += full[i * p + j][l] * packed[place(i, j)][l];
-    EACH(l) out[l] = sum[l];
+        for (int j = 0; j < p; j++) sum += full[i * p + j] * packed[place(i, j)];
+    return sum;
 }
 
-INLINE void trace_full(double *restrict out, const lanes *restrict one, const lanes *restrict other, int p) {
+INLINE lanes trace_full(const lanes *restrict one, const lanes *restrict other, int p) {
     lanes sum = {0};
     for (int i = 0; i < p; i++)
-        for (int j = 0; j < p; j++) EACH(l) sum[l] += one[i * p + j][l] * other[j * p + i][l];
-    EACH(l) out[l] = sum[l];
+        for (int j = 0; j < p; j++) sum += one[i * p + j] * other[j * p + i];
+    return sum;
 }
 
 /* Information of (tau2, tau2), (tau2, sigma2) and (sigma2, sigma2), in units sigma2 = 1. */
 VECTORISED
-static void inform(const tile *one, workplace *w, const double *gamma, const lanes *dropped, int reml, lanes *information) {
+static void inform(const tile *one, workplace *w, const lanes *gamma, const lanes *dropped, int reml, lanes *information) {
     int p = one->regressors;
     lanes tt = {0}, ts = {0}, ss = {0};
     for (Py_ssize_t s = 0; s < one->slots; s++) {
-        lanes a, b;
-        EACH(l) b[l] = 1.0 / (1.0 + one->sizes[s][l] * gamma[l]), a[l] = one->sizes[s][l] * b[l];
-        EACH(l) w->weights[P_TAU][s][l] = a[l] * a[l], w->weights[P_SIGMA][s][l] = a[l] * b[l];
-        EACH(l) w->weights[Q_TT][s][l] = a[l] * a[l] * a[l], w->weights[Q_TS][s][l] = a[l] * a[l] * b[l];
-        EACH(l) w->weights[Q_SS][s][l] = a[l] * b[l] * b[l];
-        EACH(l) tt[l] += one->counts[s][l] * a[l] * a[l], ts[l] += one->counts[s][l] * a[l] * b[l];
-        EACH(l) ss[l] += one->counts[s][l] * (one->sizes[s][l] - 1.0 + b[l] * b[l]);
+        lanes b = 1.0 / (1.0 + one->sizes[s] * *gamma), a = one->sizes[s] * b, counts = one->counts[s];
+        w->weights[P_TAU][s] = a * a, w->weights[P_SIGMA][s] = a * b;
+        w->weights[Q_TT][s] = a * a * a, w->weights[Q_TS][s] = a * a * b, w->weights[Q_SS][s] = a * b * b;
+        tt += counts * a * a, ts += counts * a * b, ss += counts * (one->sizes[s] - 1.0 + b * b);
     }
-    for (int m = 0; m < MATRICES; m++)
-        for (int j = 0, k = 0; j < p; j++)
-            for (int i = 0; i <= j; i++, k++) {
-                double *to = w->packed[m][k];
-                add_slots(to, one->between + k * one->most, w->weights[m], one->slots);
-                if (m == P_SIGMA || m == Q_SS) EACH(l) to[l] += one->within[k][l] - (i == j ? dropped[i][l] : 0.0);
-            }
+    add_slots(w->packed, one, w->weights, 3, 0);
+    add_slots(w->packed + 3, one, w->weights + 3, MATRICES - 3, 0);
+    for (int j = 0, k = 0; j < p; j++)
+        for (int i = 0; i <= j; i++, k++) {
+            lanes within = one->within[k] - (i == j ? dropped[i] : all(0.0));
+            w->packed[P_SIGMA][k] += within, w->packed[Q_SS][k] += within;
+        }
     if (reml) {
-        lanes q, h;
         lanes *sums[] = {&tt, &ts, &ss};
         for (int m = 0; m < 2; m++) multiply(w->h[m], w->phi, w->packed[m], p, p);
-        for (int m = 0; m < 3; m++) {
-            trace_packed(q, w->phi, w->packed[Q_TT + m], p);
-            trace_full(h, w->h[m == 2], w->h[m > 0], p);
-            EACH(l) (*sums[m])[l] += h[l] - 2.0 * q[l];
-        }
+        for (int m = 0; m < 3; m++)
+            *sums[m] += trace_full(w->h[m == 2], w->h[m > 0], p) - 2.0 * trace_packed(w->phi, w->packed[Q_TT + m], p);
     }
-    EACH(l) information[0][l] = 0.5 * tt[l], information[1][l] = 0.5 * ts[l], information[2][l] = 0.5 * ss[l];
+    information[0] = 0.5 * tt, information[1] = 0.5 * ts, information[2] = 0.5 * ss;
 }
 
 static void inform_all(tile *one, workplace *w, lanes *dropped, const size_sums *sums, const array *a, int reml) {
@@ -80,12 +73,11 @@ static void inform_all(tile *one, workplace *w, lanes *dropped, const size_sums 
     int p = sums->regressors;
     for (Py_ssize_t from = 0; from < trials; from += LANES) {
         int filled = trials - from < LANES ? (int)(trials - from) : LANES;
-        lanes gamma, information[3];
+        lanes gamma = load((const double *)a[GAMMA].at + from, filled), information[3];
         load_tile(one, sums, from, filled);
-        load(gamma, (const double *)a[GAMMA].at + from, filled);
-        for (int i = 0; i < p; i++) load(dropped[i], (const double *)a[DROPPED].at + i * trials + from, filled);
-        for (int i = 0; i < p * p; i++) load(w->phi[i], (const double *)a[INNER].at + i * trials + from, filled);
-        inform(one, w, gamma, dropped, reml, information);
+        for (int i = 0; i < p; i++) dropped[i] = load((const double *)a[DROPPED].at + i * trials + from, filled);
+        for (int i = 0; i < p * p; i++) w->phi[i] = load((const double *)a[INNER].at + i * trials + from, filled);
+        inform(one, w, &gamma, dropped, reml, information);
         for (int m = 0; m < MATRICES; m++)
             for (int i = 0; i < p * p; i++)
                 store((double *)a[OUTPUTS + m].at + i * trials + from, w->packed[m][place(i / p, i % p)], filled);

@@ -1,6 +1,7 @@
 /* Twin of simtrial/kernels/ratio_search.py, and of ratio_survey.py, for the trials whose minimum is certain at once:
    one convex stretch at most, in which Newton steps converge. What is not certain is handed back. */
 #include "kernels.h"
+#include "logarithm.h"
 #include "random_intercept_criterion.h"
 
 #include <math.h>
@@ -105,18 +106,20 @@ static double bent(double t, double slope, double curvature, double t0, double c
 }
 
 /* Refine the stretches of a tile; gamma, and whether each is certain. */
-static void refine(tile *one, const stretches *s, double shift, const double *nu, int reml, double *gamma, int *sure) {
+static void refine(tile *one, const stretches *s, double shift, const lanes *nu, int reml, lanes *gamma, int *sure) {
     lanes t, low, high, before_t, before_curvature, at_gamma, u;
     int done[LANES], left = 0;
     evaluation at;
     EACH(l) {
         done[l] = !s->holds[l], left += s->holds[l];
         t[l] = s->holds[l] ? s->start[l] : log(shift), low[l] = s->low[l] - MARGIN, high[l] = s->high[l] + MARGIN;
-        gamma[l] = 0.0, sure[l] = s->certain[l] && (s->holds[l] || isfinite(s->zero[l]));
+        (*gamma)[l] = 0.0, sure[l] = s->certain[l] && (s->holds[l] || isfinite(s->zero[l]));
     }
     for (int turn = 0; turn < ITERATIONS && left; turn++) {
-        EACH(l) u[l] = exp(t[l]), at_gamma[l] = u[l] - shift;
-        derivatives_tile(one, at_gamma, nu, reml, &at);
+        int valued = 0; /* whether the value is there, which takes many logarithms */
+        EACH(l) u[l] = exp(t[l]);
+        at_gamma = u - shift;
+        derivatives_tile(one, &at_gamma, nu, reml, &at);
         EACH(l) {
             if (done[l]) continue;
             if (at.slope[l] > 0.0) high[l] = t[l];
@@ -125,9 +128,9 @@ static void refine(tile *one, const stretches *s, double shift, const double *nu
             int inside = step(t[l], slope, curvature, low[l], high[l], s->low[l] - MARGIN, s->high[l] + MARGIN, &to);
             if (turn && inside) to = bent(t[l], slope, curvature, before_t[l], before_curvature[l], low[l], high[l], to);
             if (fabs(to - t[l]) <= CLOSE) {
-                if (inside) add_value(one, l, nu, reml, &at);
+                if (inside && !valued) add_value(one, nu, reml, &at), valued = 1;
                 double value = inside ? 2.0 * at.value[l] : INFINITY;
-                if (value < s->zero[l]) gamma[l] = larger(exp(to) - shift, 0.0);
+                if (value < s->zero[l]) (*gamma)[l] = larger(exp(to) - shift, 0.0);
                 sure[l] = isfinite(value) || isfinite(s->zero[l]);
                 done[l] = 1, left--;
             }
@@ -137,33 +140,36 @@ static void refine(tile *one, const stretches *s, double shift, const double *nu
     EACH(l) if (!done[l]) sure[l] = 0;
 }
 
-/* The whole search on one tile. */
-static void search(tile *one, grid *g, const double *gammas, const double *nu, int reml, double *gamma, int *sure) {
+/* The whole search on one tile, and the criterion where it ends. */
+VECTORISED
+static void search(tile *one, grid *g, const gammas *points, Py_ssize_t from, const lanes *nu, int reml, lanes *gamma,
+                   int *sure, evaluation *at) {
     stretches s = {0};
-    evaluation at;
     lanes rss, logs, determinant, nothing = {0};
     int n = g->nodes, near = 0, first_open[LANES] = {0}, some[LANES] = {0};
     for (int k = 0; k < n; k++) {
-        grid_parts_tile(one, gammas[k], g->rss[k], logs, determinant);
-        EACH(l) g->d[k][l] = reml ? logs[l] + determinant[l] : logs[l];
-        EACH(l) g->value[k][l] = nu[l] * log(g->rss[k][l]) + g->d[k][l];
+        grid_parts_tile(one, points, k, from, &g->rss[k], &logs, &determinant);
+        g->d[k] = reml ? logs + determinant : logs;
+        g->value[k] = *nu * logarithm(g->rss[k]) + g->d[k];
     }
-    grid_parts_tile(one, gammas[n], rss, logs, determinant);
+    grid_parts_tile(one, points, n, from, &rss, &logs, &determinant);
+    lanes far = *nu * logarithm(rss) + g->d[n - 2];
     EACH(l) {
-        double far = nu[l] * log(rss[l]) + g->d[n - 2][l];
-        s.certain[l] = survey(g, l, nu[l], far);
+        s.certain[l] = survey(g, l, (*nu)[l], far[l]);
         if (!s.certain[l]) continue;
         for (int k = 0; k < n - 1; k++) some[l] |= g->open[k];
         if (some[l]) stretch(g, l, &s);
         first_open[l] = g->open[1], near |= first_open[l];
     }
-    if (near) derivatives_tile(one, nothing, nu, reml, &at); /* f'(0) decides whether 0 is a minimum */
+    if (near) derivatives_tile(one, &nothing, nu, reml, at); /* f'(0) decides whether 0 is a minimum */
     EACH(l) {
-        int rises = !first_open[l] || at.slope[l] >= 0.0;
+        int rises = !first_open[l] || at->slope[l] >= 0.0;
         s.zero[l] = rises ? g->value[1][l] : INFINITY;
         s.holds[l] = some[l] && !(rises && first_open[l]);
     }
     refine(one, &s, g->shift, nu, reml, gamma, sure);
+    derivatives_tile(one, gamma, nu, reml, at);
+    add_value(one, nu, reml, at);
 }
 
 static int make_grid(grid *g, const array *nodes, double shift) {
@@ -177,48 +183,71 @@ static int make_grid(grid *g, const array *nodes, double shift) {
     return 1;
 }
 
-static void search_all(tile *one, grid *g, const size_sums *sums, const array *arguments, int reml) {
-    double *gamma = arguments[7].at;
-    unsigned char *sure = arguments[8].at;
+enum { NU = 4, GRID, NODES, OF_X, GAMMA, SURE, AT_ZERO, OUTPUTS, ARRAYS = OUTPUTS + EVALUATED };
+
+static void search_all(tile *one, grid *g, const gammas *points, const size_sums *sums, const array *a, int reml) {
+    double *gamma = a[GAMMA].at, *at_zero = a[AT_ZERO].at;
+    unsigned char *sure = a[SURE].at;
     for (Py_ssize_t from = 0; from < sums->trials; from += LANES) {
         int filled = sums->trials - from < LANES ? (int)(sums->trials - from) : LANES, certain[LANES];
-        lanes nu, found;
+        lanes nu = load((const double *)a[NU].at + from, filled), found;
+        evaluation at;
         load_tile(one, sums, from, filled);
-        load(nu, (const double *)arguments[4].at + from, filled);
-        search(one, g, arguments[5].at, nu, reml, found, certain);
+        search(one, g, points, from, &nu, reml, &found, certain, &at);
         store(gamma + from, found, filled);
+        store(at_zero + from, g->rss[1], filled);
+        store_evaluation(one, &at, a + OUTPUTS, sums->trials, from, filled);
         for (int l = 0; l < filled; l++) sure[from + l] = (unsigned char)certain[l];
     }
 }
 
+/* The grid and its nodes, and room for what X decides there or none. */
+static int take_grid(array *a, const size_sums *sums, PyObject *const *given) {
+    a[GRID].dimensions = a[NODES].dimensions = 1, a[OF_X].dimensions = 4;
+    a[GRID].shape[0] = a[NODES].shape[0] = -1;
+    for (int k = 0; k < 4; k++) a[OF_X].shape[k] = -1;
+    if (!take_arrays(a + GRID, 2, given) || !take_array(&a[OF_X], given[3])) return 0;
+    if (a[NODES].shape[0] < 5 || a[NODES].shape[0] > 100000 || a[GRID].shape[0] != a[NODES].shape[0] + 1) {
+        PyErr_SetString(PyExc_ValueError, "grid, nodes: at least five nodes, and one gamma for each and one beyond");
+        return 0;
+    }
+    const Py_ssize_t *kept = a[OF_X].shape;
+    if (kept[0] != 0 && (kept[0] != (sums->trials + LANES - 1) / LANES || kept[1] != a[GRID].shape[0] ||
+                         kept[2] != kept_of_x(sums->regressors) || kept[3] != LANES)) {
+        PyErr_SetString(PyExc_ValueError, "of_x: entries are wanted for each tile of trials, gamma and number, or none");
+        return 0;
+    }
+    return 1;
+}
+
 PyObject *core_lowest(PyObject *self, PyObject *const *given, Py_ssize_t number) {
     (void)self;
-    array arguments[] = {SIZE_SUMS, IN("nu", FLOATS), IN("grid", FLOATS), IN("nodes", FLOATS), OUT("gamma", FLOATS),
-                         OUT("sure", BOOLS)};
+    array a[] = {SIZE_SUMS, IN("nu", FLOATS), IN("grid", FLOATS), IN("nodes", FLOATS), OUT("of_x", FLOATS),
+                 OUT("gamma", FLOATS), OUT("sure", BOOLS), OUT("at_zero", FLOATS), EVALUATION};
     size_sums sums;
     tile one = {0};
     grid g = {0};
+    gammas points = {0};
     PyObject *result = NULL;
-    if (number != 11) return PyErr_Format(PyExc_TypeError, "lowest takes 11 arguments"), NULL;
-    int reml = PyObject_IsTrue(given[5]);
+    if (number != ARRAYS + 3) return PyErr_Format(PyExc_TypeError, "lowest takes %d arguments", ARRAYS + 3), NULL;
+    int reml = PyObject_IsTrue(given[5]), is_known = PyObject_IsTrue(given[10]);
     double shift = PyFloat_AsDouble(given[8]);
-    if (reml < 0 || (shift == -1.0 && PyErr_Occurred())) return NULL;
-    if (!take_sums(&sums, arguments, given)) goto end;
-    for (int k = 4; k < 9; k++) arguments[k].dimensions = 1, arguments[k].shape[0] = k == 5 || k == 6 ? -1 : sums.trials;
-    if (!take_array(&arguments[4], given[4]) || !take_arrays(arguments + 5, 2, given + 6)) goto end;
-    if (!take_arrays(arguments + 7, 2, given + 9)) goto end;
-    if (arguments[6].shape[0] < 5 || arguments[6].shape[0] > 100000 || arguments[5].shape[0] != arguments[6].shape[0] + 1) {
-        PyErr_SetString(PyExc_ValueError, "grid, nodes: at least five nodes, and one gamma for each and one beyond");
-        goto end;
-    }
-    if (!make_tile(&one, &sums) || !make_grid(&g, &arguments[6], shift)) goto end;
+    if (PyErr_Occurred()) return NULL;
+    if (!take_sums(&sums, a, given)) goto end;
+    for (int k = NU; k < OUTPUTS; k++) a[k].dimensions = 1, a[k].shape[0] = sums.trials;
+    if (!take_array(&a[NU], given[4]) || !take_grid(a, &sums, given + 6)) goto end;
+    if (!take_arrays(a + GAMMA, OUTPUTS - GAMMA, given + 11)) goto end;
+    if (!take_evaluation(a + OUTPUTS, &sums, given + 11 + OUTPUTS - GAMMA)) goto end;
+    if (!make_tile(&one, &sums) || !make_grid(&g, &a[NODES], shift) || !make_gammas(&points, &a[GRID], &sums)) goto end;
+    points.of_x = a[OF_X].shape[0] ? a[OF_X].at : NULL, points.is_known = is_known;
     Py_BEGIN_ALLOW_THREADS
-    search_all(&one, &g, &sums, arguments, reml);
+    search_all(&one, &g, &points, &sums, a, reml);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 end:
     free_tile(&one);
     free(g.value);
-    release_arrays(arguments, 9);
+    free(points.of_sizes);
+    release_arrays(a, ARRAYS);
     return result;
 }

@@ -17,41 +17,43 @@ typedef struct {
 } design;
 
 typedef struct {
-    double *m, *c, *room; /* M and l of one trial; all room */
-    lanes *rows, *moved, *h, *turned, *squares;
+    double *lower, *moved, *room; /* L and M l of one trial; all room */
+    lanes *rows, *turned, *g, *squares;
 } workplace;
 
-/* A^power of one eigenvalue, 0 where it is none, and the count of those. */
-INLINE double power_of(double value, double power, int *zeros) {
-    int none = value < SINGULAR;
-    double safe = none ? 1.0 : value;
-    double found = power == -0.5 ? 1.0 / sqrt(safe) : power == -1.0 ? 1.0 / safe : 1.0;
-    *zeros += none;
-    return none ? 0.0 : found;
+INLINE lanes root(lanes values) {
+    lanes out;
+    EACH(l) out[l] = sqrt(values[l]);
+    return out;
 }
 
-/* Adjust the weights w of LANES clusters, of one or two rows, by (I - K)^power; the number of zero eigenvalues. */
-INLINE int adjust(int k, lanes *restrict rest, lanes *restrict w, double power) {
-    int zeros = 0;
+/* A^power of one eigenvalue, 0 where it is none. */
+INLINE lanes power_of(lanes value, double power, choice *none) {
+    *none = value < SINGULAR;
+    lanes safe = chosen(*none, all(1.0), value);
+    lanes found = power == -0.5 ? 1.0 / root(safe) : power == -1.0 ? 1.0 / safe : all(1.0);
+    return chosen(*none, all(0.0), found);
+}
+
+/* Adjust the weights w of LANES clusters, of one or two rows, by (I - K)^power; where an eigenvalue is zero. */
+INLINE choice adjust(int k, const lanes *restrict rest, lanes *restrict w, double power) {
+    choice none, other;
     if (k == 1) {
-        EACH(l) {
-            double a = power_of(rest[0][l], power, &zeros);
-            if (power != 0.0) w[0][l] *= a;
-        }
-        return zeros;
+        lanes scale = power_of(rest[0], power, &none);
+        if (power != 0.0) w[0] *= scale;
+        return none;
     }
-    EACH(l) {
-        double a = rest[0][l], b = rest[1][l], d = rest[2][l], apart = 0.5 * (a - d);
-        double middle = 0.5 * (a + d), half = sqrt(apart * apart + b * b), low = middle - half;
-        double f_high = power_of(middle + half, power, &zeros), f_low = power_of(low, power, &zeros);
-        double slope = half > 0.0 ? (f_high - f_low) / (half > 0.0 ? 2.0 * half : 1.0) : 0.0;
-        double more = f_low - slope * low, w0 = w[0][l], w1 = w[1][l];
-        if (power != 0.0) {
-            w[0][l] = (slope * a + more) * w0 + slope * b * w1;
-            w[1][l] = slope * b * w0 + (slope * d + more) * w1;
-        }
+    lanes a = rest[0], b = rest[1], d = rest[2], apart = 0.5 * (a - d), middle = 0.5 * (a + d);
+    lanes half = root(apart * apart + b * b), low = middle - half;
+    lanes f_high = power_of(middle + half, power, &none), f_low = power_of(low, power, &other);
+    choice two = half > 0.0;
+    lanes slope = chosen(two, (f_high - f_low) / chosen(two, 2.0 * half, all(1.0)), all(0.0));
+    lanes more = f_low - slope * low, w0 = w[0], w1 = w[1];
+    if (power != 0.0) {
+        w[0] = (slope * a + more) * w0 + slope * b * w1;
+        w[1] = slope * b * w0 + (slope * d + more) * w1;
     }
-    return zeros;
+    return none | other;
 }
 
 /* R_j of LANES clusters; past the end they are empty. */
@@ -59,81 +61,94 @@ INLINE void load_clusters(lanes *restrict to, const double *restrict from, int n
     EACH(l) for (int i = 0; i < numbers; i++) to[i][l] = l < filled ? from[l * numbers + i] : 0.0;
 }
 
+/* Lower factor of M = LL' of one trial, 0 in columns that the others determine; and M l. */
+static void factor(const design *d, workplace *w, Py_ssize_t trial) {
+    int p = d->p;
+    double *restrict lower = w->lower;
+    for (int j = 0; j < p; j++) {
+        w->moved[j] = 0.0;
+        for (int i = 0; i < p; i++) {
+            double entry = d->inverse[(i * p + j) * d->trials + trial];
+            lower[i * p + j] = entry;
+            w->moved[j] += d->contrast[i * d->trials + trial] * entry;
+        }
+    }
+    for (int j = 0; j < p; j++) {
+        double left = lower[j * p + j];
+        for (int k = 0; k < j; k++) left -= lower[j * p + k] * lower[j * p + k];
+        double pivot = left > 0.0 ? sqrt(left) : left - left; /* 0, or what is no number */
+        lower[j * p + j] = pivot;
+        for (int i = j + 1; i < p; i++) {
+            double entry = lower[i * p + j];
+            for (int k = 0; k < j; k++) entry -= lower[i * p + k] * lower[j * p + k];
+            lower[i * p + j] = left > 0.0 ? entry / pivot : 0.0;
+        }
+    }
+}
+
 VECTORISED
 static void of_trial(const design *d, workplace *w, Py_ssize_t trial) {
-    int p = d->p, k = d->k, zeros = 0;
+    int p = d->p, k = d->k;
+    choice zeros = {0};
     lanes first = {0}, second = {0}, weight[2], rest[3];
-    lanes *restrict moved = w->moved, *restrict rows = w->rows, *restrict h = w->h, *restrict squares = w->squares;
-    for (int i = 0; i < p; i++) {
-        w->c[i] = d->contrast[i * d->trials + trial];
-        for (int j = 0; j < p; j++) w->m[i * p + j] = d->inverse[(i * p + j) * d->trials + trial];
-    }
-    for (int i = 0; i < p * p; i++) EACH(l) squares[i][l] = 0.0;
+    lanes *restrict turned = w->turned, *restrict rows = w->rows, *restrict g = w->g, *restrict squares = w->squares;
+    const double *restrict lower = w->lower, *restrict moved = w->moved;
+    factor(d, w, trial);
+    for (int i = 0; i < p * (p + 1) / 2; i++) squares[i] = all(0.0);
     for (Py_ssize_t at = 0; at < d->positions; at += LANES) {
         int filled = d->positions - at < LANES ? (int)(d->positions - at) : LANES;
         load_clusters(rows, d->rows + (trial * d->positions + at) * k * p, k * p, filled);
         for (int r = 0; r < k; r++) {
-            EACH(l) weight[r][l] = 0.0;
+            weight[r] = all(0.0);
             for (int i = 0; i < p; i++) {
                 lanes sum = {0};
-                for (int j = 0; j < p; j++) EACH(l) sum[l] += rows[r * p + j][l] * w->m[j * p + i];
-                EACH(l) moved[r * p + i][l] = sum[l], weight[r][l] += sum[l] * w->c[i];
+                for (int j = i; j < p; j++) sum += rows[r * p + j] * lower[j * p + i];
+                turned[r * p + i] = sum, weight[r] += rows[r * p + i] * moved[i];
             }
         }
         for (int r = 0, e = 0; r < k; r++)
             for (int s = r; s < k; s++, e++) {
                 lanes sum = {0};
-                for (int i = 0; i < p; i++) EACH(l) sum[l] += moved[r * p + i][l] * rows[s * p + i][l];
-                EACH(l) rest[e][l] = (r == s ? 1.0 : 0.0) - sum[l];
+                for (int i = 0; i < p; i++) sum += turned[r * p + i] * turned[s * p + i];
+                rest[e] = (r == s ? 1.0 : 0.0) - sum;
             }
-        zeros += adjust(k, rest, weight, d->power);
+        zeros |= adjust(k, rest, weight, d->power);
         lanes length = {0}, hat = {0};
-        for (int i = 0; i < p; i++) EACH(l) h[i][l] = 0.0;
         for (int r = 0; r < k; r++) {
-            EACH(l) length[l] += weight[r][l] * weight[r][l];
-            for (int i = 0; i < p; i++) EACH(l) h[i][l] += weight[r][l] * rows[r * p + i][l];
+            length += weight[r] * weight[r];
             for (int l = 0; l < filled; l++) d->weights[((trial * d->positions + at) + l) * k + r] = weight[r][l];
         }
-        for (int i = 0; i < p; i++) {
-            lanes sum = {0};
-            for (int j = 0; j < p; j++) EACH(l) sum[l] += h[j][l] * w->m[j * p + i];
-            EACH(l) hat[l] += sum[l] * h[i][l];
-            for (int j = 0; j <= i; j++) EACH(l) squares[i * p + j][l] += h[i][l] * h[j][l];
+        for (int i = 0, e = 0; i < p; i++) {
+            g[i] = weight[0] * turned[i];
+            if (k == 2) g[i] += weight[1] * turned[p + i];
+            hat += g[i] * g[i];
+            for (int j = 0; j <= i; j++, e++) squares[e] += g[i] * g[j];
         }
-        EACH(l) first[l] += length[l] - hat[l];
-        EACH(l) second[l] += length[l] * length[l] - 2.0 * length[l] * hat[l];
+        first += length - hat;
+        second += length * length - 2.0 * length * hat;
     }
-    double one = 0.0, two = 0.0, trace = 0.0, *sums = (double *)w->turned, *product = (double *)w->moved;
+    double one = 0.0, two = 0.0, trace = 0.0;
     EACH(l) one += first[l], two += second[l];
-    for (int i = 0; i < p; i++)
-        for (int j = 0; j <= i; j++) {
+    for (int i = 0, e = 0; i < p; i++)
+        for (int j = 0; j <= i; j++, e++) {
             double sum = 0.0;
-            EACH(l) sum += squares[i * p + j][l];
-            sums[i * p + j] = sums[j * p + i] = sum;
+            EACH(l) sum += squares[e][l];
+            trace += (i == j ? 1.0 : 2.0) * sum * sum;
         }
-    for (int i = 0; i < p; i++)
-        for (int j = 0; j < p; j++) {
-            double sum = 0.0;
-            for (int e = 0; e < p; e++) sum += w->m[i * p + e] * sums[e * p + j];
-            product[i * p + j] = sum;
-        }
-    for (int i = 0; i < p; i++)
-        for (int j = 0; j < p; j++) trace += product[i * p + j] * product[j * p + i];
     d->df[trial] = one * one / (two + trace);
-    d->singular[trial] = (unsigned char)(zeros > 0);
+    d->singular[trial] = (unsigned char)any_of(zeros);
 }
 
 static int make_workplace(workplace *w, const design *d) {
     Py_ssize_t p = d->p, k = d->k;
-    w->room = room_for(LANES * (2 * k * p + p + 3 * p * p) + p * p + p, 1);
+    w->room = room_for(LANES * (2 * k * p + p + p * (p + 1) / 2) + p * p + p, 1);
     if (w->room == NULL) return 0;
     w->rows = (lanes *)w->room;
-    w->moved = w->rows + k * p;
-    w->h = w->moved + k * p + p * p; /* moved holds a product of p x p matrices later on */
-    w->turned = w->h + p;
-    w->squares = w->turned + p * p;
-    w->m = (double *)(w->squares + p * p);
-    w->c = w->m + p * p;
+    w->turned = w->rows + k * p;
+    w->g = w->turned + k * p;
+    w->squares = w->g + p;
+    w->lower = (double *)(w->squares + p * (p + 1) / 2);
+    w->moved = w->lower + p * p;
     return 1;
 }
 

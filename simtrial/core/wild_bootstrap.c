@@ -8,7 +8,7 @@
 
 #define EXACT 1e-12
 #define TIE 1e-9
-enum { TOGETHER = 4 * LANES, DOUBLINGS = 40, BISECTIONS = 45 };
+enum { TOGETHER = 8 * LANES, DOUBLINGS = 40, BISECTIONS = 45 };
 
 typedef struct {
     Py_ssize_t draws, trials, positions, columns;
@@ -21,54 +21,38 @@ typedef struct {
 /* Exactly 0 where a number is but rounding beside the largest. */
 INLINE double one_exactly(double value, double largest) { return fabs(value) <= EXACT * largest ? 0.0 : value; }
 
-INLINE vector exactly(vector values, const double *largest) {
-    double each[FOUR];
-    stored(each, values);
-    for (int l = 0; l < FOUR; l++) each[l] = one_exactly(each[l], largest[l]);
-    return loaded(each);
+INLINE lanes exactly(lanes values, lanes largest) {
+    return chosen(size_of(values) <= EXACT * largest, all(0.0), values);
 }
 
 /* Draws `from` to below `from + filled` of one trial. */
 INLINE void refit_tile(const samples *own, Py_ssize_t t, Py_ssize_t from, int filled) {
     Py_ssize_t J = own->positions, p = own->columns;
     const double *side = own->side + t * J * p, *scores[2] = {own->scores + 2 * t * J * p, own->scores + (2 * t + 1) * J * p};
-    lanes largest[2], squares[3];
-    for (int l = 0; l < LANES; l++) {
+    lanes largest[2], squares[3] = {{0}};
+    EACH(l) {
         const float *row = own->drawn + ((from + (l < filled ? l : 0)) * own->trials + t) * J;
         for (Py_ssize_t j = 0; j < J; j++) own->v[j][l] = row[j];
     }
     for (int r = 0; r < 2; r++) {
         for (Py_ssize_t k = 0; k < p; k++) {
-            const double *score = scores[r] + k;
-            vector low = all(0.0), high = all(0.0);
-            for (Py_ssize_t j = 0; j < J; j++) {
-                vector one = all(score[j * p]);
-                low = PLUS(low, TIMES(loaded(own->v[j]), one));
-                high = PLUS(high, TIMES(loaded(own->v[j] + FOUR), one));
-            }
-            stored(own->moved[r][k], low), stored(own->moved[r][k] + FOUR, high);
+            lanes sum = {0};
+            for (Py_ssize_t j = 0; j < J; j++) sum += own->v[j] * scores[r][j * p + k];
+            own->moved[r][k] = sum;
         }
-        EACH(l) largest[r][l] = 0.0;
-        for (Py_ssize_t j = 0; j < J; j++)
-            EACH(l) {
-                double size = fabs(own->v[j][l] * scores[r][j * p + p - 1]);
-                largest[r][l] = size > largest[r][l] ? size : largest[r][l];
-            }
-    }
-    for (int h = 0; h < LANES; h += FOUR) {
-        vector yy = all(0.0), ya = all(0.0), aa = all(0.0);
+        largest[r] = all(0.0);
         for (Py_ssize_t j = 0; j < J; j++) {
-            vector y = all(0.0), a = all(0.0), v = loaded(own->v[j] + h);
-            for (Py_ssize_t k = 0; k < p; k++) {
-                vector beside = all(side[j * p + k]);
-                y = PLUS(y, TIMES(beside, loaded(own->moved[0][k] + h)));
-                a = PLUS(a, TIMES(beside, loaded(own->moved[1][k] + h)));
-            }
-            y = exactly(LESS(TIMES(v, all(scores[0][j * p + p - 1])), y), largest[0] + h);
-            a = exactly(LESS(TIMES(v, all(scores[1][j * p + p - 1])), a), largest[1] + h);
-            yy = PLUS(yy, TIMES(y, y)), ya = PLUS(ya, TIMES(y, a)), aa = PLUS(aa, TIMES(a, a));
+            lanes size = size_of(own->v[j] * scores[r][j * p + p - 1]);
+            largest[r] = chosen(size > largest[r], size, largest[r]);
         }
-        stored(squares[0] + h, yy), stored(squares[1] + h, ya), stored(squares[2] + h, aa);
+    }
+    for (Py_ssize_t j = 0; j < J; j++) {
+        lanes fitted[2] = {{0}}, left[2];
+        for (Py_ssize_t k = 0; k < p; k++)
+            for (int r = 0; r < 2; r++) fitted[r] += side[j * p + k] * own->moved[r][k];
+        for (int r = 0; r < 2; r++)
+            left[r] = exactly(own->v[j] * scores[r][j * p + p - 1] - fitted[r], largest[r]);
+        squares[0] += left[0] * left[0], squares[1] += left[0] * left[1], squares[2] += left[1] * left[1];
     }
     for (int l = 0; l < filled; l++) {
         Py_ssize_t at = (from + l) * own->trials + t;

@@ -34,7 +34,7 @@ def leverage(rows: Floats, inverse: Floats, at: list[int], kept: Bools, correcti
     at, kept
         Places of the coefficients, and where they were not dropped (terms, trials).
     """
-    moved, rest, _ = sandwich.hats(rows, inverse)
+    moved, rest = sandwich.hats(rows, inverse)
     weights = np.where(kept[:, :, None, None], moved[..., at].transpose(3, 0, 1, 2), 0.0)
     adjust, singular = sandwich.matrix_power(rest, sandwich.POWERS[correction])
     if correction != "CR0":

@@ -22,7 +22,7 @@ from simtrial.kernels.small_matrices import apply, cholesky, sweep
 from simtrial.kernels.variance_priors import UNIFORM_ICC, VariancePrior
 
 POINTS = 200
-_CHUNK = 8  # grid points evaluated together: keeps the work in cache
+_CHUNK = 8  # grid points that numpy evaluates together: keeps the work in cache
 FULL = 0.05
 """Mass of one equal cell above which a trial gets cells of its own.
 
@@ -107,7 +107,8 @@ def posterior(
     rho = root**prior.power
     gamma = rho / (1.0 - rho)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # squares of outcomes far out of range
-        parts = [grid_parts(sums, gamma[k : k + _CHUNK]) for k in range(0, points, _CHUNK)]
+        step = _CHUNK if compiled() is None else points
+        parts = [grid_parts(sums, gamma[k : k + step]) for k in range(0, points, step)]
         rss, logs, log_determinant = (np.concatenate(part) for part in zip(*parts, strict=True))
         log = log_likelihood(sums, prior, gamma[:, None], rss, logs + log_determinant)
         density = prior.log_density_of_icc(gamma, rho)

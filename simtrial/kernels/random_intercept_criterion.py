@@ -15,14 +15,13 @@ doi:10.18637/jss.v067.i01, section 3.4, for one scalar random effect).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.arrays import Floats, in_order
+from simtrial.arrays import Bools, Floats, in_order
 from simtrial.core import compiled
 from simtrial.kernels.small_matrices import apply, eliminate, multiply, pairs, quadratic, sweep, trace_product, unpack
 
@@ -111,7 +110,9 @@ class Evaluation:
 def evaluate(sums: SizeSums, gamma: Floats, nu: Floats, reml: bool) -> Evaluation:
     """Evaluate f, f' and f'' at ``gamma`` (trials,); formulas in the head of the file, q = v'Mv, v = (-beta, 1)."""
     if (core := compiled()) is not None:  # here and nowhere else simtrial/core/random_intercept_criterion.c takes over
-        return _evaluated(core, sums, gamma, nu, reml)
+        found = blank_evaluation(sums.regressors, len(gamma))
+        core.evaluate(*sums.plain, *in_order(gamma, nu), reml, *found)
+        return evaluation_of(found)
     p = sums.regressors
     shrink = 1.0 / (1.0 + sums.sizes * gamma)
     a = np.broadcast_to(sums.sizes * shrink, sums.counts.shape)
@@ -137,16 +138,17 @@ def evaluate(sums: SizeSums, gamma: Floats, nu: Floats, reml: bool) -> Evaluatio
     )  # fmt: skip
 
 
-def _evaluated(core: ModuleType, sums: SizeSums, gamma: Floats, nu: Floats, reml: bool) -> Evaluation:
-    """The same by the compiled kernel."""
-    p, trials = sums.regressors, len(gamma)
-    matrices, vectors = np.empty((2, p, p, trials)), np.empty((10, trials))
-    beta = np.empty((p, trials))
-    core.evaluate(*sums.plain, *in_order(gamma, nu), reml, *matrices, beta, *vectors)
-    value, slope, curvature, rss, rss1, rss2, log_determinant, trace1, trace2, squares = vectors
+def blank_evaluation(p: int, trials: int) -> tuple[Floats, ...]:
+    """Arrays that the compiled kernels fill with an evaluation, in their order."""
+    return (*np.empty((2, p, p, trials)), np.empty((p, trials)), *np.empty((10, trials)))
+
+
+def evaluation_of(found: tuple[Floats, ...]) -> Evaluation:
+    """The evaluation in these arrays."""
+    inverse, first, beta, value, slope, curvature, rss, rss1, rss2, log_determinant, trace1, trace2, squares = found
     return Evaluation(
-        value=value, slope=slope, curvature=curvature, inverse=matrices[0], coefficients=beta, rss=rss, rss1=rss1,
-        rss2=rss2, first=matrices[1], log_determinant=log_determinant, trace1=trace1, trace2=trace2, squares=squares,
+        value=value, slope=slope, curvature=curvature, inverse=inverse, coefficients=beta, rss=rss, rss1=rss1,
+        rss2=rss2, first=first, log_determinant=log_determinant, trace1=trace1, trace2=trace2, squares=squares,
     )  # fmt: skip
 
 
@@ -175,11 +177,16 @@ def less_fitted(packed: Floats, beta: Floats) -> Floats:
     return new
 
 
+def nearly_perfect(sums: SizeSums, rss: Floats) -> Bools:
+    """Whether least squares, which leave ``rss`` (trials,), leave little of the response (trials,)."""
+    squares = sums.within[-1] + (sums.sizes * sums.between[:, -1]).sum(axis=0)
+    return np.asarray(rss < NEARLY_PERFECT * squares)
+
+
 def less_least_squares(sums: SizeSums) -> tuple[SizeSums, Floats]:
     """Take least squares from the response where they leave little of it; their coefficients, else 0 (p, trials)."""
     p, beta = sums.regressors, np.zeros_like(sums.dropped)
-    squares = sums.within[-1] + (sums.sizes * sums.between[:, -1]).sum(axis=0)
-    near = np.flatnonzero(grid_parts(sums, np.zeros(1))[0][0] < NEARLY_PERFECT * squares)
+    near = np.flatnonzero(nearly_perfect(sums, grid_parts(sums, np.zeros(1))[0][0]))
     if not len(near):
         return sums, beta
     own = sums.take(near)
@@ -221,8 +228,15 @@ class XGrid:
     log_determinant: Floats
 
 
-XGrids = dict[bytes, XGrid]
-"""Those of one X, by the grid; where only outcomes change, of trials completed many times, they are made once."""
+@dataclass(frozen=True)
+class XGrids:
+    """What was made of one X, by the grid; where only outcomes change, of trials completed many times, it is made once.
+
+    ``compiled`` is what the compiled kernel keeps, tile by tile.
+    """
+
+    grids: dict[bytes, XGrid] = field(default_factory=dict)
+    compiled: dict[bytes, Floats] = field(default_factory=dict)
 
 
 def grid_parts(sums: SizeSums, grid: Floats, known: XGrids | None = None) -> tuple[Floats, Floats, Floats]:
@@ -230,15 +244,15 @@ def grid_parts(sums: SizeSums, grid: Floats, known: XGrids | None = None) -> tup
 
     ``known`` are parts of the same X, to which those of this grid are added.
     """
-    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/posterior.c takes over
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/random_intercept_grid.c takes over
         found = np.empty((3, len(grid), len(sums.rows)))
         core.grid_parts(*sums.plain, np.ascontiguousarray(grid, np.float64), *found)
         return found[0], found[1], found[2]
     if known is not None:
         key = grid.tobytes()
-        if key not in known:
-            known[key] = _x_grid(sums, grid)
-        own = known[key]
+        if key not in known.grids:
+            known.grids[key] = _x_grid(sums, grid)
+        own = known.grids[key]
         return _rest(sums, grid, own), own.logs, own.log_determinant
     p = sums.regressors
     total, shrink = _on_grid(sums, grid, 0)

@@ -15,8 +15,14 @@ from numpy.typing import NDArray
 
 from simtrial.arrays import Bools, Floats, in_order
 from simtrial.core import compiled
-from simtrial.kernels.random_intercept_criterion import Evaluation, SizeSums, XGrids, less_least_squares
-from simtrial.kernels.ratio_search import lowest
+from simtrial.kernels.random_intercept_criterion import (
+    Evaluation,
+    SizeSums,
+    XGrids,
+    less_least_squares,
+    nearly_perfect,
+)
+from simtrial.kernels.ratio_search import compiled_search, lowest
 from simtrial.kernels.small_matrices import apply, multiply, quadratic, trace_product, unpack
 from simtrial.kernels.within_basis import Turned, turned
 
@@ -73,6 +79,8 @@ def fit(sums: SizeSums, reml: bool = True, known: XGrids | None = None) -> Fit:
 
     Trials must have full rank X and nu > 0. ``known`` as of `grid_parts`, of the same X and trials.
     """
+    if (quick := _fit_at_once(sums, reml, known)) is not None:
+        return quick
     sums, beta = less_least_squares(sums)
     nu = sums.rows - sums.rank if reml else sums.rows
     gamma, converged = np.zeros(len(nu)), np.ones(len(nu), dtype=bool)
@@ -87,6 +95,19 @@ def fit(sums: SizeSums, reml: bool = True, known: XGrids | None = None) -> Fit:
     return fit_at(columns, gamma, nu, reml, converged, endless).moved(beta)
 
 
+def _fit_at_once(sums: SizeSums, reml: bool, known: XGrids | None) -> Fit | None:
+    """The same where the compiled search serves and no trial is special; else None."""
+    nu = sums.rows - sums.rank if reml else sums.rows
+    if compiled() is None or (sums.counts.sum(axis=0) >= sums.rows).any():
+        return None
+    columns = turned(sums)
+    found = None if len(columns.trials) else compiled_search(sums, nu, reml, known)
+    if found is None or found.optimum.endless.any() or nearly_perfect(sums, found.at_zero).any():
+        return None
+    best = found.optimum
+    return _fitted(columns, best.gamma, nu, reml, best.converged, best.endless, (found.at, found.at.inverse))
+
+
 def fit_at(columns: Turned, gamma: Floats, nu: Floats, reml: bool, converged: Bools, limit: Bools) -> Fit:
     """Fit of every trial at a given gamma.
 
@@ -94,7 +115,15 @@ def fit_at(columns: Turned, gamma: Floats, nu: Floats, reml: bool, converged: Bo
     gamma, -q' / (sum_j n_j / (1 + n_j gamma) + tr C^-1 C'), as a little variation within clusters would: tau2 comes to
     the residual variance of the cluster means, with its own degrees of freedom, and the likelihood is without bound.
     """
-    at, inner = columns.evaluate(gamma, nu, reml)
+    return _fitted(columns, gamma, nu, reml, converged, limit, columns.evaluate(gamma, nu, reml))
+
+
+def _fitted(
+    columns: Turned, gamma: Floats, nu: Floats, reml: bool, converged: Bools, limit: Bools,
+    evaluated: tuple[Evaluation, Floats],
+) -> Fit:  # fmt: skip
+    """The fit from the criterion ``evaluated`` at its gamma, and C^-1 of the turned columns."""
+    at, inner = evaluated
     deviance = 2.0 * at.value + nu * (1.0 + np.log(2.0 * np.pi / nu))
     if limit.any():
         with np.errstate(divide="ignore", invalid="ignore"):  # 0/0 of trials outside the limit, which keep their q

@@ -14,7 +14,15 @@ import numpy as np
 
 from simtrial.arrays import Bools, Floats, Ints, in_order
 from simtrial.core import compiled
-from simtrial.kernels.random_intercept_criterion import SizeSums, XGrids, evaluate, slope_at_zero
+from simtrial.kernels.random_intercept_criterion import (
+    Evaluation,
+    SizeSums,
+    XGrids,
+    blank_evaluation,
+    evaluate,
+    evaluation_of,
+    slope_at_zero,
+)
 from simtrial.kernels.ratio_survey import CAP, STEP, Survey, grid_of, of_logarithm, survey
 from simtrial.kernels.within_basis import left_within, used_up
 
@@ -71,20 +79,56 @@ class Optimum:
 
 def lowest(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None) -> Optimum:
     """Find the global minimum of f over gamma >= 0 for every trial, as `_lowest` does."""
+    found = compiled_search(sums, nu, reml, known)
+    return _lowest(sums, nu, reml, known) if found is None else found.optimum
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the compiled search finds: the optimum, the criterion there, and q at gamma = 0 (trials,)."""
+
+    optimum: Optimum
+    at: Evaluation
+    at_zero: Floats
+
+
+def compiled_search(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None) -> Found | None:
+    """Search with the compiled kernel, None where it does not serve; numpy goes on where it is not certain at once."""
     if (core := compiled()) is None:
-        return _lowest(sums, nu, reml, known)
-    # here and nowhere else simtrial/core/ratio_search.c takes over; it leaves to numpy what is not certain at once
-    gamma, sure = np.empty(len(nu)), np.empty(len(nu), dtype=bool)
-    core.lowest(*sums.plain, *in_order(nu), reml, *grid_of(sums), gamma, sure)
-    converged, endless = np.ones(len(nu), dtype=bool), np.zeros(len(nu), dtype=bool)
+        return None
+    trials, p = len(nu), sums.regressors
+    grid, nodes, shift = grid_of(sums)
+    of_x, is_known = _of_x((-(-trials // core.LANES), len(grid), p * (p + 1) // 2 + 2, core.LANES), grid, known)
+    gamma, sure, at_zero = np.empty(trials), np.empty(trials, dtype=bool), np.empty(trials)
+    at = blank_evaluation(p, trials)
+    core.lowest(
+        *sums.plain, *in_order(nu), reml, grid, nodes, shift, of_x, is_known, gamma, sure, at_zero, *at
+    )  # fmt: skip
+    converged, endless = np.ones(trials, dtype=bool), np.zeros(trials, dtype=bool)
     if not reml:
         endless |= used_up(sums)
         gamma[endless] = CAP
-    rest = np.flatnonzero(~sure)
+    rest = np.flatnonzero(~sure | endless)
     if len(rest):
-        found = _lowest(sums.take(rest), nu[rest], reml)
+        own = sums.take(rest)
+        found = _lowest(own, nu[rest], reml)
         gamma[rest], converged[rest], endless[rest] = found.gamma, found.converged, found.endless
-    return Optimum(gamma, converged, endless)
+        again = blank_evaluation(p, len(rest))
+        core.evaluate(*own.plain, *in_order(gamma[rest], nu[rest]), reml, *again)
+        for values, new in zip(at, again, strict=True):
+            values[..., rest] = new
+    return Found(Optimum(gamma, converged, endless), evaluation_of(at), at_zero)
+
+
+def _of_x(shape: tuple[int, ...], grid: Floats, known: XGrids | None) -> tuple[Floats, bool]:
+    """Room for what X alone decides on a grid, and whether it is there already; empty if it is not kept."""
+    if known is None:
+        return np.empty((0, 0, 0, 0)), False
+    key = grid.tobytes()
+    there = key in known.compiled
+    if not there:
+        known.compiled[key] = np.empty(shape)
+    return known.compiled[key], there
 
 
 def _lowest(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None) -> Optimum:

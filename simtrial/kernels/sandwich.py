@@ -1,7 +1,7 @@
 """Cluster-robust variances of least squares, all clusters of a block at once, without any matrix larger than p.
 
 In the orthonormal basis U_j of cluster j (`simtrial.kernels.cluster_basis`) X_j is R_j = U_j'X_j with 1 + w rows, and
-with M = (X'X)^-1 and K_j = R_j M R_j' the leverage acts as H_j = U_j K_j U_j'. So CR2's
+with M = (X'X)^-1 = LL' and K_j = R_j M R_j' the leverage acts as H_j = U_j K_j U_j'. So CR2's
 (I - H_j)^(-1/2) and CR3's (I - H_j)^-1 are (1 + w)-square matrices B_j (Bell and McCaffrey 2002; Pustejovsky and Tipton
 2018, doi:10.1080/07350015.2016.1247004). Where an eigenvalue of I - K_j is zero (a cluster determines a coefficient
 alone) the Moore-Penrose inverse is taken and the trial is flagged.
@@ -55,24 +55,44 @@ def leverage(rows: Floats, inverse: Floats, contrast: Floats, correction: Correc
         found = Leverage(np.empty((trials, positions, k)), np.empty(trials), np.empty(trials, dtype=bool))
         core.leverage(*in_order(rows, inverse, contrast), POWERS[correction], found.weights, found.df, found.singular)
         return found
-    moved, rest, m = hats(rows, inverse)
-    weights = (moved.reshape(trials, -1, p) @ contrast.T[:, :, None]).reshape(trials, positions, k)
-    adjust, singular = matrix_power(rest, POWERS[correction])
+    lower = factor(inverse)
+    turned = (rows.reshape(trials, -1, p) @ lower.transpose(2, 0, 1)).reshape(rows.shape)
+    moved = np.einsum("ijr,ir->rj", inverse, contrast)
+    weights = (rows.reshape(trials, -1, p) @ moved[:, :, None]).reshape(trials, positions, k)
+    adjust, singular = matrix_power(_rest(turned, turned), POWERS[correction])
     if correction != "CR0":
         weights = np.einsum("ijtc,tcj->tci", adjust, weights)
-    return Leverage(weights, _bell_mccaffrey(rows, weights, m), np.asarray(singular.any(axis=-1)))
+    return Leverage(weights, _bell_mccaffrey(turned, weights), np.asarray(singular.any(axis=-1)))
 
 
-def hats(rows: Floats, inverse: Floats) -> tuple[Floats, Floats, Floats]:
-    """R_j M (trials, positions, k, p), I - K_j (k, k, trials, positions), and M (trials, p, p)."""
-    trials, positions, k, p = rows.shape
+def factor(matrix: Floats) -> Floats:
+    """Lower factor L of positive semi-definite M = LL' (p, p, trials), 0 in columns that those before determine."""
+    lower = np.zeros_like(matrix)
+    for j in range(len(matrix)):
+        left = matrix[j, j] - (lower[j, :j] ** 2).sum(axis=0)
+        there = left > 0.0
+        lower[j, j] = np.sqrt(np.where(there, left, left - left))  # 0, or what is no number
+        for i in range(j + 1, len(matrix)):
+            entry = matrix[i, j] - (lower[i, :j] * lower[j, :j]).sum(axis=0)
+            lower[i, j] = np.where(there, entry, 0.0) / np.where(there, lower[j, j], 1.0)
+    return lower
+
+
+def hats(rows: Floats, inverse: Floats) -> tuple[Floats, Floats]:
+    """R_j M (trials, positions, k, p), and I - K_j (k, k, trials, positions)."""
     m = np.ascontiguousarray(inverse.transpose(2, 0, 1))
-    moved = (rows.reshape(trials, -1, p) @ m).reshape(rows.shape)
+    moved = (rows.reshape(len(rows), -1, rows.shape[-1]) @ m).reshape(rows.shape)
+    return moved, _rest(moved, rows)
+
+
+def _rest(one: Floats, other: Floats) -> Floats:
+    """I less the symmetric products of rows inside clusters (k, k, trials, positions)."""
+    trials, positions, k, _ = one.shape
     rest = np.empty((k, k, trials, positions))
     for i in range(k):
         for j in range(i, k):
-            rest[i, j] = rest[j, i] = float(i == j) - np.einsum("tcp,tcp->tc", moved[:, :, i], rows[:, :, j])
-    return moved, rest, m
+            rest[i, j] = rest[j, i] = float(i == j) - np.einsum("tcp,tcp->tc", one[:, :, i], other[:, :, j])
+    return rest
 
 
 def variance(found: Leverage, rows: Floats, responses: Floats, coefficients: Floats) -> Floats:
@@ -92,16 +112,16 @@ def variance(found: Leverage, rows: Floats, responses: Floats, coefficients: Flo
     return np.asarray((score.transpose(0, 2, 1) @ score).transpose(1, 2, 0))
 
 
-def _bell_mccaffrey(rows: Floats, weights: Floats, m: Floats) -> Floats:
-    """Satterthwaite df under independent, homoscedastic errors, from G_j = (I - H)_j' A_j X_j M l."""
+def _bell_mccaffrey(turned: Floats, weights: Floats) -> Floats:
+    """Satterthwaite df under independent, homoscedastic errors, from G_j = (I - H)_j' A_j X_j M l; R_j L is given."""
     length = np.einsum("tck,tck->tc", weights, weights)
-    h = np.einsum("tck,tckp->tcp", weights, rows)
-    hat = np.einsum("tcp,tcp->tc", h @ m, h)
-    product = m @ (h.transpose(0, 2, 1) @ h)
+    g = np.einsum("tck,tckp->tcp", weights, turned)
+    hat = np.einsum("tcp,tcp->tc", g, g)
+    product = g.transpose(0, 2, 1) @ g
     first = (length - hat).sum(axis=1)
     second = (length**2 - 2.0 * length * hat).sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(first**2 / (second + np.einsum("tij,tji->t", product, product)))
+        return np.asarray(first**2 / (second + np.einsum("tij,tij->t", product, product)))
 
 
 def matrix_power(matrix: Floats, power: float) -> tuple[Floats, NDArray[np.bool_]]:

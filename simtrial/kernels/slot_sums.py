@@ -13,9 +13,10 @@ from simtrial.kernels.small_matrices import pairs
 
 
 def slot_products(
-    means: Floats, within: Floats, varying: Sequence[int], slot: Ints, trial: Ints, slots: int, trials: int, first: int
-) -> tuple[Floats, Floats]:
-    """Packed products of columns ``first`` onwards with all before them.
+    means: Floats, within: Floats, varying: Sequence[int], slot: Ints, trial: Ints, slots: int, trials: int,
+    before: tuple[Floats, Floats] | None = None,
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Packed products of all pairs of columns.
 
     Parameters
     ----------
@@ -24,25 +25,32 @@ def slot_products(
     within, varying
         Cross-products of deviations from them (V, V, clusters), and whose they are (V,).
     slot, trial
-        Slot and trial of every cluster (clusters,), of so many ``slots`` and ``trials``.
+        Slot and trial of every cluster (clusters,), of so many ``slots`` and ``trials``; trials in order.
+    before
+        The same of all columns but the last, if they are there already: these are taken over.
 
     Returns
     -------
     between, pooled
         (slots, pairs, trials) and (pairs, trials).
     """
-    place = np.full(len(means), -1, dtype=np.int64)
+    columns = len(means)
+    first, old = (0, 0) if before is None else (columns - 1, before[0].shape[1])
+    place = np.full(columns, -1, dtype=np.int64)
     place[list(varying)] = range(len(varying))
-    new = [(i, j) for i, j in zip(*pairs(len(means)), strict=True) if j >= first]
+    packed = columns * (columns + 1) // 2
+    between, pooled = np.empty((slots, packed, trials)), np.empty((packed, trials))
+    if before is not None:
+        between[:, :old], pooled[:old] = before
     if (core := compiled()) is not None:  # here and nowhere else simtrial/core/slot_sums.c takes over
-        between, pooled = np.zeros((slots, len(new), trials)), np.zeros((len(new), trials))
         groups = (np.ascontiguousarray(group, np.int64) for group in (slot, trial))
         core.slot_products(*in_order(means, within), place, *groups, first, between, pooled)
         return between, pooled
     key = slot * trials + trial
-    between, pooled = np.empty((slots, len(new), trials)), np.zeros((len(new), trials))
-    for k, (i, j) in enumerate(new):
+    for k, (i, j) in enumerate(zip(*pairs(columns), strict=True)):
+        if k < old:
+            continue
         between[:, k] = sum_by(means[i] * means[j], key, slots * trials).reshape(slots, trials)
-        if place[i] >= 0 and place[j] >= 0:
-            pooled[k] = sum_by(within[place[i], place[j]], trial, trials)
+        inside = place[i] >= 0 and place[j] >= 0
+        pooled[k] = sum_by(within[place[i], place[j]], trial, trials) if inside else 0.0
     return between, pooled

@@ -7,7 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.arrays import Floats
+from simtrial.arrays import Floats, in_order
+from simtrial.core import compiled
 
 ALIASED = 1e-10
 """Share of a column's sum of squares, 1e-5 of its length, up to which what others leave of it counts as none.
@@ -90,6 +91,14 @@ def sweep(matrix: Floats, count: int) -> tuple[Floats, Floats, Floats, Floats]:
     inverse, coefficients, remainder, log_determinant
         (count, count, ...), (count, q - count, ...), residual cross-products (q - count, q - count, ...), (...).
     """
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/small_matrices.c takes over
+        size, several = len(matrix), matrix.shape[2:]
+        flat = matrix.reshape(size, size, -1)
+        shapes = (count, count), (count, size - count), (size - count, size - count), ()
+        found = [np.empty((*shape, flat.shape[2])) for shape in shapes]
+        core.sweep(*in_order(flat), *found)
+        inverse, coefficients, rest, logs = (f.reshape(*s, *several) for f, s in zip(found, shapes, strict=True))
+        return inverse, coefficients, rest, logs
     work = matrix.copy()
     log_determinant = np.zeros(matrix.shape[2:])
     for k in range(count):

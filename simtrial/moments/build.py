@@ -15,6 +15,7 @@ from simtrial.errors import SimtrialError
 from simtrial.expressions import truth
 from simtrial.flags import BIT
 from simtrial.kernels.cluster_basis import coordinates, directions, side_by_side
+from simtrial.kernels.random_intercept_criterion import XGrids
 from simtrial.kernels.segments import count_by, sum_by
 from simtrial.kernels.small_matrices import DOUBTFUL, independent, independent_columns, remaining
 from simtrial.moments.columns import Column, centred, within_with
@@ -181,7 +182,7 @@ def _dropped(found: Moments, kept: Bools, flags: NDArray[np.int64], failed: Bool
         found, means=found.means * by_cluster, inner=inner,
         within=found.within * inside * inside[:, None],
         basis=found.basis * kept.T[:, None, None], kept=kept, flags=flags, failed=failed,
-        _leverages={}, _grids={}, again=[],
+        _leverages={}, _grids=XGrids(), again=[],
     )  # fmt: skip
 
 
@@ -200,7 +201,9 @@ def without_arm(found: Moments) -> Moments:
 
 
 Known = dict[str, tuple[SourceColumn | None, Floats]]
-"""By source, the column that predictors were last made of, and these (its regressors, rows)."""
+"""By source, the column that predictors were last made of, and these (its regressors, rows); all of them together."""
+
+WHOLE = ":whole"
 
 
 def predictors(batch: ObservedBatch, spec: Spec, fitted: Moments, rows: Ints, known: Known | None = None) -> Floats:
@@ -209,15 +212,18 @@ def predictors(batch: ObservedBatch, spec: Spec, fitted: Moments, rows: Ints, kn
     ``known`` are those of the same participants before: of trials completed many times only what is imputed changes.
     """
     known = {} if known is None else known
-    blocks, at = [], 0
+    blocks, at, changed = [], 0, WHOLE not in known
     for name in sources(spec):
         source, before = column_of(batch, name), known.get(name)
         if before is None or before[0] is not source:
             columns = regressors_of(batch, spec, name, None)
             before = known[name] = source, _centred_alike(batch, fitted, rows, columns, at)
+            changed = True
         blocks.append(before[1])
         at += len(before[1])
-    return np.concatenate(blocks)
+    if changed:
+        known[WHOLE] = None, np.concatenate(blocks)
+    return known[WHOLE][1]
 
 
 def _centred_alike(

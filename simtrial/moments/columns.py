@@ -8,7 +8,7 @@ import numpy as np
 
 from simtrial.arrays import Bools, Floats, Ints, in_order
 from simtrial.core import compiled
-from simtrial.kernels.rounding import ROUNDING, computable, without_rounding
+from simtrial.kernels.rounding import LARGEST, ROUNDING, SMALLEST, computable, without_rounding
 from simtrial.kernels.segments import first_by, largest_by, sum_by
 from simtrial.moments.rows import AnalysisSet
 
@@ -18,22 +18,37 @@ class Column:
     """One centred column.
 
     Cluster means (clusters,); deviations from them (rows,) where it may vary within clusters; what was subtracted, and
-    where values are too large or too small to compute with, and 0 here (trials,).
+    where values are too large or too small to compute with, and 0 here (trials,). ``products`` (columns + 1, clusters)
+    are sums of products of the deviations with those of other columns, and with themselves, by cluster.
     """
 
     means: Floats
     inner: tuple[Floats, ...]
     center: Floats
     out_of_range: Bools
+    products: Floats
 
 
-def centred(rows: AnalysisSet, values: Floats, measured: bool, level: str) -> Column:
+def centred(
+    rows: AnalysisSet, values: Floats, measured: bool, level: str, others: Floats | None = None
+) -> Column:  # fmt: skip
     """Center a column given per analysed row, or per cluster at practice level.
+
+    ``others`` (columns, rows) are deviations of other columns that it is multiplied with.
 
     The mean of equal values is that value exactly, and deviations that are rounding beside the size of the column are 0
     exactly, so that whatever is constant in a cluster or a trial has no sum of squares there.
     """
     individual, trials = level == "participant", rows.index.trials
+    others = np.empty((0, len(values))) if others is None else others
+    if individual and (core := compiled()) is not None:  # here and nowhere else simtrial/core/columns.c takes over
+        means, deviation, center = np.empty(len(rows.cluster)), np.empty(len(values)), np.zeros(trials)
+        beyond, products = np.zeros(trials, dtype=bool), np.empty((len(others) + 1, len(means)))
+        core.centred(
+            *in_order(values), rows.members, rows.cluster_trial, *in_order(others), measured,
+            ROUNDING, SMALLEST, LARGEST, means, deviation, center, beyond, products,
+        )  # fmt: skip
+        return Column(means, (deviation,), center, beyond, products)
     trial, first = (rows.trial, rows.first_row) if individual else (rows.cluster_trial, rows.first_cluster)
     values, size, beyond = in_range(values, trial, trials, first)
     means, shift, inner = _by_cluster(rows, values, size) if individual else (values, None, ())
@@ -44,7 +59,9 @@ def centred(rows: AnalysisSet, values: Floats, measured: bool, level: str) -> Co
         means, center = less_mean(means, trial, size, rows.counts, rows.sizes, shift, first)
     elif shift is not None:
         means = means + shift
-    return Column(means, inner, center, beyond)
+    multiplied = [deviation * other for deviation in inner for other in (*others, deviation)]
+    products = np.array([sum_by(each, rows.cluster_of_row, len(means)) for each in multiplied])
+    return Column(means, inner, center, beyond, products)
 
 
 def in_range(values: Floats, trial: Ints, trials: int, first: Ints | None = None) -> tuple[Floats, Floats, Bools]:
@@ -64,10 +81,6 @@ def _by_cluster(rows: AnalysisSet, values: Floats, size: Floats) -> tuple[Floats
 
     ``size`` (trials,) are the largest absolute values.
     """
-    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/columns.c takes over
-        anchor, shift, deviation = np.empty(len(rows.sizes)), np.empty(len(rows.sizes)), np.empty(len(values))
-        core.by_cluster(*in_order(values), rows.members, rows.cluster_trial, ROUNDING * size, anchor, shift, deviation)
-        return anchor, shift, (deviation,)
     anchor = values[rows.cluster_start]
     deviation = values - rows.spread(anchor)
     doubtful = np.flatnonzero((np.abs(deviation) <= ROUNDING * size.max(initial=0.0)) & (deviation != 0.0))
@@ -105,20 +118,12 @@ def less_mean(
 
 def within_with(rows: AnalysisSet, within: Floats, inner: tuple[Floats, ...], added: Column) -> Floats:
     """Cross-products of deviations per cluster with one more column (V + 1, V + 1, clusters)."""
-    old = len(within)
-    out = np.empty((old + 1, old + 1, len(rows.cluster)))
-    out[:old, :old] = within
-    (deviation,) = added.inner
-    for at in range(old):
-        out[at, old] = out[old, at] = _products_by(rows, inner[at], deviation)
-    out[old, old] = _products_by(rows, deviation, deviation)
+    old, clusters = len(within), len(rows.cluster)
+    out = np.empty((old + 1, old + 1, clusters))
+    out[:old, :old], out[old, old] = within, added.products[-1]
+    if len(added.products) == old + 1:
+        out[:old, old] = out[old, :old] = added.products[:old]
+        return out
+    for at, other in enumerate(inner):
+        out[at, old] = out[old, at] = sum_by(other * added.inner[0], rows.cluster_of_row, clusters)
     return out
-
-
-def _products_by(rows: AnalysisSet, one: Floats, other: Floats) -> Floats:
-    """Sum products within clusters (clusters,)."""
-    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/columns.c takes over
-        found = np.empty(len(rows.cluster))
-        core.products_by(*in_order(one, other), rows.members, found)
-        return found
-    return sum_by(one * other, rows.cluster_of_row, len(rows.cluster))

@@ -11,15 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.arrays import Bools, Floats, Ints
-from simtrial.core import compiled
 from simtrial.flags import BIT
 from simtrial.kernels import random_intercept_fit, sandwich
 from simtrial.kernels.by_arm_criterion import ArmSums, arm_sums
-from simtrial.kernels.cluster_basis import Direction, coordinates, side_by_side
+from simtrial.kernels.cluster_basis import Direction, coordinates, cross_products, side_by_side
 from simtrial.kernels.random_intercept_criterion import SizeSums, XGrids
-from simtrial.kernels.segments import count_by, sum_by
+from simtrial.kernels.segments import sum_by
 from simtrial.kernels.slot_sums import slot_products
-from simtrial.kernels.small_matrices import pairs, sweep
+from simtrial.kernels.small_matrices import sweep
 from simtrial.moments.columns import Column, centred, within_with
 from simtrial.moments.rows import PRODUCT, AnalysisSet
 
@@ -93,7 +92,7 @@ class Moments:
     columns: tuple[Column, ...] = field(default=(), repr=False)
     again: list[bool] = field(default_factory=list, repr=False)
     _leverages: dict[str, sandwich.Leverage] = field(default_factory=dict, repr=False)
-    _grids: XGrids = field(default_factory=dict, repr=False)
+    _grids: XGrids = field(default_factory=XGrids, repr=False)
 
     @property
     def trials(self) -> int:
@@ -142,31 +141,27 @@ class Moments:
 
     @cached_property
     def slot_sums(self) -> tuple[Floats, Floats]:
-        """Packed sums of z_j z_j' over the clusters of a slot (slots, K, trials), and pooled within (K, trials)."""
-        if self.parent is None or compiled() is not None:  # compiled, making all anew is quicker than copying some
-            return self._products(0)
-        (between, pooled), (more, inside) = self.parent.slot_sums, self._products(len(self.means) - 1)
-        return np.concatenate([between, more], axis=1), np.concatenate([pooled, inside])
+        """Packed sums of z_j z_j' over the clusters of a slot (slots, K, trials), and pooled within (K, trials).
 
-    def _products(self, first: int) -> tuple[Floats, Floats]:
-        """Packed products of columns ``first`` onwards with all before them; a 1 where a dropped column would be."""
+        A 1 stands where a dropped column would be.
+        """
         slot, sizes = self.analysed.slots
+        before = None if self.parent is None else self.parent.slot_sums
         between, pooled = slot_products(
-            self.means, self.within, self.varying, slot, self.cluster_trial, len(sizes), self.trials, first
+            self.means, self.within, self.varying, slot, self.cluster_trial, len(sizes), self.trials, before
         )
-        for k, (i, j) in enumerate((i, j) for i, j in zip(*pairs(len(self.means)), strict=True) if j >= first):
-            if i == j and i < self.regressors:
-                pooled[k] += ~self.kept[i]
+        if before is None and not self.kept.all():
+            diagonal = np.arange(self.regressors)
+            pooled[diagonal * (diagonal + 3) // 2] += ~self.kept
         return between, pooled
 
     def size_sums(self) -> SizeSums:
         """Sums for the random-intercept model of the first response, usable trials only."""
-        (slot, sizes), (between, pooled) = self.analysed.slots, self.slot_sums
+        (_, sizes), (between, pooled) = self.analysed.slots, self.slot_sums
         q = self.regressors + 1
         packed = q * (q + 1) // 2
-        counts = count_by(slot * self.trials + self.cluster_trial, len(sizes) * self.trials)
         every = SizeSums(
-            sizes=sizes, counts=counts.reshape(len(sizes), self.trials), between=between[:, :packed],
+            sizes=sizes, counts=self.analysed.slot_counts, between=between[:, :packed],
             within=pooled[:packed], regressors=self.regressors, rows=self.counts, rank=self.rank,
             dropped=(~self.kept).astype(np.float64),
         )  # fmt: skip
@@ -188,15 +183,13 @@ class Moments:
     def gram(self) -> Floats:
         """[X Y]'[X Y] (q, q, trials), a 1 on the diagonal of dropped columns; the identity for failed trials."""
         p, q = self.regressors, len(self.means)
-        x = self.basis.reshape(self.trials, -1, p)
         total = np.empty((q, q, self.trials))
         if self.parent is None:
-            total[:] = (x.transpose(0, 2, 1) @ x).transpose(1, 2, 0)
+            total[:] = cross_products(self.basis, self.basis)
             total[np.arange(p), np.arange(p)] += ~self.kept
         else:
-            y = self.responses.reshape(self.trials, x.shape[1], q - p)
             total[:p, :p] = self.parent.gram[:p, :p]
-            total[:p, p:] = (x.transpose(0, 2, 1) @ y).transpose(1, 2, 0)
+            total[:p, p:] = cross_products(self.basis, self.responses)
             total[p:, :p] = total[:p, p:].transpose(1, 0, 2)
         for i in range(p, q):
             for j in range(i, q):
@@ -263,7 +256,7 @@ class Moments:
     def with_response(self, values: Floats, measured: bool = True) -> Moments:
         """Add a response given for the analysed rows (rows,); what X alone decides is shared, not made again."""
         rows, p = self.analysed, self.regressors
-        added = centred(rows, values, measured, "participant")
+        added = centred(rows, values, measured, "participant", self._inside)
         means = np.concatenate([self.means, added.means[None]])
         within = within_with(rows, self.within, self.inner, added)
         # a dropped column is 0 in ``within``, and still a direction
@@ -280,6 +273,13 @@ class Moments:
         )  # fmt: skip
         made = made._fail(added.out_of_range, "out_of_range")
         return made if len(means) > p + 1 else made._judged()
+
+    @cached_property
+    def _inside(self) -> Floats:
+        """The deviations from cluster means as one array (V, rows)."""
+        if len(self.inner) == 1:
+            return self.inner[0][None]
+        return np.array(self.inner).reshape(len(self.inner), len(self.analysed.rows))
 
     def _judged(self) -> Moments:
         """Fail trials whose outcome leaves no residual."""

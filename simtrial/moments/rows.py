@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from typing import Any
@@ -60,18 +61,25 @@ class Regressor:
     covariate: str
 
 
+Covered = tuple[tuple[Column, ...], Bools]
+"""Columns, and participants (participants,) who have a value in all of them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AnalysisSet:
     """Analysed participants and their clusters.
 
-    ``rows`` (rows,) are row numbers of participants, ``trial`` and ``cluster_of_row`` their trial and cluster;
-    ``cluster`` (clusters,) row numbers of practices with an analysed participant, ``cluster_trial`` their trials,
-    ``position`` their places within it, ``sizes`` n_j; ``counts`` N and ``clusters`` J per trial (trials,);
+    ``seen`` (participants,) says who they are; ``rows`` (rows,) are row numbers of participants, ``trial`` and
+    ``cluster_of_row`` their trial and cluster; ``cluster`` (clusters,) row numbers of practices with an analysed
+    participant, ``cluster_trial`` their trials, ``position`` their places within it, ``sizes`` n_j; ``counts`` N and
+    ``clusters`` J per trial (trials,);
     ``unknown`` (trials,) people left out because a condition or their receipt is unknown, None where none is asked for.
-    ``centred`` holds, by source, the column that regressors were last made of, these, and what centring made of them.
+    ``covered`` are the columns of covariates and who has them all, where it was kept. ``centred`` holds, by source, the
+    column that regressors were last made of, these, and what centring made of them.
     """
 
     index: Index
+    seen: Bools
     rows: Ints
     trial: Ints
     cluster_of_row: Ints
@@ -82,19 +90,21 @@ class AnalysisSet:
     clusters: Floats
     position: Ints
     unknown: Floats | None = None
+    covered: Covered | None = field(default=None, repr=False)
     centred: dict[str, tuple[Column | None, list[Regressor], list[Any]]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
-        cls, index: Index, seen: Bools, unknown: Floats | None = None, like: AnalysisSet | None = None
-    ) -> AnalysisSet:
+        cls, index: Index, seen: Bools, unknown: Floats | None = None, like: AnalysisSet | None = None,
+        covered: Covered | None = None,
+    ) -> AnalysisSet:  # fmt: skip
         """Set of the participants for whom ``seen`` (participants,) holds; ``unknown`` (trials,) is carried along.
 
         It is ``like`` itself, a set of the same index, if that has the same rows.
         """
-        rows = np.flatnonzero(seen)
-        if like is not None and np.array_equal(rows, like.rows) and unknown is like.unknown is None:
+        if like is not None and np.array_equal(seen, like.seen) and unknown is like.unknown is None:
             return like
+        rows = np.flatnonzero(seen)
         members = np.bincount(index.participant_practice[rows], minlength=index.practices)
         cluster = np.flatnonzero(members)
         cluster_trial, members = index.practice_trial[cluster], members[cluster]
@@ -103,8 +113,8 @@ class AnalysisSet:
         first = np.concatenate([[0], np.cumsum(clusters)[:-1]]).astype(np.intp)
         position = np.arange(len(cluster)) - first[cluster_trial]
         return cls(
-            index=index, rows=rows, trial=np.repeat(cluster_trial, members), cluster_of_row=cluster_of_row,
-            cluster=cluster, cluster_trial=cluster_trial, sizes=sizes,
+            index=index, seen=seen, covered=covered, rows=rows, trial=np.repeat(cluster_trial, members),
+            cluster_of_row=cluster_of_row, cluster=cluster, cluster_trial=cluster_trial, sizes=sizes,
             counts=sum_by(sizes, cluster_trial, index.trials), clusters=clusters, position=position, unknown=unknown,
         )  # fmt: skip
 
@@ -163,6 +173,13 @@ class AnalysisSet:
         if not len(distinct):
             return self.position, np.ones((1, 1))
         return (np.cumsum(there) - 1)[sizes], distinct[:, None].astype(np.float64)
+
+    @cached_property
+    def slot_counts(self) -> Floats:
+        """Clusters of every slot (slots, trials)."""
+        slot, sizes = self.slots
+        trials = self.index.trials
+        return count_by(slot * trials + self.cluster_trial, len(sizes) * trials).reshape(len(sizes), trials)
 
 
 def regressors(batch: ObservedBatch, spec: Spec, rows: AnalysisSet | None = None) -> list[Regressor]:
@@ -271,17 +288,26 @@ def analysed(batch: ObservedBatch, spec: Spec, values: Floats, like: AnalysisSet
     Counted as unknown are those with all of them observed for whom the conditions, taken together, neither hold nor
     fail. ``like`` is a set of the same trials: where it has the same rows it is not made again.
     """
-    seen = ~np.isnan(values)
-    for name in ("arm", *spec.adjust):
-        column = batch.column(name)
-        there = column.values >= 0 if column.categories else ~np.isnan(column.values)
-        rows = batch.index.rows(column.level, "participant")
-        seen &= there if rows is None else there[rows]
+    covered = _covered(batch, ("arm", *spec.adjust), None if like is None else like.covered)
+    seen = covered[1] & ~np.isnan(values)
     if not spec.where:
-        return AnalysisSet.of(batch.index, seen, like=like)
+        return AnalysisSet.of(batch.index, seen, like=like, covered=covered)
     met = reduce(operator.and_, (truth(condition, batch) for condition in spec.where))
     unknown = sum_by(seen & met.unknown, batch.index.participant_trial, batch.index.trials)
     return AnalysisSet.of(batch.index, seen & met.holds, unknown)
+
+
+def _covered(batch: ObservedBatch, names: Sequence[str], before: Covered | None) -> Covered:
+    """Who has a value in all of some columns; as it was ``before`` if the columns are the same."""
+    columns = tuple(batch.column(name) for name in names)
+    if before is not None and len(columns) == len(before[0]) and all(map(operator.is_, columns, before[0])):
+        return before
+    seen = np.ones(batch.index.participants, dtype=bool)
+    for column in columns:
+        there = column.values >= 0 if column.categories else ~np.isnan(column.values)
+        rows = batch.index.rows(column.level, "participant")
+        seen &= there if rows is None else there[rows]
+    return columns, seen
 
 
 def coefficients_needed(batch: ObservedBatch, spec: Spec) -> NDArray[np.int64]:

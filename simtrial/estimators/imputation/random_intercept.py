@@ -17,12 +17,13 @@ from simtrial.estimators.imputation.engine import ImputationEngine, register_imp
 from simtrial.estimators.imputation.incomplete import Incomplete
 from simtrial.estimators.imputation.regressions import FittedRegressions, Parameters, gaps, mean, reason
 from simtrial.flags import BIT
+from simtrial.kernels.imputed_values import Gaps, Practices, imputed_values
 from simtrial.kernels.plug_in import PlugIn
 from simtrial.kernels.posterior import Draw, posterior, practice_effects
 from simtrial.kernels.random_intercept_criterion import SizeSums
 from simtrial.kernels.variance_priors import UNIFORM_ICC, InverseGamma, RatioPrior, UniformTau, VariancePrior
 from simtrial.kernels.within_basis import used_up
-from simtrial.moments.build import Known
+from simtrial.moments.build import Known, predictors
 from simtrial.moments.moments import Moments
 from simtrial.moments.rows import Spec
 
@@ -141,46 +142,58 @@ class MissingColumn:
 
     def drawn(self, batch: ObservedBatch, rng: np.random.Generator) -> Floats:
         """Draw parameters, practice effects and values once for every trial; the column filled (participants,)."""
-        own = self.parameters(batch, rng, self.practices)
+        gamma, sigma2, beta = self._everywhere(batch, rng)
+        noise = rng.standard_normal(batch.index.practices)[self._among]
+        x = predictors(batch, self.spec, self.fitted, self.rows, self.known)
         values = batch.at(self.column).copy()
-        noise = np.sqrt(own.sigma2[batch.index.participant_trial[self.rows]])
-        values[self.rows] = self.mean(batch, own, self.rows) + noise * rng.standard_normal(len(self.rows))
+        values[self.rows] = imputed_values(
+            self._practices, self._gaps, x, gamma, sigma2, beta, noise, rng.standard_normal(len(self.rows))
+        )
         return values
 
+    def parameters(self, batch: ObservedBatch, rng: np.random.Generator) -> Parameters:
+        """Draw parameters and practice effects once for every trial; 0 where nothing can be drawn."""
+        gamma, sigma2, beta = self._everywhere(batch, rng)
+        every = self._seen(np.arange(batch.index.practices))
+        trial, p = every.trial, len(beta)
+        residual = every.means[p] - np.einsum("pc,pc->c", every.means[:p], beta[:, trial])
+        return Parameters(beta, sigma2, practice_effects(gamma[trial], sigma2[trial], every.sizes, residual, rng))
+
+    def _everywhere(self, batch: ObservedBatch, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+        """One draw of gamma, sigma2 (trials,) and the coefficients (p, trials), 0 where nothing can be drawn."""
+        assert self.table is not None
+        drawn, trials = self.table.draw(rng), batch.index.trials
+        if len(self.usable) == trials:
+            return drawn.gamma, drawn.sigma2, drawn.coefficients
+        gamma, sigma2 = (_spread(values, self.usable, trials) for values in (drawn.gamma, drawn.sigma2))
+        return gamma, sigma2, _spread(drawn.coefficients, self.usable, trials)
+
     @cached_property
-    def practices(self) -> Ints:
+    def _among(self) -> Ints:
         """Practices of those to be filled."""
         return np.unique(self.fitted.analysed.index.participant_practice[self.rows])
 
     @cached_property
-    def _cluster(self) -> Ints:
-        """Number of the analysed cluster of every practice, -1 without (practices,)."""
-        out = np.full(self.fitted.analysed.index.practices, -1)
-        out[self.fitted.analysed.cluster] = np.arange(len(self.fitted.analysed.cluster))
-        return out
+    def _practices(self) -> Practices:
+        return self._seen(self._among)
 
-    def parameters(self, batch: ObservedBatch, rng: np.random.Generator, among: Ints | None = None) -> Parameters:
-        """Draw parameters and practice effects once for every trial; 0 where nothing can be drawn.
+    @cached_property
+    def _gaps(self) -> Gaps:
+        index, fitted = self.fitted.analysed.index, self.fitted
+        trial = index.participant_trial[self.rows]
+        place = np.searchsorted(self._among, index.participant_practice[self.rows])
+        return Gaps(place, trial, fitted.center[fitted.regressors, trial])
 
-        ``among`` are the practices whose effects are asked for, all if None: the same numbers are drawn.
-        """
-        index, fitted, usable = batch.index, self.fitted, self.usable
-        p = fitted.regressors
-        assert self.table is not None
-        drawn = self.table.draw(rng)
-        gamma, sigma2 = (_spread(x, usable, index.trials) for x in (drawn.gamma, drawn.sigma2))
-        beta = np.zeros((p, index.trials))
-        beta[:, usable] = drawn.coefficients
-        among = np.arange(index.practices) if among is None else among
-        cluster, trial = self._cluster[among], index.practice_trial[among]
-        there, own = cluster >= 0, cluster[cluster >= 0]
-        sizes, residual = np.zeros(len(among)), np.zeros(len(among))
-        sizes[there] = fitted.sizes[own]
-        fitted_means = np.einsum("pc,pc->c", fitted.means[:p, own], beta[:, trial[there]])
-        residual[there] = fitted.means[p, own] - fitted_means
-        noise, effects = rng.standard_normal(index.practices)[among], np.zeros(index.practices)
-        effects[among] = practice_effects(gamma[trial], sigma2[trial], sizes, residual, noise)
-        return Parameters(beta, sigma2, effects)
+    def _seen(self, practices: Ints) -> Practices:
+        """What the analysed people of some practices tell of them."""
+        fitted = self.fitted
+        index, clusters, p = fitted.analysed.index, fitted.analysed.cluster, fitted.regressors
+        cluster = np.full(index.practices, -1)
+        cluster[clusters] = np.arange(len(clusters))
+        there, own = cluster[practices] >= 0, cluster[practices]
+        sizes, means = np.zeros(len(practices)), np.zeros((p + 1, len(practices)))
+        sizes[there], means[:, there] = fitted.sizes[own[there]], fitted.means[: p + 1, own[there]]
+        return Practices(index.practice_trial[practices], sizes, means)
 
     def mean(self, batch: ObservedBatch, own: Parameters, rows: Ints) -> Floats:
         """Mean of the column for some participants, given the parameters (rows,)."""
@@ -209,6 +222,6 @@ class MissingColumn:
 
 
 def _spread(values: Floats, usable: Ints, trials: int) -> Floats:
-    out = np.zeros(trials)
-    out[usable] = values
+    out = np.zeros((*values.shape[:-1], trials))
+    out[..., usable] = values
     return out

@@ -1,0 +1,128 @@
+/* Twins of `sweep` in simtrial/kernels/small_matrices.py and of `cross_products` in simtrial/kernels/cluster_basis.py. */
+#include "kernels.h"
+#include "logarithm.h"
+#include "small_matrices.h"
+
+#include <stdlib.h>
+
+typedef struct {
+    Py_ssize_t size, count, trials;
+    const double *matrix;
+    double *inverse, *coefficients, *rest, *log_determinant;
+    lanes *m, *row, *column, *pivots;
+} sweeps;
+
+VECTORISED
+static void sweep_tile(const sweeps *own, Py_ssize_t from, int filled) {
+    Py_ssize_t trials = own->trials, q = own->size, p = own->count;
+    for (Py_ssize_t i = 0; i < q * q; i++) own->m[i] = load(own->matrix + i * trials + from, filled);
+    sweep(own->m, own->row, own->column, (int)p, (int)q, own->pivots);
+    for (Py_ssize_t i = 0; i < q; i++)
+        for (Py_ssize_t j = 0; j < q; j++) {
+            double *to = i >= p ? own->rest + ((i - p) * (q - p) + j - p) * trials
+                       : j >= p ? own->coefficients + (i * (q - p) + j - p) * trials : own->inverse + (i * p + j) * trials;
+            if (i < p || j >= p) store(to + from, own->m[i * q + j], filled);
+        }
+    lanes logs = {0};
+    for (Py_ssize_t k = 0; k < p; k++) logs += logarithm(own->pivots[k]);
+    store(own->log_determinant + from, logs, filled);
+}
+
+PyObject *core_sweep(PyObject *self, PyObject *const *given, Py_ssize_t number) {
+    (void)self;
+    enum { MATRIX, INVERSE, COEFFICIENTS, REST, LOG_DETERMINANT, END };
+    array a[] = {IN("matrix", FLOATS), OUT("inverse", FLOATS), OUT("coefficients", FLOATS), OUT("rest", FLOATS),
+                 OUT("log_determinant", FLOATS)};
+    PyObject *result = NULL;
+    double *room = NULL;
+    if (number != END) return PyErr_Format(PyExc_TypeError, "sweep takes %d arguments", END), NULL;
+    for (int k = 0; k < END; k++) a[k].dimensions = 3;
+    a[MATRIX].shape[0] = a[MATRIX].shape[1] = a[MATRIX].shape[2] = a[INVERSE].shape[0] = a[INVERSE].shape[1] = -1;
+    if (!take_array(&a[MATRIX], given[MATRIX])) goto end;
+    sweeps own = {.size = a[MATRIX].shape[0], .trials = a[MATRIX].shape[2], .matrix = a[MATRIX].at};
+    a[INVERSE].shape[2] = own.trials;
+    if (!take_array(&a[INVERSE], given[INVERSE])) goto end;
+    own.count = a[INVERSE].shape[0];
+    if (a[MATRIX].shape[1] != own.size || a[INVERSE].shape[1] != own.count || own.count > own.size || own.size > 1000) {
+        PyErr_SetString(PyExc_ValueError, "matrix, inverse: square matrices are wanted, the second no larger");
+        goto end;
+    }
+    Py_ssize_t p = own.count, q = own.size;
+    a[COEFFICIENTS].shape[0] = p, a[REST].shape[0] = a[COEFFICIENTS].shape[1] = a[REST].shape[1] = q - p;
+    a[COEFFICIENTS].shape[2] = a[REST].shape[2] = own.trials;
+    a[LOG_DETERMINANT].dimensions = 1, a[LOG_DETERMINANT].shape[0] = own.trials;
+    if (!take_arrays(a + COEFFICIENTS, END - COEFFICIENTS, given + COEFFICIENTS)) goto end;
+    room = room_for(q * q + 2 * q + p, LANES);
+    if (room == NULL) goto end;
+    own.m = (lanes *)room, own.row = own.m + q * q, own.column = own.row + q, own.pivots = own.column + q;
+    own.inverse = a[INVERSE].at, own.coefficients = a[COEFFICIENTS].at, own.rest = a[REST].at;
+    own.log_determinant = a[LOG_DETERMINANT].at;
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t from = 0; from < own.trials; from += LANES)
+        sweep_tile(&own, from, own.trials - from < LANES ? (int)(own.trials - from) : LANES);
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+end:
+    free(room);
+    release_arrays(a, END);
+    return result;
+}
+
+/* Entries `from` onwards of a row, LANES of them; those past the end of the row are those of the next, or 0. */
+INLINE lanes part_of_row(const double *at, Py_ssize_t left, const double *end) {
+    if (at + LANES <= end) return together(at);
+    lanes out = {0};
+    for (int l = 0; l < LANES && l < left; l++) out[l] = at[l];
+    return out;
+}
+
+enum { COLUMNS = 8 }; /* of Y, whose products stay in registers */
+
+/* X'Y of one trial, for LANES columns of X and some of Y; the sums of each pair go over the rows in order. */
+INLINE void add_products(const double *x, const double *y, const double *end, Py_ssize_t rows, Py_ssize_t p, Py_ssize_t r,
+                         Py_ssize_t i, Py_ssize_t j, int some, lanes *sums) {
+    for (int e = 0; e < some; e++) sums[e] = all(0.0);
+    for (Py_ssize_t n = 0; n < rows; n++) {
+        lanes one = part_of_row(x + n * p + i, p - i, end);
+        for (int e = 0; e < some; e++) sums[e] += one * y[n * r + j + e];
+    }
+}
+
+VECTORISED
+static void multiply_all(const double *x, const double *y, Py_ssize_t trials, Py_ssize_t rows, Py_ssize_t p, Py_ssize_t r,
+                         double *out) {
+    const double *end = x + trials * rows * p;
+    for (Py_ssize_t t = 0; t < trials; t++, x += rows * p, y += rows * r)
+        for (Py_ssize_t i = 0; i < p; i += LANES)
+            for (Py_ssize_t j = 0; j < r; j += COLUMNS) {
+                lanes sums[COLUMNS];
+                int some = r - j < COLUMNS ? (int)(r - j) : COLUMNS;
+                if (some == 1) add_products(x, y, end, rows, p, r, i, j, 1, sums); /* one response, as most often */
+                else if (some == 7) add_products(x, y, end, rows, p, r, i, j, 7, sums); /* X of a few covariates */
+                else add_products(x, y, end, rows, p, r, i, j, some, sums);
+                for (int l = 0; l < LANES && i + l < p; l++)
+                    for (int e = 0; e < some; e++) out[((i + l) * r + j + e) * trials + t] = sums[e][l];
+            }
+}
+
+PyObject *core_cross_products(PyObject *self, PyObject *const *given, Py_ssize_t number) {
+    (void)self;
+    enum { X, Y, PRODUCTS, END };
+    array a[] = {IN("x", FLOATS), IN("y", FLOATS), OUT("products", FLOATS)};
+    PyObject *result = NULL;
+    if (number != END) return PyErr_Format(PyExc_TypeError, "cross_products takes %d arguments", END), NULL;
+    for (int k = 0; k < END; k++) a[k].dimensions = 3, a[k].shape[0] = a[k].shape[1] = a[k].shape[2] = -1;
+    if (!take_array(&a[X], given[X])) goto end;
+    Py_ssize_t trials = a[X].shape[0], rows = a[X].shape[1], p = a[X].shape[2];
+    a[Y].shape[0] = trials, a[Y].shape[1] = rows;
+    if (!take_array(&a[Y], given[Y])) goto end;
+    a[PRODUCTS].shape[0] = p, a[PRODUCTS].shape[1] = a[Y].shape[2], a[PRODUCTS].shape[2] = trials;
+    if (!take_array(&a[PRODUCTS], given[PRODUCTS])) goto end;
+    Py_BEGIN_ALLOW_THREADS
+    multiply_all(a[X].at, a[Y].at, trials, rows, p, a[Y].shape[2], a[PRODUCTS].at);
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+end:
+    release_arrays(a, END);
+    return result;
+}
