@@ -1,6 +1,7 @@
 /* Twin of `centred` in simtrial/moments/columns.py: the same steps in the same order, so that it is the same to the last
    bit. Rows of a cluster stand together, and clusters of a trial. */
 #include "kernels.h"
+#include "lanes.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -32,45 +33,62 @@ typedef struct {
 } column;
 
 /* The largest absolute value, 0 with `beyond` set where it is none to compute with. */
-static double size_of_values(const column *one, const double *values, int64_t rows, unsigned char *beyond) {
+INLINE double size_of_values(const column *one, const double *values, int64_t rows, unsigned char *beyond) {
+    lanes sizes = {0};
+    choice odd = {0};
+    int64_t i = 0;
+    for (; i + LANES <= rows; i += LANES) {
+        lanes value = size_of(together(values + i));
+        odd |= ~(value <= one->largest);
+        sizes = chosen(value > sizes, value, sizes);
+    }
     double size = 0.0;
-    int odd = 0;
-    for (int64_t i = 0; i < rows; i++) {
+    int too_large = any_of(odd);
+    for (; i < rows; i++) {
         double value = fabs(values[i]);
-        odd |= !(value <= one->largest);
+        too_large |= !(value <= one->largest);
         size = value > size ? value : size;
     }
-    *beyond = (unsigned char)(odd || (size != 0.0 && size < one->smallest));
+    EACH(l) size = sizes[l] > size ? sizes[l] : size;
+    *beyond = (unsigned char)(too_large || (size != 0.0 && size < one->smallest));
     return *beyond ? 0.0 : size;
 }
 
-/* Deviations of a cluster from its mean, and what that is more than the first value. */
-INLINE double deviate(const double *values, int64_t members, double nothing, double *deviation) {
+/* Differences of a cluster's values from the first, and how much their mean is. */
+INLINE double differences(const double *restrict values, int64_t members, double nothing, double *restrict deviation) {
     double sum = 0.0;
     for (int64_t i = 0; i < members; i++) {
         double difference = values[i] - values[0];
         deviation[i] = fabs(difference) <= nothing ? 0.0 : difference;
         sum += deviation[i];
     }
-    double shift = sum / (double)members;
-    for (int64_t i = 0; i < members; i++) deviation[i] -= shift;
-    return shift;
+    return sum / (double)members;
 }
 
-/* Sums of products of a cluster's deviations, which begin at some row, with the other columns and with themselves. */
-INLINE void multiply(const column *one, Py_ssize_t c, Py_ssize_t row, int64_t members) {
-    const double *x = one->deviation + row;
-    for (Py_ssize_t k = 0; k <= one->others; k++) {
-        const double *y = k < one->others ? one->other + k * one->rows + row : x;
+/* Deviations of a cluster, which begins at some row, from its mean; their products with other columns and themselves.
+   In one loop with the first of these: most clusters are so small that each loop costs more than its sums. */
+INLINE void deviate(const column *one, Py_ssize_t c, Py_ssize_t row, int64_t members, double shift) {
+    double *deviation = one->deviation + row, squares = 0.0, first = 0.0;
+    const double *other = one->others ? one->other + row : deviation;
+    for (int64_t i = 0; i < members; i++) {
+        double own = deviation[i] - shift;
+        deviation[i] = own;
+        squares += own * own, first += own * other[i];
+    }
+    if (one->products == NULL) return;
+    one->products[one->others * one->clusters + c] = squares;
+    if (one->others) one->products[c] = first;
+    for (Py_ssize_t k = 1; k < one->others; k++) {
+        const double *next = one->other + k * one->rows + row;
         double sum = 0.0;
-        for (int64_t i = 0; i < members; i++) sum += x[i] * y[i];
+        for (int64_t i = 0; i < members; i++) sum += deviation[i] * next[i];
         one->products[k * one->clusters + c] = sum;
     }
 }
 
 /* One trial: clusters `from` to below `to`, of which so many rows begin at one. First values stand in means, and what
    means are more in `shift`, until all are known. */
-static void centre_trial(const column *one, Py_ssize_t from, Py_ssize_t to, Py_ssize_t row, int64_t rows, double *shift) {
+INLINE void centre_trial(const column *one, Py_ssize_t from, Py_ssize_t to, Py_ssize_t row, int64_t rows, double *shift) {
     double *means = one->means, largest = 0.0, total = 0.0;
     unsigned char *beyond = &one->beyond[one->trial[from]];
     double nothing = one->rounding * size_of_values(one, one->values + row, rows, beyond);
@@ -80,10 +98,11 @@ static void centre_trial(const column *one, Py_ssize_t from, Py_ssize_t to, Py_s
             means[c] = shift[c] = 0.0;
             for (int64_t i = 0; i < members; i++) one->deviation[row + i] = 0.0;
         } else {
-            means[c] = one->values[row], shift[c] = deviate(one->values + row, members, nothing, one->deviation + row);
+            means[c] = one->values[row];
+            shift[c] = differences(one->values + row, members, nothing, one->deviation + row);
             largest = fabs(means[c]) > largest ? fabs(means[c]) : largest;
         }
-        if (one->products != NULL) multiply(one, c, row, members);
+        deviate(one, c, row, members, shift[c]);
     }
     if (!one->measured) {
         for (Py_ssize_t c = from; c < to; c++) means[c] += shift[c];
@@ -102,7 +121,7 @@ static void centre_trial(const column *one, Py_ssize_t from, Py_ssize_t to, Py_s
     one->center[one->trial[from]] = anchor + mean;
 }
 
-static void centre(const column *one, double *shift) {
+VECTORISED static void centre(const column *one, double *shift) {
     Py_ssize_t row = 0;
     for (Py_ssize_t from = 0, to; from < one->clusters; from = to) {
         int64_t rows = 0;
@@ -149,6 +168,34 @@ PyObject *core_centred(PyObject *self, PyObject *const *given, Py_ssize_t number
     result = Py_NewRef(Py_None);
 end:
     free(shift);
+    release_arrays(a, END);
+    return result;
+}
+
+/* Twin of `side_by_side` in simtrial/kernels/cluster_basis.py. */
+PyObject *core_side_by_side(PyObject *self, PyObject *const *given, Py_ssize_t number) {
+    (void)self;
+    enum { ROWS, PLACE, LAID_OUT, END };
+    array a[] = {IN("rows", FLOATS), IN("place", INTS), OUT("laid_out", FLOATS)};
+    PyObject *result = NULL;
+    if (number != END) return PyErr_Format(PyExc_TypeError, "side_by_side takes %d arguments", END), NULL;
+    a[ROWS].dimensions = a[LAID_OUT].dimensions = 3, a[PLACE].dimensions = 1, a[LAID_OUT].shape[0] = -1;
+    for (int k = 0; k < 3; k++) a[ROWS].shape[k] = -1;
+    if (!take_array(&a[ROWS], given[ROWS])) goto end;
+    Py_ssize_t clusters = a[PLACE].shape[0] = a[ROWS].shape[2], numbers = a[ROWS].shape[0] * a[ROWS].shape[1];
+    a[LAID_OUT].shape[1] = a[ROWS].shape[0], a[LAID_OUT].shape[2] = a[ROWS].shape[1];
+    if (!take_arrays(a + PLACE, 2, given + PLACE) || !are_places(&a[PLACE], a[LAID_OUT].shape[0])) goto end;
+    Py_BEGIN_ALLOW_THREADS
+    const int64_t *place = a[PLACE].at;
+    const double *from = a[ROWS].at;
+    memset(a[LAID_OUT].at, 0, (size_t)a[LAID_OUT].view.len);
+    for (Py_ssize_t c = 0; c < clusters; c++) {
+        double *to = (double *)a[LAID_OUT].at + place[c] * numbers;
+        for (Py_ssize_t k = 0; k < numbers; k++) to[k] = from[k * clusters + c];
+    }
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+end:
     release_arrays(a, END);
     return result;
 }

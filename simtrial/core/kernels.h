@@ -21,6 +21,7 @@ KERNEL(sweep);
 KERNEL(cross_products);
 KERNEL(leverage);
 KERNEL(centred);
+KERNEL(side_by_side);
 KERNEL(minimise);
 KERNEL(invert);
 

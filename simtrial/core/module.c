@@ -20,6 +20,7 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(cross_products),
     FUNCTION(leverage),
     FUNCTION(centred),
+    FUNCTION(side_by_side),
     FUNCTION(minimise),
     FUNCTION(invert),
     {NULL, NULL, 0, NULL},

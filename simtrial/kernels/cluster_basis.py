@@ -119,10 +119,15 @@ def cross_products(one: Floats, other: Floats) -> Floats:
     return np.ascontiguousarray((x.transpose(0, 2, 1) @ y).transpose(1, 2, 0))
 
 
-def side_by_side(rows: Floats, trial: Ints, position: Ints, trials: int, most: int) -> Floats:
-    """Lay clusters out by trial and position: (k, q, clusters) -> (trials, positions, k, q), empty ones 0."""
-    if rows.shape[2] == trials * most:  # no empty place
-        return np.ascontiguousarray(rows.transpose(2, 0, 1)).reshape(trials, most, *rows.shape[:2])
-    out = np.zeros((trials * most, *rows.shape[:2]))
-    out[trial * most + position] = rows.transpose(2, 0, 1)
+def side_by_side(rows: Floats, place: Ints, trials: int, most: int) -> Floats:
+    """Lay clusters out by trial and position: (k, q, clusters) -> (trials, positions, k, q), empty ones 0.
+
+    ``place`` (clusters,) is trial times ``most``, the number of positions, and position.
+    """
+    out = np.empty((trials * most, *rows.shape[:2]))
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/columns.c takes over
+        core.side_by_side(*in_order(rows), place, out)
+    else:
+        out[:] = 0.0
+        out[place] = rows.transpose(2, 0, 1)
     return out.reshape(trials, most, *rows.shape[:2])

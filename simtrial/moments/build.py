@@ -95,7 +95,7 @@ def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet, like: Moments
     deviations = dict(zip(varying, inner, strict=True))
     products = dict(zip(varying, within[0], strict=True)) if varying else None
     own = coordinates(every, deviations, along, rows.cluster_of_row, rows.sizes, products)
-    basis = side_by_side(own, rows.cluster_trial, rows.position, trials, rows.most)
+    basis = side_by_side(own, rows.place, trials, rows.most)
     found = Moments(
         analysed=rows, terms=tuple(c.term for c in columns), means=every, varying=varying, inner=inner, within=within,
         directions=along, center=np.stack([c.center for c in made]), basis=basis, responses=basis[..., :0],

@@ -264,7 +264,7 @@ class Moments:
         own = coordinates(
             added.means[None], {0: added.inner[0]}, self.directions, rows.cluster_of_row, rows.sizes, products
         )  # fmt: skip
-        response = side_by_side(own, rows.cluster_trial, rows.position, self.trials, rows.most)
+        response = side_by_side(own, rows.place, self.trials, rows.most)
         made = replace(
             self, means=means, varying=(*self.varying, len(self.means)), inner=(*self.inner, *added.inner),
             within=within,

@@ -131,6 +131,11 @@ class AnalysisSet:
         return int(self.clusters.max(initial=1.0))
 
     @cached_property
+    def place(self) -> Ints:
+        """Place of every cluster among those of all trials, `most` in each (clusters,)."""
+        return self.cluster_trial * self.most + self.position
+
+    @cached_property
     def cluster_start(self) -> Ints:
         """First row of every cluster (clusters,)."""
         return np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.intp)[: len(self.sizes)]

@@ -1,0 +1,160 @@
+"""Columns, their products and small matrices by either core: the same to the last bit where sums have one order."""
+
+import numpy as np
+import pytest
+from cores import needs_compiled
+
+from simtrial import core
+from simtrial.batch import Index
+from simtrial.kernels.cluster_basis import cross_products, side_by_side
+from simtrial.kernels.imputed_values import Gaps, Practices, imputed_values
+from simtrial.kernels.random_intercept_criterion import SizeSums, XGrids, grid_parts
+from simtrial.kernels.ratio_search import compiled_search
+from simtrial.kernels.slot_sums import slot_products
+from simtrial.kernels.small_matrices import sweep
+from simtrial.moments.columns import centred
+from simtrial.moments.rows import AnalysisSet
+
+pytestmark = needs_compiled
+EPS = np.finfo(np.float64).eps
+
+
+def by_both(function, *given, **options):
+    """What a function returns with either core."""
+    found = []
+    for name in core.CORES:
+        with core.using(name):
+            found.append(function(*given, **options))
+    return found
+
+
+def people(rng, trials=9) -> AnalysisSet:
+    """Practices of 0 to 12 people, some trials of one practice and one trial without anybody."""
+    practices = rng.integers(1, 9, trials)
+    trial = np.repeat(np.arange(trials), practices)
+    members = rng.choice([0, 1, 1, 2, 3, 5, 12], len(trial))
+    members[trial == 2] = 0
+    index = Index(trials, trial, np.repeat(np.arange(len(trial)), members))
+    return AnalysisSet.of(index, rng.random(len(index.participant_practice)) < 0.9)
+
+
+VALUES = {
+    "plain": lambda rng, n: rng.normal(4.0, 1.0, n),
+    "one number": lambda rng, n: np.full(n, 0.1),
+    "rounding about a number": lambda rng, n: 0.1 + 1e-17 * rng.integers(-3, 4, n),
+    "whole": lambda rng, n: rng.integers(0, 3, n).astype(float),
+    "far from zero": lambda rng, n: 1e9 + rng.normal(0.0, 1e-6, n),
+    "too large": lambda rng, n: np.where(rng.random(n) < 0.05, 1e60, rng.normal(size=n)),
+    "too small": lambda rng, n: np.full(n, 1e-60),
+    "no numbers among them": lambda rng, n: np.where(rng.random(n) < 0.05, np.nan, rng.normal(size=n)),
+    "infinite": lambda rng, n: np.where(rng.random(n) < 0.05, -np.inf, rng.normal(size=n)),
+}
+
+
+@pytest.mark.parametrize("measured", [True, False])
+@pytest.mark.parametrize("others", [0, 1, 3])
+@pytest.mark.parametrize("name", VALUES)
+def test_centring_is_the_same_to_the_last_bit(name, others, measured):
+    rng = np.random.default_rng(17)
+    for _ in range(5):
+        rows = people(rng)
+        values, beside = VALUES[name](rng, len(rows.rows)), rng.normal(size=(others, len(rows.rows)))
+        one, other = by_both(centred, rows, values, measured, "participant", beside)
+        for field in ("means", "center", "out_of_range", "products"):
+            np.testing.assert_array_equal(getattr(one, field), getattr(other, field), err_msg=field)
+        np.testing.assert_array_equal(one.inner[0], other.inner[0])
+
+
+def test_laying_out_and_adding_up_are_the_same_to_the_last_bit():
+    rng = np.random.default_rng(3)
+    for columns, varying in ((1, [0]), (4, [1, 3]), (5, [])):
+        rows = people(rng)
+        clusters, trials = len(rows.cluster), rows.index.trials
+        laid_out = by_both(side_by_side, rng.normal(size=(2, columns, clusters)), rows.place, trials, rows.most)
+        np.testing.assert_array_equal(*laid_out)
+        slot, sizes = rows.slots
+        means, inner = rng.normal(size=(columns, clusters)), rng.normal(size=(6, len(varying), clusters))
+        within = np.einsum("nic,njc->ijc", inner, inner)
+        given = means, within, varying, slot, rows.cluster_trial, len(sizes), trials
+        whole = by_both(slot_products, *given)
+        for one, other in zip(*whole, strict=True):
+            np.testing.assert_array_equal(one, other)
+        if columns > 1:  # the last column added to what is there
+            old = [v for v in varying if v < columns - 1]
+            before = slot_products(means[:-1], within[: len(old), : len(old)], old, *given[3:])
+            for added in by_both(slot_products, *given, before):
+                for one, other in zip(added, whole[0], strict=True):
+                    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("trials", [1, 3, 4, 21])
+@pytest.mark.parametrize(("size", "count"), [(1, 0), (2, 1), (6, 4), (9, 9)])
+def test_sweeping_and_multiplying_agree(trials, size, count):
+    rng = np.random.default_rng(size)
+    x, y = rng.normal(size=(trials, 30, 2, size)), rng.normal(size=(trials, 30, 2, 3))
+    one, other = by_both(cross_products, x, y)
+    allowed = 60 * EPS * np.einsum("tnki,tnkj->ijt", np.abs(x), np.abs(y))  # each of 60 sums rounds
+    assert (np.abs(one - other) <= allowed).all()
+    gram = cross_products(x, x)
+    for first, second in zip(*by_both(sweep, gram, count), strict=True):
+        np.testing.assert_allclose(first, second, rtol=1e-11, atol=1e-11)  # eps times 60 rows and a condition of 1e2
+
+
+def random_sums(rng, trials: int, by_trial: bool) -> SizeSums:
+    """Sums of two columns and a response, where every trial has its own sizes or all have the same."""
+    slots, q = 5, 3
+    z = rng.normal(size=(slots, 4, q, trials))
+    z[:, :, 0] = 1.0
+    between = np.einsum("snir,snjr->sijr", z, z)
+    rows, columns = np.tril_indices(q)[::-1]
+    inner = rng.normal(size=(20, q, trials)) * np.array([0.0, 1.0, 1.0])[:, None]
+    within = np.einsum("nir,njr->ijr", inner, inner)
+    sizes = rng.integers(1, 9, (slots, trials)) if by_trial else np.arange(1, slots + 1)[:, None]
+    counts = np.full((slots, trials), 4.0)
+    return SizeSums(
+        sizes=sizes.astype(float), counts=counts, between=between[:, rows, columns], within=within[rows, columns],
+        regressors=q - 1, rows=(counts * sizes).sum(axis=0) + 20.0, rank=np.full(trials, 2.0),
+        dropped=np.zeros((q - 1, trials)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("by_trial", [False, True])
+def test_logarithms_are_right_to_the_last_places(by_trial):
+    sums, grid = random_sums(np.random.default_rng(8), 21, by_trial), np.array([0.0, 1e-9, 0.3, 50.0, 1e14])
+    with core.using("compiled"):
+        _, logs, log_determinant = grid_parts(sums, grid)
+    n = np.broadcast_to(sums.sizes, sums.counts.shape).astype(np.longdouble)
+    exact = (sums.counts * np.log1p(n * grid.astype(np.longdouble)[:, None, None])).sum(axis=1)
+    # each 1 + n gamma is rounded, and its logarithm right to two units of the last place
+    allowed = EPS * (sums.counts.sum(axis=0) + 4.0 * exact + 1e-300)
+    assert (np.abs(logs - exact) <= allowed).all()
+    with core.using("numpy"):
+        np.testing.assert_allclose(log_determinant, grid_parts(sums, grid)[2], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("by_trial", [False, True])
+def test_what_is_kept_of_x_changes_no_bit(by_trial):
+    rng = np.random.default_rng(2)
+    sums, kept = random_sums(rng, 22, by_trial), XGrids()
+    nu = sums.rows - sums.rank
+    with core.using("compiled"):
+        fresh = compiled_search(sums, nu, True)
+        for _ in range(2):  # the first keeps, the second reads
+            again = compiled_search(sums, nu, True, kept)
+            np.testing.assert_array_equal(again.optimum.gamma, fresh.optimum.gamma)
+            np.testing.assert_array_equal(again.at.value, fresh.at.value)
+            np.testing.assert_array_equal(again.at_zero, fresh.at_zero)
+    assert len(kept.compiled) == 1
+
+
+def test_values_of_people_to_be_imputed_agree():
+    rng = np.random.default_rng(4)
+    trials, practices, people, p = 5, 17, 60, 3
+    trial = np.sort(rng.integers(0, trials, practices))
+    place = rng.integers(0, practices, people)
+    own = Practices(trial, np.where(rng.random(practices) < 0.2, 0.0, 4.0), rng.normal(size=(p + 1, practices)))
+    gaps = Gaps(place, trial[place], rng.normal(size=people))
+    gamma, sigma2 = np.array([0.0, 1e-9, 0.2, 5.0, 1e6]), np.array([0.0, 1.0, 2.0, 0.5, 1e-6])
+    given = rng.normal(size=(p, people)), gamma, sigma2, rng.normal(size=(p, trials)), rng.normal(size=practices)
+    one, other = by_both(imputed_values, own, gaps, *given, rng.normal(size=people))
+    np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-13)
