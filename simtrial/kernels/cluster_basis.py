@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -38,9 +39,19 @@ class Direction:
         return products * self.scale
 
 
-def directions(
-    deviations: Sequence[Floats], squares: Sequence[Floats], cluster: Ints, clusters: int
-) -> tuple[Direction, ...]:
+class Clusters(Protocol):
+    """Rows in clusters."""
+
+    @property
+    def cluster_of_row(self) -> Ints:
+        """Cluster of every row (rows,)."""
+
+    @property
+    def sizes(self) -> Floats:
+        """n_j (clusters,)."""
+
+
+def directions(deviations: Sequence[Floats], squares: Sequence[Floats], rows: Clusters) -> tuple[Direction, ...]:
     """Orthonormal directions of columns inside clusters, one for each column.
 
     Parameters
@@ -49,33 +60,38 @@ def directions(
         Columns less their cluster means (rows,) each.
     squares
         Their sums of squares by cluster (clusters,) each.
-    cluster
-        Cluster of every row (rows,).
+    rows
+        Which clusters the rows are in; looked up only where there is more than one column.
     """
     found: tuple[Direction, ...] = ()
     for column, own in zip(deviations, squares, strict=True):
-        left, square = _less(column, found, cluster, clusters), own
+        left, square = _less(column, found, rows), own
         if found:
-            square = sum_by(left**2, cluster, clusters)
+            square = _sums(left**2, rows)
             if (square < NEARLY**2 * own).any():
-                left = _less(left, found, cluster, clusters)
-                square = sum_by(left**2, cluster, clusters)
+                left = _less(left, found, rows)
+                square = _sums(left**2, rows)
         usable = square > COLLINEAR**2 * own
         scale = np.where(usable, 1.0 / np.sqrt(np.where(usable, square, 1.0)), 0.0)
         found = (*found, Direction(left, scale))
     return found
 
 
-def _less(column: Floats, found: Sequence[Direction], cluster: Ints, clusters: int) -> Floats:
+def _less(column: Floats, found: Sequence[Direction], rows: Clusters) -> Floats:
     """Take from a column its components along directions, cluster by cluster."""
     for direction in found:
-        component = direction.along(sum_by(direction.rows * column, cluster, clusters))
-        column = column - (component * direction.scale)[cluster] * direction.rows
+        component = direction.along(_sums(direction.rows * column, rows))
+        column = column - (component * direction.scale)[rows.cluster_of_row] * direction.rows
     return column
 
 
+def _sums(values: Floats, rows: Clusters) -> Floats:
+    """Sums by cluster (clusters,)."""
+    return sum_by(values, rows.cluster_of_row, len(rows.sizes))
+
+
 def coordinates(
-    means: Floats, deviations: Mapping[int, Floats], found: Sequence[Direction], cluster: Ints, sizes: Floats,
+    means: Floats, deviations: Mapping[int, Floats], found: Sequence[Direction], rows: Clusters,
     products: Mapping[int, Floats] | None = None,
 ) -> Floats:  # fmt: skip
     """U_j'Z of every cluster, for columns Z.
@@ -88,8 +104,8 @@ def coordinates(
         Those columns of Z that vary within clusters, by their places: (rows,) each.
     found
         From `directions` (V of them).
-    sizes
-        n_j (clusters,).
+    rows
+        Which clusters the rows are in; looked up only for products that are not known.
     products
         Sums of products of those columns with the first varying column of X by cluster, where they are known.
 
@@ -99,11 +115,11 @@ def coordinates(
         (1 + V, columns, clusters).
     """
     out = np.zeros((1 + len(found), *means.shape))
-    out[0] = np.sqrt(sizes) * means
+    out[0] = np.sqrt(rows.sizes) * means
     for k, direction in enumerate(found):
         for place, deviation in deviations.items():
             known = None if k or products is None else products[place]  # the first direction is the column itself
-            sums = sum_by(direction.rows * deviation, cluster, len(sizes)) if known is None else known
+            sums = _sums(direction.rows * deviation, rows) if known is None else known
             out[1 + k, place] = direction.along(sums)
     return out
 

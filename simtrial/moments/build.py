@@ -91,10 +91,10 @@ def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet, like: Moments
         within, inner = within_with(rows, within, inner, made[k]), (*inner, *made[k].inner)
     level = np.ones((len(columns), trials), dtype=bool)
     every = np.stack([c.means for c in made])
-    along = directions(inner, [within[k, k] for k in range(len(inner))], rows.cluster_of_row, clusters)
+    along = directions(inner, [within[k, k] for k in range(len(inner))], rows)
     deviations = dict(zip(varying, inner, strict=True))
     products = dict(zip(varying, within[0], strict=True)) if varying else None
-    own = coordinates(every, deviations, along, rows.cluster_of_row, rows.sizes, products)
+    own = coordinates(every, deviations, along, rows, products)
     basis = side_by_side(own, rows.place, trials, rows.most)
     found = Moments(
         analysed=rows, terms=tuple(c.term for c in columns), means=every, varying=varying, inner=inner, within=within,

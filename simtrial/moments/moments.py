@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.arrays import Bools, Floats, Ints
+from simtrial.core import compiled
 from simtrial.flags import BIT
 from simtrial.kernels import random_intercept_fit, sandwich
 from simtrial.kernels.by_arm_criterion import ArmSums, arm_sums
@@ -146,7 +147,8 @@ class Moments:
         A 1 stands where a dropped column would be.
         """
         slot, sizes = self.analysed.slots
-        before = None if self.parent is None else self.parent.slot_sums
+        shared = compiled() is None or self.root.again  # compiled, all at once is quicker than copying once
+        before = self.parent.slot_sums if self.parent is not None and shared else None
         between, pooled = slot_products(
             self.means, self.within, self.varying, slot, self.cluster_trial, len(sizes), self.trials, before
         )
@@ -262,7 +264,7 @@ class Moments:
         # a dropped column is 0 in ``within``, and still a direction
         products = {0: within[0, -1]} if self.varying and self.kept.all() else None
         own = coordinates(
-            added.means[None], {0: added.inner[0]}, self.directions, rows.cluster_of_row, rows.sizes, products
+            added.means[None], {0: added.inner[0]}, self.directions, rows, products
         )  # fmt: skip
         response = side_by_side(own, rows.place, self.trials, rows.most)
         made = replace(

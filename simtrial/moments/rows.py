@@ -69,10 +69,9 @@ Covered = tuple[tuple[Column, ...], Bools]
 class AnalysisSet:
     """Analysed participants and their clusters.
 
-    ``seen`` (participants,) says who they are; ``rows`` (rows,) are row numbers of participants, ``trial`` and
-    ``cluster_of_row`` their trial and cluster; ``cluster`` (clusters,) row numbers of practices with an analysed
-    participant, ``cluster_trial`` their trials, ``position`` their places within it, ``sizes`` n_j; ``counts`` N and
-    ``clusters`` J per trial (trials,);
+    ``seen`` (participants,) says who they are; ``rows`` (rows,) are row numbers of participants; ``cluster``
+    (clusters,) those of practices with an analysed participant, ``cluster_trial`` their trials, ``position`` their
+    places within it, ``sizes`` n_j; ``counts`` N and ``clusters`` J per trial (trials,);
     ``unknown`` (trials,) people left out because a condition or their receipt is unknown, None where none is asked for.
     ``covered`` are the columns of covariates and who has them all, where it was kept. ``centred`` holds, by source, the
     column that regressors were last made of, these, and what centring made of them.
@@ -81,8 +80,6 @@ class AnalysisSet:
     index: Index
     seen: Bools
     rows: Ints
-    trial: Ints
-    cluster_of_row: Ints
     cluster: Ints
     cluster_trial: Ints
     sizes: Floats
@@ -108,14 +105,13 @@ class AnalysisSet:
         members = np.bincount(index.participant_practice[rows], minlength=index.practices)
         cluster = np.flatnonzero(members)
         cluster_trial, members = index.practice_trial[cluster], members[cluster]
-        cluster_of_row, sizes = np.repeat(np.arange(len(cluster)), members), members.astype(np.float64)
+        sizes = members.astype(np.float64)
         clusters = count_by(cluster_trial, index.trials)
         first = np.concatenate([[0], np.cumsum(clusters)[:-1]]).astype(np.intp)
         position = np.arange(len(cluster)) - first[cluster_trial]
         return cls(
-            index=index, seen=seen, covered=covered, rows=rows, trial=np.repeat(cluster_trial, members),
-            cluster_of_row=cluster_of_row, cluster=cluster, cluster_trial=cluster_trial, sizes=sizes,
-            counts=sum_by(sizes, cluster_trial, index.trials), clusters=clusters, position=position, unknown=unknown,
+            index=index, seen=seen, covered=covered, rows=rows, cluster=cluster, cluster_trial=cluster_trial,
+            sizes=sizes, counts=sum_by(sizes, cluster_trial, index.trials), clusters=clusters, position=position, unknown=unknown,
         )  # fmt: skip
 
     def without(self, blank: Bools) -> AnalysisSet:
@@ -129,6 +125,16 @@ class AnalysisSet:
     def most(self) -> int:
         """Largest number of clusters in a trial, at least 1."""
         return int(self.clusters.max(initial=1.0))
+
+    @cached_property
+    def cluster_of_row(self) -> Ints:
+        """Cluster of every row (rows,)."""
+        return np.repeat(np.arange(len(self.cluster)), self.members)
+
+    @cached_property
+    def trial(self) -> Ints:
+        """Trial of every row (rows,)."""
+        return np.repeat(self.cluster_trial, self.members)
 
     @cached_property
     def place(self) -> Ints:

@@ -2,6 +2,7 @@
 
 from itertools import permutations
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -136,7 +137,8 @@ def test_directions_are_orthonormal_and_hold_every_column(apart):
     columns = (first, first + apart * second, second, np.where(cluster % 2, first, 3.0), 1e8 + 1e-3 * first)
     less_mean = [v - (np.bincount(cluster, v) / np.bincount(cluster))[cluster] for v in columns]
     squares = [np.bincount(cluster, v**2) for v in less_mean]
-    found = np.stack([d.rows * d.scale[cluster] for d in directions(less_mean, squares, cluster, 60)])
+    rows = SimpleNamespace(cluster_of_row=cluster, sizes=np.ones(60))
+    found = np.stack([d.rows * d.scale[cluster] for d in directions(less_mean, squares, rows)])
     for k in range(60):
         along, inside = found[:, cluster == k], np.stack(less_mean)[:, cluster == k]
         products = along @ along.T
