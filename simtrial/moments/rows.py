@@ -111,7 +111,8 @@ class AnalysisSet:
         position = np.arange(len(cluster)) - first[cluster_trial]
         return cls(
             index=index, seen=seen, covered=covered, rows=rows, cluster=cluster, cluster_trial=cluster_trial,
-            sizes=sizes, counts=sum_by(sizes, cluster_trial, index.trials), clusters=clusters, position=position, unknown=unknown,
+            sizes=sizes, counts=sum_by(sizes, cluster_trial, index.trials), clusters=clusters, position=position,
+            unknown=unknown,
         )  # fmt: skip
 
     def without(self, blank: Bools) -> AnalysisSet:
