@@ -13,6 +13,7 @@ import pytest
 from simtrial.estimators import kinds
 from simtrial.generate import simulate
 from simtrial.moments.shared import SharedMoments
+from simtrial.run.kept_memory import keep_freed_memory
 from simtrial.scenario import load
 
 FULL = ["mansa_baseline", "region", "practice_size"]
@@ -26,6 +27,7 @@ def method(kind, **options):
 
 @pytest.fixture(scope="module")
 def observed():
+    keep_freed_memory()  # as in a run
     return simulate(load("partners")[0].mechanism, BLOCK, 1, "", 0).observed()
 
 

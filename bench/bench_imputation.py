@@ -20,6 +20,7 @@ from simtrial.estimators import kinds
 from simtrial.files.write_trials import trial_frames
 from simtrial.generate import simulate
 from simtrial.moments.build import moments
+from simtrial.run.kept_memory import keep_freed_memory
 from simtrial.scenario import load
 from simtrial.seeding import stream
 
@@ -38,6 +39,7 @@ ROWS = {
 
 @pytest.fixture(scope="module")
 def cells():
+    keep_freed_memory()  # as in a run
     return {share: load("partners", [f"mechanism.missingness.baseline={share}"])[1][0] for share in ("0.0", "0.01")}
 
 

@@ -19,6 +19,7 @@ from simtrial.files.write_trials import trial_frames
 from simtrial.generate import simulate
 from simtrial.moments.build import moments
 from simtrial.moments.shared import SharedMoments
+from simtrial.run.kept_memory import keep_freed_memory
 from simtrial.scenario import load
 
 PEERS = Path(__file__).with_name("peers.R")
@@ -60,6 +61,7 @@ def cell():
 
 @pytest.fixture(scope="module")
 def observed(cell):
+    keep_freed_memory()  # as in a run
     return simulate(cell.scenario.mechanism, BLOCK, 1, "", 0).observed()
 
 
