@@ -1,13 +1,13 @@
 """MCPower (a power analysis in Rust) and simtrial by turns on MCPower's own job: CPU per trial, and the ratio.
 
-``OMP_NUM_THREADS=1 python bench/peer_mcpower.py [TURNS]`` lets both draw trials of 39 practices of 5 people, with arm by
-practice, a baseline and a residual intracluster correlation of 0.1, and fit the mixed model by either's default (REML
+``OMP_NUM_THREADS=1 python bench/peer_mcpower.py [TURNS]`` lets both draw trials of 39 practices of 5 people (arm by
+practice, a baseline, a residual intracluster correlation of 0.1) and fit the mixed model by either's default (REML
 here) with a Wald z test of the arm. MCPower returns the share of trials that reject. So does simtrial here, from the
 rows of a run: drawing, fit, confidence intervals and rows that could be stored are part of its time. Both shares are
 printed. MCPower allots every practice by a coin, simtrial 20 and 19, which rejects a little more often.
 
-MCPower is no dependency: ``pip install --target DIR mcpower`` and PYTHONPATH=DIR are enough. Without it a message is all
-there is.
+MCPower is no dependency: ``pip install --target DIR mcpower`` and PYTHONPATH=DIR are enough. Without it nothing is
+timed.
 """
 
 from __future__ import annotations
