@@ -26,11 +26,12 @@ typedef struct {
 } column;
 
 static void deviate(const column *one) {
-    const double *values = one->values;
-    double *deviation = one->deviation;
+    Py_ssize_t from = 0;
     for (Py_ssize_t c = 0; c < one->clusters; c++) {
-        int64_t members = one->members[c];
-        double anchor = values[0], nothing = one->nothing[one->trial[c]], sum = 0.0;
+        int64_t members = AT(one->members, c);
+        const double *values = PART(one->values, from, members);
+        double *deviation = PART(one->deviation, from, members);
+        double anchor = values[0], nothing = AT(one->nothing, AT(one->trial, c)), sum = 0.0;
         for (int64_t i = 0; i < members; i++) {
             double difference = values[i] - anchor;
             deviation[i] = fabs(difference) <= nothing ? 0.0 : difference;
@@ -38,8 +39,8 @@ static void deviate(const column *one) {
         }
         double shift = sum / (double)members;
         for (int64_t i = 0; i < members; i++) deviation[i] -= shift;
-        one->anchor[c] = anchor, one->shift[c] = shift;
-        values += members, deviation += members;
+        AT(one->anchor, c) = anchor, AT(one->shift, c) = shift;
+        from += members;
     }
 }
 
@@ -91,13 +92,15 @@ PyObject *core_products_by(PyObject *self, PyObject *const *given, Py_ssize_t nu
     a[SUMS].shape[0] = a[MEMBERS].shape[0];
     if (!take_array(&a[SUMS], given[SUMS]) || !are_members(&a[MEMBERS], a[ONE].shape[0])) goto end;
     Py_BEGIN_ALLOW_THREADS
-    const double *x = a[ONE].at, *y = a[OTHER].at;
+    const double *one = a[ONE].at, *other = a[OTHER].at;
     const int64_t *members = a[MEMBERS].at;
-    for (Py_ssize_t c = 0; c < a[MEMBERS].shape[0]; c++) {
+    double *sums = a[SUMS].at;
+    for (Py_ssize_t c = 0, from = 0; c < a[MEMBERS].shape[0]; c++) {
         double sum = 0.0;
+        const double *x = PART(one, from, AT(members, c)), *y = PART(other, from, AT(members, c));
         for (int64_t i = 0; i < members[c]; i++) sum += x[i] * y[i];
-        ((double *)a[SUMS].at)[c] = sum;
-        x += members[c], y += members[c];
+        AT(sums, c) = sum;
+        from += members[c];
     }
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);

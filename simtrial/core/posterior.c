@@ -11,8 +11,8 @@ static void grid_all(tile *one, const size_sums *sums, const array *grid, double
         load_tile(one, sums, from, filled);
         for (Py_ssize_t g = 0; g < points; g++) {
             lanes parts[3];
-            grid_parts_tile(one, ((const double *)grid->at)[g], parts[0], parts[1], parts[2]);
-            for (int k = 0; k < 3; k++) store(out[k] + g * trials + from, parts[k], filled);
+            grid_parts_tile(one, AT((const double *)grid->at, g), parts[0], parts[1], parts[2]);
+            for (int k = 0; k < 3; k++) store(PART(out[k], g * trials + from, filled), parts[k], filled);
         }
     }
 }
@@ -63,11 +63,11 @@ static void conditional_all(tile *one, const size_sums *sums, const double *gamm
         int filled = trials - from < LANES ? (int)(trials - from) : LANES;
         lanes gamma;
         load_tile(one, sums, from, filled);
-        load(gamma, gammas + from, filled);
+        load(gamma, PART(gammas, from, filled), filled);
         conditional_tile(one, gamma);
-        for (int i = 0; i < p * p; i++) store(root + i * trials + from, one->change[i], filled);
-        for (int i = 0; i < p; i++) store(coefficients + i * trials + from, one->matrix[i * q + p], filled);
-        store(rss + from, one->matrix[p * q + p], filled);
+        for (int i = 0; i < p * p; i++) store(PART(root, i * trials + from, filled), one->change[i], filled);
+        for (int i = 0; i < p; i++) store(PART(coefficients, i * trials + from, filled), one->matrix[i * q + p], filled);
+        store(PART(rss, from, filled), one->matrix[p * q + p], filled);
     }
 }
 

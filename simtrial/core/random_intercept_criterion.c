@@ -71,18 +71,19 @@ void load_tile(tile *one, const size_sums *sums, Py_ssize_t from, int filled) {
     Py_ssize_t trials = sums->trials, used = 0;
     for (Py_ssize_t s = 0; s < sums->slots; s++) {
         int some = 0;
-        load(one->counts[used], sums->counts + s * trials + from, filled);
+        load(one->counts[used], PART(sums->counts, s * trials + from, filled), filled);
         EACH(l) some |= one->counts[used][l] != 0.0;
         if (!some) continue;
-        if (sums->shared) EACH(l) one->sizes[used][l] = sums->sizes[s];
-        else load(one->sizes[used], sums->sizes + s * trials + from, filled);
+        if (sums->shared) EACH(l) one->sizes[used][l] = AT(sums->sizes, s);
+        else load(one->sizes[used], PART(sums->sizes, s * trials + from, filled), filled);
         EACH(l) if (one->counts[used][l] == 0.0) one->sizes[used][l] = 0.0;
         for (int k = 0; k < one->packed; k++)
-            load(one->between[k * one->most + used], sums->between + s * sums->apart + k * trials + from, filled);
+            load(one->between[k * one->most + used], PART(sums->between, s * sums->apart + k * trials + from, filled),
+                 filled);
         used++;
     }
     one->slots = used;
-    for (int k = 0; k < one->packed; k++) load(one->within[k], sums->within + k * trials + from, filled);
+    for (int k = 0; k < one->packed; k++) load(one->within[k], PART(sums->within, k * trials + from, filled), filled);
 }
 
 /* M and its two derivatives by gamma, packed. */
@@ -187,20 +188,20 @@ static void evaluate_all(tile *one, const size_sums *sums, const array *argument
         lanes gamma, nu;
         evaluation at;
         load_tile(one, sums, from, filled);
-        load(gamma, (const double *)arguments[4].at + from, filled);
-        load(nu, (const double *)arguments[5].at + from, filled);
+        load(gamma, PART((const double *)arguments[4].at, from, filled), filled);
+        load(nu, PART((const double *)arguments[5].at, from, filled), filled);
         derivatives_tile(one, gamma, nu, reml, &at);
         EACH(l) add_value(one, l, nu, reml, &at);
         for (int i = 0; i < p; i++) {
-            store(coefficients + i * trials + from, one->matrix[i * q + p], filled);
+            store(PART(coefficients, i * trials + from, filled), one->matrix[i * q + p], filled);
             for (int j = 0; j < p; j++) {
-                store(inverse + (i * p + j) * trials + from, one->matrix[i * q + j], filled);
-                store(first + (i * p + j) * trials + from, one->first[place(i, j)], filled);
+                store(PART(inverse, (i * p + j) * trials + from, filled), one->matrix[i * q + j], filled);
+                store(PART(first, (i * p + j) * trials + from, filled), one->first[place(i, j)], filled);
             }
         }
         const lanes *values[] = {&at.value, &at.slope, &at.curvature, &at.rss, &at.rss1, &at.rss2,
                                  &at.log_determinant, &at.trace1, &at.trace2, &at.squares};
-        for (int k = 0; k < 10; k++) store((double *)arguments[9 + k].at + from, *values[k], filled);
+        for (int k = 0; k < 10; k++) store(PART((double *)arguments[9 + k].at, from, filled), *values[k], filled);
     }
 }
 

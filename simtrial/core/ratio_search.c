@@ -77,8 +77,8 @@ static void stretch(const grid *g, int l, stretches *s) {
         double slope = one + at * (two + at * (three / 2.0 + at * four / 6.0));
         at -= slope / (two + at * (three + at * four / 2.0));
     }
-    double start = g->t[middle] + STEP * at, low = g->t[first], high = g->t[last];
-    if (!(start > low && start < high)) start = smaller(larger(g->t[lowest], low + 0.05), high - 0.05);
+    double start = AT(g->t, middle) + STEP * at, low = AT(g->t, first), high = AT(g->t, last);
+    if (!(start > low && start < high)) start = smaller(larger(AT(g->t, lowest), low + 0.05), high - 0.05);
     s->low[l] = low, s->high[l] = high, s->start[l] = start;
 }
 
@@ -144,11 +144,11 @@ static void search(tile *one, grid *g, const double *gammas, const double *nu, i
     lanes rss, logs, determinant, nothing = {0};
     int n = g->nodes, near = 0, first_open[LANES] = {0}, some[LANES] = {0};
     for (int k = 0; k < n; k++) {
-        grid_parts_tile(one, gammas[k], g->rss[k], logs, determinant);
+        grid_parts_tile(one, AT(gammas, k), g->rss[k], logs, determinant);
         EACH(l) g->d[k][l] = reml ? logs[l] + determinant[l] : logs[l];
         EACH(l) g->value[k][l] = nu[l] * log(g->rss[k][l]) + g->d[k][l];
     }
-    grid_parts_tile(one, gammas[n], rss, logs, determinant);
+    grid_parts_tile(one, AT(gammas, n), rss, logs, determinant);
     EACH(l) {
         double far = nu[l] * log(rss[l]) + g->d[n - 2][l];
         s.certain[l] = survey(g, l, nu[l], far);
@@ -184,10 +184,10 @@ static void search_all(tile *one, grid *g, const size_sums *sums, const array *a
         int filled = sums->trials - from < LANES ? (int)(sums->trials - from) : LANES, certain[LANES];
         lanes nu, found;
         load_tile(one, sums, from, filled);
-        load(nu, (const double *)arguments[4].at + from, filled);
+        load(nu, PART((const double *)arguments[4].at, from, filled), filled);
         search(one, g, arguments[5].at, nu, reml, found, certain);
-        store(gamma + from, found, filled);
-        for (int l = 0; l < filled; l++) sure[from + l] = (unsigned char)certain[l];
+        store(PART(gamma, from, filled), found, filled);
+        for (int l = 0; l < filled; l++) AT(sure, from + l) = (unsigned char)certain[l];
     }
 }
 

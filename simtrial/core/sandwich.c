@@ -65,13 +65,13 @@ static void of_trial(const design *d, workplace *w, Py_ssize_t trial) {
     lanes first = {0}, second = {0}, weight[2], rest[3];
     lanes *restrict moved = w->moved, *restrict rows = w->rows, *restrict h = w->h, *restrict squares = w->squares;
     for (int i = 0; i < p; i++) {
-        w->c[i] = d->contrast[i * d->trials + trial];
-        for (int j = 0; j < p; j++) w->m[i * p + j] = d->inverse[(i * p + j) * d->trials + trial];
+        w->c[i] = AT(d->contrast, i * d->trials + trial);
+        for (int j = 0; j < p; j++) w->m[i * p + j] = AT(d->inverse, (i * p + j) * d->trials + trial);
     }
     for (int i = 0; i < p * p; i++) EACH(l) squares[i][l] = 0.0;
     for (Py_ssize_t at = 0; at < d->positions; at += LANES) {
         int filled = d->positions - at < LANES ? (int)(d->positions - at) : LANES;
-        load_clusters(rows, d->rows + (trial * d->positions + at) * k * p, k * p, filled);
+        load_clusters(rows, PART(d->rows, (trial * d->positions + at) * k * p, filled * k * p), k * p, filled);
         for (int r = 0; r < k; r++) {
             EACH(l) weight[r][l] = 0.0;
             for (int i = 0; i < p; i++) {
@@ -92,7 +92,7 @@ static void of_trial(const design *d, workplace *w, Py_ssize_t trial) {
         for (int r = 0; r < k; r++) {
             EACH(l) length[l] += weight[r][l] * weight[r][l];
             for (int i = 0; i < p; i++) EACH(l) h[i][l] += weight[r][l] * rows[r * p + i][l];
-            for (int l = 0; l < filled; l++) d->weights[((trial * d->positions + at) + l) * k + r] = weight[r][l];
+            for (int l = 0; l < filled; l++) AT(d->weights, ((trial * d->positions + at) + l) * k + r) = weight[r][l];
         }
         for (int i = 0; i < p; i++) {
             lanes sum = {0};
@@ -119,8 +119,8 @@ static void of_trial(const design *d, workplace *w, Py_ssize_t trial) {
         }
     for (int i = 0; i < p; i++)
         for (int j = 0; j < p; j++) trace += product[i * p + j] * product[j * p + i];
-    d->df[trial] = one * one / (two + trace);
-    d->singular[trial] = (unsigned char)(zeros > 0);
+    AT(d->df, trial) = one * one / (two + trace);
+    AT(d->singular, trial) = (unsigned char)(zeros > 0);
 }
 
 static int make_workplace(workplace *w, const design *d) {

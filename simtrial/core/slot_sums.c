@@ -11,12 +11,12 @@ typedef struct {
 #define AT_A_TIME 256 /* clusters: their means, and the sums of their trials, stay in the cache */
 
 static void add_products(const sums *s, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k, Py_ssize_t from, Py_ssize_t to) {
-    const double *one = s->means + i * s->clusters, *other = s->means + j * s->clusters;
+    const double *one = PART(s->means, i * s->clusters, to), *other = PART(s->means, j * s->clusters, to);
     for (Py_ssize_t c = from; c < to; c++)
-        s->between[(s->slot[c] * s->added + k) * s->trials + s->trial[c]] += one[c] * other[c];
-    if (s->place[i] < 0 || s->place[j] < 0) return;
-    const double *within = s->within + (s->place[i] * s->varying + s->place[j]) * s->clusters;
-    for (Py_ssize_t c = from; c < to; c++) s->pooled[k * s->trials + s->trial[c]] += within[c];
+        AT(s->between, (AT(s->slot, c) * s->added + k) * s->trials + AT(s->trial, c)) += one[c] * other[c];
+    if (AT(s->place, i) < 0 || AT(s->place, j) < 0) return;
+    const double *within = PART(s->within, (s->place[i] * s->varying + s->place[j]) * s->clusters, to);
+    for (Py_ssize_t c = from; c < to; c++) AT(s->pooled, k * s->trials + AT(s->trial, c)) += within[c];
 }
 
 static int are_alike(const sums *s, const array *place, Py_ssize_t first) {
