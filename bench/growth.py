@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +83,14 @@ def serve(file: str, block: int) -> None:
     scenario, small = load(file)[0], load(file, [f"mechanism.practices.{key}" for key in SMALL])[0]
     keep_freed_memory()
 
+    def analysed(method: Any, observed: Any) -> Any:
+        return method.fit(observed, moments(observed, method.spec()), np.random.default_rng(1))
+
     def work(trials: int, scenario: Any = scenario) -> Iterator[tuple[str, Callable[[], Any]]]:
         observed = simulate(scenario.needed, trials, 1, "", 0).observed()
         yield "draw", lambda: simulate(scenario.needed, trials, 1, "", 0).observed()
         for method in scenario.methods:
-            yield method.kind, lambda m=method: m.fit(observed, moments(observed, m.spec()), np.random.default_rng(1))
+            yield method.kind, partial(analysed, method, observed)
 
     for one in core.CORES:
         with core.using(one):

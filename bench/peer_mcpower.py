@@ -75,7 +75,7 @@ def ours(folder: Path) -> Turn:
 
     file = folder / "mcpower.toml"
     file.write_text(TEXT, "utf-8")
-    cell = load(file)[1][0]
+    cell = load(str(file))[1][0]
     blocks = TRIALS // cell.scenario.run.block
 
     def turn(number: int) -> float:
@@ -111,7 +111,8 @@ def main(mcpower: Any, turns: int) -> None:
     keep_freed_memory()
     cores = [one for one in core.CORES if one == "numpy" or not core.missing()]
     with tempfile.TemporaryDirectory() as folder:
-        work = {"MCPower": theirs(mcpower), **dict.fromkeys(cores, ours(Path(folder)))}
+        own = ours(Path(folder))
+        work: dict[str, Turn] = {"MCPower": theirs(mcpower), **{one: own for one in cores}}
         spent: dict[str, list[float]] = {name: [] for name in work}
         shares: dict[str, list[float]] = {name: [] for name in work}
         for number in range(turns + 1):
@@ -133,7 +134,7 @@ def main(mcpower: Any, turns: int) -> None:
 
 if __name__ == "__main__":
     try:
-        import mcpower as peer
+        import mcpower as peer  # type: ignore[import-not-found]
     except ImportError as missing:
         sys.exit(f"MCPower is not here ({missing}); nothing was timed")
     main(peer, int(sys.argv[1]) if len(sys.argv) > 1 else 9)

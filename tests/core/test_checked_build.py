@@ -18,7 +18,8 @@ print(_core._entry_of(block[4:8], block[8:], {place}))
 
 def entry(place):
     """An entry of numbers 4 to 7 of twenty, all of them in one block of memory, by a process of its own."""
-    return subprocess.run([sys.executable, "-c", ENTRY.format(place=place)], capture_output=True, text=True, check=False)
+    call = [sys.executable, "-c", ENTRY.format(place=place)]
+    return subprocess.run(call, capture_output=True, text=True, check=False)
 
 
 @needs_checks
