@@ -12,7 +12,7 @@ from setuptools.command.build_ext import build_ext
 FLAGS = ["-std=c99", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden",
          "-Wall", "-Wextra", "-Wno-psabi"]  # fmt: skip
 CHECKED = ["-std=c99", "-O1", "-g", "-ffp-contract=off", "-Wno-psabi", "-fno-omit-frame-pointer", "-DPLAIN_BUILD",
-           "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]  # fmt: skip
+           "-DCHECKED", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]  # fmt: skip
 STABLE = not sysconfig.get_config_var("Py_GIL_DISABLED")  # one file for every Python from 3.11 on
 
 

@@ -1,7 +1,9 @@
 """The kernels of numpy and the compiled ones in turns: CPU time per trial of the parts of a block, and the ratio.
 
 ``OMP_NUM_THREADS=1 python bench/cores.py [TURNS]`` draws and analyses blocks of 250 trials of `speed.toml`, each turn
-with one core and then with the other, so that both see the same neighbours on a shared machine.
+with one core and then with the other, so that both see the same neighbours on a shared machine. "floor" is the least
+that a part needs, counted or measured in the same turns as `floors.py` says, and "above" how many times that the
+compiled core takes.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import floors
 import numpy as np
 
 from simtrial import core
@@ -26,47 +29,79 @@ from simtrial.scenario import load
 TRIALS = 250
 
 
-def parts() -> dict[str, Callable[[], Any]]:
-    """What is timed, by name."""
-    scenario, (cell, *_) = load(Path(__file__).with_name("speed.toml"))
-    needed, chosen = scenario.needed, scenario.methods[1]
-    observed = simulate(needed, TRIALS, 1, "", 0).observed()
-    found: Moments = moments(observed, chosen.spec())
-    sums, contrast, inverse = found.size_sums(), found.contrast("arm"), found.least_squares.inverse
+class Work:
+    """One block, and what is timed of it."""
 
-    def mixed_model() -> None:
-        fit = random_intercept_fit.fit(sums)
-        random_intercept_fit.expected_df(fit, contrast)
-        random_intercept_fit.kenward_roger_variance(fit, contrast)
+    def __init__(self) -> None:
+        scenario, (self.cell, *_) = load(str(Path(__file__).with_name("speed.toml")))
+        self.needed, self.chosen = scenario.needed, scenario.methods[1]
+        self.observed = simulate(self.needed, TRIALS, 1, "", 0).observed()
+        self.found: Moments = moments(self.observed, self.chosen.spec())
 
-    return {
-        "drawing": lambda: simulate(needed, TRIALS, 1, "", 0).observed(),
-        "sums by practice": lambda: moments(observed, chosen.spec()).size_sums(),
-        "REML, Kenward-Roger": mixed_model,
-        "CR2 with its df": lambda: sandwich.leverage(found.basis, inverse, contrast, "CR2"),
-        "full replicate": lambda: block_rows(cell, 0),
-    }
+    def parts(self) -> dict[str, Callable[[], Any]]:
+        """What is timed, by name."""
+        found = self.found
+        sums, contrast, inverse = found.size_sums(), found.contrast("arm"), found.least_squares.inverse
+
+        def mixed_model() -> None:
+            fit = random_intercept_fit.fit(sums)
+            random_intercept_fit.expected_df(fit, contrast)
+            random_intercept_fit.kenward_roger_variance(fit, contrast)
+
+        return {
+            "drawing": lambda: simulate(self.needed, TRIALS, 1, "", 0).observed(),
+            "sums by practice": lambda: moments(self.observed, self.chosen.spec()).size_sums(),
+            "REML, Kenward-Roger": mixed_model,
+            "CR2 with its df": lambda: sandwich.leverage(found.basis, inverse, contrast, "CR2"),
+            "full replicate": lambda: block_rows(self.cell, 0),
+        }
+
+    def floors(self) -> Callable[[], list[float]]:
+        """Floors of these parts in the same order, measured whenever it is called."""
+        draw, add, pace = (
+            floors.drawing(floors.numbers_of(self.needed, TRIALS)),
+            floors.one_pass(self.found),
+            floors.pace(),
+        )
+        counted = [part(self.found) for part in (floors.of_sums, floors.of_mixed_model, floors.of_sandwich)]
+
+        def measure() -> list[float]:
+            one = pace()
+            found = [taken(draw), taken(add) + counted[0] * one, counted[1] * one, counted[2] * one]
+            return [*found, sum(found)]
+
+        return measure
+
+
+def taken(part: Callable[[], Any]) -> float:
+    """Microseconds of CPU per trial."""
+    begun = time.process_time()
+    for _ in range(4):
+        part()
+    return (time.process_time() - begun) / (4 * TRIALS) * 1e6
 
 
 def main(turns: int) -> None:
     """Print microseconds per trial, medians over turns, with quartiles of the ratio."""
     print(f"compiled: {core.version('compiled')}; {turns} turns, blocks of {TRIALS}, us of CPU per trial")
     keep_freed_memory()
-    for name, part in parts().items():
-        spent: dict[str, list[float]] = {one: [] for one in core.CORES}
+    work = Work()
+    floor = work.floors()
+    floor()
+    for at, (name, part) in enumerate(work.parts().items()):
+        spent: dict[str, list[float]] = {one: [] for one in (*core.CORES, "floor")}
         for turn in range(turns + 1):
             for one in core.CORES:
                 with core.using(one):
-                    begun = time.process_time()
-                    for _ in range(4):
-                        part()
-                    spent[one].append((time.process_time() - begun) / (4 * TRIALS) * 1e6)
+                    spent[one].append(taken(part))
+            spent["floor"].append(floor()[at])
             if not turn:  # tables are made, memory is at hand
-                spent = {one: [] for one in core.CORES}
+                spent = {one: [] for one in spent}
         ratio = np.quantile(np.divide(spent["numpy"], spent["compiled"]), [0.25, 0.5, 0.75])
-        medians = [float(np.median(spent[one])) for one in core.CORES]
-        print(f"{name:20} numpy {medians[0]:6.1f}  compiled {medians[1]:6.1f}  ratio {ratio[1]:.2f} "
-              f"({ratio[0]:.2f} to {ratio[2]:.2f})")  # fmt: skip
+        above = float(np.median(np.divide(spent["compiled"], spent["floor"])))
+        medians = {one: float(np.median(times)) for one, times in spent.items()}
+        print(f"{name:20} numpy {medians['numpy']:6.1f}  compiled {medians['compiled']:6.1f}  ratio {ratio[1]:.2f} "
+              f"({ratio[0]:.2f} to {ratio[2]:.2f})  floor {medians['floor']:5.2f}  above {above:.1f}")  # fmt: skip
 
 
 if __name__ == "__main__":

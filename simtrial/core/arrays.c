@@ -39,6 +39,48 @@ static int is_in_order(array *one) {
     return one->apart >= numbers && one->apart * one->view.itemsize == one->view.strides[0];
 }
 
+#ifdef CHECKED
+#include <stdio.h>
+
+#define MOST_TAKEN 64
+
+static __thread const array *taken[MOST_TAKEN]; /* arguments of the kernel that runs in this thread */
+static __thread int number_taken;
+
+static void note(const array *one) {
+    if (number_taken == MOST_TAKEN) abort();
+    taken[number_taken++] = one;
+}
+
+static void forget(const array *one) {
+    for (int k = 0; k < number_taken; k++)
+        if (taken[k] == one) taken[k] = taken[--number_taken];
+}
+
+/* From the first number to beyond the last, in bytes; an array that is part of another has gaps, which are not its own. */
+static Py_ssize_t extent(const array *one) {
+    if (!one->loose || one->view.len == 0) return one->view.len;
+    return ((one->view.shape[0] - 1) * one->apart) * one->view.itemsize + one->view.len / one->view.shape[0];
+}
+
+Py_ssize_t inside(const void *numbers, Py_ssize_t from, Py_ssize_t count, size_t each, const char *what) {
+    uintptr_t at = (uintptr_t)numbers;
+    Py_ssize_t size = (Py_ssize_t)each;
+    if (count == 0) return from;
+    for (int k = 0; k < number_taken; k++) {
+        uintptr_t begin = (uintptr_t)taken[k]->at, end = begin + (uintptr_t)extent(taken[k]);
+        if (at < begin || at >= end || count < 0) continue;
+        Py_ssize_t before = (Py_ssize_t)(at - begin) / size, all = (Py_ssize_t)(end - begin) / size;
+        if (from >= -before && from <= all - before - count) return from;
+    }
+    fprintf(stderr, "%s: entries from %zd, %zd of them, are beyond the argument\n", what, from, count);
+    abort();
+}
+#else
+#define note(one) (void)(one)
+#define forget(one) (void)(one)
+#endif
+
 int take_array(array *one, PyObject *given) {
     int order = one->loose ? PyBUF_STRIDES : PyBUF_C_CONTIGUOUS;
     int flags = PyBUF_FORMAT | order | (one->writable ? PyBUF_WRITABLE : 0);
@@ -61,6 +103,7 @@ int take_array(array *one, PyObject *given) {
         PyErr_Format(PyExc_TypeError, "%s: all but its first axis must be in C order", one->name);
         return 0;
     }
+    note(one);
     return 1;
 }
 
@@ -72,6 +115,7 @@ int take_arrays(array *arrays, int count, PyObject *const *given) {
 
 void release_arrays(array *arrays, int count) {
     for (int k = 0; k < count; k++) {
+        forget(&arrays[k]);
         if (arrays[k].taken) PyBuffer_Release(&arrays[k].view);
         arrays[k].taken = 0;
     }

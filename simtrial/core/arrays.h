@@ -32,6 +32,18 @@ void release_arrays(array *arrays, int count);
 /* Every entry from 0 to below the limit, else 0 with an exception set. */
 int are_places(const array *one, int64_t limit);
 
+/* An entry of an argument's array, and the place from which so many of its entries are read or written. Plain access; in
+   a build with CHECKED (make sanitize) the program ends where these are not all inside one argument, though the memory
+   may be there: sanitizers do not see an index that lands in another array. */
+#ifdef CHECKED
+Py_ssize_t inside(const void *numbers, Py_ssize_t from, Py_ssize_t count, size_t each, const char *what);
+#define AT(numbers, place) ((numbers)[inside((numbers), (place), 1, sizeof *(numbers), #numbers)])
+#define PART(numbers, from, count) ((numbers) + inside((numbers), (from), (count), sizeof *(numbers), #numbers))
+#else
+#define AT(numbers, place) ((numbers)[place])
+#define PART(numbers, from, count) ((numbers) + (from))
+#endif
+
 /* Room for numbers; NULL with an exception set where there is none or a size is beyond measure. */
 double *room_for(Py_ssize_t numbers, Py_ssize_t times);
 

@@ -68,21 +68,21 @@ INLINE double differences(const double *restrict values, int64_t members, double
 /* Deviations of a cluster, which begins at some row, from its mean; their products with other columns and themselves.
    In one loop with the first of these: most clusters are so small that each loop costs more than its sums. */
 INLINE void deviate(const column *one, Py_ssize_t c, Py_ssize_t row, int64_t members, double shift) {
-    double *deviation = one->deviation + row, squares = 0.0, first = 0.0;
-    const double *other = one->others ? one->other + row : deviation;
+    double *deviation = PART(one->deviation, row, members), squares = 0.0, first = 0.0;
+    const double *other = one->others ? PART(one->other, row, members) : deviation;
     for (int64_t i = 0; i < members; i++) {
         double own = deviation[i] - shift;
         deviation[i] = own;
         squares += own * own, first += own * other[i];
     }
     if (one->products == NULL) return;
-    one->products[one->others * one->clusters + c] = squares;
-    if (one->others) one->products[c] = first;
+    AT(one->products, one->others * one->clusters + c) = squares;
+    if (one->others) AT(one->products, c) = first;
     for (Py_ssize_t k = 1; k < one->others; k++) {
-        const double *next = one->other + k * one->rows + row;
+        const double *next = PART(one->other, k * one->rows + row, members);
         double sum = 0.0;
         for (int64_t i = 0; i < members; i++) sum += deviation[i] * next[i];
-        one->products[k * one->clusters + c] = sum;
+        AT(one->products, k * one->clusters + c) = sum;
     }
 }
 
@@ -90,16 +90,16 @@ INLINE void deviate(const column *one, Py_ssize_t c, Py_ssize_t row, int64_t mem
    means are more in `shift`, until all are known. */
 INLINE void centre_trial(const column *one, Py_ssize_t from, Py_ssize_t to, Py_ssize_t row, int64_t rows, double *shift) {
     double *means = one->means, largest = 0.0, total = 0.0;
-    unsigned char *beyond = &one->beyond[one->trial[from]];
-    double nothing = one->rounding * size_of_values(one, one->values + row, rows, beyond);
+    unsigned char *beyond = PART(one->beyond, AT(one->trial, from), 1);
+    double nothing = one->rounding * size_of_values(one, PART(one->values, row, rows), rows, beyond);
     for (Py_ssize_t c = from; c < to; row += one->members[c++]) {
-        int64_t members = one->members[c];
+        int64_t members = AT(one->members, c);
         if (*beyond) {
             means[c] = shift[c] = 0.0;
             for (int64_t i = 0; i < members; i++) one->deviation[row + i] = 0.0;
         } else {
             means[c] = one->values[row];
-            shift[c] = differences(one->values + row, members, nothing, one->deviation + row);
+            shift[c] = differences(PART(one->values, row, members), members, nothing, PART(one->deviation, row, members));
             largest = fabs(means[c]) > largest ? fabs(means[c]) : largest;
         }
         deviate(one, c, row, members, shift[c]);
@@ -118,7 +118,7 @@ INLINE void centre_trial(const column *one, Py_ssize_t from, Py_ssize_t to, Py_s
         double difference = means[c] - mean;
         means[c] = fabs(difference) <= one->rounding * largest ? 0.0 : difference;
     }
-    one->center[one->trial[from]] = anchor + mean;
+    AT(one->center, one->trial[from]) = anchor + mean;
 }
 
 VECTORISED static void centre(const column *one, double *shift) {
@@ -190,8 +190,8 @@ PyObject *core_side_by_side(PyObject *self, PyObject *const *given, Py_ssize_t n
     const double *from = a[ROWS].at;
     memset(a[LAID_OUT].at, 0, (size_t)a[LAID_OUT].view.len);
     for (Py_ssize_t c = 0; c < clusters; c++) {
-        double *to = (double *)a[LAID_OUT].at + place[c] * numbers;
-        for (Py_ssize_t k = 0; k < numbers; k++) to[k] = from[k * clusters + c];
+        double *to = PART((double *)a[LAID_OUT].at, place[c] * numbers, numbers);
+        for (Py_ssize_t k = 0; k < numbers; k++) to[k] = AT(from, k * clusters + c);
     }
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);

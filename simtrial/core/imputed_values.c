@@ -14,21 +14,21 @@ typedef struct {
 /* The value of X beta for entry `at` of columns (p, count), of one trial. */
 INLINE double fitted(const gaps *own, const double *x, Py_ssize_t at, Py_ssize_t count, int64_t trial) {
     double sum = 0.0;
-    for (Py_ssize_t k = 0; k < own->columns; k++) sum += x[k * count + at] * own->beta[k * own->trials + trial];
+    for (Py_ssize_t k = 0; k < own->columns; k++) sum += AT(x, k * count + at) * AT(own->beta, k * own->trials + trial);
     return sum;
 }
 
 static void draw_all(const gaps *own) {
     for (Py_ssize_t j = 0; j < own->practices; j++) {
-        int64_t t = own->practice_trial[j];
-        double gamma = own->gamma[t], n = own->sizes[j], shrink = 1.0 / (1.0 + n * gamma);
-        double residual = own->means[own->columns * own->practices + j] - fitted(own, own->means, j, own->practices, t);
-        own->effects[j] = n * gamma * shrink * residual + sqrt(own->sigma2[t] * gamma * shrink) * own->practice_noise[j];
+        int64_t t = AT(own->practice_trial, j);
+        double gamma = AT(own->gamma, t), n = AT(own->sizes, j), shrink = 1.0 / (1.0 + n * gamma);
+        double residual = AT(own->means, own->columns * own->practices + j) - fitted(own, own->means, j, own->practices, t);
+        own->effects[j] = n * gamma * shrink * residual + sqrt(AT(own->sigma2, t) * gamma * shrink) * AT(own->practice_noise, j);
     }
     for (Py_ssize_t i = 0; i < own->people; i++) {
-        int64_t t = own->trial[i];
-        double mean = fitted(own, own->x, i, own->people, t) + (own->center[i] + own->effects[own->place[i]]);
-        own->values[i] = mean + sqrt(own->sigma2[t]) * own->noise[i];
+        int64_t t = AT(own->trial, i);
+        double mean = fitted(own, own->x, i, own->people, t) + (AT(own->center, i) + own->effects[AT(own->place, i)]);
+        AT(own->values, i) = mean + sqrt(AT(own->sigma2, t)) * AT(own->noise, i);
     }
 }
 

@@ -29,20 +29,20 @@ INLINE void allocate_with(const trials *t, int64_t imbalance, int equal) {
     int64_t before = -1, both = t->control + t->intervention, *excess = t->excess;
     const double chances[3] = {t->up, t->share, t->down};
     for (Py_ssize_t k = 0; k < t->practices; k++) {
-        int64_t at = t->arrived[k], total = 0;
-        if (t->trial[at] != before) memset(excess, 0, (size_t)(t->factors * t->levels) * sizeof *excess);
+        int64_t at = AT(t->arrived, k), total = 0;
+        if (AT(t->trial, at) != before) memset(excess, 0, (size_t)(t->factors * t->levels) * sizeof *excess);
         before = t->trial[at];
         double score = 0.0;
         for (Py_ssize_t f = 0; f < t->factors; f++) {
-            int64_t own = preference(excess[f * t->levels + t->level[f * t->practices + at]], t, imbalance);
+            int64_t own = preference(excess[f * t->levels + AT(t->level, f * t->practices + at)], t, imbalance);
             if (equal) total += own;
-            else score += t->weights[f] * (double)own;
+            else score += AT(t->weights, f) * (double)own;
         }
         int sign = equal ? (total > 0) - (total < 0) : fabs(score) <= t->tie ? 0 : score < 0.0 ? -1 : 1;
-        int64_t chosen = t->coins[at] < chances[sign + 1];
-        t->arm[at] = chosen;
+        int64_t chosen = AT(t->coins, at) < chances[sign + 1];
+        AT(t->arm, at) = chosen;
         for (Py_ssize_t f = 0; f < t->factors; f++)
-            excess[f * t->levels + t->level[f * t->practices + at]] += chosen * both - t->intervention;
+            excess[f * t->levels + AT(t->level, f * t->practices + at)] += chosen * both - t->intervention;
     }
 }
 

@@ -4,6 +4,24 @@
 
 #define FUNCTION(name) {#name, (PyCFunction)(void (*)(void))core_##name, METH_FASTCALL, NULL}
 
+#ifdef CHECKED
+/* An entry of the first of two arrays, whatever the place: for a test that a wrong one ends the program. */
+static PyObject *core_entry_of(PyObject *self, PyObject *const *given, Py_ssize_t number) {
+    (void)self;
+    array a[] = {{.name = "numbers", .dimensions = 1, .shape = {-1}}, {.name = "others", .dimensions = 1, .shape = {-1}}};
+    PyObject *result = NULL;
+    if (number != 3) return PyErr_Format(PyExc_TypeError, "_entry_of takes 3 arguments"), NULL;
+    Py_ssize_t place = PyLong_AsSsize_t(given[2]);
+    if (PyErr_Occurred()) return NULL;
+    if (take_arrays(a, 2, given)) {
+        const double *numbers = a[0].at;
+        result = PyFloat_FromDouble(AT(numbers, place));
+    }
+    release_arrays(a, 2);
+    return result;
+}
+#endif
+
 static PyMethodDef FUNCTIONS[] = {
     FUNCTION(lowest),
     FUNCTION(evaluate),
@@ -23,6 +41,9 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(side_by_side),
     FUNCTION(minimise),
     FUNCTION(invert),
+#ifdef CHECKED
+    {"_entry_of", (PyCFunction)(void (*)(void))core_entry_of, METH_FASTCALL, NULL},
+#endif
     {NULL, NULL, 0, NULL},
 };
 

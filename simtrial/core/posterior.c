@@ -19,12 +19,12 @@ static void conditional_all(tile *one, const size_sums *sums, const double *gamm
     int p = sums->regressors, q = p + 1;
     for (Py_ssize_t from = 0; from < trials; from += LANES) {
         int filled = trials - from < LANES ? (int)(trials - from) : LANES;
-        lanes gamma = load(gammas + from, filled);
+        lanes gamma = load(PART(gammas, from, filled), filled);
         load_tile(one, sums, from, filled);
         conditional_tile(one, &gamma);
-        for (int i = 0; i < p * p; i++) store(root + i * trials + from, one->change[i], filled);
-        for (int i = 0; i < p; i++) store(coefficients + i * trials + from, one->matrix[i * q + p], filled);
-        store(rss + from, one->matrix[p * q + p], filled);
+        for (int i = 0; i < p * p; i++) store(PART(root, i * trials + from, filled), one->change[i], filled);
+        for (int i = 0; i < p; i++) store(PART(coefficients, i * trials + from, filled), one->matrix[i * q + p], filled);
+        store(PART(rss, from, filled), one->matrix[p * q + p], filled);
     }
 }
 

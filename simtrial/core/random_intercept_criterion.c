@@ -73,17 +73,17 @@ void free_tile(tile *one) { free(one->room); }
 void load_tile(tile *one, const size_sums *sums, Py_ssize_t from, int filled) {
     Py_ssize_t trials = sums->trials, used = 0;
     for (Py_ssize_t s = 0; s < sums->slots; s++) {
-        one->counts[used] = load(sums->counts + s * trials + from, filled);
+        one->counts[used] = load(PART(sums->counts, s * trials + from, filled), filled);
         if (!any_of(one->counts[used] != 0.0)) continue;
-        one->sizes[used] = sums->shared ? all(sums->sizes[s]) : load(sums->sizes + s * trials + from, filled);
+        one->sizes[used] = sums->shared ? all(AT(sums->sizes, s)) : load(PART(sums->sizes, s * trials + from, filled), filled);
         one->slot[used] = s;
         one->sizes[used] = chosen(one->counts[used] == 0.0, all(0.0), one->sizes[used]);
         for (int k = 0; k < one->packed; k++)
-            one->between[used * one->places + k] = load(sums->between + s * sums->apart + k * trials + from, filled);
+            one->between[used * one->places + k] = load(PART(sums->between, s * sums->apart + k * trials + from, filled), filled);
         used++;
     }
     one->slots = used;
-    for (int k = 0; k < one->packed; k++) one->within[k] = load(sums->within + k * trials + from, filled);
+    for (int k = 0; k < one->packed; k++) one->within[k] = load(PART(sums->within, k * trials + from, filled), filled);
 }
 
 /* M and its two derivatives by gamma, packed. */
@@ -135,15 +135,15 @@ void store_evaluation(const tile *one, const evaluation *at, const array *out, P
     int p = one->regressors, q = p + 1;
     double *inverse = out[0].at, *first = out[1].at, *coefficients = out[2].at;
     for (int i = 0; i < p; i++) {
-        store(coefficients + i * trials + from, one->matrix[i * q + p], filled);
+        store(PART(coefficients, i * trials + from, filled), one->matrix[i * q + p], filled);
         for (int j = 0; j < p; j++) {
-            store(inverse + (i * p + j) * trials + from, one->matrix[i * q + j], filled);
-            store(first + (i * p + j) * trials + from, one->first[place(i, j)], filled);
+            store(PART(inverse, (i * p + j) * trials + from, filled), one->matrix[i * q + j], filled);
+            store(PART(first, (i * p + j) * trials + from, filled), one->first[place(i, j)], filled);
         }
     }
     const lanes *values[] = {&at->value, &at->slope, &at->curvature, &at->rss, &at->rss1, &at->rss2,
                              &at->log_determinant, &at->trace1, &at->trace2, &at->squares};
-    for (int k = 0; k < 10; k++) store((double *)out[3 + k].at + from, *values[k], filled);
+    for (int k = 0; k < 10; k++) store(PART((double *)out[3 + k].at, from, filled), *values[k], filled);
 }
 
 int take_evaluation(array *out, const size_sums *sums, PyObject *const *given) {
@@ -160,8 +160,8 @@ static void evaluate_all(tile *one, const size_sums *sums, const array *argument
     Py_ssize_t trials = sums->trials;
     for (Py_ssize_t from = 0; from < trials; from += LANES) {
         int filled = trials - from < LANES ? (int)(trials - from) : LANES;
-        lanes gamma = load((const double *)arguments[4].at + from, filled);
-        lanes nu = load((const double *)arguments[5].at + from, filled);
+        lanes gamma = load(PART((const double *)arguments[4].at, from, filled), filled);
+        lanes nu = load(PART((const double *)arguments[5].at, from, filled), filled);
         evaluation at;
         load_tile(one, sums, from, filled);
         derivatives_tile(one, &gamma, &nu, reml, &at);

@@ -73,15 +73,15 @@ static void inform_all(tile *one, workplace *w, lanes *dropped, const size_sums 
     int p = sums->regressors;
     for (Py_ssize_t from = 0; from < trials; from += LANES) {
         int filled = trials - from < LANES ? (int)(trials - from) : LANES;
-        lanes gamma = load((const double *)a[GAMMA].at + from, filled), information[3];
+        lanes gamma = load(PART((const double *)a[GAMMA].at, from, filled), filled), information[3];
         load_tile(one, sums, from, filled);
-        for (int i = 0; i < p; i++) dropped[i] = load((const double *)a[DROPPED].at + i * trials + from, filled);
-        for (int i = 0; i < p * p; i++) w->phi[i] = load((const double *)a[INNER].at + i * trials + from, filled);
+        for (int i = 0; i < p; i++) dropped[i] = load(PART((const double *)a[DROPPED].at, i * trials + from, filled), filled);
+        for (int i = 0; i < p * p; i++) w->phi[i] = load(PART((const double *)a[INNER].at, i * trials + from, filled), filled);
         inform(one, w, &gamma, dropped, reml, information);
         for (int m = 0; m < MATRICES; m++)
             for (int i = 0; i < p * p; i++)
-                store((double *)a[OUTPUTS + m].at + i * trials + from, w->packed[m][place(i / p, i % p)], filled);
-        for (int k = 0; k < 3; k++) store((double *)a[INFORMATION].at + k * trials + from, information[k], filled);
+                store(PART((double *)a[OUTPUTS + m].at, i * trials + from, filled), w->packed[m][place(i / p, i % p)], filled);
+        for (int k = 0; k < 3; k++) store(PART((double *)a[INFORMATION].at, k * trials + from, filled), information[k], filled);
     }
 }
 

@@ -15,7 +15,7 @@ int make_gammas(gammas *grid, const array *gamma, const size_sums *sums) {
     if (grid->of_sizes == NULL) return 0;
     for (Py_ssize_t g = 0; g < grid->points; g++)
         for (Py_ssize_t s = 0; s < slots; s++) {
-            double shrink = 1.0 / (1.0 + sums->sizes[s] * grid->gamma[g]), *at = grid->of_sizes + 2 * g * slots + s;
+            double shrink = 1.0 / (1.0 + AT(sums->sizes, s) * AT(grid->gamma, g)), *at = grid->of_sizes + 2 * g * slots + s;
             at[0] = sums->sizes[s] * shrink, at[slots] = -log(shrink);
         }
     return 1;
@@ -29,7 +29,7 @@ INLINE lanes weigh(tile *one, const gammas *grid, Py_ssize_t point) {
             const double *at = grid->of_sizes + 2 * point * grid->slots + one->slot[s];
             one->a[s] = all(at[0]), logs += one->counts[s] * at[grid->slots];
         } else {
-            lanes shrink = 1.0 / (1.0 + one->sizes[s] * grid->gamma[point]);
+            lanes shrink = 1.0 / (1.0 + one->sizes[s] * AT(grid->gamma, point));
             one->a[s] = one->sizes[s] * shrink, logs -= one->counts[s] * logarithm(shrink);
         }
     return logs;
@@ -77,7 +77,7 @@ void grid_parts_tile(tile *one, const gammas *grid, Py_ssize_t point, Py_ssize_t
                      lanes *log_determinant) {
     int p = one->regressors, q = p + 1;
     lanes *restrict m = one->matrix, *of_x = NULL;
-    if (grid->of_x != NULL) of_x = (lanes *)grid->of_x + (from / LANES * grid->points + point) * kept_of_x(p);
+    if (grid->of_x != NULL) of_x = (lanes *)PART(grid->of_x, (from / LANES * grid->points + point) * kept_of_x(p) * LANES, kept_of_x(p) * LANES);
     *logs = weigh(one, grid, point);
     if (of_x != NULL && grid->is_known) {
         *rss = known_parts(one, of_x, logs, log_determinant);
@@ -100,7 +100,7 @@ static void grid_all(tile *one, const gammas *grid, const size_sums *sums, doubl
         for (Py_ssize_t g = 0; g < grid->points; g++) {
             lanes parts[3];
             grid_parts_tile(one, grid, g, from, &parts[0], &parts[1], &parts[2]);
-            for (int k = 0; k < 3; k++) store(out[k] + g * trials + from, parts[k], filled);
+            for (int k = 0; k < 3; k++) store(PART(out[k], g * trials + from, filled), parts[k], filled);
         }
     }
 }

@@ -14,16 +14,16 @@ typedef struct {
 VECTORISED static void differences(const draws *own, int summed) {
     for (Py_ssize_t d = 0; d < own->draws; d++)
         for (Py_ssize_t t = 0; t < own->trials; t++) {
-            Py_ssize_t from = own->starts[t], until = t + 1 < own->trials ? own->starts[t + 1] : own->clusters;
-            const char *arm = own->arm + d * own->clusters;
+            Py_ssize_t from = AT(own->starts, t), until = t + 1 < own->trials ? AT(own->starts, t + 1) : own->clusters;
+            const char *arm = PART(own->arm, d * own->clusters, own->clusters);
             double treated = 0.0, y = 0.0, a = 0.0, all_y = 0.0, all_a = 0.0, size = (double)(until - from);
             uint64_t scheme = 0;
             for (Py_ssize_t j = from; j < until; j++) {
                 double in = arm[j] != 0;
                 treated += in;
-                y += in * own->y[j], a += in * own->a[j];
+                y += in * AT(own->y, j), a += in * AT(own->a, j);
                 all_y += own->y[j], all_a += own->a[j];
-                scheme += (uint64_t)(arm[j] != 0) * (uint64_t)own->marks[j];
+                scheme += (uint64_t)(arm[j] != 0) * (uint64_t)AT(own->marks, j);
             }
             int there = treated > 0.0 && treated < size;
             if (there && !summed) {
@@ -31,9 +31,9 @@ VECTORISED static void differences(const draws *own, int summed) {
                 a = a / treated - (all_a - a) / (size - treated);
             }
             Py_ssize_t at = d * own->trials + t;
-            own->to_y[at] = there ? y : 0.0, own->to_a[at] = there ? a : 0.0;
-            own->there[at] = (char)there;
-            own->scheme[at] = (int64_t)scheme;
+            AT(own->to_y, at) = there ? y : 0.0, AT(own->to_a, at) = there ? a : 0.0;
+            AT(own->there, at) = (char)there;
+            AT(own->scheme, at) = (int64_t)scheme;
         }
 }
 

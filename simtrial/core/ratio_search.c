@@ -78,8 +78,8 @@ static void stretch(const grid *g, int l, stretches *s) {
         double slope = one + at * (two + at * (three / 2.0 + at * four / 6.0));
         at -= slope / (two + at * (three + at * four / 2.0));
     }
-    double start = g->t[middle] + STEP * at, low = g->t[first], high = g->t[last];
-    if (!(start > low && start < high)) start = smaller(larger(g->t[lowest], low + 0.05), high - 0.05);
+    double start = AT(g->t, middle) + STEP * at, low = AT(g->t, first), high = AT(g->t, last);
+    if (!(start > low && start < high)) start = smaller(larger(AT(g->t, lowest), low + 0.05), high - 0.05);
     s->low[l] = low, s->high[l] = high, s->start[l] = start;
 }
 
@@ -190,14 +190,14 @@ static void search_all(tile *one, grid *g, const gammas *points, const size_sums
     unsigned char *sure = a[SURE].at;
     for (Py_ssize_t from = 0; from < sums->trials; from += LANES) {
         int filled = sums->trials - from < LANES ? (int)(sums->trials - from) : LANES, certain[LANES];
-        lanes nu = load((const double *)a[NU].at + from, filled), found;
+        lanes nu = load(PART((const double *)a[NU].at, from, filled), filled), found;
         evaluation at;
         load_tile(one, sums, from, filled);
         search(one, g, points, from, &nu, reml, &found, certain, &at);
-        store(gamma + from, found, filled);
-        store(at_zero + from, g->rss[1], filled);
+        store(PART(gamma, from, filled), found, filled);
+        store(PART(at_zero, from, filled), g->rss[1], filled);
         store_evaluation(one, &at, a + OUTPUTS, sums->trials, from, filled);
-        for (int l = 0; l < filled; l++) sure[from + l] = (unsigned char)certain[l];
+        for (int l = 0; l < filled; l++) AT(sure, from + l) = (unsigned char)certain[l];
     }
 }
 

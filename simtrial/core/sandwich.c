@@ -68,9 +68,9 @@ static void factor(const design *d, workplace *w, Py_ssize_t trial) {
     for (int j = 0; j < p; j++) {
         w->moved[j] = 0.0;
         for (int i = 0; i < p; i++) {
-            double entry = d->inverse[(i * p + j) * d->trials + trial];
+            double entry = AT(d->inverse, (i * p + j) * d->trials + trial);
             lower[i * p + j] = entry;
-            w->moved[j] += d->contrast[i * d->trials + trial] * entry;
+            w->moved[j] += AT(d->contrast, i * d->trials + trial) * entry;
         }
     }
     for (int j = 0; j < p; j++) {
@@ -97,7 +97,7 @@ static void of_trial(const design *d, workplace *w, Py_ssize_t trial) {
     for (int i = 0; i < p * (p + 1) / 2; i++) squares[i] = all(0.0);
     for (Py_ssize_t at = 0; at < d->positions; at += LANES) {
         int filled = d->positions - at < LANES ? (int)(d->positions - at) : LANES;
-        load_clusters(rows, d->rows + (trial * d->positions + at) * k * p, k * p, filled);
+        load_clusters(rows, PART(d->rows, (trial * d->positions + at) * k * p, filled * k * p), k * p, filled);
         for (int r = 0; r < k; r++) {
             weight[r] = all(0.0);
             for (int i = 0; i < p; i++) {
@@ -116,7 +116,7 @@ static void of_trial(const design *d, workplace *w, Py_ssize_t trial) {
         lanes length = {0}, hat = {0};
         for (int r = 0; r < k; r++) {
             length += weight[r] * weight[r];
-            for (int l = 0; l < filled; l++) d->weights[((trial * d->positions + at) + l) * k + r] = weight[r][l];
+            for (int l = 0; l < filled; l++) AT(d->weights, ((trial * d->positions + at) + l) * k + r) = weight[r][l];
         }
         for (int i = 0, e = 0; i < p; i++) {
             g[i] = weight[0] * turned[i];
@@ -135,8 +135,8 @@ static void of_trial(const design *d, workplace *w, Py_ssize_t trial) {
             EACH(l) sum += squares[e][l];
             trace += (i == j ? 1.0 : 2.0) * sum * sum;
         }
-    d->df[trial] = one * one / (two + trace);
-    d->singular[trial] = (unsigned char)any_of(zeros);
+    AT(d->df, trial) = one * one / (two + trace);
+    AT(d->singular, trial) = (unsigned char)any_of(zeros);
 }
 
 static int make_workplace(workplace *w, const design *d) {

@@ -17,12 +17,12 @@ typedef struct {
 /* Add the products of one cluster to the sums of its trial. */
 INLINE void add_cluster(const slot_sums *s, Py_ssize_t c, double *restrict sums, double *restrict inside) {
     for (Py_ssize_t j = s->first, k = 0; j < s->columns; k += ++j) {
-        double one = s->means[j * s->clusters + c];
-        for (Py_ssize_t i = 0; i <= j; i++) sums[(k + i) * SIDE_BY_SIDE] += s->means[i * s->clusters + c] * one;
-        if (s->place[j] < 0) continue;
-        const double *within = s->within + s->place[j] * s->varying * s->clusters + c;
+        double one = AT(s->means, j * s->clusters + c);
+        for (Py_ssize_t i = 0; i <= j; i++) sums[(k + i) * SIDE_BY_SIDE] += AT(s->means, i * s->clusters + c) * one;
+        if (AT(s->place, j) < 0) continue;
+        const double *within = PART(s->within, s->place[j] * s->varying * s->clusters, s->varying * s->clusters) + c;
         for (Py_ssize_t i = 0; i <= j; i++)
-            if (s->place[i] >= 0) inside[(k + i) * SIDE_BY_SIDE] += within[s->place[i] * s->clusters];
+            if (AT(s->place, i) >= 0) inside[(k + i) * SIDE_BY_SIDE] += within[s->place[i] * s->clusters];
     }
 }
 
@@ -31,15 +31,15 @@ static void add_all(const slot_sums *s) {
     for (Py_ssize_t from = 0; from < s->trials; from += SIDE_BY_SIDE) {
         Py_ssize_t some = s->trials - from < SIDE_BY_SIDE ? s->trials - from : SIDE_BY_SIDE;
         memset(s->sums, 0, (size_t)((s->slots + 1) * added * SIDE_BY_SIDE) * sizeof(double)); /* inside follows */
-        for (; c < s->clusters && s->trial[c] < from + some; c++) {
+        for (; c < s->clusters && AT(s->trial, c) < from + some; c++) {
             Py_ssize_t l = s->trial[c] - from;
-            add_cluster(s, c, s->sums + s->slot[c] * added * SIDE_BY_SIDE + l, s->inside + l);
+            add_cluster(s, c, s->sums + AT(s->slot, c) * added * SIDE_BY_SIDE + l, s->inside + l);
         }
         for (Py_ssize_t e = 0; e <= s->slots; e++) {
             double *to = e < s->slots ? s->between + (e * s->packed + old) * s->trials : s->pooled + old * s->trials;
             for (Py_ssize_t k = 0; k < added; k++, to += s->trials) {
                 __builtin_prefetch(to + from + SIDE_BY_SIDE, 1);
-                memcpy(to + from, s->sums + (e * added + k) * SIDE_BY_SIDE, (size_t)some * sizeof(double));
+                memcpy(PART(to, from, some), s->sums + (e * added + k) * SIDE_BY_SIDE, (size_t)some * sizeof(double));
             }
         }
     }

@@ -15,17 +15,17 @@ typedef struct {
 VECTORISED
 static void sweep_tile(const sweeps *own, Py_ssize_t from, int filled) {
     Py_ssize_t trials = own->trials, q = own->size, p = own->count;
-    for (Py_ssize_t i = 0; i < q * q; i++) own->m[i] = load(own->matrix + i * trials + from, filled);
+    for (Py_ssize_t i = 0; i < q * q; i++) own->m[i] = load(PART(own->matrix, i * trials + from, filled), filled);
     sweep(own->m, own->row, own->column, (int)p, (int)q, own->pivots);
     for (Py_ssize_t i = 0; i < q; i++)
         for (Py_ssize_t j = 0; j < q; j++) {
             double *to = i >= p ? own->rest + ((i - p) * (q - p) + j - p) * trials
                        : j >= p ? own->coefficients + (i * (q - p) + j - p) * trials : own->inverse + (i * p + j) * trials;
-            if (i < p || j >= p) store(to + from, own->m[i * q + j], filled);
+            if (i < p || j >= p) store(PART(to, from, filled), own->m[i * q + j], filled);
         }
     lanes logs = {0};
     for (Py_ssize_t k = 0; k < p; k++) logs += logarithm(own->pivots[k]);
-    store(own->log_determinant + from, logs, filled);
+    store(PART(own->log_determinant, from, filled), logs, filled);
 }
 
 PyObject *core_sweep(PyObject *self, PyObject *const *given, Py_ssize_t number) {
@@ -101,7 +101,7 @@ static void multiply_all(const double *x, const double *y, Py_ssize_t trials, Py
                 else if (some == 7) add_products(x, y, end, rows, p, r, i, j, 7, sums); /* X of a few covariates */
                 else add_products(x, y, end, rows, p, r, i, j, some, sums);
                 for (int l = 0; l < LANES && i + l < p; l++)
-                    for (int e = 0; e < some; e++) out[((i + l) * r + j + e) * trials + t] = sums[e][l];
+                    for (int e = 0; e < some; e++) AT(out, ((i + l) * r + j + e) * trials + t) = sums[e][l];
             }
 }
 

@@ -9,7 +9,7 @@
 static void make_guide(int64_t *guide, const double *table, Py_ssize_t entries) {
     Py_ssize_t at = 0;
     for (int part = 0; part <= GUIDES; part++) {
-        while (at < entries && table[at] < (double)part / GUIDES) at++;
+        while (at < entries && AT(table, at) < (double)part / GUIDES) at++;
         guide[part] = at;
     }
 }
@@ -18,7 +18,7 @@ static void make_guide(int64_t *guide, const double *table, Py_ssize_t entries) 
 static Py_ssize_t reached(const double *table, Py_ssize_t entries, const int64_t *guide, double u) {
     Py_ssize_t at = u > 0.0 ? u < 1.0 ? guide[(int)(u * GUIDES)] : guide[GUIDES] : 0;
     if (u != u) return entries;
-    while (at < entries && table[at] < u) at++;
+    while (at < entries && AT(table, at) < u) at++;
     return at;
 }
 
@@ -44,7 +44,7 @@ PyObject *core_invert(PyObject *self, PyObject *const *given, Py_ssize_t number)
     Py_ssize_t entries = a[TABLE].shape[0];
     make_guide(guide, table, entries);
     for (Py_ssize_t k = 0; k < a[UNIFORM].shape[0]; k++)
-        values[k] = (double)reached(table, entries, guide, uniform[k]) + 1.0;
+        AT(values, k) = (double)reached(table, entries, guide, AT(uniform, k)) + 1.0;
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 end:

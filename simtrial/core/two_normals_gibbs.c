@@ -71,8 +71,8 @@ INLINE void draw_effects(const chain *own, Py_ssize_t t, const double *restrict 
     /* rows of V' into, and of root V with V = (c, -s; s, c) */
     double turn[2][2] = {{c * into.a + s * into.b, s * into.c}, {-s * into.a + c * into.b, c * into.c}};
     double back[2][2] = {{root.a * c, -root.a * s}, {root.b * c + root.c * s, -root.b * s + root.c * c}};
-    const double *n = own->sizes + t * J, *noise = own->for_effects + t * 2 * J;
-    double *u = own->effects + t * 2 * J;
+    const double *n = PART(own->sizes, t * J, J), *noise = PART(own->for_effects, t * 2 * J, 2 * J);
+    double *u = PART(own->effects, t * 2 * J, 2 * J);
     for (Py_ssize_t j = 0; j < J; j++) {
         double drawn[2];
         for (int k = 0; k < 2; k++) {
@@ -93,50 +93,55 @@ static void draw_cells(const chain *own, Py_ssize_t from, Py_ssize_t until, cons
     double last = sqrt(residual.c - residual.b * residual.b / residual.a);
     double slopes[2] = {residual.b / residual.c, residual.b / residual.a};
     for (Py_ssize_t r = from; r < until; r++) {
-        Py_ssize_t j = own->place[r] - base;
-        double mean[2] = {fitted[j], fitted[J + j]}, *cell[2] = {own->cells + r, own->cells + R + r};
+        Py_ssize_t j = AT(own->place, r) - base;
+        double mean[2] = {fitted[j], fitted[J + j]}, *cell[2] = {PART(own->cells, r, 1), PART(own->cells, R + r, 1)};
         for (Py_ssize_t v = 0; v < own->varying; v++) {
-            double inner = own->inner[v * R + r];
-            for (int k = 0; k < 2; k++) mean[k] += inner * beta[own->varies[v] * 2 + k];
+            double inner = AT(own->inner, v * R + r);
+            for (int k = 0; k < 2; k++) mean[k] += inner * beta[AT(own->varies, v) * 2 + k];
         }
-        int gap[2] = {own->missing[r] != 0, own->missing[R + r] != 0};
+        int gap[2] = {AT(own->missing, r) != 0, AT(own->missing, R + r) != 0};
         if (gap[0]) {
             double given = gap[1] ? 0.0 : slopes[0] * (*cell[1] - mean[1]);
-            *cell[0] = mean[0] + given + (gap[1] ? whole : left) * own->for_first[(*first)++];
+            *cell[0] = mean[0] + given + (gap[1] ? whole : left) * AT(own->for_first, *first);
+            ++*first;
         }
-        if (gap[1]) *cell[1] = mean[1] + slopes[1] * (*cell[0] - mean[0]) + last * own->for_second[(*second)++];
+        if (gap[1]) {
+            *cell[1] = mean[1] + slopes[1] * (*cell[0] - mean[0]) + last * AT(own->for_second, *second);
+            ++*second;
+        }
     }
 }
 
 VECTORISED static void sweep_all(const chain *own) {
-    Py_ssize_t p = own->columns, J = own->places, R = own->rows, row = 0, first = 0, second = 0;
+    Py_ssize_t T = own->trials, p = own->columns, J = own->places, R = own->rows, row = 0, first = 0, second = 0;
     double *sums = own->room, *other = sums + 2 * J, *d = other + 2 * J, *best = d + 2 * p, *away = best + 2 * p;
     double *beta = away + 2 * p;
-    for (Py_ssize_t t = 0; t < own->trials; t++) {
-        const double *x = own->x_means + t * p * J, *n = own->sizes + t * J;
-        double *u = own->effects + t * 2 * J, squares[3];
+    for (Py_ssize_t t = 0; t < T; t++) {
+        const double *x = PART(own->x_means, t * p * J, p * J), *n = PART(own->sizes, t * J, J);
+        double *u = PART(own->effects, t * 2 * J, 2 * J), squares[3];
         Py_ssize_t from = row, base = t * J;
-        memcpy(sums, own->seen_sums + t * 2 * J, 2 * J * sizeof(double));
-        memcpy(d, own->seen_inside + t * 2 * p, 2 * p * sizeof(double));
-        const double *seen = own->seen_squares + t * 4;
+        memcpy(sums, PART(own->seen_sums, t * 2 * J, 2 * J), 2 * J * sizeof(double));
+        memcpy(d, PART(own->seen_inside, t * 2 * p, 2 * p), 2 * p * sizeof(double));
+        const double *seen = PART(own->seen_squares, t * 4, 4);
         squares[0] = seen[0], squares[1] = seen[1], squares[2] = seen[3];
-        for (; row < R && own->trial[row] == t; row++) {
-            double one = own->cells[row], two = own->cells[R + row];
-            Py_ssize_t j = own->place[row] - base;
+        for (; row < R && AT(own->trial, row) == t; row++) {
+            double one = AT(own->cells, row), two = AT(own->cells, R + row);
+            Py_ssize_t j = AT(own->place, row) - base;
             sums[j] += one, sums[J + j] += two;
             squares[0] += one * one, squares[1] += one * two, squares[2] += two * two;
             for (Py_ssize_t v = 0; v < own->varying; v++) {
-                double inner = own->inner[v * R + row];
-                d[own->varies[v] * 2] += inner * one, d[own->varies[v] * 2 + 1] += inner * two;
+                double inner = AT(own->inner, v * R + row);
+                d[AT(own->varies, v) * 2] += inner * one, d[own->varies[v] * 2 + 1] += inner * two;
             }
         }
         for (int k = 0; k < 2; k++)
             for (Py_ssize_t j = 0; j < J; j++) other[k * J + j] = sums[k * J + j] - n[j] * u[k * J + j];
         for (Py_ssize_t i = 0; i < p; i++)
             for (int k = 0; k < 2; k++) d[i * 2 + k] += dot(x + i * J, other + k * J, J);
-        const double *was = own->residual + t * 4, *kept = own->kept + t * p, *z = own->for_beta + t * 2 * p;
+        const double *was = PART(own->residual, t * 4, 4), *kept = PART(own->kept, t * p, p);
+        const double *z = PART(own->for_beta, t * 2 * p, 2 * p);
         lower spread = root_of((symmetric){was[0], was[1], was[3]});
-        const double *inverse = own->inverse + t * p * p, *root = own->root + t * p * p;
+        const double *inverse = PART(own->inverse, t * p * p, p * p), *root = PART(own->root, t * p * p, p * p);
         for (Py_ssize_t i = 0; i < p; i++) {
             away[i * 2] = z[i * 2] * kept[i] * spread.a;
             away[i * 2 + 1] = z[i * 2] * kept[i] * spread.b + z[i * 2 + 1] * kept[i] * spread.c;
@@ -161,8 +166,8 @@ VECTORISED static void sweep_all(const chain *own) {
             rest.c += a1 * a1 - d1 * best[i * 2 + 1];
         }
         shared.a = dot(u, u, J), shared.b = dot(u, u + J, J), shared.c = dot(u + J, u + J, J);
-        symmetric residual = inverse_wishart(rest, own->residual_scale, own->for_residual + t, own->trials);
-        symmetric between = inverse_wishart(shared, own->between_scale, own->for_between + t, own->trials);
+        symmetric residual = inverse_wishart(rest, own->residual_scale, PART(own->for_residual, t, 2 * T + 1), T);
+        symmetric between = inverse_wishart(shared, own->between_scale, PART(own->for_between, t, 2 * T + 1), T);
         for (int k = 0; k < 2; k++) {
             double *fitted = other + k * J;
             for (Py_ssize_t j = 0; j < J; j++) fitted[j] = 0.0;
@@ -175,7 +180,7 @@ VECTORISED static void sweep_all(const chain *own) {
         draw_effects(own, t, sums, residual, between);
         for (Py_ssize_t j = 0; j < 2 * J; j++) other[j] += u[j];
         draw_cells(own, from, row, other, base, beta, residual, &first, &second);
-        double *now = own->residual + t * 4, *psi = own->between + t * 4;
+        double *now = PART(own->residual, t * 4, 4), *psi = PART(own->between, t * 4, 4);
         now[0] = residual.a, now[1] = now[2] = residual.b, now[3] = residual.c;
         psi[0] = between.a, psi[1] = psi[2] = between.b, psi[3] = between.c;
     }

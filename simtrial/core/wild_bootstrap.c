@@ -28,10 +28,11 @@ INLINE lanes exactly(lanes values, lanes largest) {
 /* Draws `from` to below `from + filled` of one trial. */
 INLINE void refit_tile(const samples *own, Py_ssize_t t, Py_ssize_t from, int filled) {
     Py_ssize_t J = own->positions, p = own->columns;
-    const double *side = own->side + t * J * p, *scores[2] = {own->scores + 2 * t * J * p, own->scores + (2 * t + 1) * J * p};
+    const double *side = PART(own->side, t * J * p, J * p);
+    const double *scores[2] = {PART(own->scores, 2 * t * J * p, J * p), PART(own->scores, (2 * t + 1) * J * p, J * p)};
     lanes largest[2], squares[3] = {{0}};
     EACH(l) {
-        const float *row = own->drawn + ((from + (l < filled ? l : 0)) * own->trials + t) * J;
+        const float *row = PART(own->drawn, ((from + (l < filled ? l : 0)) * own->trials + t) * J, J);
         for (Py_ssize_t j = 0; j < J; j++) own->v[j][l] = row[j];
     }
     for (int r = 0; r < 2; r++) {
@@ -56,9 +57,9 @@ INLINE void refit_tile(const samples *own, Py_ssize_t t, Py_ssize_t from, int fi
     }
     for (int l = 0; l < filled; l++) {
         Py_ssize_t at = (from + l) * own->trials + t;
-        own->y[at] = one_exactly(own->moved[0][p - 1][l], largest[0][l]);
-        own->a[at] = one_exactly(own->moved[1][p - 1][l], largest[1][l]);
-        own->yy[at] = squares[0][l], own->ya[at] = squares[1][l], own->aa[at] = squares[2][l];
+        AT(own->y, at) = one_exactly(own->moved[0][p - 1][l], largest[0][l]);
+        AT(own->a, at) = one_exactly(own->moved[1][p - 1][l], largest[1][l]);
+        AT(own->yy, at) = squares[0][l], AT(own->ya, at) = squares[1][l], AT(own->aa, at) = squares[2][l];
     }
 }
 
@@ -158,10 +159,10 @@ VECTORISED static void ends_all(const array *a, Py_ssize_t draws, Py_ssize_t tri
                 .ya = room + 3 * draws, .aa = room + 4 * draws};
     for (Py_ssize_t t = 0; t < trials; t++) {
         for (int k = 0; k < 5; k++)
-            for (Py_ssize_t d = 0; d < draws; d++) room[k * draws + d] = ((const double *)a[k].at)[d * trials + t];
-        one.estimate = ((const double *)a[5].at)[t], one.variance = ((const double *)a[6].at)[t];
-        ends[t] = end_of(&one, alpha, -1.0);
-        ends[trials + t] = end_of(&one, alpha, 1.0);
+            for (Py_ssize_t d = 0; d < draws; d++) room[k * draws + d] = AT((const double *)a[k].at, d * trials + t);
+        one.estimate = AT((const double *)a[5].at, t), one.variance = AT((const double *)a[6].at, t);
+        AT(ends, t) = end_of(&one, alpha, -1.0);
+        AT(ends, trials + t) = end_of(&one, alpha, 1.0);
     }
 }
 

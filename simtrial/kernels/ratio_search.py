@@ -1,14 +1,15 @@
 """Global minimum of the random-intercept criterion over the variance ratio, certified trial by trial.
 
 The survey of `simtrial.kernels.ratio_survey` leaves most trials one convex stretch at most, and with it one minimum.
-In the others what is left open is halved until, by the same bounds on derivatives of F(t), t = log(gamma + shift), no
-piece can hold a minimum or the piece is convex. Every minimum so enclosed is refined by safeguarded Newton steps and
-the lowest taken.
+Trials that may have a minimum beyond its grid are surveyed once more, on a longer one. What is then left open in
+doubtful trials is halved by `simtrial.kernels.ratio_pieces` until no piece can hold a minimum or the piece is convex.
+Every minimum so enclosed is refined by safeguarded Newton steps and the lowest taken.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 
@@ -23,49 +24,14 @@ from simtrial.kernels.random_intercept_criterion import (
     evaluation_of,
     slope_at_zero,
 )
-from simtrial.kernels.ratio_survey import CAP, STEP, Survey, grid_of, of_logarithm, survey
+from simtrial.kernels.ratio_pieces import Pieces, isolate, together
+from simtrial.kernels.ratio_survey import CAP, FAR, NEAR, STEP, Survey, grid_of, survey
 from simtrial.kernels.within_basis import left_within, used_up
 
-_NUMBERS = 4_000_000  # of the cross-products evaluated in one pass: 32 MB
 _ITERATIONS = 80
 _CLOSE = 1e-6  # a step in t after which the error left, well below its square, is rounding
 _MARGIN = 1e-4  # a minimum on the border of two pieces is inside both
-_NARROW = 1e-5  # half a piece in t that is no longer halved
-_FLAT = 1e-11  # what F can still change in a piece that is no longer halved, relative to the rows
 _WIDE = 1.5  # of a first piece where there is no grid
-
-
-@dataclass(frozen=True)
-class Pieces:
-    """Stretches of t = log(gamma + shift): their trials, both ends and where to start a search inside (pieces,)."""
-
-    trial: Ints
-    low: Floats
-    high: Floats
-    start: Floats
-
-    @classmethod
-    def between(cls, trial: Ints, low: Floats, high: Floats) -> Pieces:
-        """Stretches to be searched from their middle."""
-        return cls(trial, low, high, 0.5 * (low + high))
-
-    def __len__(self) -> int:
-        return len(self.trial)
-
-    def take(self, chosen: Ints | Bools | slice) -> Pieces:
-        """Return some of the stretches."""
-        return Pieces(self.trial[chosen], self.low[chosen], self.high[chosen], self.start[chosen])
-
-    def halves(self) -> Pieces:
-        """Both halves of every stretch."""
-        middle = 0.5 * (self.low + self.high)
-        low, high = np.concatenate([self.low, middle]), np.concatenate([middle, self.high])
-        return Pieces.between(np.tile(self.trial, 2), low, high)
-
-
-def together(parts: list[Pieces]) -> Pieces:
-    """Several sets of stretches as one."""
-    return Pieces(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("trial", "low", "high", "start")))
 
 
 @dataclass(frozen=True)
@@ -76,11 +42,9 @@ class Optimum:
     converged: Bools
     endless: Bools
 
-
-def lowest(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None) -> Optimum:
-    """Find the global minimum of f over gamma >= 0 for every trial, as `_lowest` does."""
-    found = compiled_search(sums, nu, reml, known)
-    return _lowest(sums, nu, reml, known) if found is None else found.optimum
+    def put(self, trials: Ints, found: Optimum) -> None:
+        """Enter what was found for some of the trials."""
+        self.gamma[trials], self.converged[trials], self.endless[trials] = found.gamma, found.converged, found.endless
 
 
 @dataclass(frozen=True)
@@ -92,32 +56,57 @@ class Found:
     at_zero: Floats
 
 
+def lowest(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None) -> Optimum:
+    """Find the global minimum of f over gamma >= 0 for every trial, as `_lowest` does."""
+    found = compiled_search(sums, nu, reml, known)
+    return _lowest(sums, nu, reml, known) if found is None else found.optimum
+
+
 def compiled_search(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None) -> Found | None:
     """Search with the compiled kernel, None where it does not serve; numpy goes on where it is not certain at once."""
     if (core := compiled()) is None:
         return None
+    gamma, sure, at_zero, at = _at_once(core, sums, nu, reml, NEAR, known)
+    rest = np.flatnonzero(~sure)
+    if len(rest):
+        gamma[rest], sure[rest], _, again = _at_once(core, sums.take(rest), nu[rest], reml, FAR)
+        _put(at, rest, again)
+    best = Optimum(gamma, np.ones(len(nu), dtype=bool), np.zeros(len(nu), dtype=bool))
+    if not reml:
+        best.endless[:] = used_up(sums)
+        gamma[best.endless] = CAP
+    rest = np.flatnonzero(~sure)
+    if len(rest):
+        best.put(rest, _lowest(sums.take(rest), nu[rest], reml))
+    rest = np.flatnonzero(~sure | best.endless)
+    if len(rest):
+        again = blank_evaluation(sums.regressors, len(rest))
+        core.evaluate(*sums.take(rest).plain, *in_order(gamma[rest], nu[rest]), reml, *again)
+        _put(at, rest, again)
+    return Found(best, evaluation_of(at), at_zero)
+
+
+def _at_once(
+    core: ModuleType, sums: SizeSums, nu: Floats, reml: bool, reach: float, known: XGrids | None = None
+) -> tuple[Floats, Bools, Floats, tuple[Floats, ...]]:
+    """Minimisers from one grid, where they are certain, q at gamma = 0 (trials,), and the evaluation at the minimisers.
+
+    ``reach`` of `grid_of`.
+    """
+    # here and nowhere else simtrial/core/ratio_search.c takes over; it leaves to numpy what is not certain at once
     trials, p = len(nu), sums.regressors
-    grid, nodes, shift = grid_of(sums)
-    of_x, is_known = _of_x((-(-trials // core.LANES), len(grid), p * (p + 1) // 2 + 2, core.LANES), grid, known)
+    grid, nodes, shift = grid_of(sums, reach)
+    of_x = _of_x((-(-trials // core.LANES), len(grid), p * (p + 1) // 2 + 2, core.LANES), grid, known)
     gamma, sure, at_zero = np.empty(trials), np.empty(trials, dtype=bool), np.empty(trials)
     at = blank_evaluation(p, trials)
-    core.lowest(
-        *sums.plain, *in_order(nu), reml, grid, nodes, shift, of_x, is_known, gamma, sure, at_zero, *at
-    )  # fmt: skip
-    converged, endless = np.ones(trials, dtype=bool), np.zeros(trials, dtype=bool)
-    if not reml:
-        endless |= used_up(sums)
-        gamma[endless] = CAP
-    rest = np.flatnonzero(~sure | endless)
-    if len(rest):
-        own = sums.take(rest)
-        found = _lowest(own, nu[rest], reml)
-        gamma[rest], converged[rest], endless[rest] = found.gamma, found.converged, found.endless
-        again = blank_evaluation(p, len(rest))
-        core.evaluate(*own.plain, *in_order(gamma[rest], nu[rest]), reml, *again)
-        for values, new in zip(at, again, strict=True):
-            values[..., rest] = new
-    return Found(Optimum(gamma, converged, endless), evaluation_of(at), at_zero)
+    core.lowest(*sums.plain, *in_order(nu), reml, grid, nodes, shift, *of_x, gamma, sure, at_zero, *at)
+    return gamma, sure, at_zero, at
+
+
+def _put(at: tuple[Floats, ...], trials: Ints, found: tuple[Floats, ...]) -> None:
+    """Enter the evaluation of some trials."""
+    for values, new in zip(at, found, strict=True):
+        values[..., trials] = new
 
 
 def _of_x(shape: tuple[int, ...], grid: Floats, known: XGrids | None) -> tuple[Floats, bool]:
@@ -139,6 +128,19 @@ def _lowest(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None)
     (N log q + sum log(1 + n gamma)) / 2 is left J - N < 0 times log(gamma) / 2. ``known`` as of `grid_parts`.
     """
     seen = survey(sums, nu, reml, known)
+    near, far = np.flatnonzero(~seen.beyond), np.flatnonzero(seen.beyond)
+    if not len(far):
+        return _surveyed(sums, nu, reml, seen)
+    found = Optimum(np.empty(len(nu)), np.empty(len(nu), dtype=bool), np.empty(len(nu), dtype=bool))
+    if len(near):
+        found.put(near, _surveyed(sums.take(near), nu[near], reml, seen.take(near)))
+    own = _take(sums, far)
+    found.put(far, _surveyed(own, nu[far], reml, survey(own, nu[far], reml, reach=FAR)))
+    return found
+
+
+def _surveyed(sums: SizeSums, nu: Floats, reml: bool, seen: Survey) -> Optimum:
+    """The minimum of every trial from what a grid says of it; see `_lowest`."""
     shift = np.full(len(nu), seen.shift)
     certain = seen.one_stretch
     rises = np.ones(len(nu), dtype=bool)
@@ -216,45 +218,6 @@ def _left_open(seen: Survey, trials: Ints) -> Pieces:
     trial = np.repeat(far, len(ends) - 1)
     parts.append(Pieces.between(trial, np.tile(ends[:-1], len(far)), np.tile(ends[1:], len(far))))
     return together(parts)
-
-
-def isolate(
-    sums: SizeSums, nu: Floats, reml: bool, shift: Floats, pieces: Pieces, best: Floats | None = None
-) -> Pieces:
-    """Halve pieces until each that is left holds one minimum at most; those that hold none are dropped.
-
-    ``shift`` (trials,); ``best`` (trials,) values of F that are reached: what lies above them does not matter.
-    """
-    most = max(1, _NUMBERS // (sums.between.shape[0] * sums.between.shape[1]))
-    done = [pieces.take(slice(0, 0))]
-    while len(pieces):
-        drop, whole = (np.zeros(len(pieces), dtype=bool) for _ in range(2))
-        for first in range(0, len(pieces), most):
-            chosen = slice(first, first + most)
-            drop[chosen], whole[chosen] = _judged(sums, nu, reml, shift, pieces.take(chosen), best)
-        done.append(pieces.take(whole & ~drop))
-        pieces = pieces.take(~whole & ~drop).halves()
-    return together(done)
-
-
-def _judged(
-    sums: SizeSums, nu: Floats, reml: bool, shift: Floats, pieces: Pieces, best: Floats | None
-) -> tuple[Bools, Bools]:
-    """Pieces without a minimum that matters, and those not to be halved (pieces,)."""
-    trial, half = pieces.trial, 0.5 * (pieces.high - pieces.low)
-    u, own = np.exp(pieces.start), nu[trial]
-    at = evaluate(sums.take(trial), u - shift[trial], own, reml)
-    slope, curvature = 2.0 * u * at.slope, 2.0 * u * (u * at.curvature + at.slope)
-    x = -u * at.rss1 / at.rss
-    bend = curvature + own * (x**2 - u * (at.rss1 + u * at.rss2) / at.rss)  # D''
-    grown = np.minimum(np.maximum(x, 0.0) * np.exp(2.0 * half), 1.0)
-    third = np.exp(half) * np.maximum(bend, 0.0) + own * of_logarithm(grown, 3)
-    change = half * (np.abs(slope) + 0.5 * half * (np.abs(curvature) + third * half))
-    away = half * third  # F'' may be this far from its value in the middle
-    drop = (np.abs(slope) > half * (np.abs(curvature) + 0.5 * away)) | (curvature < -away) | ~np.isfinite(slope)
-    if best is not None:
-        drop |= 2.0 * at.value - change > best[trial]
-    return drop, (curvature > away) | (half < _NARROW) | (change < _FLAT * sums.rows[trial])
 
 
 def choose(

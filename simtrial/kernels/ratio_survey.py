@@ -18,11 +18,11 @@ matters; one in which F'' > 0 holds one at most. The grid follows from the sizes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from simtrial.arrays import Bools, Floats
+from simtrial.arrays import Bools, Floats, Ints
 from simtrial.kernels.random_intercept_criterion import SizeSums, XGrids, grid_parts, logarithm
 
 CAP = 1e14
@@ -31,7 +31,10 @@ ENOUGH = 1e7
 """Of gamma times the largest cluster, from where on weights are equal to seven digits."""
 STEP = 0.27
 _CACHED = 32_000  # numbers that are worked on at a time: smaller blocks stay in the cache
-_REACH = 16.0  # the grid ends at gamma = this over the mean cluster size
+NEAR = 16.0
+"""A grid ends where gamma is this over the mean cluster size, or 1 if that is more: see `grid_of`."""
+FAR = 100.0 * NEAR
+"""The same for the grid of trials that may have a minimum beyond the first."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,13 @@ class Survey:
         first = self.open[1:] & ~self.open[:-1]
         return np.asarray((~self.open | self.convex).all(axis=0) & (first.sum(axis=0) <= 1) & ~self.beyond)
 
+    def take(self, trials: Ints) -> Survey:
+        """What the grid says of some of the trials."""
+        return replace(
+            self, values=self.values[:, trials], open=self.open[:, trials], convex=self.convex[:, trials],
+            beyond=self.beyond[trials],
+        )  # fmt: skip
+
     @property
     def last(self) -> float:
         """Where ``beyond`` begins, on the scale t."""
@@ -78,21 +88,28 @@ def largest_size(sums: SizeSums) -> Floats:
     return np.asarray(np.where(sums.counts > 0, sums.sizes, 1.0).max(axis=0))
 
 
-def grid_of(sums: SizeSums) -> tuple[Floats, Floats, float]:
-    """Gamma of the nodes and `CAP`, t of the nodes, and the shift between them, from the sizes of clusters alone."""
+def grid_of(sums: SizeSums, reach: float = NEAR) -> tuple[Floats, Floats, float]:
+    """Gamma of the nodes and `CAP`, t of the nodes, and the shift between them, from the sizes of clusters alone.
+
+    Of many clusters of n, F at a minimum c lies above nu log q(infinity) by log(1 + nc) + 1 for each, and beyond a
+    gamma g by log(1 + ng) or more: (1 + ng) > e (1 + nc) excludes a minimum there. So the grid ends at 16 / n, which
+    serves up to nc = 5, or at 1 with more than 16 people a cluster, which serves up to c = 0.33, an intracluster
+    correlation of 0.25.
+    """
     largest = float(sums.sizes.max())  # of sizes that no trial here has as well: below 0 gamma is safe for all of them
     mean = sums.rows.sum() / sums.counts.sum()
-    steps = int(np.ceil(np.log1p(_REACH / mean * largest) / STEP)) + 1
+    end = max(reach / mean, reach / NEAR)
+    steps = int(np.ceil(np.log1p(end * largest) / STEP)) + 1
     places = STEP * np.arange(-1, steps + 1)
     return np.append(np.expm1(places) / largest, CAP), places - np.log(largest), 1.0 / largest
 
 
-def survey(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None) -> Survey:
+def survey(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None, reach: float = NEAR) -> Survey:
     """Evaluate the criterion on a grid that follows from the sizes, and clear the cells that hold no minimum.
 
-    ``known`` as of `grid_parts`.
+    ``known`` as of `grid_parts`, ``reach`` of `grid_of`.
     """
-    gamma, nodes, shift = grid_of(sums)
+    gamma, nodes, shift = grid_of(sums, reach)
     size = max(1, _CACHED // ((sums.regressors + 1) ** 2 * len(nu)))
     parts = [grid_parts(sums, gamma[at : at + size], known) for at in range(0, len(gamma), size)]
     rss, logs, log_determinant = (np.concatenate(part) for part in zip(*parts, strict=True))
