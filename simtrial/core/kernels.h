@@ -21,5 +21,10 @@ KERNEL(by_cluster);
 KERNEL(products_by);
 KERNEL(minimise);
 KERNEL(invert);
+KERNEL(between_scores);
+KERNEL(in_random_order);
+KERNEL(record);
+KERNEL(with_practices);
+KERNEL(in_arm);
 
 #endif

@@ -19,10 +19,15 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(products_by),
     FUNCTION(minimise),
     FUNCTION(invert),
+    FUNCTION(between_scores),
+    FUNCTION(in_random_order),
+    FUNCTION(record),
+    FUNCTION(with_practices),
+    FUNCTION(in_arm),
     {NULL, NULL, 0, NULL},
 };
 
-static int begin(PyObject *module) { return PyModule_AddIntConstant(module, "VERSION", 1); }
+static int begin(PyObject *module) { return PyModule_AddIntConstant(module, "VERSION", 2); }
 
 static PyModuleDef_Slot SLOTS[] = {{Py_mod_exec, begin}, {0, NULL}};
 

@@ -1,0 +1,51 @@
+"""Sessions of a person by their normal score: quantiles of a hurdle zero-truncated negative binomial."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from simtrial.arrays import Floats
+from simtrial.generate.distributions.tables import invert, truncated_negative_binomial
+
+CELLS, PER_SCORE = 4096, 400.0
+"""Cells of the guide, and how many of them a unit of the score has: from -5.12 to 5.12."""
+
+MARGIN = 1e-8
+"""Scores so near a step are looked up exactly; there rounding moves the probability by less than over the margin."""
+
+
+def sessions_at(score: Floats, no_contact: float, mu: float, shape: float) -> Floats:
+    """Sessions at normal scores (people,): 0 below the share without contact, then the quantiles of the others.
+
+    The score is turned into a probability only where its cell of the guide holds a step: elsewhere all scores of the
+    cell have the same sessions, which is one probability in fifty for PARTNERS2.
+    """
+    guide = _guide(no_contact, mu, shape)
+    place = score * PER_SCORE
+    place += CELLS // 2 + 1
+    found = guide.take(place.astype(np.intp), mode="clip")
+    near = np.flatnonzero(np.isnan(found))
+    found[near] = _exactly(score[near], no_contact, mu, shape)
+    return found
+
+
+def _exactly(score: Floats, no_contact: float, mu: float, shape: float) -> Floats:
+    """Sessions at normal scores by way of their probabilities (people,)."""
+    from scipy.special import ndtr
+
+    uniform = ndtr(score)
+    attended = np.clip((uniform - no_contact) / (1.0 - no_contact), 0.0, 1.0)
+    return np.where(uniform < no_contact, 0.0, invert(truncated_negative_binomial(mu, shape), attended))
+
+
+@lru_cache(maxsize=64)
+def _guide(no_contact: float, mu: float, shape: float) -> Floats:
+    """Sessions in each cell of scores, blank where there is a step in it or at its ends; beyond all cells blank.
+
+    Sessions rise with the score, so that they are equal throughout a cell if they are at its ends.
+    """
+    ends = (np.arange(CELLS + 1) - CELLS // 2) / PER_SCORE
+    lower, upper = (_exactly(at, no_contact, mu, shape) for at in (ends[:-1] - MARGIN, ends[1:] + MARGIN))
+    return np.concatenate([[np.nan], np.where(lower == upper, lower, np.nan), [np.nan]])
