@@ -64,6 +64,9 @@ def record(score: Floats, items: float, lowest: float, highest: float, recorded:
 def with_practices(
     expected: Floats, of_practices: Floats, practice: Ints, own: Floats, within: float, score: Floats, /
 ) -> None: ...
+def sessions_at(
+    of_practices: Floats, practice: Ints, own: Floats, within: float, guide: Floats, per_score: float, found: Floats, /
+) -> None: ...
 def in_arm(offered: Bools, practice: Ints, control: Floats, intervention: Floats, found: Floats, /) -> None: ...
 def expected_information(
     sizes: Floats, counts: Floats, between: Floats, within: Floats, dropped: Floats, gamma: Floats, inner: Floats,

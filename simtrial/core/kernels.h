@@ -26,5 +26,6 @@ KERNEL(in_random_order);
 KERNEL(record);
 KERNEL(with_practices);
 KERNEL(in_arm);
+KERNEL(sessions_at);
 
 #endif

@@ -24,6 +24,7 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(record),
     FUNCTION(with_practices),
     FUNCTION(in_arm),
+    FUNCTION(sessions_at),
     {NULL, NULL, 0, NULL},
 };
 

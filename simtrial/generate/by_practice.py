@@ -12,8 +12,9 @@ from simtrial.core import compiled
 
 
 def with_practices(
-    expected: Floats | float, of_practices: Floats, practice: Ints, own: Floats, within: float
-) -> Floats:
+    expected: Floats | float, of_practices: Floats, practice: Ints, own: Floats, within: float,
+    out: Floats | None = None,
+) -> Floats:  # fmt: skip
     """Scores of people: expected_ij + u_j + within own_ij (participants,).
 
     Parameters
@@ -26,13 +27,16 @@ def with_practices(
         (participants,): place of each person's practice.
     own, within
         (participants,): individual residuals, and their SD.
+    out
+        (participants,): filled with the scores; it may be ``expected`` or ``own``.
     """
     if (core := compiled()) is not None:  # here and nowhere else simtrial/core/by_practice.c takes over
-        score = np.empty(len(practice))
+        score = np.empty(len(practice)) if out is None else out
         core.with_practices(*in_order(np.atleast_1d(expected), of_practices), practice, *in_order(own), within, score)
         return score
-    score = expected + of_practices[practice]
-    score += within * own
+    residual = within * own
+    score = np.add(expected, of_practices[practice], out=out)
+    score += residual
     return score
 
 

@@ -13,7 +13,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from simtrial.arrays import Floats, Ints
 from simtrial.batch import TrialBatch
 from simtrial.generate import Step, Variable
-from simtrial.generate.by_practice import in_arm, with_practices
+from simtrial.generate.by_practice import in_arm
 from simtrial.generate.column_names import IF_CONTROL, IF_OFFERED
 from simtrial.generate.covariate_keys import split
 from simtrial.generate.delivery.contact import in_post, mean_length
@@ -221,8 +221,8 @@ class Delivery(Step):
     def _sessions(self, z: Floats, engagement: Floats, practice: Ints) -> Floats:
         """Sessions if offered (participants,): quantile of the hurdle distribution."""
         c = self.availability_correlation
-        score = with_practices(0.0, c * z, practice, engagement, float(np.sqrt(1.0 - c * c)))
-        return sessions_at(score, self.no_contact, self.sessions_mu, self.sessions_shape)
+        law = (self.no_contact, self.sessions_mu, self.sessions_shape)
+        return sessions_at(c * z, practice, engagement, float(np.sqrt(1.0 - c * c)), law)
 
     def _contact(
         self, sessions: Floats, contact: np.random.Generator, minutes: np.random.Generator

@@ -6,7 +6,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from simtrial.arrays import Floats
+from simtrial.arrays import Floats, Ints, in_order
+from simtrial.core import compiled
+from simtrial.generate.by_practice import with_practices
 from simtrial.generate.distributions.tables import invert, truncated_negative_binomial
 
 CELLS, PER_SCORE = 4096, 400.0
@@ -16,18 +18,34 @@ MARGIN = 1e-8
 """Scores so near a step are looked up exactly; there rounding moves the probability by less than over the margin."""
 
 
-def sessions_at(score: Floats, no_contact: float, mu: float, shape: float) -> Floats:
-    """Sessions at normal scores (people,): 0 below the share without contact, then the quantiles of the others.
+def sessions_at(
+    of_practices: Floats, practice: Ints, own: Floats, within: float, law: tuple[float, float, float]
+) -> Floats:
+    """Sessions at normal scores u_j + within own_ij: 0 below the share without contact, then the others' quantiles.
 
-    The score is turned into a probability only where its cell of the guide holds a step: elsewhere all scores of the
-    cell have the same sessions, which is one probability in fifty for PARTNERS2.
+    The score is turned into a probability only where its cell of the guide holds a step, for one person in fifty of
+    PARTNERS2: elsewhere all scores of the cell have the same sessions.
+
+    Parameters
+    ----------
+    of_practices, practice
+        (practices,) the practices' part u, and (participants,) the place of each person's practice.
+    own, within
+        (participants,) the persons' own part, and its SD.
+    law
+        Share without contact; mu and k of the negative binomial before it is truncated.
     """
-    guide = _guide(no_contact, mu, shape)
-    place = score * PER_SCORE
-    place += CELLS // 2 + 1
-    found = guide.take(place.astype(np.intp), mode="clip")
+    guide = _guide(*law)
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/sessions.c takes over
+        found = np.empty(len(practice))
+        core.sessions_at(*in_order(of_practices), practice, *in_order(own), within, guide, PER_SCORE, found)
+    else:
+        place = with_practices(0.0, of_practices, practice, own, within)
+        place *= PER_SCORE
+        place += CELLS // 2 + 1
+        found = guide.take(place.astype(np.intp), mode="clip")
     near = np.flatnonzero(np.isnan(found))
-    found[near] = _exactly(score[near], no_contact, mu, shape)
+    found[near] = _exactly(with_practices(0.0, of_practices, practice[near], own[near], within), *law)
     return found
 
 

@@ -203,15 +203,18 @@ def in_random_order(codes: NDArray[np.int64], uniform: Floats) -> NDArray[np.int
     return np.asarray(codes[np.argsort(uniform, axis=1, kind="stable")])
 
 
-def record(score: Floats, items: int, lowest: float, highest: float) -> Floats:
-    """Round a score to the mean of ``items`` ratings (0: keep it continuous) and keep it on its scale."""
+def record(score: Floats, items: int, lowest: float, highest: float, out: Floats | None = None) -> Floats:
+    """Round a score to the mean of ``items`` ratings (0: keep it continuous) and keep it on its scale.
+
+    ``out`` is filled with it, and may be the score itself.
+    """
     if (core := compiled()) is not None:  # here and nowhere else simtrial/core/tables.c takes over
-        recorded = np.empty(score.shape)
+        recorded = np.empty(score.shape) if out is None else out
         core.record(*in_order(score.ravel()), float(items), lowest, highest, recorded.reshape(-1))
         return recorded
     if not items:
-        return np.clip(score, lowest, highest)
-    rounded = score * items
+        return np.clip(score, lowest, highest, out=out)
+    rounded = np.multiply(score, items, out=out)
     np.rint(rounded, out=rounded)
     rounded /= items
     return np.clip(rounded, lowest, highest, out=rounded)

@@ -142,7 +142,7 @@ class Mansa(Composed):
             treated = self._outcome(batch, *stretched, intervention=True)
             added[of.residual_difference] = treated - untreated
         treated = treated + self.effects.on_everybody(batch, sizes, deviations)
-        untreated = untreated + self.effects.in_control(batch, sizes, deviations)
+        untreated += self.effects.in_control(batch, sizes, deviations)  # its own array now
         if not self.leavers.shifts():
             return dict(zip(of.potential, (untreated, treated), strict=True)), added
         shifted = self.leavers.shifted(batch, untreated, treated)
@@ -152,7 +152,8 @@ class Mansa(Composed):
         """Outcome with the residual variances of one arm, before any effect (participants,)."""
         between, within = self.residual.spread(intervention, self.ratings.noise)
         expected = self.expected.untreated(batch, self.sizes)
-        return with_practices(expected, between * of_practices, batch.index.participant_practice, own, within)
+        practice = batch.index.participant_practice
+        return with_practices(expected, between * of_practices, practice, own, within, out=expected)
 
     def _recorded(
         self, batch: TrialBatch, scores: Mapping[str, Floats], rng: np.random.Generator
@@ -161,7 +162,7 @@ class Mansa(Composed):
         ratings, practice = self.ratings, batch.index.participant_practice
         control, intervention = self.outcome.potential
         if ratings.form == "direct":
-            found = {name: ratings.recorded(score) for name, score in scores.items()}
+            found = {name: ratings.recorded(score, out=score) for name, score in scores.items()}
             happens = in_arm(batch.at("arm", "practice"), practice, found[control], found[intervention])
             return {**found, self.outcome.followup: happens}
         offered = batch.at("arm") == 1
