@@ -39,8 +39,23 @@ def parts() -> dict[str, Callable[[], Any]]:
         random_intercept_fit.expected_df(fit, contrast)
         random_intercept_fit.kenward_roger_variance(fit, contrast)
 
+    rng, practices, people = (
+        np.random.Generator(np.random.SFC64(1)),
+        observed.index.practices,
+        observed.index.participants,
+    )
+
+    def random_numbers() -> None:
+        """As many as the drawing takes, and nothing done with them: what no core can save."""
+        for number, normals, uniforms in ((practices, 3, 8), (people, 4, 3)):
+            for _ in range(normals):
+                rng.standard_normal(number)
+            for _ in range(uniforms):
+                rng.random(number)
+
     return {
         "drawing": lambda: simulate(needed, TRIALS, 1, "", 0).observed(),
+        "random numbers alone": random_numbers,
         "sums by practice": lambda: moments(observed, chosen.spec()).size_sums(),
         "REML, Kenward-Roger": mixed_model,
         "CR2 with its df": lambda: sandwich.leverage(found.basis, inverse, contrast, "CR2"),
