@@ -15,7 +15,7 @@ CELLS, PER_SCORE = 4096, 400.0
 """Cells of the guide, and how many of them a unit of the score has: from -5.12 to 5.12."""
 
 MARGIN = 1e-8
-"""Scores so near a step are looked up exactly; there rounding moves the probability by less than over the margin."""
+"""So near to a step a score is looked up exactly: rounding moves a probability by less than this moves it."""
 
 
 def sessions_at(
