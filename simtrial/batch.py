@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -45,7 +45,9 @@ class Index:
 
     def size(self, level: Level) -> int:
         """Return the number of rows at a level."""
-        return {"trial": self.trials, "practice": self.practices, "participant": self.participants}[level]
+        if level == "participant":
+            return self.participants
+        return self.practices if level == "practice" else self.trials
 
     def rows(self, level: Level, target: Level) -> NDArray[np.intp] | None:
         """Row numbers that spread values of ``level`` over ``target`` below it; None when they are the same level."""
@@ -83,7 +85,8 @@ class Column:
     hides: tuple[str, ...] = ()
 
 
-def hidden_by(name: str, hides: Iterable[str]) -> bool:
+@lru_cache(maxsize=4096)  # the same columns in every block
+def hidden_by(name: str, hides: tuple[str, ...]) -> bool:
     """Whether a variable is among those a mask hides."""
     return any(name == h or (h[0] == "*" and name.endswith(h[1:])) for h in hides)
 
@@ -186,25 +189,21 @@ class TrialBatch:
     def observed(self) -> ObservedBatch:
         """Drop latent columns and blank missing values."""
         columns: dict[str, Column] = {}
-        masks = [(mask, c) for mask, c in self.columns.items() if c.hides]
+        masks = [(c, c.values == 0) for c in self.columns.values() if c.hides]
         for name, column in self.columns.items():
-            if column.latent:
-                continue
-            hiding = [mask for mask, c in masks if hidden_by(name, c.hides)]
-            columns[name] = self._blanked(name, hiding)
+            if not column.latent:
+                hiding = [(mask.level, absent) for mask, absent in masks if hidden_by(name, mask.hides)]
+                columns[name] = self._blanked(name, hiding)
         return ObservedBatch(self.index, columns)
 
-    def _blanked(self, name: str, masks: list[str]) -> Column:
+    def _blanked(self, name: str, hiding: Sequence[tuple[Level, NDArray[np.bool_]]]) -> Column:
+        """Column as an analyst sees it; ``hiding`` are the levels of its masks, and which rows there they hide."""
         column = self.columns[name]
-        level: Level = column.level
-        for mask in masks:
-            if self.columns[mask].level == "participant":
-                level = "participant"
-        values = self.at(name, level)
-        values = values.copy() if column.categories else values.astype(np.float64)
-        if masks:
-            seen = np.logical_and.reduce([self.at(mask, level).astype(bool) for mask in masks])
-            values = np.where(seen, values, -1 if column.categories else np.nan)
+        level: Level = "participant" if any(at == "participant" for at, _ in hiding) else column.level
+        values = np.array(self.at(name, level), dtype=None if column.categories else np.float64)
+        for at, absent in hiding:
+            rows = self.index.rows(at, level)
+            values[absent if rows is None else absent[rows]] = -1 if column.categories else np.nan
         values = values.view()
         values.flags.writeable = False
-        return replace(column, values=values, level=level, hides=())
+        return Column(values, level, column.categories)

@@ -24,5 +24,11 @@ KERNEL(centred);
 KERNEL(side_by_side);
 KERNEL(minimise);
 KERNEL(invert);
+KERNEL(between_scores);
+KERNEL(in_random_order);
+KERNEL(record);
+KERNEL(with_practices);
+KERNEL(in_arm);
+KERNEL(sessions_at);
 
 #endif

@@ -41,6 +41,12 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(side_by_side),
     FUNCTION(minimise),
     FUNCTION(invert),
+    FUNCTION(between_scores),
+    FUNCTION(in_random_order),
+    FUNCTION(record),
+    FUNCTION(with_practices),
+    FUNCTION(in_arm),
+    FUNCTION(sessions_at),
 #ifdef CHECKED
     {"_entry_of", (PyCFunction)(void (*)(void))core_entry_of, METH_FASTCALL, NULL},
 #endif

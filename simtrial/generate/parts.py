@@ -29,16 +29,21 @@ P = TypeVar("P", bound=Part)
 S = TypeVar("S", bound="Composed")
 
 
+KEPT = 256
+"""Steps whose parts are kept."""
+
+
 class Held(Generic[P]):
     """A part that a step holds.
 
-    It is made of the step's options whenever it is asked for, so that a copy of a step with other options has other
-    parts.
+    It is made of the step's options once for each step, which is kept, so that no other can take its place: a copy of a
+    step with other options has other parts.
     """
 
     def __init__(self, kind: type[P]) -> None:
         self.kind = kind
         self.names = tuple(kind.options())
+        self._made: dict[int, tuple[Composed, P]] = {}
 
     def values(self, step: Composed) -> dict[str, Any]:
         """Return the outcome of the step, and those of its options that are the part's."""
@@ -50,7 +55,15 @@ class Held(Generic[P]):
     def __get__(self, step: Composed, owner: type[Composed]) -> P: ...
     def __get__(self, step: Composed | None, owner: type[Composed]) -> Self | P:
         """Return the part as a step holds it."""
-        return self if step is None else cast("P", self.kind.model_construct(**self.values(step)))
+        if step is None:
+            return self
+        known = self._made.get(id(step))
+        if known is None:
+            if len(self._made) >= KEPT:
+                self._made.clear()
+            made = cast("P", self.kind.model_construct(**self.values(step)))
+            known = self._made[id(step)] = step, made
+        return known[1]
 
 
 class Composed(Step):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from simtrial.batch import Column, Index, TrialBatch
 from simtrial.errors import SimtrialError
-from simtrial.generate.mechanism import drawing_order, variables
+from simtrial.generate.mechanism import added, drawing_order, variables
 from simtrial.generate.step import Generator, Mechanism, Step, Variable
 from simtrial.seeding import stream
 
@@ -56,7 +56,8 @@ def simulate(
     batch = nobody(trials)
     for stage in drawing_order(mechanism):
         with timed(stage):
-            batch = after(batch, stage, mechanism[stage].settled(mechanism), stream(seed, cell, block, purpose + stage))
+            step, rng = mechanism[stage], stream(seed, cell, block, purpose + stage)
+            batch = after(batch, stage, step.settled(mechanism), rng, added(step))
     return replace(batch, columns={name: batch.columns[name] for name in variables(mechanism)})
 
 
@@ -65,15 +66,17 @@ def nobody(trials: int) -> TrialBatch:
     return TrialBatch(Index(trials, np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)))
 
 
-def after(batch: TrialBatch, stage: str, step: Step, rng: np.random.Generator) -> TrialBatch:
-    """Trials after one more stage, whose options are `settled`."""
+def after(
+    batch: TrialBatch, stage: str, step: Step, rng: np.random.Generator, promised: Mapping[str, Variable] | None = None
+) -> TrialBatch:
+    """Trials after one more stage, whose options are `settled`; ``promised`` is what it adds, where that is at hand."""
     if isinstance(step, Generator):
         return _generated(step, batch.index.trials, rng)
     if stage == "practices":
         batch = _open_practices(batch, step)
     values = step.draw(batch, rng)
-    promised = step.adds()
-    if set(values) != set(promised):
+    promised = step.adds() if promised is None else promised
+    if values.keys() != promised.keys():
         raise AssertionError(f"{stage} promised {sorted(promised)} and drew {sorted(values)}")
     if stage == "practices":
         batch = _open_participants(batch, values["recruited"])

@@ -31,18 +31,17 @@ def rows(estimates: Estimates, labels: Mapping[str, Any], term: int = 0) -> pl.D
         Columns put first: a scalar for all trials, or one value per trial.
     """
     count = len(estimates.failed)
-    data: dict[str, Any] = {}
-    for name, value in labels.items():
-        data[name] = value if isinstance(value, (list, np.ndarray)) else _repeated(value, count)
+    data: dict[str, Any] = {name: _repeated(v, count) if np.ndim(v) == 0 else v for name, v in labels.items()}
     data |= {name: getattr(estimates, name)[term] for name in NUMBERS}
-    data["status"] = status(estimates)
+    data["status"] = status(estimates) if estimates.failed.any() else _repeated("ok", count)
     data["flags"] = _texts(estimates.flags)
     data["n_used"] = estimates.n_used.astype(np.int64)
     data["clusters_used"] = estimates.clusters_used.astype(np.int64)
     data |= dict(estimates.extras)
     for name, notes in estimates.notes.items():
         data[name] = pl.Series([note or None for note in notes.tolist()], dtype=pl.String)
-    return pl.DataFrame(data, nan_to_null=True)
+    # columns one by one: a frame made of arrays takes a seventh longer
+    return pl.DataFrame([pl.Series(name, values, nan_to_null=True) for name, values in data.items()])
 
 
 def _repeated(value: Any, count: int) -> pl.Series:

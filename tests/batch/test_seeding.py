@@ -1,5 +1,6 @@
 """Streams addressed by identity: the same address the same draws, another address others."""
 
+import hashlib
 import itertools
 
 import numpy as np
@@ -24,6 +25,17 @@ def test_the_same_address_gives_the_same_stream() -> None:
 def test_each_part_of_the_address_gives_another_stream(other: tuple[int, str, int, str]) -> None:
     here, there = stream(7, "cell", 3, "dropout").random(1000), stream(*other).random(1000)
     assert not np.any(here == there)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**32, 2**127, 2**128, 2**200 + 7])
+@pytest.mark.parametrize("block", [0, 12, 2**32 + 1])
+def test_a_stream_and_what_it_spawns_are_those_of_its_seed_and_spawn_key(seed: int, block: int) -> None:
+    named = np.frombuffer(hashlib.sha256(b"cell\0step").digest()[:16], dtype="<u4").tolist()
+    plain = np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(*named, block))))
+    found = stream(seed, "cell", block, "step")
+    assert np.array_equal(found.random(9), plain.random(9))
+    for own, other in zip(found.spawn(3), plain.spawn(3), strict=True):
+        assert np.array_equal(own.random(9), other.random(9))
 
 
 def test_cell_and_step_do_not_run_together() -> None:

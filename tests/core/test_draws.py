@@ -1,13 +1,27 @@
 """Trials drawn by either core are the same to the last bit."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from cores import needs_compiled
 
 from simtrial import core
+from simtrial.batch import TrialBatch
 from simtrial.generate import simulate
 from simtrial.generate.allocation.minimisation import minimise
-from simtrial.generate.distributions.tables import invert
+from simtrial.generate.by_practice import in_arm, with_practices
+from simtrial.generate.delivery.sessions import sessions_at
+from simtrial.generate.distributions.tables import (
+    SCORES,
+    beta_quantiles,
+    between_scores,
+    gamma_quantiles,
+    in_random_order,
+    invert,
+    record,
+)
 from simtrial.scenario import load
 
 pytestmark = needs_compiled
@@ -15,13 +29,63 @@ pytestmark = needs_compiled
 
 @pytest.mark.parametrize("name", ["partners", "verify/estimators", "verify/informative-size", "published/wang-2024"])
 def test_every_column(name: str) -> None:
-    cell, found = load(name)[1][-1], []
+    cell = load(name)[1][-1]
+    assert_same_columns(lambda: simulate(cell.scenario.mechanism, 60, 3, cell.key, 0))
+
+
+def either(function: Callable[[], Any]) -> list[Any]:
+    """What either core makes of the same."""
+    found = []
     for one in core.CORES:
         with core.using(one):
-            found.append(simulate(cell.scenario.mechanism, 60, 3, cell.key, 0).columns)
-    assert found[0].keys() == found[1].keys()
-    for column, drawn in found[0].items():
-        assert drawn.values.tobytes() == found[1][column].values.tobytes(), column
+            found.append(function())
+    return found
+
+
+def assert_same_columns(drawn: Callable[[], TrialBatch]) -> None:
+    """Check that trials drawn with either core are equal, and blank where they are observed alike."""
+    first, second = either(drawn)
+    for one, other in ((first, second), (first.observed(), second.observed())):
+        assert one.columns.keys() == other.columns.keys()
+        for column, there in one.columns.items():
+            assert there.values.tobytes() == other.columns[column].values.tobytes(), column
+
+
+ODD = {
+    "heavy tails": ("mansa.residuals='t'", "mansa.practice_effects='skewed'"),
+    "items": ("mansa.form='items'", "mansa.item_missing=0.1"),
+    "no grid": ("mansa.items=0",),
+    "an end at 0": ("mansa.lowest=0.0", "mansa.mean=0.3"),
+    "other residuals in the other arm": ("mansa.residual_sd_intervention=0.9", "mansa.effect_sd=0.2"),
+    "nothing goes with the baseline": ("mansa.baseline_slope=0.0", "mansa.effect_among=''"),
+    "access in control": ("delivery.control_access=0.3", "delivery.defiers=0.1"),
+    "everybody has contact": ("delivery.no_contact=0.0", "delivery.availability_correlation=1.0"),
+    "hardly anybody has": ("delivery.no_contact=0.95", "delivery.availability_months=6"),
+    "many sessions": ("delivery.sessions_mu=5000.0",),
+    "hardly any": ("delivery.sessions_mu=0.01", "delivery.sessions_shape=0.05"),
+    "whole practices are lost": ("dropout.practice_rate=0.3", "dropout.withdrawn_before_baseline=0.1"),
+    "two practices": ("practices.number=2",),
+    "many practices": ("practices.number=300",),
+    "some never open": ("practices.until_participants=60",),
+    "classes at random": ("practices.counts='random'",),
+}
+
+
+@pytest.mark.parametrize("trials", [1, 7])
+@pytest.mark.parametrize("name", ODD)
+def test_every_column_of_odd_trials(name: str, trials: int) -> None:
+    changes = [f"mechanism.{'outcomes.' * text.startswith('mansa')}{text}" for text in ODD[name]]
+    scenario = load("partners", changes)[0]
+    assert_same_columns(lambda: simulate(scenario.mechanism, trials, 5, "", 0))
+    assert_same_columns(lambda: simulate(scenario.needed, trials, 5, "", 0))
+
+
+def test_every_column_of_trials_with_practices_without_people() -> None:
+    few = [f"mechanism.identification.enrolment_{arm}=0.2" for arm in ("control", "intervention")]
+    mechanism = load("partners", few)[0].mechanism
+    index = simulate(mechanism, 30, 5, "", 0).index
+    assert len(np.unique(index.participant_practice)) < index.practices
+    assert_same_columns(lambda: simulate(mechanism, 30, 5, "", 0))
 
 
 @pytest.mark.parametrize("imbalance", ["range", "variance", "marginal-sum"])
@@ -56,3 +120,78 @@ def test_inversion() -> None:
             with core.using(one):
                 found.append(invert(table, uniform))
         np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("quantiles", [beta_quantiles(5.0, 1.3)[1], gamma_quantiles(0.3)[1], np.zeros(len(SCORES))])
+def test_quantiles_between_scores_are_those_of_interp(quantiles: np.ndarray) -> None:
+    rng = np.random.default_rng(8)
+    odd = np.array([-np.inf, -1e300, -8.0, 8.0, 1e300, np.inf, 0.0, -0.0, 5e-324])
+    scores = [rng.standard_normal(20_000), rng.uniform(-9, 9, 20_000), SCORES, np.nextafter(SCORES, 9),
+              np.nextafter(SCORES, -9), odd]  # fmt: skip
+    for normal in (np.concatenate(scores), np.zeros(0)):
+        for found in either(lambda normal=normal: between_scores(normal, quantiles)):
+            np.testing.assert_array_equal(found, np.interp(normal, SCORES, quantiles))
+
+
+@pytest.mark.parametrize(("trials", "size"), [(0, 3), (1, 1), (5, 2), (40, 39), (3, 256), (2, 257)])
+def test_random_order_with_ties(trials: int, size: int) -> None:
+    rng = np.random.default_rng([trials, size])
+    codes = rng.integers(0, 4, size)
+    for uniform in (rng.random((trials, size)), np.floor(4 * rng.random((trials, size))) / 4, np.zeros((trials, size))):
+        stable = codes[np.argsort(uniform, axis=1, kind="stable")]
+        for found in either(lambda uniform=uniform: in_random_order(codes, uniform)):
+            np.testing.assert_array_equal(found, stable)
+
+
+@pytest.mark.parametrize(
+    ("items", "lowest", "highest"), [(11, 1.0, 7.0), (0, 1.0, 7.0), (1, 0.0, 3.0), (7, -np.inf, 5)]
+)
+def test_recorded_scores(items: int, lowest: float, highest: float) -> None:
+    rng, odd = np.random.default_rng(9), np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, -0.01, 0.5, 1.5, 2.5, 1e300])
+    score = np.concatenate([rng.normal(3.0, 3.0, 5000), np.arange(-90, 90) / 22, odd])
+    rounded = np.round(score * items) / items if items else score
+    for found in either(lambda: record(score, items, lowest, highest)):
+        assert found.tobytes() == np.clip(rounded, lowest, highest).tobytes()
+    for found in either(lambda: record(again := score.copy(), items, lowest, highest, out=again)):
+        assert found.tobytes() == np.clip(rounded, lowest, highest).tobytes()
+
+
+@pytest.mark.parametrize("sizes", [(), (0,), (1,), (3, 0, 0, 5, 1), (0, 2, 0)])
+def test_values_of_people_by_practice(sizes: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(len(sizes))
+    practice, effects = np.repeat(np.arange(len(sizes)), sizes), rng.standard_normal(len(sizes))
+    expected, own, other = rng.standard_normal((3, len(practice)))
+    arm = rng.integers(0, 2, len(sizes))
+    for mean in (expected, 0.3):
+        for found in either(lambda mean=mean: with_practices(mean, effects, practice, own, 0.7)):
+            np.testing.assert_array_equal(found, mean + effects[practice] + 0.7 * own)
+        for found in either(lambda mean=mean: with_practices(mean, effects, practice, b := own.copy(), 0.7, out=b)):
+            np.testing.assert_array_equal(found, mean + effects[practice] + 0.7 * own)
+    for found in either(lambda: in_arm(arm, practice, own, other)):
+        np.testing.assert_array_equal(found, np.where(arm[practice] == 1, other, own))
+
+
+LAWS = [(0.09, 10.05, 3.0), (0.0, 10.4, 0.05), (0.97, 2.0, 3.0), (0.2, 300.0, 5.0), (0.5, 0.001, np.inf)]
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_sessions_are_those_of_their_probabilities(law: tuple[float, float, float]) -> None:
+    from scipy.special import ndtr, ndtri
+
+    from simtrial.generate.distributions.tables import truncated_negative_binomial
+
+    no_contact, mu, shape = law
+    rng, table = np.random.default_rng(7), truncated_negative_binomial(mu, shape)
+    steps = ndtri(no_contact + (1.0 - no_contact) * np.concatenate([[0.0], table]))
+    near = [steps + gap for gap in (0.0, 1e-15, -1e-15, 1e-9, -1e-9, 1e-6, -1e-6)]
+    cells = (np.arange(4097) - 2048) / 400
+    edges = [cells, np.nextafter(cells, 9), np.nextafter(cells, -9)]
+    odd = [np.array([-1e12, -40.0, -5.2, 5.2, 9.0, 40.0, 1e12])]
+    score = np.concatenate([rng.standard_normal(50_000), rng.uniform(-6, 6, 50_000), *near, *edges, *odd])
+    score = score[np.isfinite(score)]
+    uniform = ndtr(score)
+    attended = np.clip((uniform - no_contact) / (1.0 - no_contact), 0.0, 1.0)
+    exact = np.where(uniform < no_contact, 0.0, np.searchsorted(table, attended) + 1.0)
+    practice = np.zeros(len(score), dtype=np.int64)
+    for found in either(lambda: sessions_at(np.zeros(1), practice, score, 1.0, law)):
+        np.testing.assert_array_equal(found, exact)

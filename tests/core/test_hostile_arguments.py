@@ -23,8 +23,9 @@ from simtrial.scenario import load
 pytestmark = needs_compiled
 REFUSED = (TypeError, ValueError, IndexError, BufferError, MemoryError)
 KERNELS = [name for name in dir(core._extension) if not name.startswith("_") and not name.isupper()]
-NO_PLACES = {("minimise", 2), ("minimise", 7), ("difference", 3), ("difference", 9)}
-"""Arguments of whole numbers that are no places in an array: which trial follows which, marks, and what is filled."""
+NO_PLACES = {("minimise", 2), ("minimise", 7), ("difference", 3), ("difference", 9), ("in_random_order", 0),
+             ("in_random_order", 2)}  # fmt: skip
+"""Whole numbers that are no places in an array: which trial follows which, marks, codes, and what is filled."""
 ALLOCATION = {"method": "minimisation", "factors": ["region"]}
 FITS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("lmm", {"df": "kenward-roger"}),

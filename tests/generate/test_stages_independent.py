@@ -177,3 +177,16 @@ def test_true_values_ask_for_no_masks() -> None:
     chosen = drawn_for(partners(), frozenset({"mansa_if_control"}), masks=False)
     assert "dropout" not in chosen
     assert "outcomes.mansa" in chosen
+
+
+@pytest.mark.parametrize("options", [{}, {"effect_sd": 0.3}, {"form": "items", "item_missing": 0.1}])
+def test_times_and_deaths_that_nobody_reads_are_left_out_and_nothing_else_moves(options: Mapping[str, Any]) -> None:
+    whole = partners({"outcomes.mansa": options})
+    needed = drawn_for(whole, frozenset({"arm", "mansa_followup", "mansa_baseline"}))
+    every, few = (simulate(mechanism, 40, 3, "", 0) for mechanism in (whole, needed))
+    left_out = {"followup_months", "in_window", "died"}
+    assert not left_out & set(few.columns)
+    assert {"followed_up", "followup_complete", "mansa_if_control"} <= set(few.columns)
+    assert all(equal(every, few, name) for name in few.columns)
+    for name in left_out:
+        assert name in simulate(drawn_for(whole, frozenset({name})), 2, 3, "", 0).columns

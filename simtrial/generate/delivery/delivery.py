@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr, model_validator
 
-from simtrial.arrays import Floats
+from simtrial.arrays import Floats, Ints
 from simtrial.batch import TrialBatch
 from simtrial.generate import Step, Variable
+from simtrial.generate.by_practice import in_arm
 from simtrial.generate.column_names import IF_CONTROL, IF_OFFERED
 from simtrial.generate.covariate_keys import split
 from simtrial.generate.delivery.contact import in_post, mean_length
 from simtrial.generate.delivery.engagement import effect_problems, related, score, shifts
-from simtrial.generate.distributions.tables import beta_quantiles, gamma_quantiles, invert, truncated_negative_binomial
+from simtrial.generate.delivery.sessions import sessions_at
+from simtrial.generate.distributions.tables import beta_quantiles, between_scores, gamma_quantiles
 
 Shift = Annotated[float, Field(ge=-5, le=5)]
 
@@ -25,6 +28,9 @@ CONTACT = ("contact", "goals_assessed", "first_contact_months", "session_minutes
 
 GOALS = ("goal_sessions",)
 """Drawn last from the stream of the stage."""
+
+POSTS, PRACTICES, CONTACTS, MINUTES, OPEN_TO, AGAINST = range(6)
+"""Streams of the stage besides its own."""
 
 OFFERED = {
     "sessions": ("Sessions", "sessions"),
@@ -163,32 +169,35 @@ class Delivery(Step):
     def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
         """Draw receipt if offered, receipt in control, and actual receipt."""
         index = batch.index
-        # streams of their own, so that no option moves the draws that another uses
-        posts, practice, contact, minutes, open_to, against = rng.spawn(6)
+        own = cache(lambda: rng.spawn(6))  # streams of their own, so that no option moves the draws that another uses
         z = rng.standard_normal(index.practices)
-        availability = np.interp(z, *beta_quantiles(self.availability_alpha, self.availability_beta))
+        availability = between_scores(z, beta_quantiles(self.availability_alpha, self.availability_beta)[1])
         if self.availability_months:
-            availability = in_post(availability, self.availability_months, self.availability_turnover, posts)
-        engagement = self._engagement(batch, rng.standard_normal(index.participants), practice)
-        sessions = self._sessions(z[index.participant_practice], engagement)
+            availability = in_post(availability, self.availability_months, self.availability_turnover, own()[POSTS])
+        normal = rng.standard_normal(index.participants)
+        shared = own()[PRACTICES].standard_normal(index.practices) if self.engagement_icc else None
+        engagement = self._engagement(batch, normal, shared)
+        sessions = self._sessions(z, engagement, index.participant_practice)
         offered = {"sessions": sessions}
         if not self._left_out.issuperset(GOALS):
             goals = rng.binomial(sessions.astype(np.int64), self.goal_share)
             offered["goal_sessions"] = goals.astype(np.float64)
         if not self._left_out.issuperset(CONTACT):
-            offered |= self._contact(sessions, contact, minutes)
+            offered |= self._contact(sessions, own()[CONTACTS], own()[MINUTES])
         access = np.zeros(index.participants)
         if self.control_access:
-            access = (open_to.random(index.participants) < self.control_access).astype(np.float64)
+            access = (own()[OPEN_TO].random(index.participants) < self.control_access).astype(np.float64)
         blank = {"first_contact_months": np.nan, "session_minutes": np.nan}
         control, kept = offered, [name for name in offered if self.defiers or name not in CONTACT]
         if self.defiers:
-            defies = against.random(index.participants) < self.defiers
+            defies = own()[AGAINST].random(index.participants) < self.defiers
             access = np.maximum(access, defies)
             offered = {name: np.where(defies, blank.get(name, 0.0), values) for name, values in control.items()}
-        control = {name: np.where(access == 1, values, blank.get(name, 0.0)) for name, values in control.items()}
+        if self.control_access or self.defiers:
+            control = {name: np.where(access == 1, values, blank.get(name, 0.0)) for name, values in control.items()}
+        else:
+            control = {name: np.full(index.participants, blank.get(name, 0.0)) for name in control}
         arm = batch.at("arm", "practice")
-        treated = arm[index.participant_practice] == 1
         return {
             "availability_offered": availability,
             "engagement": engagement,
@@ -196,13 +205,12 @@ class Delivery(Step):
             "access_if_control": access,
             **{name + IF_CONTROL: control[name] for name in kept},
             "availability": np.where(arm == 1, availability, np.nan),
-            **{name: np.where(treated, values, control[name]) for name, values in offered.items()},
+            **{name: in_arm(arm, index.participant_practice, control[name], v) for name, v in offered.items()},
         }
 
-    def _engagement(self, batch: TrialBatch, own: Floats, rng: np.random.Generator) -> Floats:
+    def _engagement(self, batch: TrialBatch, own: Floats, of_practices: Floats | None) -> Floats:
         """Engagement (participants,): correlations keep it standard normal, effects of covariates shift it."""
-        index = batch.index
-        shared = rng.standard_normal(index.practices)[index.participant_practice] if self.engagement_icc else own
+        shared = own if of_practices is None else of_practices[batch.index.participant_practice]
         r = self.engagement_baseline
         baseline = score("mansa_baseline", self.engagement_scale, batch) if r else None
         engagement = related(own, shared, self.engagement_icc, baseline, r)
@@ -210,15 +218,11 @@ class Delivery(Step):
             engagement = engagement + shifts(self.engagement_effects, self.engagement_scale, batch)
         return engagement
 
-    def _sessions(self, z: Floats, engagement: Floats) -> Floats:
+    def _sessions(self, z: Floats, engagement: Floats, practice: Ints) -> Floats:
         """Sessions if offered (participants,): quantile of the hurdle distribution."""
-        from scipy.special import ndtr
-
         c = self.availability_correlation
-        uniform = ndtr(c * z + np.sqrt(1.0 - c * c) * engagement)
-        table = truncated_negative_binomial(self.sessions_mu, self.sessions_shape)
-        attended = np.clip((uniform - self.no_contact) / (1.0 - self.no_contact), 0.0, 1.0)
-        return np.where(uniform < self.no_contact, 0.0, invert(table, attended))
+        law = (self.no_contact, self.sessions_mu, self.sessions_shape)
+        return sessions_at(c * z, practice, engagement, float(np.sqrt(1.0 - c * c)), law)
 
     def _contact(
         self, sessions: Floats, contact: np.random.Generator, minutes: np.random.Generator
@@ -227,9 +231,8 @@ class Delivery(Step):
         some = sessions > 0
         assessed = some & (contact.random(len(sessions)) < self.goals_assessed_share)
         shape = self.first_contact_cv**-2
-        scores, quantiles = gamma_quantiles(shape)
         normal = contact.standard_normal(len(sessions))
-        first = self.first_contact_months * np.interp(normal, scores, quantiles / shape)
+        first = self.first_contact_months * between_scores(normal, gamma_quantiles(shape)[1] / shape)
         length = mean_length(sessions, self.session_minutes, self.session_minutes_sd, minutes)
         return {
             "contact": some.astype(np.float64),

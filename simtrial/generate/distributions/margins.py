@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from simtrial.arrays import Floats
 from simtrial.errors import ScenarioError
-from simtrial.generate.distributions.tables import gamma_quantiles
+from simtrial.generate.distributions.tables import between_scores, gamma_quantiles
 
 Shape = Literal["normal", "gamma"]
 
@@ -45,8 +45,8 @@ class Margin:
         if self.shape == "normal":
             return self.mean + self.sd * normal
         above = self.mean - self.lowest
-        scores, quantiles = gamma_quantiles((above / self.sd) ** 2)
-        return self.lowest + self.sd**2 / above * np.interp(normal, scores, quantiles)
+        _, quantiles = gamma_quantiles((above / self.sd) ** 2)
+        return self.lowest + self.sd**2 / above * between_scores(normal, quantiles)
 
     def record(self, score: Floats) -> Floats:
         """Score as recorded (rows,): rounded to the grid, kept within the bounds."""

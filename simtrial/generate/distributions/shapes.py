@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from simtrial.arrays import Floats
-from simtrial.generate.distributions.tables import SCORES, gamma_quantiles
+from simtrial.generate.distributions.tables import SCORES, between_scores, gamma_quantiles
 from simtrial.generate.parts import Part
 
 Shape = Literal["normal", "t", "skewed"]
@@ -45,8 +45,8 @@ def shaped(normal: Floats, shape: Shape, df: float, skewness: float) -> Floats:
     """Turn standard normals into draws of another shape with mean 0 and variance 1, ranks kept (same shape)."""
     if shape == "normal":
         return normal
-    table = t_quantiles(df) if shape == "t" else skewed_quantiles(skewness)
-    return np.interp(normal, *table)
+    _, quantiles = t_quantiles(df) if shape == "t" else skewed_quantiles(skewness)
+    return between_scores(normal, quantiles)
 
 
 class Shapes(Part):

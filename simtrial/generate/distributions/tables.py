@@ -131,6 +131,26 @@ def invert(cumulative: Floats, uniform: Floats) -> Floats:
 SCORES = np.linspace(-8.0, 8.0, 4001)
 """Normal scores at which quantiles are tabulated, for linear interpolation."""
 
+_NEXT = np.append(SCORES[1:], np.inf)
+_PER_SCORE = 250.0  # entries of the table
+
+
+def between_scores(normal: Floats, quantiles: Floats) -> Floats:
+    """Quantiles at normal scores, interpolated linearly between those tabulated at `SCORES`; constant beyond them.
+
+    The numbers of ``np.interp``, whose search takes longer than all that is done here: equal steps need none.
+    """
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/tables.c takes over
+        found = np.empty(normal.shape)
+        core.between_scores(*in_order(normal.ravel(), SCORES, quantiles), found.reshape(-1))
+        return found
+    score = np.clip(normal, SCORES[0], SCORES[-1])
+    at = ((score - SCORES[0]) * _PER_SCORE).astype(np.intp)
+    at -= score < SCORES[at]  # one step beside the place, where the steps are rounded
+    at += score >= _NEXT[at]
+    slope = np.append(np.diff(quantiles) / np.diff(SCORES), 0.0)
+    return np.asarray(slope[at] * (score - SCORES[at]) + quantiles[at])
+
 
 @lru_cache(maxsize=64)
 def beta_quantiles(alpha: float, beta: float) -> tuple[Floats, Floats]:
@@ -167,7 +187,34 @@ def categories(weights: tuple[float, ...], uniform: Floats) -> NDArray[np.int64]
     return np.searchsorted(edges, uniform, side="right")
 
 
-def record(score: Floats, items: int, lowest: float, highest: float) -> Floats:
-    """Round a score to the mean of ``items`` ratings (0: keep it continuous) and keep it on its scale."""
-    rounded = np.round(score * items) / items if items else score
-    return np.clip(rounded, lowest, highest)
+_RANKED = 256
+"""Numbers of a trial up to which their ranks are counted, which takes their square."""
+
+
+def in_random_order(codes: NDArray[np.int64], uniform: Floats) -> NDArray[np.int64]:
+    """Codes of every trial in the order that its uniforms give them (trials, codes): the lowest number's comes first.
+
+    Place k holds the code whose number stands where the k-th lowest does: ``codes[argsort]``.
+    """
+    if uniform.shape[1] <= _RANKED and (core := compiled()) is not None:  # here alone simtrial/core/tables.c takes over
+        found = np.empty(uniform.shape, dtype=np.int64)
+        core.in_random_order(codes, uniform, found)
+        return found
+    return np.asarray(codes[np.argsort(uniform, axis=1, kind="stable")])
+
+
+def record(score: Floats, items: int, lowest: float, highest: float, out: Floats | None = None) -> Floats:
+    """Round a score to the mean of ``items`` ratings (0: keep it continuous) and keep it on its scale.
+
+    ``out`` is filled with it, and may be the score itself.
+    """
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/tables.c takes over
+        recorded = np.empty(score.shape) if out is None else out
+        core.record(*in_order(score.ravel()), float(items), lowest, highest, recorded.reshape(-1))
+        return recorded
+    if not items:
+        return np.clip(score, lowest, highest, out=out)
+    rounded = np.multiply(score, items, out=out)
+    np.rint(rounded, out=rounded)
+    rounded /= items
+    return np.clip(rounded, lowest, highest, out=rounded)

@@ -76,6 +76,7 @@ class Dropout(Step):
     )
 
     _calibration: Calibration | None = PrivateAttr(None)
+    _tells_deaths: bool = PrivateAttr(True)
 
     @model_validator(mode="after")
     def _one_direction(self) -> Dropout:
@@ -137,12 +138,21 @@ class Dropout(Step):
                     found += [(f"{table}.{key}", message)] if message else []
         return found
 
+    def trimmed(self, wanted: frozenset[str]) -> Dropout:
+        """Return these options without a column of deaths that nobody asks for; who is lost stays the same."""
+        if "died" in wanted:
+            return self
+        made = self.model_copy()
+        made._tells_deaths = False
+        return made
+
     def adds(self) -> dict[str, Variable]:
         """Columns that the stage adds."""
         made = {
             "followed_up": Variable("participant", "Followed up: 0 no, 1 yes", hides=AT_FOLLOWUP),
-            "died": Variable("participant", "Died before follow-up: 0 no, 1 yes"),
         }
+        if self._tells_deaths:
+            made["died"] = Variable("participant", "Died before follow-up: 0 no, 1 yes")
         if self.withdrawn_before_baseline:
             made["seen_at_baseline"] = Variable(
                 "participant", "Seen at baseline: 0 withdrew before, 1 yes", hides=("*_baseline",)
@@ -170,19 +180,23 @@ class Dropout(Step):
         """Draw who is followed up."""
         index = batch.index
         r = self.engagement_correlation
-        latent = np.sqrt(1.0 - r * r) * rng.standard_normal(index.participants)
+        latent = rng.standard_normal(index.participants)
+        latent *= np.sqrt(1.0 - r * r)
         if r:
             latent += r * batch.at("engagement")
         stays = self._stays(latent, batch)
         kept = rng.random(index.practices) >= self.practice_rate
-        stays &= kept[index.participant_practice]
+        if self.practice_rate:
+            stays &= kept[index.participant_practice]
         died = np.zeros(index.participants, dtype=bool)
         withdrew = died
         if self.died or self.withdrawn_before_baseline:
             uniform = rng.random(index.participants)
             died = uniform < self.died
             withdrew = ~died & (uniform < self.died + self.withdrawn_before_baseline)
-        values = {"followed_up": (stays & ~died & ~withdrew).astype(np.int64), "died": died.astype(np.int64)}
+        values = {"followed_up": (stays & ~died & ~withdrew).astype(np.int64)}
+        if self._tells_deaths:
+            values["died"] = died.astype(np.int64)
         if self.withdrawn_before_baseline:
             values["seen_at_baseline"] = (~withdrew).astype(np.int64)
         if self.drawn_first:

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.generate import Variable
+from simtrial.generate.by_practice import with_practices
 from simtrial.generate.column_names import MANSA, Outcome
 from simtrial.generate.distributions.shapes import Shapes
 from simtrial.generate.outcomes.ratings import Ratings
@@ -57,7 +58,7 @@ class Baseline(Composed):
         score, latent = self._score(batch, rng)
         ratings = self.ratings
         if ratings.form == "direct":
-            return {**latent, self.outcome.baseline: ratings.recorded(score)}
+            return {**latent, self.outcome.baseline: ratings.recorded(score, out=score)}
         deviations = rng.standard_normal((len(score), ratings.items))
         return {**latent, **ratings.prorated(ratings.rated(score, deviations, self.mean, self.sd), "baseline", rng)}
 
@@ -75,7 +76,7 @@ class Baseline(Composed):
         noise = self.ratings.noise
         if noise:
             within_sd = np.sqrt(max(within_sd**2 - noise, 0.0))
-        score = self.mean + between[index.participant_practice] + within_sd * own
+        score = with_practices(self.mean, between, index.participant_practice, own, within_sd, out=own)
         latent = {self.outcome.latent("baseline_practice_effect"): between}
         if self.icc > 0:
             latent[self.outcome.latent("baseline_practice_score")] = practices

@@ -103,30 +103,35 @@ class Effects(Part):
 
     def on_everybody(
         self, batch: TrialBatch, sizes: Sizes, deviations: Floats | None, world: ObservedBatch | None = None
-    ) -> Floats:
-        """Effect on every participant in a world, default: that in which all are offered, points (participants,)."""
-        effect: Floats = np.full(batch.index.participants, self.effect)
+    ) -> Floats | float:
+        """Effect on every participant in a world, default: that in which all are offered, points (participants,).
+
+        One number where it is the same for all.
+        """
+        effect: Floats | float = self.effect
         if deviations is not None:
-            effect += deviations[batch.index.participant_practice]
+            effect = effect + deviations[batch.index.participant_practice]
         if self.baseline_effect:
-            effect += self.baseline_effect * (batch.at(self.outcome.baseline) - self.effect_at_baseline)
+            above: Floats = batch.at(self.outcome.baseline) - self.effect_at_baseline
+            above *= self.baseline_effect
+            effect = effect + above
         if sizes.size_effect or sizes.register_effect:
-            effect += sizes.additional_effect(batch)[batch.index.participant_practice]
+            effect = effect + sizes.additional_effect(batch)[batch.index.participant_practice]
         if self.pandemic_interaction:
-            effect += self.pandemic_interaction * during(batch)
+            effect = effect + np.asarray(self.pandemic_interaction * during(batch), dtype=np.float64)
         if not (self.effect_among or self.subgroup_effects or self.effect_per_session):
             return effect
         offered = if_offered(batch) if world is None else world
         if self.effect_per_session:
-            effect += self.effect_per_session * offered.at("sessions")
+            effect = effect + np.asarray(self.effect_per_session * offered.at("sessions"), dtype=np.float64)
         for key, additional in self.subgroup_effects.items():
-            effect += additional * evaluate(subgroup(key), offered)
+            effect = effect + np.asarray(additional * evaluate(subgroup(key), offered), dtype=np.float64)
         if not self.effect_among:
             return effect
         reached = evaluate(self.effect_among, offered)
         if world is None and self.effect_otherwise:
             return np.where(reached, effect, self.effect_otherwise)
-        return effect * reached
+        return np.asarray(effect * reached)
 
 
 def during(batch: TrialBatch) -> NDArray[np.bool_]:

@@ -44,9 +44,12 @@ class Expected(Part):
 
     def untreated(self, batch: TrialBatch, sizes: Sizes) -> Floats:
         """Mean of the untreated outcome given baseline and practice, points (participants,)."""
-        mean = np.full(batch.index.participants, self.mean)
         if self.baseline_slope:
-            mean += self.baseline_slope * (batch.at(self.outcome.baseline) - self.at_baseline)
+            mean: Floats = batch.at(self.outcome.baseline) - self.at_baseline
+            mean *= self.baseline_slope
+            mean += self.mean
+        else:
+            mean = np.full(batch.index.participants, self.mean)
         if self.region_effects:
             names = batch.columns["region"].categories
             mean += np.array([self.region_effects.get(name, 0.0) for name in names])[batch.at("region")]

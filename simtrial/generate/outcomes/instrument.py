@@ -14,6 +14,7 @@ from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.errors import ScenarioError
 from simtrial.generate import Step, Variable
+from simtrial.generate.by_practice import in_arm
 from simtrial.generate.column_names import MANSA, at_baseline, at_followup, in_either_world
 from simtrial.generate.distributions.margins import Recorded, Shape, correlation_before, margin
 
@@ -152,7 +153,7 @@ class Instrument(Step):
         return {
             at_baseline(name): baseline,
             **dict(zip(in_either_world(name), (control, treated), strict=True)),
-            at_followup(name): np.where(batch.at("arm") == 1, treated, control),
+            at_followup(name): in_arm(batch.at("arm", "practice"), batch.index.participant_practice, control, treated),
         }
 
     def _standard(self, batch: TrialBatch, rng: np.random.Generator) -> tuple[Floats, Floats]:

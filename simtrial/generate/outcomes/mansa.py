@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import model_validator
+from pydantic import PrivateAttr, model_validator
 
 from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.generate import Step, Variable
+from simtrial.generate.by_practice import in_arm, with_practices
 from simtrial.generate.column_names import MANSA, Outcome
 from simtrial.generate.distributions.shapes import Shapes
 from simtrial.generate.outcomes.effects import Effects
@@ -36,6 +37,7 @@ class Mansa(Composed):
 
     stage: ClassVar[str] = "outcomes.mansa"
     outcome: ClassVar[Outcome] = MANSA
+    _timed: bool = PrivateAttr(True)
 
     sizes: ClassVar[Held[Sizes]] = Held(Sizes)
     expected: ClassVar[Held[Expected]] = Held(Expected)
@@ -79,6 +81,18 @@ class Mansa(Composed):
         parts = self.expected, self.residual, self.effects, self.leavers
         return [problem for part in parts for problem in part.problems(available)]
 
+    def trimmed(self, wanted: frozenset[str]) -> Mansa:
+        """Return these options without times of follow-up that nobody asks for; the other draws are kept."""
+        if wanted & set(self.timing.columns()):
+            return self
+        made = self.model_copy()
+        made._timed = False
+        return made
+
+    def _draws_after_timing(self) -> bool:
+        """Whether other numbers follow those of the times in the stream."""
+        return bool(self.effects.effect_sd) or self.ratings.form == "items"
+
     def adds(self) -> dict[str, Variable]:
         """Columns that will be there afterwards."""
         of = self.outcome
@@ -90,7 +104,7 @@ class Mansa(Composed):
             intervention: Variable("participant", f"{of.title} at follow-up if offered", "points", latent=True),
             of.latent("practice_effect"): Variable("practice", f"Practice effect on {of.title}", "points", latent=True),
             of.followup: Variable("participant", f"{of.title} at follow-up", "points"),
-            **self.timing.columns(),
+            **(self.timing.columns() if self._timed else {}),
             **({of.latent("effect_deviation"): deviation} if self.effects.effect_sd else {}),
             **({of.residual_difference: stretched} if self.residual.differs() else {}),
             **self.leavers.columns(),
@@ -112,7 +126,10 @@ class Mansa(Composed):
         index, of, sizes = batch.index, self.outcome, self.sizes
         normals = rng.standard_normal(index.practices), rng.standard_normal(index.participants)
         of_practices, own = self.residual.standard(batch, self.shapes, *normals)
-        added = self.timing.timed(batch, rng.standard_normal(index.participants))
+        added: dict[str, NDArray[Any]] = {}
+        if self._timed or self._draws_after_timing():
+            months = rng.standard_normal(index.participants)
+            added |= self.timing.timed(batch, months) if self._timed else {}
         deviations = None
         if self.effects.effect_sd:
             deviations = self.effects.practice_deviations(of_practices, rng.standard_normal(index.practices))
@@ -125,7 +142,7 @@ class Mansa(Composed):
             treated = self._outcome(batch, *stretched, intervention=True)
             added[of.residual_difference] = treated - untreated
         treated = treated + self.effects.on_everybody(batch, sizes, deviations)
-        untreated = untreated + self.effects.in_control(batch, sizes, deviations)
+        untreated += self.effects.in_control(batch, sizes, deviations)  # its own array now
         if not self.leavers.shifts():
             return dict(zip(of.potential, (untreated, treated), strict=True)), added
         shifted = self.leavers.shifted(batch, untreated, treated)
@@ -135,20 +152,22 @@ class Mansa(Composed):
         """Outcome with the residual variances of one arm, before any effect (participants,)."""
         between, within = self.residual.spread(intervention, self.ratings.noise)
         expected = self.expected.untreated(batch, self.sizes)
-        outcome = expected + (between * of_practices)[batch.index.participant_practice]
-        outcome += within * own
-        return outcome
+        practice = batch.index.participant_practice
+        return with_practices(expected, between * of_practices, practice, own, within, out=expected)
 
     def _recorded(
         self, batch: TrialBatch, scores: Mapping[str, Floats], rng: np.random.Generator
     ) -> dict[str, NDArray[Any]]:
         """Both potential outcomes as all items would give them, and what is recorded in the arm allocated."""
-        offered, ratings = batch.at("arm") == 1, self.ratings
+        ratings, practice = self.ratings, batch.index.participant_practice
         control, intervention = self.outcome.potential
         if ratings.form == "direct":
-            found = {name: ratings.recorded(score) for name, score in scores.items()}
-            return {**found, self.outcome.followup: np.where(offered, found[intervention], found[control])}
+            found = {name: ratings.recorded(score, out=score) for name, score in scores.items()}
+            happens = in_arm(batch.at("arm", "practice"), practice, found[control], found[intervention])
+            return {**found, self.outcome.followup: happens}
+        offered = batch.at("arm") == 1
         deviations = rng.standard_normal((batch.index.participants, ratings.items))
         rated = {n: ratings.rated(s, deviations, self.expected.mean, self._score_sd) for n, s in scores.items()}
-        happens = ratings.prorated(np.where(offered[:, None], rated[intervention], rated[control]), "followup", rng)
-        return {**{name: each.mean(axis=1) for name, each in rated.items()}, **happens}
+        realised = np.where(offered[:, None], rated[intervention], rated[control])
+        means = {name: each.mean(axis=1) for name, each in rated.items()}
+        return {**means, **ratings.prorated(realised, "followup", rng)}

@@ -206,9 +206,9 @@ class Ratings(Part):
         own = np.sqrt(max(sd**2 - self.noise, 0.0))
         return rating_spread(self.item_deviation_sd, *self.ends, mean, float(own))
 
-    def recorded(self, score: Floats) -> Floats:
-        """Score of the direct form (people,)."""
-        return record(score, self.items, *self.ends)
+    def recorded(self, score: Floats, out: Floats | None = None) -> Floats:
+        """Score of the direct form (people,); ``out`` is filled with it, and may be the score before."""
+        return record(score, self.items, *self.ends, out=out)
 
     def beyond(self, score: Floats) -> NDArray[np.bool_]:
         """Whose score is cut at an end of the scale, having been rounded in the direct form (people,)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,14 @@ from simtrial.arrays import Floats
 Ints = NDArray[np.int64]
 
 
+@lru_cache(maxsize=256)  # the same for every block of a cell
 def apportion(shares: tuple[float, ...], total: int) -> Ints:
     """Whole numbers that add up to ``total`` in proportion to shares, by largest remainder."""
     exact = np.asarray(shares) / np.sum(shares) * total
     whole: Ints = np.floor(exact + 1e-9).astype(np.int64)
     order = np.argsort(-(exact - whole), kind="stable")
     whole[order[: total - whole.sum()]] += 1
+    whole.flags.writeable = False
     return whole
 
 

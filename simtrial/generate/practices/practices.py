@@ -13,7 +13,7 @@ from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.errors import OptionError, ScenarioError, unknown
 from simtrial.generate import Step, Variable
-from simtrial.generate.distributions.tables import categories
+from simtrial.generate.distributions.tables import categories, in_random_order
 from simtrial.generate.practices import cluster_sizes, log_sizes
 from simtrial.generate.practices.practice_profile import (
     apportion,
@@ -191,7 +191,7 @@ class Practices(Step):
         sizes = self._classes((self.small_share, 1.0 - self.small_share), rng, shape)
         uniform, register, rurality, deprivation = (rng.random(shape) for _ in range(4))
         small, share = sizes == 0, self._small_share()
-        rank = register_scores(small, share, register)
+        rank = register_scores(small, share, register) if self._profiled or self.register_correlation else register
         uniform = _correlated(uniform, rank, self.register_correlation)
         recruited = cluster_sizes.draw(self.sizes, self._size_request(), uniform, rng)
         values: dict[str, NDArray[Any]] = {
@@ -219,7 +219,7 @@ class Practices(Step):
         if self.counts == "random":
             return categories(shares, uniform)
         fixed = np.repeat(np.arange(len(shares)), apportion(shares, shape[1]))
-        return np.asarray(fixed[np.argsort(uniform, axis=1, kind="stable")])
+        return in_random_order(fixed, uniform)
 
     def _within(
         self, given: Mapping[str, tuple[float, ...]], other: tuple[float, ...], region: NDArray[np.int64],

@@ -1,0 +1,53 @@
+"""Values of people from those of their practices: scores with practice effects, and what happens in the arm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simtrial.arrays import Floats, Ints, in_order
+from simtrial.core import compiled
+
+
+def with_practices(
+    expected: Floats | float, of_practices: Floats, practice: Ints, own: Floats, within: float,
+    out: Floats | None = None,
+) -> Floats:  # fmt: skip
+    """Scores of people: expected_ij + u_j + within own_ij (participants,).
+
+    Parameters
+    ----------
+    expected
+        (participants,), or one number for all.
+    of_practices
+        (practices,): effects u.
+    practice
+        (participants,): place of each person's practice.
+    own, within
+        (participants,): individual residuals, and their SD.
+    out
+        (participants,): filled with the scores; it may be ``expected`` or ``own``.
+    """
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/by_practice.c takes over
+        score = np.empty(len(practice)) if out is None else out
+        core.with_practices(*in_order(np.atleast_1d(expected), of_practices), practice, *in_order(own), within, score)
+        return score
+    residual = within * own
+    score = np.add(expected, of_practices[practice], out=out)
+    score += residual
+    return score
+
+
+def in_arm(arm: NDArray[Any], practice: Ints, control: Floats, intervention: Floats) -> Floats:
+    """What happens to people of two potential values, by the arm of their practice (participants,).
+
+    ``arm`` (practices,) is 1 in intervention, ``practice`` (participants,) the place of each person's practice.
+    """
+    offered = arm == 1
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/by_practice.c takes over
+        found = np.empty(len(practice))
+        core.in_arm(offered, practice, *in_order(control, intervention), found)
+        return found
+    return np.where(offered[practice], intervention, control)
