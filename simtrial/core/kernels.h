@@ -21,5 +21,9 @@ KERNEL(by_cluster);
 KERNEL(products_by);
 KERNEL(minimise);
 KERNEL(invert);
+KERNEL(evaluate_visits);
+KERNEL(curvature_of_visits);
+KERNEL(values_of_visits);
+KERNEL(minimise_visits);
 
 #endif

@@ -19,6 +19,10 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(products_by),
     FUNCTION(minimise),
     FUNCTION(invert),
+    FUNCTION(evaluate_visits),
+    FUNCTION(curvature_of_visits),
+    FUNCTION(values_of_visits),
+    FUNCTION(minimise_visits),
     {NULL, NULL, 0, NULL},
 };
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from simtrial.arrays import Floats, Ints
-from simtrial.kernels.small_matrices import sweep
+from simtrial.core import compiled
+from simtrial.kernels.small_matrices import eliminate, sweep
 
 BASIS = np.array([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]])
 """Directions in which a symmetric 2 x 2 matrix moves, one for each of its entries 00, 01, 11."""
@@ -53,6 +54,12 @@ class VisitSums:
     def take(self, trials: Ints) -> VisitSums:
         """Return the statistics of some of the trials."""
         return VisitSums(*(getattr(self, f.name)[trials] for f in fields(self)))
+
+    @property
+    def arrays(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """The members as the compiled kernels take them."""
+        counts, sums, products, dropped = (np.ascontiguousarray(getattr(self, f.name)) for f in fields(self))
+        return counts, sums, products, dropped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,32 +108,74 @@ def precisions(e: Floats) -> Floats:
     return w
 
 
+def value(sums: VisitSums, e: Floats, root: Floats, reml: bool) -> Floats:
+    """Evaluate the criterion alone at E (2, 2, trials) and the root B of U (2, 2, trials)."""
+    p = sums.dropped.shape[1]
+    w = precisions(e)
+    _, k, determinant = _by_practice(sums, w, root)
+    gram = _gram(sums, w, k, _weighted(sums, w))
+    pivots, rest = eliminate(np.ascontiguousarray(gram.transpose(1, 2, 0)), p)
+    return _value(sums, e, determinant, rest[0, 0], np.log(pivots).sum(axis=0) if reml else 0.0)
+
+
 def evaluate(sums: VisitSums, e: Floats, root: Floats, reml: bool) -> Evaluation:
     """Evaluate criterion, derivatives and coefficients at E (2, 2, trials) and the root B of U (2, 2, trials)."""
-    p, q = sums.dropped.shape[1], sums.sums.shape[-1]
-    w, n = precisions(e), sums.counts
-    total = n.sum(axis=-1)
-    s = np.einsum("kabt,tkj->abtj", w, n)
-    b = root[..., None]
-    inside, determinant = inverse(np.eye(2)[:, :, None, None] + times(times(b, s), b))
-    k = times(times(b, inside), b)
+    if kernels := compiled():
+        at = _empty(sums)
+        arrays = (np.ascontiguousarray(matrix, dtype=np.float64) for matrix in (e, root))
+        kernels.evaluate_visits(*sums.arrays, *arrays, reml, *(getattr(at, f.name) for f in fields(at)))
+        return at
+    p = sums.dropped.shape[1]
+    w = precisions(e)
+    s, k, determinant = _by_practice(sums, w, root)
     c = _weighted(sums, w)
-    weights = np.stack([w[0, 0, 0], w[0, 0, 1], w[0, 1, 1], w[1, 0, 0], w[2, 1, 1]], axis=-1)
-    gram = np.einsum("tm,tmij->tij", weights, sums.products)
-    moved = np.einsum("abtj,tbjq->tajq", k, c)
-    flat = c.reshape(len(c), -1, q)
-    gram = gram - flat.transpose(0, 2, 1) @ moved.reshape(flat.shape)
-    gram[:, np.arange(p), np.arange(p)] += sums.dropped
+    gram = _gram(sums, w, k, c)
     phi, beta, rest, log_determinant = sweep(np.ascontiguousarray(gram.transpose(1, 2, 0)), p)
-    value = np.log(determinant).sum(axis=-1) + rest[0, 0]
-    value += total[:, 0] * np.log(e[0, 0] * e[1, 1] - e[0, 1] ** 2)
-    value += total[:, 1] * np.log(e[0, 0]) + total[:, 2] * np.log(e[1, 1]) + (log_determinant if reml else 0.0)
     psi = _spread(phi, beta[:, 0], reml)
     slopes, both = _slopes(sums, w, s, k, c, psi)
     return Evaluation(
-        value=value, slopes=slopes, inverse=phi, coefficients=beta[:, 0], log_determinant=log_determinant, rest=both,
-        s=s, k=k,
+        value=_value(sums, e, determinant, rest[0, 0], log_determinant if reml else 0.0), slopes=slopes, inverse=phi,
+        coefficients=beta[:, 0], log_determinant=log_determinant, rest=both, s=s, k=k,
     )  # fmt: skip
+
+
+def _empty(sums: VisitSums) -> Evaluation:
+    trials, _, positions = sums.counts.shape
+    p, of_practices = sums.dropped.shape[1], (2, 2, trials, positions)
+    return Evaluation(
+        value=np.empty(trials), slopes=np.empty((2, 2, 2, trials)), inverse=np.empty((p, p, trials)),
+        coefficients=np.empty((p, trials)), log_determinant=np.empty(trials), rest=np.empty((2, 2, trials)),
+        s=np.empty(of_practices), k=np.empty(of_practices),
+    )  # fmt: skip
+
+
+def _by_practice(sums: VisitSums, w: Floats, root: Floats) -> tuple[Floats, Floats, Floats]:
+    """S and K (2, 2, trials, positions) and |I + B S B| (trials, positions)."""
+    s = np.einsum("kabt,tkj->abtj", w, sums.counts)
+    b = root[..., None]
+    inside, determinant = inverse(np.eye(2)[:, :, None, None] + times(times(b, s), b))
+    return s, times(times(b, inside), b), determinant
+
+
+def _gram(sums: VisitSums, w: Floats, k: Floats, c: Floats) -> Floats:
+    """[X y]'V^-1[X y], with 1 for dropped columns (trials, q, q)."""
+    p = sums.dropped.shape[1]
+    weights = np.stack([w[0, 0, 0], w[0, 0, 1], w[0, 1, 1], w[1, 0, 0], w[2, 1, 1]], axis=-1)
+    gram = np.einsum("tm,tmij->tij", weights, sums.products)
+    moved = np.einsum("abtj,tbjq->tajq", k, c)
+    flat = c.reshape(len(c), -1, c.shape[-1])
+    gram = gram - flat.transpose(0, 2, 1) @ moved.reshape(flat.shape)
+    gram[:, np.arange(p), np.arange(p)] += sums.dropped
+    return gram
+
+
+def _value(sums: VisitSums, e: Floats, determinant: Floats, rest: Floats, of_design: Floats | float) -> Floats:
+    """The criterion (trials,) from its parts, the last log |X'V^-1 X| or nothing."""
+    total = sums.counts.sum(axis=-1)
+    value = np.log(determinant).sum(axis=-1) + rest
+    value += total[:, 0] * np.log(e[0, 0] * e[1, 1] - e[0, 1] ** 2)
+    value += total[:, 1] * np.log(e[0, 0]) + total[:, 2] * np.log(e[1, 1]) + of_design
+    return np.asarray(value)
 
 
 def _weighted(sums: VisitSums, w: Floats) -> Floats:
@@ -179,6 +228,10 @@ def expected_curvature(sums: VisitSums, e: Floats, at: Evaluation) -> Floats:
 
     Entries 00, 01, 11 of E, then of U. With Z'V^-1Z = T and Z'V^-1 of a participant (I - SK) W.
     """
+    if kernels := compiled():
+        out = np.empty((len(sums.counts), 6, 6))
+        kernels.curvature_of_visits(*sums.arrays, np.ascontiguousarray(e), at.s, at.k, out)
+        return out
     w, n, s, k = precisions(e), sums.counts, at.s, at.k
     share = np.eye(2)[:, :, None, None] - times(s, k)
     t = times(share, s)

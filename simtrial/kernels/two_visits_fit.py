@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from simtrial.arrays import Bools, Floats, Ints
+from simtrial.core import compiled, using
 from simtrial.kernels.two_visits_criterion import BY_PRACTICE, Evaluation, VisitSums, expected_curvature, times
 from simtrial.kernels.two_visits_starts import around, doubtful, evaluate_at, roots, squares, starts_of
 
@@ -93,7 +94,7 @@ def fit(sums: VisitSums, unclustered: Bools, reml: bool) -> Fit:
         if look and not len(closer):
             break
         who, starts = around(sums, closer, found, reml) if look else starts_of(sums, free, reml)
-        x, value, done = _minimised(sums.take(who), free[who], reml, starts)
+        x, value, done = _minima(sums, who, free[who], reml, starts)
         value = np.where(np.isfinite(value), value, np.finfo(float).max) + np.where(done, 0.0, _ALIKE)
         value += _ALIKE * (look > 0 or np.arange(len(who)) >= trials)  # of ends that are one the first start's
         order = np.argsort(-value, kind="stable")  # the lowest is written last
@@ -103,6 +104,21 @@ def fit(sums: VisitSums, unclustered: Bools, reml: bool) -> Fit:
     e, u = squares(found)
     with np.errstate(all="ignore"):  # where the criterion falls without end E is singular
         return Fit(e, u, evaluate_at(sums, found, reml), converged)
+
+
+def _minima(sums: VisitSums, who: Ints, free: Bools, reml: bool, x: Floats) -> tuple[Floats, Floats, Bools]:
+    """As `_minimised`, of starts in trials ``who`` (starts,)."""
+    kernels = compiled()
+    if not kernels:
+        return _minimised(sums.take(who), free, reml, x)
+    found, ended, sure = np.empty_like(x), np.empty(len(x)), np.empty(len(x), dtype=bool)
+    kernels.minimise_visits(*sums.arrays, who, free, reml, x, found, ended, sure)
+    converged = sure.copy()
+    rest = np.flatnonzero(~sure)  # the end is flat, or E close to singular: rounding would decide
+    if len(rest):
+        with using("numpy"):
+            found[rest], ended[rest], converged[rest] = _minimised(sums.take(who[rest]), free[rest], reml, x[rest])
+    return found, ended, converged
 
 
 def _minimised(sums: VisitSums, free: Bools, reml: bool, x: Floats) -> tuple[Floats, Floats, Bools]:
