@@ -36,6 +36,7 @@ INLINE void stored(double *to, vector value) { memcpy(to, &value, sizeof value);
 #define PLUS(a, b) ((a) + (b))
 #define LESS(a, b) ((a) - (b))
 #define TIMES(a, b) ((a) * (b))
+#define OVER(a, b) ((a) / (b))
 #else
 typedef struct { double at[FOUR]; } vector;
 INLINE vector all(double value) {
@@ -59,6 +60,10 @@ INLINE vector LESS(vector a, vector b) {
 }
 INLINE vector TIMES(vector a, vector b) {
     for (int l = 0; l < FOUR; l++) a.at[l] *= b.at[l];
+    return a;
+}
+INLINE vector OVER(vector a, vector b) {
+    for (int l = 0; l < FOUR; l++) a.at[l] /= b.at[l];
     return a;
 }
 #endif

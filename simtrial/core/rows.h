@@ -16,6 +16,17 @@ INLINE double sum_of(vector value) {
     return (at[0] + at[1]) + (at[2] + at[3]);
 }
 
+/* One logarithm for all, where their product is an ordinary number. */
+INLINE double sum_of_logs(vector value) {
+    double at[FOUR], product = 1.0, logs = 0.0;
+    int ordinary = 1;
+    stored(at, value);
+    for (int l = 0; l < FOUR; l++) product *= at[l], ordinary &= at[l] > 1e-70 && at[l] < 1e70;
+    if (ordinary) return log(product);
+    for (int l = 0; l < FOUR; l++) logs += log(at[l]);
+    return logs;
+}
+
 INLINE double dot(const double *one, const double *other, Py_ssize_t width) {
     vector sum = all(0.0);
     for (Py_ssize_t k = 0; k < width; k += FOUR) sum = PLUS(sum, TIMES(loaded(one + k), loaded(other + k)));

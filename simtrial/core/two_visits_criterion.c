@@ -1,69 +1,71 @@
 /* Twin of simtrial/kernels/two_visits_criterion.py, whose head has the formulas. */
 #include "two_visits_criterion.h"
 
+INLINE void put_three(double *three, Py_ssize_t practices, Py_ssize_t j, four a) {
+    stored(three + j, a.m00), stored(three + practices + j, a.m01), stored(three + 2 * practices + j, a.m11);
+}
+
 /* S and K of every practice; sum of log |I + B S B|. */
 INLINE double inner(visits *one, const symmetric *w, symmetric root) {
     Py_ssize_t n = one->practices;
-    const double *n0 = one->counts, *n1 = n0 + n, *n2 = n1 + n;
-    double logs = 0.0, *s = one->s, *k = one->k, b00 = root.m00, b01 = root.m01, b11 = root.m11;
-    for (Py_ssize_t from = 0; from < n; from += FOUR) {
-        double determinants[FOUR], product = 1.0;
-        int ordinary = 1;
-        for (Py_ssize_t l = 0, j = from; l < FOUR; l++, j++) {
-            double s00 = w[0].m00 * n0[j] + w[1].m00 * n1[j], s01 = w[0].m01 * n0[j];
-            double s11 = w[0].m11 * n0[j] + w[2].m11 * n2[j];
-            double h00 = b00 * s00 + b01 * s01, h01 = b00 * s01 + b01 * s11, h10 = b01 * s00 + b11 * s01,
-                   h11 = b01 * s01 + b11 * s11;
-            double m00 = 1.0 + (h00 * b00 + h01 * b01), m01 = h00 * b01 + h01 * b11, m10 = h10 * b00 + h11 * b01,
-                   m11 = 1.0 + (h10 * b01 + h11 * b11), determinant = m00 * m11 - m01 * m10;
-            double i00 = m11 / determinant, i01 = -m01 / determinant, i10 = -m10 / determinant, i11 = m00 / determinant;
-            double g00 = b00 * i00 + b01 * i10, g01 = b00 * i01 + b01 * i11, g10 = b01 * i00 + b11 * i10,
-                   g11 = b01 * i01 + b11 * i11;
-            s[j] = s00, s[n + j] = s01, s[2 * n + j] = s11;
-            k[j] = g00 * b00 + g01 * b01, k[n + j] = g00 * b01 + g01 * b11, k[2 * n + j] = g10 * b01 + g11 * b11;
-            determinants[l] = determinant;
-        }
-        for (int l = 0; l < FOUR; l++) { /* one logarithm for all, where their product is an ordinary number */
-            product *= determinants[l];
-            ordinary &= determinants[l] > 1e-70 && determinants[l] < 1e70;
-        }
-        if (ordinary) logs += log(product);
-        else for (int l = 0; l < FOUR; l++) logs += log(determinants[l]);
+    four b = everywhere(root);
+    double logs = 0.0;
+    for (Py_ssize_t j = 0; j < n; j += FOUR) {
+        vector n0 = loaded(one->counts + j), n1 = loaded(one->counts + n + j), n2 = loaded(one->counts + 2 * n + j);
+        four s = scaled(everywhere(w[0]), n0);
+        s.m00 = PLUS(s.m00, TIMES(all(w[1].m00), n1)), s.m11 = PLUS(s.m11, TIMES(all(w[2].m11), n2));
+        four m = times(times(b, s), b);
+        m.m00 = PLUS(all(1.0), m.m00), m.m11 = PLUS(all(1.0), m.m11);
+        vector determinant = LESS(TIMES(m.m00, m.m11), TIMES(m.m01, m.m10));
+        four inside = {OVER(m.m11, determinant), OVER(LESS(all(0.0), m.m01), determinant),
+                       OVER(LESS(all(0.0), m.m10), determinant), OVER(m.m00, determinant)};
+        put_three(one->s, n, j, s), put_three(one->k, n, j, times(times(b, inside), b));
+        logs += sum_of_logs(determinant);
     }
     return logs;
 }
 
-/* c = Z'R^-1 [X y] of every practice, and [X y]'V^-1[X y] with 1 for dropped columns, the upper triangle. */
-INLINE void weigh(visits *one, const symmetric *w) {
-    Py_ssize_t n = one->practices, width = one->width, q = one->regressors + 1;
-    const double weights[] = {w[0].m00, w[0].m01, w[0].m11, w[1].m00, w[2].m11}, *k = one->k;
-    double *gram = one->gram, *less_by = one->psi;
-    memset(less_by, 0, sizeof(double) * (size_t)(q * width));
+/* c = Z'R^-1 [X y] of every practice, and Kc in `f`. */
+INLINE void weigh_sums(visits *one, const double *weights) {
+    Py_ssize_t n = one->practices, width = one->width;
+    vector w0 = all(weights[0]), w1 = all(weights[1]), w2 = all(weights[2]), w3 = all(weights[3]), w4 = all(weights[4]);
     for (Py_ssize_t j = 0; j < one->positions; j++) {
         const double *x = one->sums + j * width;
-        double *c0 = one->c + j * width, *c1 = c0 + n * width;
+        double *restrict c = one->c + j * width, *restrict f = one->f + j * width;
+        vector k00 = all(one->k[j]), k01 = all(one->k[n + j]), k11 = all(one->k[2 * n + j]);
         for (Py_ssize_t i = 0; i < width; i += FOUR) {
             vector x0 = loaded(x + i), x1 = loaded(x + n * width + i), x2 = loaded(x + 2 * n * width + i),
                    x3 = loaded(x + 3 * n * width + i);
-            stored(c0 + i, PLUS(PLUS(TIMES(all(weights[0]), x0), TIMES(all(weights[1]), x1)), TIMES(all(weights[3]), x2)));
-            stored(c1 + i, PLUS(PLUS(TIMES(all(weights[1]), x0), TIMES(all(weights[2]), x1)), TIMES(all(weights[4]), x3)));
-            vector one_c = loaded(c0 + i), other_c = loaded(c1 + i);
-            stored(one->row + i, PLUS(TIMES(all(k[j]), one_c), TIMES(all(k[n + j]), other_c)));
-            stored(one->column + i, PLUS(TIMES(all(k[n + j]), one_c), TIMES(all(k[2 * n + j]), other_c)));
+            vector c0 = PLUS(PLUS(TIMES(w0, x0), TIMES(w1, x1)), TIMES(w3, x2));
+            vector c1 = PLUS(PLUS(TIMES(w1, x0), TIMES(w2, x1)), TIMES(w4, x3));
+            stored(c + i, c0), stored(c + n * width + i, c1);
+            stored(f + i, PLUS(TIMES(k00, c0), TIMES(k01, c1)));
+            stored(f + n * width + i, PLUS(TIMES(k01, c0), TIMES(k11, c1)));
         }
-        for (Py_ssize_t i = 0; i < q; i++)
-            for (Py_ssize_t r = i / FOUR * FOUR; r < width; r += FOUR) {
-                vector sum = PLUS(loaded(less_by + i * width + r), TIMES(all(c0[i]), loaded(one->row + r)));
-                stored(less_by + i * width + r, PLUS(sum, TIMES(all(c1[i]), loaded(one->column + r))));
+    }
+}
+
+/* [X y]'V^-1[X y] with 1 for dropped columns, in blocks of FOUR by FOUR from the diagonal to the right. */
+INLINE void weigh(visits *one, const symmetric *w) {
+    Py_ssize_t n = one->practices, width = one->width, q = one->regressors + 1;
+    const double weights[] = {w[0].m00, w[0].m01, w[0].m11, w[1].m00, w[2].m11};
+    weigh_sums(one, weights);
+    for (Py_ssize_t i = 0; i < width; i += FOUR)
+        for (Py_ssize_t r = i; r < width; r += FOUR) {
+            vector sum[FOUR] = {all(0.0), all(0.0), all(0.0), all(0.0)};
+            for (Py_ssize_t j = 0; j < 2 * n; j++) {
+                const double *c = one->c + j * width + i;
+                vector f = loaded(one->f + j * width + r);
+                for (int l = 0; l < FOUR; l++) sum[l] = PLUS(sum[l], TIMES(all(c[l]), f));
             }
-    }
-    for (Py_ssize_t i = 0; i < q; i++) {
-        double *to = gram + i * width;
-        for (Py_ssize_t r = 0; r < width; r++) to[r] = 0.0;
-        for (Py_ssize_t m = 0; m < 5; m++) add_row(to, weights[m], one->products + (m * q + i) * width, 0, width);
-        add_row(to, -1.0, less_by + i * width, 0, width);
-        if (i + 1 < q) to[i] += one->dropped[i];
-    }
+            for (int l = 0; l < FOUR && i + l < q; l++) {
+                vector whole = all(0.0);
+                for (Py_ssize_t m = 0; m < 5; m++)
+                    whole = PLUS(whole, TIMES(all(weights[m]), loaded(one->products + (m * q + i + l) * width + r)));
+                stored(one->gram + (i + l) * width + r, LESS(whole, sum[l]));
+            }
+        }
+    for (Py_ssize_t i = 0; i + 1 < q; i++) one->gram[i * width + i] += one->dropped[i];
 }
 
 INLINE double log_residual(const visits *one, symmetric e) {
@@ -94,21 +96,24 @@ INLINE void spread(visits *one, int reml) {
         }
 }
 
-/* Residual products `lost` of every practice: sums of the four kinds by f = psi c. */
+/* Residual products `lost` of every practice: sums of the four kinds by f = psi c, whose rows are taken by FOUR. */
 INLINE void lose(visits *one) {
     Py_ssize_t n = one->practices, width = one->width, q = one->regressors + 1;
-    for (Py_ssize_t b = 0; b < 2; b++)
-        for (Py_ssize_t j = 0; j < one->positions; j++) {
-            const double *c = one->c + (b * n + j) * width;
-            double *f = one->f + (b * n + j) * width;
-            for (Py_ssize_t r = 0; r < width; r += FOUR) {
-                vector sum = all(0.0);
-                for (Py_ssize_t i = 0; i < q; i++) sum = PLUS(sum, TIMES(all(c[i]), loaded(one->psi + i * width + r)));
-                stored(f + r, sum);
+    for (Py_ssize_t j = 0; j < 2 * n; j += FOUR)
+        for (Py_ssize_t r = 0; r < width; r += FOUR) {
+            const double *c = one->c + j * width;
+            vector sum[FOUR] = {all(0.0), all(0.0), all(0.0), all(0.0)};
+            for (Py_ssize_t i = 0; i < q; i++) {
+                vector psi = loaded(one->psi + i * width + r);
+                for (int l = 0; l < FOUR; l++) sum[l] = PLUS(sum[l], TIMES(all(c[l * width + i]), psi));
             }
-            for (Py_ssize_t m = 0; m < 4; m++)
-                one->residual[(2 * m + b) * n + j] = dot(one->sums + (m * n + j) * width, f, width);
+            for (int l = 0; l < FOUR; l++) stored(one->f + (j + l) * width + r, sum[l]);
         }
+    for (Py_ssize_t j = 0; j < one->positions; j++)
+        for (Py_ssize_t m = 0; m < 4; m++)
+            for (Py_ssize_t b = 0; b < 2; b++)
+                one->residual[(2 * m + b) * n + j] =
+                    dot(one->sums + (m * n + j) * width, one->f + (b * n + j) * width, width);
 }
 
 /* Sums over practices that `slopes` takes: of by_u, of n K by pattern, and of what the residuals lose. */
