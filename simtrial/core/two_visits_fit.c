@@ -1,5 +1,5 @@
 /* Twin of `_minimised` in simtrial/kernels/two_visits_fit.py: the way from every start to its end. Ends that are not
-   certain, flat ones and those where E is nearly singular, are handed back. */
+   certain, flat ones and those where residuals vary little, are handed back. */
 #include "kernels.h"
 #include "newton_step.h"
 #include "two_visits_criterion.h"
@@ -9,7 +9,9 @@
 #define LONGEST 0.5
 #define ROUNDING 1e-11
 #define FLAT 1e-6
-#define CERTAIN 1e-5 /* least eigenvalue of the second derivatives, as a share of the largest, and of E */
+#define BENT 1e-4   /* least eigenvalue of the second derivatives, as a share of the largest, at which an end is certain */
+#define ROUND 0.02  /* of E */
+#define STEEP 1e3   /* variance between over that within practices, times the people of the largest */
 #define MOVED MOST_MOVED
 
 /* Where a start has come to: packed roots, the criterion and its derivatives by them, and the next step's share. */
@@ -132,9 +134,18 @@ static void advance(state *at, visits *one, const double *step, double promised,
         for (int j = 0; j < MOVED; j++) at->learnt[i * MOVED + j] += 1.0 / against * missing[i] * missing[j];
 }
 
-static double least_eigenvalue(symmetric a) {
+static double half_apart(symmetric a) {
     double half = 0.5 * (a.m00 - a.m11);
-    return 0.5 * (a.m00 + a.m11) - sqrt(half * half + a.m01 * a.m01);
+    return sqrt(half * half + a.m01 * a.m01);
+}
+
+/* Whether E and U are such that sums do not lose more than three digits. */
+static int is_round(const visits *one, const double *x) {
+    Py_ssize_t n = one->practices;
+    symmetric e = squared(root_at(x, 0)), u = squared(root_at(x, 1));
+    double least = 0.5 * (e.m00 + e.m11) - half_apart(e), most = 0.5 * (u.m00 + u.m11) + half_apart(u), people = 0.0;
+    for (Py_ssize_t j = 0; j < n; j++) people = larger(people, one->counts[j] + one->counts[n + j] + one->counts[2 * n + j]);
+    return least > ROUND && most * people < STEEP * least;
 }
 
 /* From one start to its end, put in place of it; whether that is certain. */
@@ -150,7 +161,7 @@ static int search(visits *one, const unsigned char *free, int reml, double *x, d
         if (promised < CLOSE) {
             for (int i = 0; i < MOVED; i++) x[i] = at.x[i] + step[i];
             *ended = at.value;
-            return share > CERTAIN && least_eigenvalue(squared(root_at(x, 0))) > CERTAIN;
+            return share > BENT && is_round(one, x);
         }
         if (!isfinite(promised)) return 0;
         advance(&at, one, step, promised, reml);

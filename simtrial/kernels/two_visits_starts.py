@@ -126,8 +126,9 @@ def _whole(sums: VisitSums, reml: bool) -> Floats:
 def _grid(sums: VisitSums) -> Floats:
     """Ratios of practice to residual variance to start from (points, trials): from half of 1 / max n_j to 30."""
     largest = np.maximum(sums.counts.sum(axis=1).max(axis=-1), 2.0)
-    points = int(np.ceil(np.log(60.0 * largest.max()) / np.log(_APART))) + 1
-    return np.asarray(0.5 / largest * (60.0 * largest) ** np.linspace(0.0, 1.0, points)[:, None])
+    points = np.ceil(np.log(60.0 * largest) / np.log(_APART))  # steps of a trial; then the last again
+    steps = np.minimum(np.arange(points.max(initial=0.0) + 1.0)[:, None] / points, 1.0)
+    return np.asarray(0.5 / largest * (60.0 * largest) ** steps)
 
 
 def _point(whole: Floats, g: Floats, h: Floats, correlation: float) -> Floats:
