@@ -9,9 +9,9 @@
 #define LONGEST 0.5
 #define ROUNDING 1e-11
 #define FLAT 1e-6
-#define BENT 1e-4   /* least eigenvalue of the second derivatives, as a share of the largest, at which an end is certain */
+#define BENT 1e-3   /* least eigenvalue of the second derivatives, as a share of the largest, at which an end is certain */
 #define ROUND 0.02  /* of E */
-#define STEEP 1e3   /* variance between over that within practices, times the people of the largest */
+#define STEEP 300.0   /* variance between over that within practices, times the people of the largest */
 #define MOVED MOST_MOVED
 
 /* Where a start has come to: packed roots, the criterion and its derivatives by them, and the next step's share. */

@@ -115,7 +115,7 @@ def value(sums: VisitSums, e: Floats, root: Floats, reml: bool) -> Floats:
     _, k, determinant = _by_practice(sums, w, root)
     gram = _gram(sums, w, k, _weighted(sums, w))
     pivots, rest = eliminate(np.ascontiguousarray(gram.transpose(1, 2, 0)), p)
-    return _value(sums, e, determinant, rest[0, 0], np.log(pivots).sum(axis=0) if reml else 0.0)
+    return _value(sums, e, determinant, rest[0, 0], sum(np.log(pivots)) if reml else 0.0)
 
 
 def evaluate(sums: VisitSums, e: Floats, root: Floats, reml: bool) -> Evaluation:
@@ -206,7 +206,7 @@ def _slopes(sums: VisitSums, w: Floats, s: Floats, k: Floats, c: Floats, psi: Fl
     inner[1] += w[2, 1, 1][:, None] * lost[3]
     share = np.eye(2)[:, :, None, None] - times(s, k)
     by_u = (times(share, s) - times(times(share, inner), share.transpose(1, 0, 2, 3))).sum(axis=-1)
-    products = np.einsum("tmij,tij->mt", sums.products, psi)
+    products = (sums.products * psi[:, None]).sum(axis=(-2, -1)).T  # in one order, whichever trials are there
     around = times(times(k, inner), k)
     both = np.stack([[products[0], 0.5 * products[1]], [0.5 * products[1], products[2]]])
     cross = times(lost[:2], k)
@@ -237,26 +237,42 @@ def expected_curvature(sums: VisitSums, e: Floats, at: Evaluation) -> Floats:
     t = times(share, s)
     total, weighted_k = n.sum(axis=-1), np.einsum("tmj,abtj->mabt", n, k)
     out = np.zeros((len(n), 6, 6))
-    out[:, 3:, 3:] = _form(np.einsum("bctj,datj->bcdat", t, t))
-    own, mixed = np.zeros((2, 2, 2, 2, len(n))), np.zeros((2, 2, 2, 2, len(n)))
+    out[:, 3:, 3:] = _form(_outer(t, t))
+    own, mixed = np.zeros((4, 4, len(n))), np.zeros((4, 4, len(n)))
     moved = np.zeros((3, *k.shape))
     for m in range(3):
         shrunk = total[:, m] * w[m] - 2.0 * times(times(w[m], weighted_k[m]), w[m])
-        own += np.einsum("bct,dat->bcdat", w[m], shrunk)
+        own += w[m].reshape(4, 1, -1) * shrunk.reshape(4, -1)
         u = times(share, np.broadcast_to(w[m][..., None], share.shape))
-        mixed += np.einsum("bctj,adtj->bcdat", u, u * n[:, m])
-        moved += np.einsum("bat,xac,cdt->xbdt", w[m], BASIS, w[m])[..., None] * n[:, m]
+        mixed += _outer(u, (u * n[:, m]).swapaxes(0, 1))
+        moved += np.stack([times(times(w[m], d[..., None]), w[m]) for d in BASIS])[..., None] * n[:, m]
     out[:, :3, :3] = _form(own)
     moved = np.stack([times(k, one) for one in moved])
-    out[:, :3, :3] += np.einsum("xabtj,ybatj->txy", moved, moved)
+    out[:, :3, :3] += _traces(moved, moved.swapaxes(1, 2))
     out[:, 3:, :3] = _form(mixed)
     out[:, :3, 3:] = out[:, 3:, :3].transpose(0, 2, 1)
     return out
+
+
+def _outer(left: Floats, right: Floats) -> Floats:
+    """Products of all entries of two 2 x 2 matrices, summed over practices: (2, 2, trials, positions) -> (4, 4, trials).
+
+    These and the next are products of matrices trial by trial: the same whichever trials are there.
+    """
+    by_trial = [a.reshape(4, *a.shape[2:]).swapaxes(0, 1).copy() for a in (left, right)]
+    return np.asarray((by_trial[0] @ by_trial[1].swapaxes(1, 2)).transpose(1, 2, 0))
+
+
+def _traces(left: Floats, right: Floats) -> Floats:
+    """Sums over practices and entries for every pair of directions: (3, 2, 2, trials, positions) -> (trials, 3, 3)."""
+    by_trial = [a.transpose(3, 0, 1, 2, 4).copy().reshape(a.shape[3], 3, -1) for a in (left, right)]
+    return np.asarray(by_trial[0] @ by_trial[1].swapaxes(1, 2))
 
 
 _FORM = np.einsum("xab,ycd->xybcda", BASIS, BASIS).reshape(9, 16)
 
 
 def _form(outer: Floats) -> Floats:
-    """tr(D_x L D_y R) over the directions of `BASIS`, from L_bc R_da (2, 2, 2, 2, trials) -> (trials, 3, 3)."""
-    return np.asarray((_FORM @ outer.reshape(16, -1)).T.reshape(-1, 3, 3))
+    """tr(D_x L D_y R) over the directions of `BASIS`, from L_bc R_da (4, 4, trials) -> (trials, 3, 3)."""
+    flat = outer.reshape(16, -1)
+    return np.asarray(sum(_FORM[:, i, None] * flat[i] for i in range(16))).T.reshape(-1, 3, 3)
