@@ -78,3 +78,11 @@ def minimise_visits(
     counts: Floats, sums: Floats, products: Floats, dropped: Floats, trial: Ints, free: Bools, reml: bool,
     start: Floats, found: Floats, ended: Floats, sure: Bools, /,
 ) -> None: ...  # fmt: skip
+def values_of_arms(
+    sizes: Floats, counts: Floats, between: Floats, within: Floats, dropped: Floats, theta: Floats, reml: bool,
+    values: Floats, /,
+) -> None: ...  # fmt: skip
+def minimise_arms(
+    sizes: Floats, counts: Floats, between: Floats, within: Floats, dropped: Floats, tied: Floats, count: int,
+    reml: bool, trial: Ints, start: Floats, scale: Floats, held: Bools, found: Floats, ended: Floats, sure: Bools, /,
+) -> None: ...  # fmt: skip

@@ -25,5 +25,7 @@ KERNEL(evaluate_visits);
 KERNEL(curvature_of_visits);
 KERNEL(values_of_visits);
 KERNEL(minimise_visits);
+KERNEL(values_of_arms);
+KERNEL(minimise_arms);
 
 #endif

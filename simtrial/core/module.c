@@ -23,6 +23,8 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(curvature_of_visits),
     FUNCTION(values_of_visits),
     FUNCTION(minimise_visits),
+    FUNCTION(values_of_arms),
+    FUNCTION(minimise_arms),
     {NULL, NULL, 0, NULL},
 };
 

@@ -129,7 +129,7 @@ def _ends(
     The compiled search is not where an end is flat or E close to singular, or there is none.
     """
     if kernels := compiled():
-        found, ended, sure = np.empty_like(x), np.empty(len(x)), np.empty(len(x), dtype=bool)
+        found, ended, sure = np.empty_like(x), np.full(len(x), np.inf), np.empty(len(x), dtype=bool)
         kernels.minimise_visits(*sums.arrays, who, free, reml, x, found, ended, sure)
         return found, ended, sure, sure
     return *_minimised(sums.take(who), free, reml, x), np.ones(len(x), dtype=bool)
