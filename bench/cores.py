@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from simtrial import core
+from simtrial.estimators.clda import ConstrainedLongitudinal
+from simtrial.estimators.visit_rows import prepare
 from simtrial.generate import simulate
-from simtrial.kernels import random_intercept_fit, sandwich
+from simtrial.kernels import by_arm_fit, random_intercept_fit, sandwich, two_visits_fit
 from simtrial.moments.build import moments
 from simtrial.moments.moments import Moments
 from simtrial.run.block import block_rows
@@ -39,11 +41,19 @@ def parts() -> dict[str, Callable[[], Any]]:
         random_intercept_fit.expected_df(fit, contrast)
         random_intercept_fit.kenward_roger_variance(fit, contrast)
 
+    both = ConstrainedLongitudinal(name="clda", response="mansa", adjust=chosen.adjust)
+    visits = prepare(observed, both.spec(), "mansa_baseline")
+    by_arm = found.by_arm
+    usable = np.flatnonzero(~visits.failed)
+    rows, alone = visits.sums.take(usable), visits.unclustered[usable]
+
     return {
         "drawing": lambda: simulate(needed, TRIALS, 1, "", 0).observed(),
         "sums by practice": lambda: moments(observed, chosen.spec()).size_sums(),
         "REML, Kenward-Roger": mixed_model,
         "CR2 with its df": lambda: sandwich.leverage(found.basis, inverse, contrast, "CR2"),
+        "variances by arm": lambda: by_arm_fit.fit(by_arm, "both", reml=True),
+        "clda": lambda: two_visits_fit.fit(rows, alone, reml=True),
         "full replicate": lambda: block_rows(cell, 0),
     }
 

@@ -28,7 +28,7 @@ static PyMethodDef FUNCTIONS[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static int begin(PyObject *module) { return PyModule_AddIntConstant(module, "VERSION", 1); }
+static int begin(PyObject *module) { return PyModule_AddIntConstant(module, "VERSION", 2); }
 
 static PyModuleDef_Slot SLOTS[] = {{Py_mod_exec, begin}, {0, NULL}};
 

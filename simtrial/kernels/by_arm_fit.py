@@ -91,7 +91,7 @@ class Fit:
 @np.errstate(divide="ignore", invalid="ignore")  # a trial that has no fit divides by 0 beside the others
 def fit(sums: ArmSums, by: By, reml: bool) -> Fit:
     """Fit every trial by REML or ML; trials must have full rank X, people in both arms and residual df."""
-    trials, tied = len(sums.rank), TIED[by]
+    tied = TIED[by]
     held = _held(sums, by)
     scale, beta = _least_squares(sums)
     sums = less_least_squares(sums, beta)
@@ -118,16 +118,14 @@ def fit(sums: ArmSums, by: By, reml: bool) -> Fit:
 
 
 def _lowest(sums: ArmSums, by: By, reml: bool, scale: Floats, held: Bools) -> tuple[Floats, Bools, Bools]:
-    """Lowest end of every trial (k, trials), whether it converged, and whether rounding does not decide it (trials,)."""
+    """Lowest end of every trial (k, trials), whether it converged, and whether that is certain (trials,)."""
     trials = len(scale)
     starts, who = starts_of(sums, by, reml, scale, held)
     best, converged, sure = np.empty((len(starts), trials)), np.zeros(trials, dtype=bool), np.ones(trials, dtype=bool)
     if kernels := compiled():  # it is not certain where an end is flat or an arm leaves little
         starts = np.ascontiguousarray(starts)
         x, ended, done = np.empty_like(starts), np.full(len(who), np.inf), np.empty(len(who), dtype=bool)
-        kernels.minimise_arms(
-            *sums.arrays, TIED[by], RESIDUALS[by], reml, who, starts, scale, held, x, ended, done
-        )
+        kernels.minimise_arms(*sums.arrays, TIED[by], RESIDUALS[by], reml, who, starts, scale, held, x, ended, done)
         sure[who[~done]] = False
     else:
         x, ended, done = _newton(sums.take(who), by, reml, starts, scale[who], held[:, who])

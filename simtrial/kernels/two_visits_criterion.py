@@ -115,7 +115,8 @@ def value(sums: VisitSums, e: Floats, root: Floats, reml: bool) -> Floats:
     _, k, determinant = _by_practice(sums, w, root)
     gram = _gram(sums, w, k, _weighted(sums, w))
     pivots, rest = eliminate(np.ascontiguousarray(gram.transpose(1, 2, 0)), p)
-    return _value(sums, e, determinant, rest[0, 0], sum(np.log(pivots)) if reml else 0.0)
+    log_determinant = np.add.accumulate(np.log(pivots))[-1]  # one after the other, whichever trials are there
+    return _value(sums, e, determinant, rest[0, 0], log_determinant if reml else 0.0)
 
 
 def evaluate(sums: VisitSums, e: Floats, root: Floats, reml: bool) -> Evaluation:
@@ -166,7 +167,7 @@ def _gram(sums: VisitSums, w: Floats, k: Floats, c: Floats) -> Floats:
     flat = c.reshape(len(c), -1, c.shape[-1])
     gram = gram - flat.transpose(0, 2, 1) @ moved.reshape(flat.shape)
     gram[:, np.arange(p), np.arange(p)] += sums.dropped
-    return gram
+    return np.asarray(gram)
 
 
 def _value(sums: VisitSums, e: Floats, determinant: Floats, rest: Floats, of_design: Floats | float) -> Floats:
@@ -255,7 +256,7 @@ def expected_curvature(sums: VisitSums, e: Floats, at: Evaluation) -> Floats:
 
 
 def _outer(left: Floats, right: Floats) -> Floats:
-    """Products of all entries of two 2 x 2 matrices, summed over practices: (2, 2, trials, positions) -> (4, 4, trials).
+    """Products of all entries of two matrices, summed over practices: (2, 2, trials, positions) -> (4, 4, trials).
 
     These and the next are products of matrices trial by trial: the same whichever trials are there.
     """

@@ -102,7 +102,7 @@ def fit(sums: VisitSums, unclustered: Bools, reml: bool) -> Fit:
 
 
 def _lowest(sums: VisitSums, free: Bools, reml: bool) -> tuple[Floats, Bools, Bools]:
-    """Lowest end of every trial (trials, 6), whether it converged, and whether rounding does not decide it (trials,)."""
+    """Lowest end of every trial (trials, 6), whether it converged, and whether that is certain (trials,)."""
     trials = len(sums.counts)
     found, lowest, converged = np.empty((trials, 6)), np.full(trials, np.inf), np.zeros(trials, dtype=bool)
     sure, closer = np.ones(trials, dtype=bool), np.flatnonzero(free[:, 5] & doubtful(sums))
@@ -121,9 +121,7 @@ def _lowest(sums: VisitSums, free: Bools, reml: bool) -> tuple[Floats, Bools, Bo
     return found, converged, sure
 
 
-def _ends(
-    sums: VisitSums, who: Ints, free: Bools, reml: bool, x: Floats
-) -> tuple[Floats, Floats, Bools, Bools]:
+def _ends(sums: VisitSums, who: Ints, free: Bools, reml: bool, x: Floats) -> tuple[Floats, Floats, Bools, Bools]:
     """Ends as by `_minimised` of starts in trials ``who`` (starts,), and whether they are certain.
 
     The compiled search is not where an end is flat or E close to singular, or there is none.

@@ -36,6 +36,11 @@ METHODS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("ols", {"se": "CR3"}),
     ("ols", {"se": "CR0"}),
     ("iv", {"received": "sessions >= 6"}),
+    ("lmm", {"heteroscedastic": "both"}),
+    ("lmm", {"heteroscedastic": "residual"}),
+    ("lmm", {"heteroscedastic": "cluster", "estimation": "ml"}),
+    ("clda", {}),
+    ("clda", {"estimation": "ml"}),
 )
 UNCONSTRAINED = ("lmm", {"df": "satterthwaite", "tau2": "unconstrained"})  # as singular as you like in odd designs
 CLOSE, NEAR_COPIES = np.array([1e-12, 1e-9]), np.array([2e-6, 2e-5])

@@ -28,6 +28,8 @@ NO_PLACES = {("minimise", 2), ("minimise", 7), ("difference", 3), ("difference",
 ALLOCATION = {"method": "minimisation", "factors": ["region"]}
 FITS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("lmm", {"df": "kenward-roger"}),
+    ("lmm", {"heteroscedastic": "both"}),
+    ("clda", {}),
     ("ols", {}),
     ("mi", {"m": 2, "analysis": {"kind": "lmm"}}),
     ("mi", {"m": 2, "analysis": {"kind": "ols"}, "imputation": "joint", "burn_in": 1, "thin": 1, "adjust": ["age"]}),
