@@ -9,9 +9,10 @@
 #define LONGEST 0.5
 #define ROUNDING 1e-11
 #define FLAT 1e-6
-#define BENT 1e-3   /* least eigenvalue of the second derivatives, as a share of the largest, at which an end is certain */
-#define ROUND 0.02  /* of E */
-#define STEEP 300.0   /* variance between over that within practices, times the people of the largest */
+#define BENT 1e-4 /* least eigenvalue of the second derivatives, as a share of the largest, at which an end is certain */
+#define ROUND 0.02 /* of E */
+#define STEEP 300.0 /* variance between over that within practices, times the people of the largest */
+#define LEFT 20 /* residual degrees of freedom */
 #define MOVED MOST_MOVED
 
 /* Where a start has come to: packed roots, the criterion and its derivatives by them, and the next step's share. */
@@ -139,13 +140,14 @@ static double half_apart(symmetric a) {
     return sqrt(half * half + a.m01 * a.m01);
 }
 
-/* Whether E and U are such that sums do not lose more than three digits. */
+/* Whether there are data enough, and E and U such that sums do not lose more than three digits. */
 static int is_round(const visits *one, const double *x) {
     Py_ssize_t n = one->practices;
     symmetric e = squared(root_at(x, 0)), u = squared(root_at(x, 1));
     double least = 0.5 * (e.m00 + e.m11) - half_apart(e), most = 0.5 * (u.m00 + u.m11) + half_apart(u), people = 0.0;
     for (Py_ssize_t j = 0; j < n; j++) people = larger(people, one->counts[j] + one->counts[n + j] + one->counts[2 * n + j]);
-    return least > ROUND && most * people < STEEP * least;
+    double left = 2.0 * one->total[0] + one->total[1] + one->total[2] - one->regressors;
+    return left >= LEFT && least > ROUND && most * people < STEEP * least;
 }
 
 /* From one start to its end, put in place of it; whether that is certain. */
