@@ -48,7 +48,7 @@ def _grid(sums: ArmSums, grid: Grid) -> Floats:
     """Ratios t_a / s_a to start from (points, arms, trials): 0, and from half of 1 / max n_j on."""
     largest = np.where(sums.counts > 0, sums.sizes, 1.0).max(axis=-1)
     points = np.ceil(np.log(2.0 * grid.most * largest) / np.log(grid.apart))  # steps of an arm; then the last again
-    steps = np.minimum(np.arange(points.max() + 1.0)[:, None, None] / points, 1.0)
+    steps = np.minimum(np.arange(points.max(initial=0.0) + 1.0)[:, None, None] / points, 1.0)
     ratios = 0.5 / largest * (2.0 * grid.most * largest) ** steps
     return np.concatenate([np.zeros_like(ratios[:1]), ratios])
 
