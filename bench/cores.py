@@ -18,8 +18,10 @@ import floors
 import numpy as np
 
 from simtrial import core
+from simtrial.estimators.clda import ConstrainedLongitudinal
+from simtrial.estimators.visit_rows import prepare
 from simtrial.generate import simulate
-from simtrial.kernels import random_intercept_fit, sandwich
+from simtrial.kernels import by_arm_fit, random_intercept_fit, sandwich, two_visits_fit
 from simtrial.moments.build import moments
 from simtrial.moments.moments import Moments
 from simtrial.run.block import block_rows
@@ -42,6 +44,10 @@ class Work:
         """What is timed, by name."""
         found = self.found
         sums, contrast, inverse = found.size_sums(), found.contrast("arm"), found.least_squares.inverse
+        both = ConstrainedLongitudinal(name="clda", response="mansa", adjust=self.chosen.adjust)
+        visits = prepare(self.observed, both.spec(), "mansa_baseline")
+        by_arm, usable = found.by_arm, np.flatnonzero(~visits.failed)
+        rows, alone = visits.sums.take(usable), visits.unclustered[usable]
 
         def mixed_model() -> None:
             fit = random_intercept_fit.fit(sums)
@@ -53,6 +59,8 @@ class Work:
             "sums by practice": lambda: moments(self.observed, self.chosen.spec()).size_sums(),
             "REML, Kenward-Roger": mixed_model,
             "CR2 with its df": lambda: sandwich.leverage(found.basis, inverse, contrast, "CR2"),
+            "variances by arm": lambda: by_arm_fit.fit(by_arm, "both", reml=True),
+            "clda": lambda: two_visits_fit.fit(rows, alone, reml=True),
             "full replicate": lambda: block_rows(self.cell, 0),
         }
 

@@ -83,3 +83,27 @@ def expected_information(
     sizes: Floats, counts: Floats, between: Floats, within: Floats, dropped: Floats, gamma: Floats, inner: Floats,
     reml: bool, p_tau: Floats, p_sigma: Floats, q_tt: Floats, q_ts: Floats, q_ss: Floats, information: Floats, /,
 ) -> None: ...  # fmt: skip
+def evaluate_visits(
+    counts: Floats, sums: Floats, products: Floats, dropped: Floats, e: Floats, root: Floats, reml: bool,
+    value: Floats, slopes: Floats, inverse: Floats, coefficients: Floats, log_determinant: Floats, rest: Floats,
+    s: Floats, k: Floats, /,
+) -> None: ...  # fmt: skip
+def curvature_of_visits(
+    counts: Floats, sums: Floats, products: Floats, dropped: Floats, e: Floats, s: Floats, k: Floats,
+    curvature: Floats, /,
+) -> None: ...  # fmt: skip
+def values_of_visits(
+    counts: Floats, sums: Floats, products: Floats, dropped: Floats, x: Floats, reml: bool, values: Floats, /
+) -> None: ...
+def minimise_visits(
+    counts: Floats, sums: Floats, products: Floats, dropped: Floats, trial: Ints, free: Bools, reml: bool,
+    start: Floats, found: Floats, ended: Floats, sure: Bools, /,
+) -> None: ...  # fmt: skip
+def values_of_arms(
+    sizes: Floats, counts: Floats, between: Floats, within: Floats, dropped: Floats, theta: Floats, reml: bool,
+    values: Floats, /,
+) -> None: ...  # fmt: skip
+def minimise_arms(
+    sizes: Floats, counts: Floats, between: Floats, within: Floats, dropped: Floats, tied: Floats, count: int,
+    reml: bool, trial: Ints, start: Floats, scale: Floats, held: Bools, found: Floats, ended: Floats, sure: Bools, /,
+) -> None: ...  # fmt: skip

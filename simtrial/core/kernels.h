@@ -30,5 +30,11 @@ KERNEL(record);
 KERNEL(with_practices);
 KERNEL(in_arm);
 KERNEL(sessions_at);
+KERNEL(evaluate_visits);
+KERNEL(curvature_of_visits);
+KERNEL(values_of_visits);
+KERNEL(minimise_visits);
+KERNEL(values_of_arms);
+KERNEL(minimise_arms);
 
 #endif

@@ -51,9 +51,11 @@ INLINE lanes load(const double *from, int filled) {
     return out;
 }
 
+INLINE void store_all(double *to, lanes values) { memcpy(to, &values, sizeof values); }
+
 INLINE void store(double *to, lanes values, int filled) {
     __builtin_prefetch(to + AHEAD, 1);
-    if (filled == LANES) memcpy(to, &values, sizeof values);
+    if (filled == LANES) store_all(to, values);
     else
         for (int l = 0; l < filled; l++) to[l] = values[l];
 }

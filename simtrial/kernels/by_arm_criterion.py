@@ -65,6 +65,15 @@ class ArmSums:
             within=self.within[:, trials], rank=self.rank[trials], dropped=self.dropped[:, trials],
         )  # fmt: skip
 
+    @property
+    def arrays(self) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+        """The sums as the compiled kernels take them."""
+        ordered = np.ascontiguousarray
+        return (
+            ordered(self.sizes), ordered(self.counts), ordered(self.between), ordered(self.within),
+            ordered(self.dropped),
+        )  # fmt: skip
+
     @cached_property
     def clusters(self) -> Floats:
         """Clusters of each arm (arms, trials)."""

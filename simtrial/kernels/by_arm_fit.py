@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from simtrial.arrays import Bools, Floats, Ints
+from simtrial.core import compiled, using
 from simtrial.kernels.by_arm_criterion import (
     ArmSums,
     Evaluation,
@@ -90,15 +91,15 @@ class Fit:
 @np.errstate(divide="ignore", invalid="ignore")  # a trial that has no fit divides by 0 beside the others
 def fit(sums: ArmSums, by: By, reml: bool) -> Fit:
     """Fit every trial by REML or ML; trials must have full rank X, people in both arms and residual df."""
-    trials, tied = len(sums.rank), TIED[by]
+    tied = TIED[by]
     held = _held(sums, by)
     scale, beta = _least_squares(sums)
     sums = less_least_squares(sums, beta)
-    starts, who = starts_of(sums, by, reml, scale, held)
-    x, ended, done = _newton(sums.take(who), by, reml, starts, scale[who], held[:, who])
-    order = np.argsort(-ended, kind="stable")  # the lowest value is written last
-    best, converged = np.empty((len(x), trials)), np.zeros(trials, dtype=bool)
-    best[:, who[order]], converged[who[order]] = x[:, order], done[order]
+    best, converged, sure = _lowest(sums, by, reml, scale, held)
+    doubt = np.flatnonzero(~sure)
+    if len(doubt):
+        with using("numpy"):
+            best[:, doubt], converged[doubt], _ = _lowest(sums.take(doubt), by, reml, scale[doubt], held[:, doubt])
     theta = tied @ _parameters(best, by, scale)
     at = evaluate(sums, theta, reml)
     at = replace(at, coefficients=at.coefficients + beta)
@@ -114,6 +115,23 @@ def fit(sums: ArmSums, by: By, reml: bool) -> Fit:
         perfect=perfect,
         identified=_identified(at, tied, ~held) & ~(_unbounded(sums, by, scale) & (not reml)),
     )
+
+
+def _lowest(sums: ArmSums, by: By, reml: bool, scale: Floats, held: Bools) -> tuple[Floats, Bools, Bools]:
+    """Lowest end of every trial (k, trials), whether it converged, and whether that is certain (trials,)."""
+    trials = len(scale)
+    starts, who = starts_of(sums, by, reml, scale, held)
+    best, converged, sure = np.empty((len(starts), trials)), np.zeros(trials, dtype=bool), np.ones(trials, dtype=bool)
+    if kernels := compiled():  # it is not certain where an end is flat or an arm leaves little
+        starts = np.ascontiguousarray(starts)
+        x, ended, done = np.empty_like(starts), np.full(len(who), np.inf), np.empty(len(who), dtype=bool)
+        kernels.minimise_arms(*sums.arrays, TIED[by], RESIDUALS[by], reml, who, starts, scale, held, x, ended, done)
+        sure[who[~done]] = False
+    else:
+        x, ended, done = _newton(sums.take(who), by, reml, starts, scale[who], held[:, who])
+    order = np.argsort(-ended, kind="stable")  # the lowest value is written last
+    best[:, who[order]], converged[who[order]] = x[:, order], done[order]
+    return best, converged, sure
 
 
 def _unbounded(sums: ArmSums, by: By, scale: Floats) -> Bools:

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from simtrial.arrays import Bools, Floats, Ints
+from simtrial.core import compiled
 from simtrial.kernels.by_arm_criterion import ArmSums, value
 
 By = Literal["residual", "cluster", "both"]
@@ -47,7 +48,7 @@ def _grid(sums: ArmSums, grid: Grid) -> Floats:
     """Ratios t_a / s_a to start from (points, arms, trials): 0, and from half of 1 / max n_j on."""
     largest = np.where(sums.counts > 0, sums.sizes, 1.0).max(axis=-1)
     points = np.ceil(np.log(2.0 * grid.most * largest) / np.log(grid.apart))  # steps of an arm; then the last again
-    steps = np.minimum(np.arange(points.max() + 1.0)[:, None, None] / points, 1.0)
+    steps = np.minimum(np.arange(points.max(initial=0.0) + 1.0)[:, None, None] / points, 1.0)
     ratios = 0.5 / largest * (2.0 * grid.most * largest) ** steps
     return np.concatenate([np.zeros_like(ratios[:1]), ratios])
 
@@ -61,7 +62,7 @@ def _starts(sums: ArmSums, by: By, reml: bool, scale: Floats, held: Bools, grid:
         for at, gamma in enumerate(ratios[:, arm]):
             left[at, arm] = (yy * n / (1.0 + n * gamma[:, None])).sum(axis=1) + sums.within[arm, :, -1]
     arms = np.maximum(left / ((sums.people.sum(axis=0) - sums.rank) * shares), 0.02 * scale)
-    starts, values = [], []
+    starts, thetas = [], []
     for unlike, g, h in product(grid.unlike, range(len(ratios)), range(len(ratios))):
         s = np.stack([arms[g, 0] / unlike, arms[h, 1] * (unlike if by != "cluster" else 1.0 / unlike)])
         common = (s * shares).sum(axis=0)
@@ -70,13 +71,22 @@ def _starts(sums: ArmSums, by: By, reml: bool, scale: Floats, held: Bools, grid:
         if by == "residual":
             t = (t * shares).sum(axis=0, keepdims=True)
         chosen = np.concatenate([s[: RESIDUALS[by]], t]) * ~held
-        values.append(value(sums, TIED[by] @ chosen, reml))
+        thetas.append(TIED[by] @ chosen)
         chosen[: RESIDUALS[by]] = np.log(chosen[: RESIDUALS[by]] / scale)
         chosen[RESIDUALS[by] :] /= scale
         starts.append(chosen)
     shape = (len(grid.unlike), len(ratios), len(ratios), len(scale))
-    rows, who = np.nonzero(_lowest(np.stack(values).reshape(shape)).reshape(-1, len(scale)))
+    rows, who = np.nonzero(_lowest(_values(sums, np.stack(thetas), reml).reshape(shape)).reshape(-1, len(scale)))
     return np.stack(starts, axis=1)[:, rows, who], who
+
+
+def _values(sums: ArmSums, thetas: Floats, reml: bool) -> Floats:
+    """Criterion at variances (points, 4, trials)."""
+    if kernels := compiled():
+        out = np.empty((len(thetas), thetas.shape[2]))
+        kernels.values_of_arms(*sums.arrays, thetas, reml, out)
+        return out
+    return np.stack([value(sums, theta, reml) for theta in thetas])
 
 
 def _corners(by: By, held: Bools, trials: Ints) -> tuple[Floats, Ints]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from simtrial.arrays import Bools, Floats, Ints
+from simtrial.core import compiled, using
 from simtrial.kernels.two_visits_criterion import BY_PRACTICE, Evaluation, VisitSums, expected_curvature, times
 from simtrial.kernels.two_visits_starts import around, doubtful, evaluate_at, roots, squares, starts_of
 
@@ -87,22 +88,49 @@ def fit(sums: VisitSums, unclustered: Bools, reml: bool) -> Fit:
     trials = len(sums.counts)
     free = np.ones((trials, 6), dtype=bool)
     free[:, 3:] &= ~unclustered[:, None]
+    found, converged, sure = _lowest(sums, free, reml)
+    e, u = squares(found)
+    with np.errstate(all="ignore"):  # where the criterion falls without end E is singular
+        ended = Fit(e, u, evaluate_at(sums, found, reml), converged)
+    doubt = np.flatnonzero(~sure)
+    if not len(doubt):
+        return ended
+    with using("numpy"):
+        again = fit(sums.take(doubt), unclustered[doubt], reml)
+    e[..., doubt], u[..., doubt], converged[doubt] = again.e, again.u, again.converged
+    return Fit(e, u, _put(ended.at, doubt, again.at), converged)
+
+
+def _lowest(sums: VisitSums, free: Bools, reml: bool) -> tuple[Floats, Bools, Bools]:
+    """Lowest end of every trial (trials, 6), whether it converged, and whether that is certain (trials,)."""
+    trials = len(sums.counts)
     found, lowest, converged = np.empty((trials, 6)), np.full(trials, np.inf), np.zeros(trials, dtype=bool)
-    closer = np.flatnonzero(free[:, 5] & doubtful(sums))
+    sure, closer = np.ones(trials, dtype=bool), np.flatnonzero(free[:, 5] & doubtful(sums))
     for look in range(2):
         if look and not len(closer):
             break
         who, starts = around(sums, closer, found, reml) if look else starts_of(sums, free, reml)
-        x, value, done = _minimised(sums.take(who), free[who], reml, starts)
+        x, value, done, certain = _ends(sums, who, free[who], reml, starts)
+        sure[who[~certain]] = False
         value = np.where(np.isfinite(value), value, np.finfo(float).max) + np.where(done, 0.0, _ALIKE)
         value += _ALIKE * (look > 0 or np.arange(len(who)) >= trials)  # of ends that are one the first start's
         order = np.argsort(-value, kind="stable")  # the lowest is written last
         better = order[value[order] < lowest[who[order]]]
         for out, new in ((found, x), (lowest, value), (converged, done)):
             out[who[better]] = new[better]
-    e, u = squares(found)
-    with np.errstate(all="ignore"):  # where the criterion falls without end E is singular
-        return Fit(e, u, evaluate_at(sums, found, reml), converged)
+    return found, converged, sure
+
+
+def _ends(sums: VisitSums, who: Ints, free: Bools, reml: bool, x: Floats) -> tuple[Floats, Floats, Bools, Bools]:
+    """Ends as by `_minimised` of starts in trials ``who`` (starts,), and whether they are certain.
+
+    The compiled search is not where an end is flat or E close to singular, or there is none.
+    """
+    if kernels := compiled():
+        found, ended, sure = np.empty_like(x), np.full(len(x), np.inf), np.empty(len(x), dtype=bool)
+        kernels.minimise_visits(*sums.arrays, who, free, reml, x, found, ended, sure)
+        return found, ended, sure, sure
+    return *_minimised(sums.take(who), free, reml, x), np.ones(len(x), dtype=bool)
 
 
 def _minimised(sums: VisitSums, free: Bools, reml: bool, x: Floats) -> tuple[Floats, Floats, Bools]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from simtrial.arrays import Bools, Floats, Ints
-from simtrial.kernels.two_visits_criterion import Evaluation, VisitSums, evaluate, expected_curvature, times
+from simtrial.core import compiled
+from simtrial.kernels.two_visits_criterion import Evaluation, VisitSums, evaluate, expected_curvature, times, value
 
 _CORRELATIONS = (-0.9, 0.0, 0.9)
 _FEW = 12  # practices below which the criterion is looked at more closely
@@ -56,15 +57,19 @@ def starts_of(sums: VisitSums, free: Bools, reml: bool) -> tuple[Ints, Floats]:
     axis = range(len(grid))
     points = [(r, g, h) for r in _CORRELATIONS for g in axis for h in axis]
     starts = np.stack([_point(part, grid[g], grid[h], r) for r, g, h in points])
-    values = np.stack([_value(own, x, reml) for x in starts])
+    values = _values(own, starts, reml)
     at, who = np.nonzero(_lowest(values.reshape(len(_CORRELATIONS), len(grid), len(grid), -1)))
     return np.concatenate([np.arange(trials), several[who]]), np.concatenate([first, starts[at, who]])
 
 
-def _value(sums: VisitSums, x: Floats, reml: bool) -> Floats:
-    """Criterion at packed roots, NaN where rounding leaves no positive definite sum (trials,)."""
+def _values(sums: VisitSums, x: Floats, reml: bool) -> Floats:
+    """Criterion at packed roots (points, trials, 6), NaN where rounding leaves no positive definite sum."""
+    if kernels := compiled():
+        out = np.empty(x.shape[:2])
+        kernels.values_of_visits(*sums.arrays, np.ascontiguousarray(x), reml, out)
+        return out
     with np.errstate(all="ignore"):
-        return evaluate_at(sums, x, reml).value
+        return np.stack([value(sums, times(a, a), b, reml) for a, b in map(roots, x)])
 
 
 def doubtful(sums: VisitSums) -> Bools:
@@ -94,7 +99,7 @@ def around(sums: VisitSums, trials: Ints, found: Floats, reml: bool) -> tuple[In
         length = (along**2).sum(axis=0)
         shape = along[:, None] * along / np.where(length > 0.0, length, 1.0)
         starts.append(_packed(root_of(e), root_of(size * shape + 1e-6 * e)))
-    values = np.stack([_value(own, x, reml) for x in starts[:_ANGLES]])
+    values = _values(own, np.stack(starts[:_ANGLES]), reml)
     low = (values < np.roll(values, 1, axis=0)) & (values <= np.roll(values, -1, axis=0))
     at, who = np.nonzero(np.concatenate([low, np.ones((len(largest), len(trials)), dtype=bool)]))
     return trials[who], np.stack(starts)[at, who]
@@ -121,8 +126,9 @@ def _whole(sums: VisitSums, reml: bool) -> Floats:
 def _grid(sums: VisitSums) -> Floats:
     """Ratios of practice to residual variance to start from (points, trials): from half of 1 / max n_j to 30."""
     largest = np.maximum(sums.counts.sum(axis=1).max(axis=-1), 2.0)
-    points = int(np.ceil(np.log(60.0 * largest.max()) / np.log(_APART))) + 1
-    return np.asarray(0.5 / largest * (60.0 * largest) ** np.linspace(0.0, 1.0, points)[:, None])
+    points = np.ceil(np.log(60.0 * largest) / np.log(_APART))  # steps of a trial; then the last again
+    steps = np.minimum(np.arange(points.max(initial=0.0) + 1.0)[:, None] / points, 1.0)
+    return np.asarray(0.5 / largest * (60.0 * largest) ** steps)
 
 
 def _point(whole: Floats, g: Floats, h: Floats, correlation: float) -> Floats:

@@ -114,7 +114,8 @@ def test_a_run_whose_core_is_not_here_is_refused_in_one_message_that_names_the_o
     before = (tmp_path / "run" / "run.json").read_bytes()
     monkeypatch.setattr(core, "_missing", "this installation was made without it")
     monkeypatch.setattr(core, "_extension", None)
-    with pytest.raises(RunError, match=rf"core compiled {core.VERSION}, which is not here .*; --core numpy goes on"):
+    begun = f"begun with core compiled {core.VERSION}"
+    with pytest.raises(RunError, match=rf"{begun}, which is not here .*; --core numpy goes on"):
         go(tmp_path / "run", 40)
     assert (tmp_path / "run" / "run.json").read_bytes() == before
     with core.using("numpy"):

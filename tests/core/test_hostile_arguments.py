@@ -29,6 +29,8 @@ NO_PLACES = {("minimise", 2), ("minimise", 7), ("difference", 3), ("difference",
 ALLOCATION = {"method": "minimisation", "factors": ["region"]}
 FITS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("lmm", {"df": "kenward-roger"}),
+    ("lmm", {"heteroscedastic": "both"}),
+    ("clda", {}),
     ("ols", {}),
     ("lmm", {"tau2": "unconstrained"}),
     ("mi", {"m": 3, "analysis": {"kind": "lmm"}, "adjust": ["region"]}),
