@@ -61,15 +61,15 @@ void load_arms(arms *one, const arm_sums *sums, Py_ssize_t trial) {
         Py_ssize_t at = arm * trials + trial;
         one->people[arm] = one->clusters[arm] = 0.0;
         for (Py_ssize_t s = 0; s < slots; s++) {
-            double size = sums->sizes[at * slots + s], count = sums->counts[at * slots + s];
+            double size = AT(sums->sizes, at * slots + s), count = AT(sums->counts, at * slots + s);
             one->sizes[arm * slots + s] = size, one->counts[arm * slots + s] = count;
             one->people[arm] += count * size, one->clusters[arm] += count;
             for (Py_ssize_t k = 0; k < packed; k++)
-                one->between[(arm * slots + s) * one->wide + k] = sums->between[(at * packed + k) * slots + s];
+                one->between[(arm * slots + s) * one->wide + k] = AT(sums->between, (at * packed + k) * slots + s);
         }
-        for (Py_ssize_t k = 0; k < packed; k++) one->within[arm * one->wide + k] = sums->within[at * packed + k];
+        for (Py_ssize_t k = 0; k < packed; k++) one->within[arm * one->wide + k] = AT(sums->within, at * packed + k);
     }
-    for (Py_ssize_t i = 0; i < one->regressors; i++) one->dropped[i] = sums->dropped[i * trials + trial];
+    for (Py_ssize_t i = 0; i < one->regressors; i++) one->dropped[i] = AT(sums->dropped, i * trials + trial);
 }
 
 /* Full matrices (q, width) from packed ones. */

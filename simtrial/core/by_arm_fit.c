@@ -130,11 +130,11 @@ static void search_all(arms *one, const arm_sums *sums, const parameters *of, co
     unsigned char *sure = a[at[6]].at, own[MOST];
     Py_ssize_t starts = a[at[0]].shape[0];
     for (Py_ssize_t k = 0; k < starts; k++) {
-        Py_ssize_t t = trial[k];
+        Py_ssize_t t = AT(trial, k);
         load_arms(one, sums, t);
-        for (int i = 0; i < of->moved; i++) x[i] = start[i * starts + k], own[i] = held[i * sums->trials + t];
-        sure[k] = (unsigned char)search(one, of, own, scale[t], reml, x, ended + k);
-        for (int i = 0; i < of->moved; i++) found[i * starts + k] = x[i];
+        for (int i = 0; i < of->moved; i++) x[i] = AT(start, i * starts + k), own[i] = AT(held, i * sums->trials + t);
+        AT(sure, k) = (unsigned char)search(one, of, own, AT(scale, t), reml, x, PART(ended, k, 1));
+        for (int i = 0; i < of->moved; i++) AT(found, i * starts + k) = x[i];
     }
 }
 
@@ -198,8 +198,8 @@ PyObject *core_values_of_arms(PyObject *self, PyObject *const *given, Py_ssize_t
         load_arms(&one, &sums, t);
         for (Py_ssize_t k = 0; k < a[THETA].shape[0]; k++) {
             double theta[4];
-            for (Py_ssize_t i = 0; i < 4; i++) theta[i] = ((const double *)a[THETA].at)[(k * 4 + i) * sums.trials + t];
-            ((double *)a[VALUES].at)[k * sums.trials + t] = value_of_arms(&one, theta, reml);
+            for (Py_ssize_t i = 0; i < 4; i++) theta[i] = AT((const double *)a[THETA].at, (k * 4 + i) * sums.trials + t);
+            AT((double *)a[VALUES].at, k * sums.trials + t) = value_of_arms(&one, theta, reml);
         }
     }
     Py_END_ALLOW_THREADS

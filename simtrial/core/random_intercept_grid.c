@@ -1,4 +1,4 @@
-/* Twin of `grid_parts` in simtrial/kernels/random_intercept_criterion.py: the criterion on a grid of gamma common to all
+/* Twin of `grid_parts` in simtrial/kernels/random_intercept_grid.py: the criterion on a grid of gamma common to all
    trials. What X alone decides there can be kept for other outcomes of the same trials, with the same results. */
 #include "kernels.h"
 #include "logarithm.h"
@@ -77,7 +77,10 @@ void grid_parts_tile(tile *one, const gammas *grid, Py_ssize_t point, Py_ssize_t
                      lanes *log_determinant) {
     int p = one->regressors, q = p + 1;
     lanes *restrict m = one->matrix, *of_x = NULL;
-    if (grid->of_x != NULL) of_x = (lanes *)PART(grid->of_x, (from / LANES * grid->points + point) * kept_of_x(p) * LANES, kept_of_x(p) * LANES);
+    if (grid->of_x != NULL) {
+        Py_ssize_t kept = kept_of_x(p) * LANES;
+        of_x = (lanes *)PART(grid->of_x, (from / LANES * grid->points + point) * kept, kept);
+    }
     *logs = weigh(one, grid, point);
     if (of_x != NULL && grid->is_known) {
         *rss = known_parts(one, of_x, logs, log_determinant);

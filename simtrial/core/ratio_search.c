@@ -98,7 +98,8 @@ static int step(double t, double slope, double curvature, double low, double hig
 }
 
 /* A short step corrected for the change of curvature since the point before (Halley). */
-static double bent(double t, double slope, double curvature, double t0, double curvature0, double low, double high, double plain) {
+static double bent(double t, double slope, double curvature, double t0, double curvature0, double low, double high,
+                   double plain) {
     double third = (curvature - curvature0) / (t - t0);
     double at = t - slope / (curvature + 0.5 * (plain - t) * third);
     int usable = fabs(plain - t) < 0.05 && fabs(at - plain) < 0.1 * fabs(plain - t) && at >= low && at <= high;

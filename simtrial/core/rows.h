@@ -45,7 +45,8 @@ INLINE double eliminate_rows(double *restrict m, int p, Py_ssize_t width, double
     for (int k = 0; k < p; k++) {
         double pivot = m[k * width + k];
         log_determinant += log(pivot);
-        for (int i = k + 1; i <= p; i++) add_row(m + i * width, -m[k * width + i] / pivot, m + k * width, i / LANES * LANES, width);
+        for (int i = k + 1; i <= p; i++)
+            add_row(m + i * width, -m[k * width + i] / pivot, m + k * width, i / LANES * LANES, width);
     }
     *left = m[p * width + p];
     return log_determinant;

@@ -15,14 +15,14 @@ typedef struct {
 } slot_sums;
 
 /* Add the products of one cluster to the sums of its trial. */
-INLINE void add_cluster(const slot_sums *s, Py_ssize_t c, double *restrict sums, double *restrict inside) {
+INLINE void add_cluster(const slot_sums *s, Py_ssize_t c, double *restrict sums, double *restrict pooled) {
     for (Py_ssize_t j = s->first, k = 0; j < s->columns; k += ++j) {
         double one = AT(s->means, j * s->clusters + c);
         for (Py_ssize_t i = 0; i <= j; i++) sums[(k + i) * SIDE_BY_SIDE] += AT(s->means, i * s->clusters + c) * one;
         if (AT(s->place, j) < 0) continue;
         const double *within = PART(s->within, s->place[j] * s->varying * s->clusters, s->varying * s->clusters) + c;
         for (Py_ssize_t i = 0; i <= j; i++)
-            if (AT(s->place, i) >= 0) inside[(k + i) * SIDE_BY_SIDE] += within[s->place[i] * s->clusters];
+            if (AT(s->place, i) >= 0) pooled[(k + i) * SIDE_BY_SIDE] += within[s->place[i] * s->clusters];
     }
 }
 

@@ -197,8 +197,9 @@ PyObject *core_minimise_visits(PyObject *self, PyObject *const *given, Py_ssize_
     Py_BEGIN_ALLOW_THREADS
     memcpy(found, a[START].at, (size_t)a[START].view.len);
     for (Py_ssize_t k = 0; k < a[TRIAL].shape[0]; k++) {
-        load_visits(&one, &sums, trial[k]);
-        sure[k] = (unsigned char)search(&one, (const unsigned char *)a[FREE].at + k * MOVED, reml, found + k * MOVED, ended + k);
+        const unsigned char *free = PART((const unsigned char *)a[FREE].at, k * MOVED, MOVED);
+        load_visits(&one, &sums, AT(trial, k));
+        AT(sure, k) = (unsigned char)search(&one, free, reml, PART(found, k * MOVED, MOVED), PART(ended, k, 1));
     }
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);

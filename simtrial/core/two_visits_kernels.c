@@ -6,13 +6,16 @@ enum { E = VISIT_SUMS_END, ROOT };
 
 /* The matrix (2, 2, trials) of one trial, without the entry below the diagonal. */
 static symmetric matrix_of(const array *a, Py_ssize_t trials, Py_ssize_t trial) {
-    const double *at = (const double *)a->at + trial;
-    return (symmetric){at[0], at[trials], at[3 * trials]};
+    const double *at = a->at;
+    return (symmetric){AT(at, trial), AT(at, trials + trial), AT(at, 3 * trials + trial)};
 }
 
 static void put(array *a, Py_ssize_t first, Py_ssize_t trials, Py_ssize_t trial, symmetric matrix) {
-    double *to = (double *)a->at + 4 * first * trials + trial;
-    to[0] = matrix.m00, to[trials] = to[2 * trials] = matrix.m01, to[3 * trials] = matrix.m11;
+    double *to = a->at;
+    Py_ssize_t at = 4 * first * trials + trial;
+    AT(to, at) = matrix.m00;
+    AT(to, at + trials) = AT(to, at + 2 * trials) = matrix.m01;
+    AT(to, at + 3 * trials) = matrix.m11;
 }
 
 /* Entries 00, 01, 11 of practices to a matrix (2, 2, trials, positions), and back. */
@@ -20,14 +23,16 @@ static void put_practices(array *a, const visits *one, Py_ssize_t trials, Py_ssi
     static const int entry[] = {0, 1, 1, 2};
     size_t length = sizeof(double) * (size_t)one->positions;
     for (Py_ssize_t m = 0; m < 4; m++)
-        memcpy((double *)a->at + (m * trials + trial) * one->positions, three + entry[m] * one->practices, length);
+        memcpy(PART((double *)a->at, (m * trials + trial) * one->positions, one->positions),
+               three + entry[m] * one->practices, length);
 }
 
 static void get_practices(const array *a, const visits *one, Py_ssize_t trials, Py_ssize_t trial, double *three) {
     static const int entry[] = {0, 1, 3};
     size_t length = sizeof(double) * (size_t)one->positions;
     for (Py_ssize_t m = 0; m < 3; m++)
-        memcpy(three + m * one->practices, (const double *)a->at + (entry[m] * trials + trial) * one->positions, length);
+        memcpy(three + m * one->practices,
+               PART((const double *)a->at, (entry[m] * trials + trial) * one->positions, one->positions), length);
 }
 
 /* Shapes of (2, 2, ...) arrays of trials. */
@@ -45,12 +50,12 @@ static void evaluate_all(visits *one, const visit_sums *sums, array *a, int reml
         visit_evaluation at;
         load_visits(one, sums, t);
         evaluate_visits(one, matrix_of(&a[E], trials, t), matrix_of(&a[ROOT], trials, t), reml, &at);
-        ((double *)a[VALUE].at)[t] = at.value, ((double *)a[LOG_DETERMINANT].at)[t] = at.log_determinant;
+        AT((double *)a[VALUE].at, t) = at.value, AT((double *)a[LOG_DETERMINANT].at, t) = at.log_determinant;
         put(&a[SLOPES], 0, trials, t, at.by_e), put(&a[SLOPES], 1, trials, t, at.by_u), put(&a[REST], 0, trials, t, at.rest);
         put_practices(&a[S], one, trials, t, one->s), put_practices(&a[K], one, trials, t, one->k);
         for (Py_ssize_t i = 0; i < p; i++) {
-            coefficients[i * trials + t] = one->gram[i * one->width + p];
-            for (Py_ssize_t j = 0; j < p; j++) inverse[(i * p + j) * trials + t] = one->gram[i * one->width + j];
+            AT(coefficients, i * trials + t) = one->gram[i * one->width + p];
+            for (Py_ssize_t j = 0; j < p; j++) AT(inverse, (i * p + j) * trials + t) = one->gram[i * one->width + j];
         }
     }
 }
@@ -102,7 +107,7 @@ PyObject *core_curvature_of_visits(PyObject *self, PyObject *const *given, Py_ss
     for (Py_ssize_t t = 0; t < sums.trials; t++) {
         load_visits(&one, &sums, t);
         get_practices(&a[S_GIVEN], &one, sums.trials, t, one.s), get_practices(&a[K_GIVEN], &one, sums.trials, t, one.k);
-        curvature_of_visits(&one, matrix_of(&a[E], sums.trials, t), (double *)a[CURVATURE].at + 36 * t);
+        curvature_of_visits(&one, matrix_of(&a[E], sums.trials, t), PART((double *)a[CURVATURE].at, 36 * t, 36));
     }
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
@@ -132,9 +137,9 @@ PyObject *core_values_of_visits(PyObject *self, PyObject *const *given, Py_ssize
     for (Py_ssize_t t = 0; t < sums.trials; t++) {
         load_visits(&one, &sums, t);
         for (Py_ssize_t k = 0; k < a[X].shape[0]; k++) {
-            const double *x = (const double *)a[X].at + (k * sums.trials + t) * 6;
+            const double *x = PART((const double *)a[X].at, (k * sums.trials + t) * 6, 6);
             symmetric root = {x[0], x[1], x[2]}, of_practices = {x[3], x[4], x[5]};
-            ((double *)a[VALUES].at)[k * sums.trials + t] = value_of_visits(&one, squared(root), of_practices, reml);
+            AT((double *)a[VALUES].at, k * sums.trials + t) = value_of_visits(&one, squared(root), of_practices, reml);
         }
     }
     Py_END_ALLOW_THREADS

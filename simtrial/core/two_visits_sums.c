@@ -53,15 +53,15 @@ void free_visits(visits *one) { free(one->room); }
 void load_visits(visits *one, const visit_sums *sums, Py_ssize_t trial) {
     Py_ssize_t q = one->regressors + 1, n = one->positions;
     for (int m = 0; m < 3; m++) {
-        const double *counts = sums->counts + (trial * 3 + m) * n;
+        const double *counts = PART(sums->counts, (trial * 3 + m) * n, n);
         one->total[m] = 0.0;
         for (Py_ssize_t j = 0; j < n; j++) one->counts[m * one->practices + j] = counts[j], one->total[m] += counts[j];
     }
     for (Py_ssize_t m = 0; m < 4; m++)
         for (Py_ssize_t j = 0; j < n; j++)
-            memcpy(one->sums + (m * one->practices + j) * one->width, sums->sums + ((trial * 4 + m) * n + j) * q,
+            memcpy(one->sums + (m * one->practices + j) * one->width, PART(sums->sums, ((trial * 4 + m) * n + j) * q, q),
                    sizeof(double) * (size_t)q);
     for (Py_ssize_t i = 0; i < 5 * q; i++)
-        memcpy(one->products + i * one->width, sums->products + (trial * 5 * q + i) * q, sizeof(double) * (size_t)q);
-    one->dropped = sums->dropped + trial * (q - 1);
+        memcpy(one->products + i * one->width, PART(sums->products, (trial * 5 * q + i) * q, q), sizeof(double) * (size_t)q);
+    one->dropped = PART(sums->dropped, trial * (q - 1), q - 1);
 }

@@ -12,10 +12,11 @@ from simtrial.batch import ObservedBatch
 from simtrial.flags import BIT
 from simtrial.kernels import logistic
 from simtrial.kernels.segments import sum_by
+from simtrial.moments.analysis_set import AnalysisSet
 from simtrial.moments.build import x_moments
 from simtrial.moments.columns import in_range, less_mean
 from simtrial.moments.moments import Moments
-from simtrial.moments.rows import AnalysisSet, Spec, analysed, outcome, regressors
+from simtrial.moments.rows import Spec, analysed, outcome, regressors
 
 
 @dataclass(frozen=True, kw_only=True)

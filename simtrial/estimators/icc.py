@@ -14,7 +14,7 @@ from simtrial.arrays import Floats
 from simtrial.batch import ObservedBatch
 from simtrial.estimators import Estimates, Method, register, report
 from simtrial.flags import BIT
-from simtrial.kernels.random_intercept_criterion import profile
+from simtrial.kernels.random_intercept_grid import profile
 from simtrial.kernels.ratio_survey import CAP
 from simtrial.kernels.segments import sum_by
 from simtrial.moments.build import without_arm

@@ -13,9 +13,10 @@ from simtrial.flags import BIT
 from simtrial.kernels.segments import count_by, sum_by
 from simtrial.kernels.small_matrices import independent, sweep
 from simtrial.kernels.two_visits_criterion import VisitSums
+from simtrial.moments.analysis_set import AnalysisSet
 from simtrial.moments.columns import in_range, less_mean
 from simtrial.moments.moments import CONSTANT, PERFECT
-from simtrial.moments.rows import AnalysisSet, Spec, analysed, coefficients_needed, regressors
+from simtrial.moments.rows import Spec, analysed, coefficients_needed, regressors
 
 
 @dataclass(frozen=True, kw_only=True)

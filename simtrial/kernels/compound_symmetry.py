@@ -17,7 +17,7 @@ from simtrial.arrays import Floats
 from simtrial.kernels import random_intercept_fit
 from simtrial.kernels.random_intercept_criterion import SizeSums, less_least_squares
 from simtrial.kernels.ratio_pieces import Pieces, isolate
-from simtrial.kernels.ratio_search import choose
+from simtrial.kernels.ratio_refine import choose
 from simtrial.kernels.ratio_survey import ENOUGH, largest_size
 from simtrial.kernels.within_basis import turned, used_up
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from simtrial.arrays import Floats, Ints
 from simtrial.core import compiled
 from simtrial.kernels.fitted_cells import FittedCells, fit_cells, largest_size, log_likelihood
-from simtrial.kernels.random_intercept_criterion import SizeSums, grid_parts
+from simtrial.kernels.random_intercept_criterion import SizeSums
+from simtrial.kernels.random_intercept_grid import grid_parts
 from simtrial.kernels.small_matrices import apply, cholesky, sweep
 from simtrial.kernels.variance_priors import UNIFORM_ICC, VariancePrior
 

@@ -15,13 +15,8 @@ from numpy.typing import NDArray
 
 from simtrial.arrays import Bools, Floats, in_order
 from simtrial.core import compiled
-from simtrial.kernels.random_intercept_criterion import (
-    Evaluation,
-    SizeSums,
-    XGrids,
-    less_least_squares,
-    nearly_perfect,
-)
+from simtrial.kernels.random_intercept_criterion import Evaluation, SizeSums, less_least_squares, nearly_perfect
+from simtrial.kernels.random_intercept_grid import XGrids
 from simtrial.kernels.ratio_search import compiled_search, lowest
 from simtrial.kernels.small_matrices import apply, multiply, quadratic, trace_product, unpack
 from simtrial.kernels.within_basis import Turned, turned

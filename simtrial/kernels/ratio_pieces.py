@@ -89,3 +89,8 @@ def _judged(
     if best is not None:
         drop |= 2.0 * at.value - change > best[trial]
     return drop, (curvature > away) | (half < _NARROW) | (change < _FLAT * sums.rows[trial])
+
+
+def of_trials(sums: SizeSums, trials: Ints) -> SizeSums:
+    """Sums of some trials; those themselves where it is all of them in order."""
+    return sums if np.array_equal(trials, np.arange(len(sums.rows))) else sums.take(trials)

@@ -23,7 +23,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from simtrial.arrays import Bools, Floats, Ints
-from simtrial.kernels.random_intercept_criterion import SizeSums, XGrids, grid_parts, logarithm
+from simtrial.kernels.random_intercept_criterion import SizeSums, logarithm
+from simtrial.kernels.random_intercept_grid import XGrids, grid_parts
 
 CAP = 1e14
 """Largest gamma: beyond it clusters differ in weight by less than rounding, 1 / (gamma + 1 / n_j)."""

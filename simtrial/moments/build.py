@@ -15,15 +15,14 @@ from simtrial.errors import SimtrialError
 from simtrial.expressions import truth
 from simtrial.flags import BIT
 from simtrial.kernels.cluster_basis import coordinates, directions, side_by_side
-from simtrial.kernels.random_intercept_criterion import XGrids
+from simtrial.kernels.random_intercept_grid import XGrids
 from simtrial.kernels.segments import count_by, sum_by
 from simtrial.kernels.small_matrices import DOUBTFUL, independent, independent_columns, remaining
+from simtrial.moments.analysis_set import AnalysisSet, Regressor
 from simtrial.moments.columns import Column, centred, within_with
 from simtrial.moments.moments import CONSTANT, Moments
 from simtrial.moments.rows import (
     PRODUCT,
-    AnalysisSet,
-    Regressor,
     Spec,
     analysed,
     coefficients_needed,

@@ -10,7 +10,7 @@ from simtrial.arrays import Bools, Floats, Ints, in_order
 from simtrial.core import compiled
 from simtrial.kernels.rounding import LARGEST, ROUNDING, SMALLEST, computable, without_rounding
 from simtrial.kernels.segments import first_by, largest_by, sum_by
-from simtrial.moments.rows import AnalysisSet
+from simtrial.moments.analysis_set import AnalysisSet
 
 
 @dataclass(frozen=True)

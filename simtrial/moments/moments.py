@@ -16,12 +16,14 @@ from simtrial.flags import BIT
 from simtrial.kernels import random_intercept_fit, sandwich
 from simtrial.kernels.by_arm_criterion import ArmSums, arm_sums
 from simtrial.kernels.cluster_basis import Direction, coordinates, cross_products, side_by_side
-from simtrial.kernels.random_intercept_criterion import SizeSums, XGrids
+from simtrial.kernels.random_intercept_criterion import SizeSums
+from simtrial.kernels.random_intercept_grid import XGrids
 from simtrial.kernels.segments import sum_by
 from simtrial.kernels.slot_sums import slot_products
 from simtrial.kernels.small_matrices import sweep
+from simtrial.moments.analysis_set import AnalysisSet
 from simtrial.moments.columns import Column, centred, within_with
-from simtrial.moments.rows import PRODUCT, AnalysisSet
+from simtrial.moments.rows import PRODUCT
 
 PERFECT = 1e-13  # residual share of the outcome's sum of squares below which the fit is called perfect
 CONSTANT = 1e-20  # within-cluster share of a covariate's sum of squares below which it is constant in clusters

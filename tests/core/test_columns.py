@@ -8,12 +8,13 @@ from simtrial import core
 from simtrial.batch import Index
 from simtrial.kernels.cluster_basis import cross_products, side_by_side
 from simtrial.kernels.imputed_values import Gaps, Practices, imputed_values
-from simtrial.kernels.random_intercept_criterion import SizeSums, XGrids, grid_parts
+from simtrial.kernels.random_intercept_criterion import SizeSums
+from simtrial.kernels.random_intercept_grid import XGrids, grid_parts
 from simtrial.kernels.ratio_search import compiled_search
 from simtrial.kernels.slot_sums import slot_products
 from simtrial.kernels.small_matrices import sweep
+from simtrial.moments.analysis_set import AnalysisSet
 from simtrial.moments.columns import centred
-from simtrial.moments.rows import AnalysisSet
 
 pytestmark = needs_compiled
 EPS = np.finfo(np.float64).eps

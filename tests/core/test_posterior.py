@@ -8,7 +8,7 @@ from simtrial import core
 from simtrial.estimators import kinds
 from simtrial.generate import simulate
 from simtrial.kernels import posterior as kernel
-from simtrial.kernels.random_intercept_criterion import grid_parts
+from simtrial.kernels.random_intercept_grid import grid_parts
 from simtrial.moments.build import moments
 from simtrial.moments.rows import Spec
 from simtrial.scenario import load

@@ -1,14 +1,17 @@
 """What completed sets share, the moments of X and its elimination on the grid of gamma, moves no number."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from cores import needs_compiled
 from reference import method
 from trials import batch, fit, ragged
 
 from simtrial import core
 from simtrial.estimators.imputation import analyses as product
 from simtrial.kernels import ratio_survey
-from simtrial.kernels.random_intercept_criterion import grid_parts
+from simtrial.kernels.random_intercept_grid import XGrids, grid_parts
 from simtrial.moments.build import moments
 from simtrial.moments.rows import Spec
 from simtrial.moments.shared import SharedMoments
@@ -62,7 +65,7 @@ def test_x_is_reduced_once_where_outcomes_alone_differ():
 
 @pytest.fixture
 def by_numpy():
-    """Parts of X are kept where numpy computes; compiled, they cost less to make again."""
+    """Parts of X as numpy keeps them; tests/core/test_columns.py has those of the compiled kernel."""
     with core.using("numpy"):
         yield
 
@@ -70,12 +73,12 @@ def by_numpy():
 @pytest.mark.usefixtures("by_numpy")
 def test_parts_on_a_grid_are_the_same_from_what_is_known():
     own = moments(lacking(), Spec("mansa_followup", adjust=("mansa_baseline", "size", "age"))).size_sums()
-    grid, known = np.array([0.0, 0.01, 0.3, 4.0, 1e6]), {}
+    grid, known = np.array([0.0, 0.01, 0.3, 4.0, 1e6]), XGrids()
     plain = grid_parts(own, grid)
     for _ in range(2):
         for mine, theirs in zip(grid_parts(own, grid, known), plain, strict=True):
             assert mine == pytest.approx(theirs, rel=ROUNDING)
-    assert len(known) == 1
+    assert len(known.grids) == 1
 
 
 @pytest.mark.usefixtures("by_numpy")
@@ -85,7 +88,7 @@ def test_the_known_parts_are_used(monkeypatch):
     plain = ratio_survey.grid_parts
 
     def kept(sums, grid, known=None):
-        made.append((known is not None, known is not None and grid.tobytes() in known))
+        made.append((known is not None, known is not None and grid.tobytes() in known.grids))
         return plain(sums, grid, known)
 
     monkeypatch.setattr(ratio_survey, "grid_parts", kept)
@@ -93,3 +96,22 @@ def test_the_known_parts_are_used(monkeypatch):
     sharing = [used for given, used in made if given]
     assert len(sharing) / len(made) == pytest.approx(4 / 5)
     assert np.mean(sharing) == pytest.approx(3 / 4)
+
+
+@needs_compiled
+def test_the_compiled_search_uses_what_it_kept(monkeypatch):
+    """From the third completed set on; nothing is kept for the first."""
+    made = []
+    real = core._extension
+
+    def lowest(*given):
+        of_x, is_known = given[9:11]
+        made.append((of_x.size > 0, is_known))
+        real.lowest(*given)
+
+    watched = SimpleNamespace(**{name: getattr(real, name) for name in dir(real) if not name.startswith("_")})
+    watched.lowest = lowest
+    monkeypatch.setattr(core, "_extension", watched)
+    with core.using("compiled"):
+        fit(lacking(), method("mi", analysis={"kind": "lmm"}, adjust=["mansa_baseline", "size"], m=5))
+    assert made == [(False, False), (True, False), (True, True), (True, True), (True, True)]

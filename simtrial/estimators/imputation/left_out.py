@@ -13,7 +13,8 @@ from simtrial.estimators.imputation.incomplete import Incomplete, present
 from simtrial.expressions import truth
 from simtrial.flags import BIT
 from simtrial.kernels.segments import count_by
-from simtrial.moments.rows import PRODUCT, AnalysisSet
+from simtrial.moments.analysis_set import AnalysisSet
+from simtrial.moments.rows import PRODUCT
 
 
 @dataclass(frozen=True)
