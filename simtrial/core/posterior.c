@@ -9,7 +9,7 @@ VECTORISED static void conditional_tile(tile *one, const lanes *gamma) {
         one->a[s] = one->sizes[s] / (1.0 + one->sizes[s] * *gamma);
     total_tile(one, 0);
     unpack(one->matrix, one->total, q);
-    sweep(one->matrix, one->row, one->column, one->regressors, q, one->pivots);
+    sweep(one->matrix, one->row, one->column, one->regressors, q, one->pivots, MULTIPLYING);
     cholesky(one->change, one->matrix, one->regressors, q);
 }
 

@@ -106,7 +106,7 @@ void derivatives_tile(tile *one, const lanes *gamma, const lanes *nu, int reml, 
     at->squares = squares;
     weighted(one->total, one->first, one->second, one);
     unpack(one->matrix, one->total, q);
-    sweep(one->matrix, one->row, one->column, p, q, one->pivots);
+    sweep(one->matrix, one->row, one->column, p, q, one->pivots, MULTIPLYING);
     at->rss = inverse[p * q + p];
     lanes *v = one->row, *moved = one->column; /* v = (-beta, 1), and dM v */
     for (int i = 0; i < p; i++) v[i] = -inverse[i * q + p];

@@ -1,4 +1,5 @@
-/* Twins of `sweep` in simtrial/kernels/small_matrices.py and of `cross_products` in simtrial/kernels/cluster_basis.py. */
+/* Twins of `sweep` in simtrial/kernels/small_matrices.py, to the last bit but for logarithms, and of `cross_products` in
+   simtrial/kernels/cluster_basis.py. */
 #include "kernels.h"
 #include "logarithm.h"
 #include "small_matrices.h"
@@ -16,7 +17,7 @@ VECTORISED
 static void sweep_tile(const sweeps *own, Py_ssize_t from, int filled) {
     Py_ssize_t trials = own->trials, q = own->size, p = own->count;
     for (Py_ssize_t i = 0; i < q * q; i++) own->m[i] = load(PART(own->matrix, i * trials + from, filled), filled);
-    sweep(own->m, own->row, own->column, (int)p, (int)q, own->pivots);
+    sweep(own->m, own->row, own->column, (int)p, (int)q, own->pivots, DIVIDING);
     for (Py_ssize_t i = 0; i < q; i++)
         for (Py_ssize_t j = 0; j < q; j++) {
             double *to = i >= p ? own->rest + ((i - p) * (q - p) + j - p) * trials

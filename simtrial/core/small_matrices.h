@@ -12,17 +12,20 @@ INLINE void unpack(lanes *restrict matrix, const lanes *restrict packed, int q) 
         for (int i = 0; i <= j; i++, k++) matrix[i * q + j] = matrix[j * q + i] = packed[k];
 }
 
-/* Gauss-Jordan sweeps of the first p of q variables; their pivots are kept. */
-INLINE void sweep(lanes *restrict m, lanes *restrict row, lanes *restrict column, int p, int q, lanes *restrict pivots) {
+/* Gauss-Jordan sweeps of the first p of q variables; their pivots are kept. Dividing by a pivot, as numpy does, takes
+   longer than multiplying with its inverse, and rounds otherwise. */
+typedef enum { MULTIPLYING, DIVIDING } way;
+INLINE void sweep(lanes *restrict m, lanes *restrict row, lanes *restrict column, int p, int q, lanes *restrict pivots,
+                  way by) {
     for (int k = 0; k < p; k++) {
         lanes pivot = pivots[k] = m[k * q + k];
         lanes over = 1.0 / pivot;
-        for (int j = 0; j < q; j++) row[j] = m[k * q + j] * over;
+        for (int j = 0; j < q; j++) row[j] = by == DIVIDING ? m[k * q + j] / pivot : m[k * q + j] * over;
         for (int i = 0; i < q; i++) column[i] = m[i * q + k];
         for (int i = 0; i < q; i++) {
             if (i == k) continue;
             for (int j = 0; j < q; j++) m[i * q + j] -= column[i] * row[j];
-            m[i * q + k] = -column[i] * over;
+            m[i * q + k] = by == DIVIDING ? -column[i] / pivot : -column[i] * over;
         }
         for (int j = 0; j < q; j++) m[k * q + j] = row[j];
         m[k * q + k] = over;
