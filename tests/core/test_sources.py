@@ -1,0 +1,36 @@
+"""What the sources of the kernels must not do, and no compiler says."""
+
+import re
+from pathlib import Path
+
+SOURCES = sorted(Path(__file__).parents[2].glob("simtrial/core/*.[ch]"))
+FUNCTION = re.compile(
+    r"^(?P<before>(?!INLINE)[A-Za-z_][\w ]*?[ *]+)(?P<name>\w+)\((?P<given>[^;{}]*?)\)\s*\{", re.MULTILINE
+)
+VECTORS = {"lanes", "choice", "four"}
+"""Types that a function built for two kinds of processor passes in two ways."""
+
+
+def passed_by_value(source: str) -> list[str]:
+    """Functions, not INLINE, that take or return vectors themselves and not where they are."""
+    found = []
+    for match in FUNCTION.finditer(source):
+        returned = match["before"].split()
+        given = [part.replace("const ", "").strip() for part in match["given"].split(",")]
+        taken = [part for part in given if part.split(" ")[0] in VECTORS and "*" not in part and "[" not in part]
+        if taken or (returned and returned[-1] in VECTORS):
+            found.append(match["name"])
+    return found
+
+
+def test_only_functions_that_are_inline_pass_vectors_by_value() -> None:
+    """Built with wider vectors they stand in registers, else in memory: a caller of the other build passes rubbish."""
+    assert len(SOURCES) > 20
+    assert {file.name: names for file in SOURCES if (names := passed_by_value(file.read_text()))} == {}
+
+
+def test_the_check_sees_them() -> None:
+    bad = "VECTORISED\nstatic void keep(double *to, lanes value) {\n}\nlanes sum(const lanes *all) {\n}\n"
+    good = "INLINE lanes one(lanes value) {\n}\nvoid other(const lanes *value, choice (*all)[2]) {\n}\n"
+    assert passed_by_value(bad) == ["keep", "sum"]
+    assert passed_by_value(good) == []
