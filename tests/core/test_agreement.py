@@ -40,6 +40,8 @@ METHODS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("ols", {"se": "CR3"}),
     ("ols", {"se": "CR0"}),
     ("iv", {"received": "sessions >= 6"}),
+)
+BY_ARM: tuple[tuple[str, dict[str, Any]], ...] = (
     ("lmm", {"heteroscedastic": "both"}),
     ("lmm", {"heteroscedastic": "residual"}),
     ("lmm", {"heteroscedastic": "cluster", "estimation": "ml"}),
@@ -93,10 +95,15 @@ def test_odd_designs(number: int) -> None:
     agree_on_odd_designs(number, METHODS)
 
 
+@pytest.mark.parametrize("number", range(8))
+def test_odd_designs_with_variances_by_arm(number: int) -> None:
+    agree_on_odd_designs(number, BY_ARM)
+
+
 @pytest.mark.verify  # numpy takes long where residuals vanish
 @pytest.mark.parametrize("number", range(30))
-def test_odd_designs_of_two_visits(number: int) -> None:
-    agree_on_odd_designs(number, TWO_VISITS)
+def test_odd_designs_of_several_variances(number: int) -> None:
+    agree_on_odd_designs(number, (*BY_ARM, *TWO_VISITS))
 
 
 def agree_on_odd_designs(number: int, methods: tuple[tuple[str, dict[str, Any]], ...]) -> None:
@@ -118,7 +125,7 @@ def agree_on_odd_designs(number: int, methods: tuple[tuple[str, dict[str, Any]],
 def test_oracle_files(file: Path) -> None:
     frame = pl.read_csv(file)
     batch = observed([{name: _plain(frame[name]) for name in frame.columns if name != "trial_id"}])
-    for kind, options in (*METHODS, *TWO_VISITS, UNCONSTRAINED):
+    for kind, options in (*METHODS, *BY_ARM, *TWO_VISITS, UNCONSTRAINED):
         if kind == "iv" and "sessions" not in frame.columns:
             continue
         chosen = method(kind, **options)
