@@ -93,7 +93,7 @@ def fit(sums: SizeSums, reml: bool = True, known: XGrids | None = None) -> Fit:
 def _fit_at_once(sums: SizeSums, reml: bool, known: XGrids | None) -> Fit | None:
     """The same where the compiled search serves and no trial is special; else None."""
     nu = sums.rows - sums.rank if reml else sums.rows
-    if compiled() is None or (sums.counts.sum(axis=0) >= sums.rows).any():
+    if compiled() is None or not len(nu) or (sums.counts.sum(axis=0) >= sums.rows).any():
         return None
     columns = turned(sums)
     found = None if len(columns.trials) else compiled_search(sums, nu, reml, known)

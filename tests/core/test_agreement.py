@@ -25,6 +25,7 @@ from twins.product import analysed, made, observed
 
 from simtrial import core
 from simtrial.estimators import Estimates
+from simtrial.kernels import random_intercept_fit
 from simtrial.kernels.random_intercept_criterion import evaluate
 from simtrial.kernels.sandwich import SINGULAR, hats, leverage
 from simtrial.moments.build import moments
@@ -194,6 +195,7 @@ def test_without_a_trial_there_is_nothing_to_do() -> None:
     sums = found.size_sums().take(np.arange(0))
     with core.using("compiled"):
         assert evaluate(sums, np.empty(0), np.empty(0), True).value.shape == (0,)
+        assert random_intercept_fit.fit(sums).gamma.shape == (0,)
 
 
 def test_the_test_would_notice_a_difference() -> None:
