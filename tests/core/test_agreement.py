@@ -101,7 +101,8 @@ def test_odd_designs_with_variances_by_arm(number: int) -> None:
     agree_on_odd_designs(number, BY_ARM)
 
 
-@pytest.mark.verify  # numpy takes long where residuals vanish
+@pytest.mark.verify
+@pytest.mark.slow(minutes=1)  # numpy takes long where residuals vanish
 @pytest.mark.parametrize("number", range(30))
 def test_odd_designs_of_several_variances(number: int) -> None:
     agree_on_odd_designs(number, (*BY_ARM, *TWO_VISITS))
