@@ -64,8 +64,8 @@ class Work:
             "full replicate": lambda: block_rows(self.cell, 0),
         }
 
-    def floors(self) -> Callable[[], list[float]]:
-        """Floors of these parts in the same order, measured whenever it is called."""
+    def floors(self) -> Callable[[], dict[str, float]]:
+        """Floors of those parts that have one, by name, measured whenever it is called."""
         draw, add, pace = (
             floors.drawing(floors.numbers_of(self.needed, TRIALS)),
             floors.one_pass(self.found),
@@ -73,10 +73,15 @@ class Work:
         )
         counted = [part(self.found) for part in (floors.of_sums, floors.of_mixed_model, floors.of_sandwich)]
 
-        def measure() -> list[float]:
+        def measure() -> dict[str, float]:
             one = pace()
-            found = [taken(draw), taken(add) + counted[0] * one, counted[1] * one, counted[2] * one]
-            return [*found, sum(found)]
+            found = {
+                "drawing": taken(draw),
+                "sums by practice": taken(add) + counted[0] * one,
+                "REML, Kenward-Roger": counted[1] * one,
+                "CR2 with its df": counted[2] * one,
+            }
+            return {**found, "full replicate": sum(found.values())}
 
         return measure
 
@@ -96,20 +101,21 @@ def main(turns: int) -> None:
     work = Work()
     floor = work.floors()
     floor()
-    for at, (name, part) in enumerate(work.parts().items()):
+    for name, part in work.parts().items():
         spent: dict[str, list[float]] = {one: [] for one in (*core.CORES, "floor")}
         for turn in range(turns + 1):
             for one in core.CORES:
                 with core.using(one):
                     spent[one].append(taken(part))
-            spent["floor"].append(floor()[at])
+            spent["floor"].append(floor().get(name, np.nan))
             if not turn:  # tables are made, memory is at hand
                 spent = {one: [] for one in spent}
         ratio = np.quantile(np.divide(spent["numpy"], spent["compiled"]), [0.25, 0.5, 0.75])
         above = float(np.median(np.divide(spent["compiled"], spent["floor"])))
         medians = {one: float(np.median(times)) for one, times in spent.items()}
+        least = "" if np.isnan(above) else f"  floor {medians['floor']:5.2f}  above {above:.1f}"
         print(f"{name:20} numpy {medians['numpy']:6.1f}  compiled {medians['compiled']:6.1f}  ratio {ratio[1]:.2f} "
-              f"({ratio[0]:.2f} to {ratio[2]:.2f})  floor {medians['floor']:5.2f}  above {above:.1f}")  # fmt: skip
+              f"({ratio[0]:.2f} to {ratio[2]:.2f}){least}")  # fmt: skip
 
 
 if __name__ == "__main__":
