@@ -6,6 +6,7 @@ import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,14 @@ FORMAT = 3
 
 def versions() -> dict[str, str]:
     """Versions that numbers may depend on."""
-    found = {name: metadata.version(name) for name in ("numpy", "scipy", "polars")}
-    return {"simtrial": simtrial.__version__, "python": platform.python_version(), **found, "core": core.version()}
+    found = {"simtrial": simtrial.__version__, "python": platform.python_version(), **_installed()}
+    return {**found, "core": core.version()}
+
+
+@cache  # reading them takes longer than a hundred replicates
+def _installed() -> dict[str, str]:
+    """Versions of the packages that compute."""
+    return {name: metadata.version(name) for name in ("numpy", "scipy", "polars")}
 
 
 def core_of(run: Mapping[str, Any], folder: Path) -> core.Core:
