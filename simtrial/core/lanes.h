@@ -9,6 +9,7 @@
 
 #include "arrays.h"
 
+#include <math.h>
 #include <string.h>
 
 #define LANES 4
@@ -32,6 +33,11 @@ INLINE int any_of(choice where) {
 }
 
 INLINE lanes size_of(lanes values) { return (lanes)((choice)values & INT64_MAX); }
+
+INLINE lanes square_root(lanes values) {
+    EACH(l) values[l] = sqrt(values[l]);
+    return values;
+}
 
 /* LANES numbers that stand together. */
 INLINE lanes together(const double *from) {

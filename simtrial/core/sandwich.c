@@ -21,17 +21,11 @@ typedef struct {
     lanes *rows, *turned, *g, *squares;
 } workplace;
 
-INLINE lanes root(lanes values) {
-    lanes out;
-    EACH(l) out[l] = sqrt(values[l]);
-    return out;
-}
-
 /* A^power of one eigenvalue, 0 where it is none. */
 INLINE lanes power_of(lanes value, double power, choice *none) {
     *none = value < SINGULAR;
     lanes safe = chosen(*none, all(1.0), value);
-    lanes found = power == -0.5 ? 1.0 / root(safe) : power == -1.0 ? 1.0 / safe : all(1.0);
+    lanes found = power == -0.5 ? 1.0 / square_root(safe) : power == -1.0 ? 1.0 / safe : all(1.0);
     return chosen(*none, all(0.0), found);
 }
 
@@ -44,7 +38,7 @@ INLINE choice adjust(int k, const lanes *restrict rest, lanes *restrict w, doubl
         return none;
     }
     lanes a = rest[0], b = rest[1], d = rest[2], apart = 0.5 * (a - d), middle = 0.5 * (a + d);
-    lanes half = root(apart * apart + b * b), low = middle - half;
+    lanes half = square_root(apart * apart + b * b), low = middle - half;
     lanes f_high = power_of(middle + half, power, &none), f_low = power_of(low, power, &other);
     choice two = half > 0.0;
     lanes slope = chosen(two, (f_high - f_low) / chosen(two, 2.0 * half, all(1.0)), all(0.0));

@@ -105,7 +105,7 @@ INLINE void cholesky(lanes *restrict lower, const lanes *restrict matrix, int p,
     for (int j = 0; j < p; j++) {
         lanes left = matrix[j * q + j];
         for (int k = 0; k < j; k++) left -= lower[j * p + k] * lower[j * p + k];
-        EACH(l) lower[j * p + j][l] = sqrt(left[l]);
+        lower[j * p + j] = square_root(left);
         for (int i = 0; i < j; i++) lower[i * p + j] = all(0.0);
         for (int i = j + 1; i < p; i++) {
             left = matrix[i * q + j];

@@ -23,6 +23,12 @@ class Practices:
     sizes: Floats
     means: Floats
 
+    def effects(self, gamma: Floats, sigma2: Floats, beta: Floats, noise: Floats) -> Floats:
+        """Draw practice effects (practices,); arguments as of `imputed_values`."""
+        p, own = len(beta), self.trial
+        residual = self.means[p] - np.einsum("pc,pc->c", self.means[:p], beta[:, own])
+        return practice_effects(gamma[own], sigma2[own], self.sizes, residual, noise)
+
 
 @dataclass(frozen=True)
 class Gaps:
@@ -59,9 +65,7 @@ def imputed_values(
             *in_order(gaps.center, x, noise), values,
         )  # fmt: skip
         return values
-    trial, p = practices.trial, len(beta)
-    residual = practices.means[p] - np.einsum("pc,pc->c", practices.means[:p], beta[:, trial])
-    effects = practice_effects(gamma[trial], sigma2[trial], practices.sizes, residual, practice_noise)
+    effects = practices.effects(gamma, sigma2, beta, practice_noise)
     values = np.einsum("pn,pn->n", x, beta[:, gaps.trial])
     values += gaps.center + effects[gaps.place]
     return np.asarray(values + np.sqrt(sigma2[gaps.trial]) * noise)

@@ -171,8 +171,8 @@ def _spread(values: Floats, at: Ints, total: int) -> Floats:
 
 
 def practice_effects(
-    gamma: Floats, sigma2: Floats, sizes: Floats, residual_means: Floats, noise: np.random.Generator | Floats
-) -> NDArray[np.float64]:
+    gamma: Floats, sigma2: Floats, sizes: Floats, residual_means: Floats, noise: Floats
+) -> Floats:  # fmt: skip
     """Draw practice effects given the parameters.
 
     Parameters
@@ -182,10 +182,8 @@ def practice_effects(
     sizes, residual_means
         Observed rows of each practice, and the mean of their residuals (0 where there are none) (practices,).
     noise
-        Where standard normal numbers come from, or these (practices,).
+        Standard normal numbers (practices,).
     """
-    if isinstance(noise, np.random.Generator):
-        noise = noise.standard_normal(len(sizes))
     shrink = 1.0 / (1.0 + sizes * gamma)
     mean = sizes * gamma * shrink * residual_means
     return np.asarray(mean + np.sqrt(sigma2 * gamma * shrink) * noise)

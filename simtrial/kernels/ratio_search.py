@@ -46,7 +46,7 @@ class Optimum:
 
 
 @dataclass(frozen=True)
-class Found:
+class EvaluatedOptimum:
     """What the compiled search finds: the optimum, the criterion there, and q at gamma = 0 (trials,)."""
 
     optimum: Optimum
@@ -60,7 +60,7 @@ def lowest(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None) 
     return _lowest(sums, nu, reml, known) if found is None else found.optimum
 
 
-def compiled_search(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None) -> Found | None:
+def compiled_search(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None) -> EvaluatedOptimum | None:
     """Search with the compiled kernel, None where it does not serve; numpy goes on where it is not certain at once."""
     if (core := compiled()) is None:
         return None
@@ -81,7 +81,7 @@ def compiled_search(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None
         again = blank_evaluation(sums.regressors, len(rest))
         core.evaluate(*sums.take(rest).plain, *in_order(gamma[rest], nu[rest]), reml, *again)
         _put(at, rest, again)
-    return Found(best, evaluation_of(at), at_zero)
+    return EvaluatedOptimum(best, evaluation_of(at), at_zero)
 
 
 def _at_once(

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from simtrial.arrays import Floats, in_order
 from simtrial.core import compiled
+from simtrial.kernels.small_matrices import cholesky
 
 Correction = Literal["CR0", "CR2", "CR3"]
 POWERS: dict[Correction, float] = {"CR0": 0.0, "CR2": -0.5, "CR3": -1.0}
@@ -55,7 +56,7 @@ def leverage(rows: Floats, inverse: Floats, contrast: Floats, correction: Correc
         found = Leverage(np.empty((trials, positions, k)), np.empty(trials), np.empty(trials, dtype=bool))
         core.leverage(*in_order(rows, inverse, contrast), POWERS[correction], found.weights, found.df, found.singular)
         return found
-    lower = factor(inverse)
+    lower = cholesky(inverse, semidefinite=True)
     turned = (rows.reshape(trials, -1, p) @ lower.transpose(2, 0, 1)).reshape(rows.shape)
     moved = np.einsum("ijr,ir->rj", inverse, contrast)
     weights = (rows.reshape(trials, -1, p) @ moved[:, :, None]).reshape(trials, positions, k)
@@ -63,19 +64,6 @@ def leverage(rows: Floats, inverse: Floats, contrast: Floats, correction: Correc
     if correction != "CR0":
         weights = np.einsum("ijtc,tcj->tci", adjust, weights)
     return Leverage(weights, _bell_mccaffrey(turned, weights), np.asarray(singular.any(axis=-1)))
-
-
-def factor(matrix: Floats) -> Floats:
-    """Lower factor L of positive semi-definite M = LL' (p, p, trials), 0 in columns that those before determine."""
-    lower = np.zeros_like(matrix)
-    for j in range(len(matrix)):
-        left = matrix[j, j] - (lower[j, :j] ** 2).sum(axis=0)
-        there = left > 0.0
-        lower[j, j] = np.sqrt(np.where(there, left, left - left))  # 0, or what is no number
-        for i in range(j + 1, len(matrix)):
-            entry = matrix[i, j] - (lower[i, :j] * lower[j, :j]).sum(axis=0)
-            lower[i, j] = np.where(there, entry, 0.0) / np.where(there, lower[j, j], 1.0)
-    return lower
 
 
 def hats(rows: Floats, inverse: Floats) -> tuple[Floats, Floats]:

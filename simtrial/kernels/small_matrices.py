@@ -116,13 +116,19 @@ def sweep(matrix: Floats, count: int) -> tuple[Floats, Floats, Floats, Floats]:
     return work[:count, :count], work[:count, count:], work[count:, count:], log_determinant
 
 
-def cholesky(matrix: Floats) -> Floats:
-    """Lower factor L of A = LL' trial by trial (p, p, ...)."""
+def cholesky(matrix: Floats, semidefinite: bool = False) -> Floats:
+    """Lower factor L of A = LL' trial by trial (p, p, ...).
+
+    ``semidefinite``: columns of L are 0 where those before determine a variable.
+    """
     lower = np.zeros_like(matrix)
     for j in range(len(matrix)):
-        lower[j, j] = np.sqrt(matrix[j, j] - (lower[j, :j] ** 2).sum(axis=0))
+        left = matrix[j, j] - (lower[j, :j] ** 2).sum(axis=0)
+        there = left > 0.0 if semidefinite else np.ones(left.shape, dtype=bool)
+        lower[j, j] = np.sqrt(np.where(there, left, left - left))  # 0, or what is no number
         for i in range(j + 1, len(matrix)):
-            lower[i, j] = (matrix[i, j] - (lower[i, :j] * lower[j, :j]).sum(axis=0)) / lower[j, j]
+            entry = matrix[i, j] - (lower[i, :j] * lower[j, :j]).sum(axis=0)
+            lower[i, j] = np.where(there, entry, 0.0) / np.where(there, lower[j, j], 1.0)
     return lower
 
 

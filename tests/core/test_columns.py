@@ -100,7 +100,7 @@ def test_sweeping_and_multiplying_agree(trials, size, count):
     (*swept, logs), (*others, other_logs) = by_both(sweep, gram, count)
     for first, second in zip(swept, others, strict=True):
         np.testing.assert_array_equal(first, second)
-    np.testing.assert_allclose(logs, other_logs, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(logs, other_logs, rtol=9 * 4 * EPS, atol=9 * 4 * EPS)  # nine logarithms near 4, rounded
 
 
 def random_sums(rng, trials: int, by_trial: bool) -> SizeSums:
@@ -132,7 +132,9 @@ def test_logarithms_are_right_to_the_last_places(by_trial):
     allowed = EPS * (sums.counts.sum(axis=0) + 4.0 * exact + 1e-300)
     assert (np.abs(logs - exact) <= allowed).all()
     with core.using("numpy"):
-        np.testing.assert_allclose(log_determinant, grid_parts(sums, grid)[2], rtol=1e-12, atol=1e-12)
+        pivots = grid_parts(sums, grid)[2]
+    # two pivots, each a difference that leaves 1e-3 of what it is taken from at the least
+    np.testing.assert_allclose(log_determinant, pivots, rtol=4e3 * EPS, atol=4e3 * EPS)
 
 
 @pytest.mark.parametrize("by_trial", [False, True])
@@ -160,4 +162,5 @@ def test_values_of_people_to_be_imputed_agree():
     gamma, sigma2 = np.array([0.0, 1e-9, 0.2, 5.0, 1e6]), np.array([0.0, 1.0, 2.0, 0.5, 1e-6])
     given = rng.normal(size=(p, people)), gamma, sigma2, rng.normal(size=(p, trials)), rng.normal(size=practices)
     one, other = by_both(imputed_values, own, gaps, *given, rng.normal(size=people))
-    np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-13)
+    # sums of some ten products of numbers near 1, of which beta, means and effects may be a hundred times as large
+    np.testing.assert_allclose(one, other, rtol=1000 * EPS, atol=1000 * EPS)

@@ -118,7 +118,8 @@ def test_draws_of_rho_are_uniform_within_a_cell_and_independent_of_each_other():
 def test_practice_effects_shrink_the_mean_residual(size, residual):
     draws, gamma, sigma2 = 40_000, 0.3, 0.7
     ones = np.ones(draws)
-    effects = practice_effects(gamma * ones, sigma2 * ones, size * ones, residual * ones, np.random.default_rng(3))
+    noise = np.random.default_rng(3).standard_normal(len(ones))
+    effects = practice_effects(gamma * ones, sigma2 * ones, size * ones, residual * ones, noise)
     shrink = size * gamma / (1 + size * gamma)
     variance = sigma2 * gamma / (1 + size * gamma)
     assert abs(effects.mean() - shrink * residual) < Z * np.sqrt(variance / draws)

@@ -19,7 +19,7 @@ from simtrial.estimators.imputation.regressions import FittedRegressions, Parame
 from simtrial.flags import BIT
 from simtrial.kernels.imputed_values import Gaps, Practices, imputed_values
 from simtrial.kernels.plug_in import PlugIn
-from simtrial.kernels.posterior import Draw, posterior, practice_effects
+from simtrial.kernels.posterior import Draw, posterior
 from simtrial.kernels.random_intercept_criterion import SizeSums
 from simtrial.kernels.variance_priors import UNIFORM_ICC, InverseGamma, RatioPrior, UniformTau, VariancePrior
 from simtrial.kernels.within_basis import used_up
@@ -155,9 +155,8 @@ class MissingColumn:
         """Draw parameters and practice effects once for every trial; 0 where nothing can be drawn."""
         gamma, sigma2, beta = self._everywhere(batch, rng)
         every = self._seen(np.arange(batch.index.practices))
-        trial, p = every.trial, len(beta)
-        residual = every.means[p] - np.einsum("pc,pc->c", every.means[:p], beta[:, trial])
-        return Parameters(beta, sigma2, practice_effects(gamma[trial], sigma2[trial], every.sizes, residual, rng))
+        noise = rng.standard_normal(batch.index.practices)
+        return Parameters(beta, sigma2, every.effects(gamma, sigma2, beta, noise))
 
     def _everywhere(self, batch: ObservedBatch, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
         """One draw of gamma, sigma2 (trials,) and the coefficients (p, trials), 0 where nothing can be drawn."""
