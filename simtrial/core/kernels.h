@@ -18,7 +18,7 @@ KERNEL(interval);
 KERNEL(expected_information);
 KERNEL(slot_products);
 KERNEL(sweep);
-KERNEL(cross_products);
+KERNEL(gram);
 KERNEL(leverage);
 KERNEL(centred);
 KERNEL(side_by_side);

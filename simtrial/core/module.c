@@ -35,7 +35,7 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(expected_information),
     FUNCTION(slot_products),
     FUNCTION(sweep),
-    FUNCTION(cross_products),
+    FUNCTION(gram),
     FUNCTION(leverage),
     FUNCTION(centred),
     FUNCTION(side_by_side),

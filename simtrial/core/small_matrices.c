@@ -1,5 +1,4 @@
-/* Twins of `sweep` in simtrial/kernels/small_matrices.py, to the last bit but for logarithms, and of `cross_products` in
-   simtrial/kernels/cluster_basis.py. */
+/* Twin of `sweep` in simtrial/kernels/small_matrices.py, to the last bit but for logarithms. */
 #include "kernels.h"
 #include "logarithm.h"
 #include "small_matrices.h"
@@ -65,65 +64,6 @@ PyObject *core_sweep(PyObject *self, PyObject *const *given, Py_ssize_t number) 
     result = Py_NewRef(Py_None);
 end:
     free(room);
-    release_arrays(a, END);
-    return result;
-}
-
-/* Entries `from` onwards of a row, LANES of them; those past the end of the row are those of the next, or 0. */
-INLINE lanes part_of_row(const double *at, Py_ssize_t left, const double *end) {
-    if (at + LANES <= end) return together(at);
-    lanes out = {0};
-    for (int l = 0; l < LANES && l < left; l++) out[l] = at[l];
-    return out;
-}
-
-enum { COLUMNS = 8 }; /* of Y, whose products stay in registers */
-
-/* X'Y of one trial, for LANES columns of X and some of Y; the sums of each pair go over the rows in order. */
-INLINE void add_products(const double *x, const double *y, const double *end, Py_ssize_t rows, Py_ssize_t p, Py_ssize_t r,
-                         Py_ssize_t i, Py_ssize_t j, int some, lanes *sums) {
-    for (int e = 0; e < some; e++) sums[e] = all(0.0);
-    for (Py_ssize_t n = 0; n < rows; n++) {
-        lanes one = part_of_row(x + n * p + i, p - i, end);
-        for (int e = 0; e < some; e++) sums[e] += one * y[n * r + j + e];
-    }
-}
-
-VECTORISED
-static void multiply_all(const double *x, const double *y, Py_ssize_t trials, Py_ssize_t rows, Py_ssize_t p, Py_ssize_t r,
-                         double *out) {
-    const double *end = x + trials * rows * p;
-    for (Py_ssize_t t = 0; t < trials; t++, x += rows * p, y += rows * r)
-        for (Py_ssize_t i = 0; i < p; i += LANES)
-            for (Py_ssize_t j = 0; j < r; j += COLUMNS) {
-                lanes sums[COLUMNS];
-                int some = r - j < COLUMNS ? (int)(r - j) : COLUMNS;
-                if (some == 1) add_products(x, y, end, rows, p, r, i, j, 1, sums); /* one response, as most often */
-                else if (some == 7) add_products(x, y, end, rows, p, r, i, j, 7, sums); /* X of a few covariates */
-                else add_products(x, y, end, rows, p, r, i, j, some, sums);
-                for (int l = 0; l < LANES && i + l < p; l++)
-                    for (int e = 0; e < some; e++) AT(out, ((i + l) * r + j + e) * trials + t) = sums[e][l];
-            }
-}
-
-PyObject *core_cross_products(PyObject *self, PyObject *const *given, Py_ssize_t number) {
-    (void)self;
-    enum { X, Y, PRODUCTS, END };
-    array a[] = {IN("x", FLOATS), IN("y", FLOATS), OUT("products", FLOATS)};
-    PyObject *result = NULL;
-    if (number != END) return PyErr_Format(PyExc_TypeError, "cross_products takes %d arguments", END), NULL;
-    for (int k = 0; k < END; k++) a[k].dimensions = 3, a[k].shape[0] = a[k].shape[1] = a[k].shape[2] = -1;
-    if (!take_array(&a[X], given[X])) goto end;
-    Py_ssize_t trials = a[X].shape[0], rows = a[X].shape[1], p = a[X].shape[2];
-    a[Y].shape[0] = trials, a[Y].shape[1] = rows;
-    if (!take_array(&a[Y], given[Y])) goto end;
-    a[PRODUCTS].shape[0] = p, a[PRODUCTS].shape[1] = a[Y].shape[2], a[PRODUCTS].shape[2] = trials;
-    if (!take_array(&a[PRODUCTS], given[PRODUCTS])) goto end;
-    Py_BEGIN_ALLOW_THREADS
-    multiply_all(a[X].at, a[Y].at, trials, rows, p, a[Y].shape[2], a[PRODUCTS].at);
-    Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
-end:
     release_arrays(a, END);
     return result;
 }

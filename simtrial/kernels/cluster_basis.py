@@ -124,17 +124,6 @@ def coordinates(
     return out
 
 
-def cross_products(one: Floats, other: Floats) -> Floats:
-    """Products of columns laid out by trial: (trials, ..., p) and (trials, ..., r) -> (p, r, trials)."""
-    trials, p, r = len(one), one.shape[-1], other.shape[-1]
-    x, y = one.reshape(trials, -1, p), other.reshape(trials, -1, r)
-    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/small_matrices.c takes over
-        found = np.empty((p, r, trials))
-        core.cross_products(*in_order(x, y), found)
-        return found
-    return np.ascontiguousarray((x.transpose(0, 2, 1) @ y).transpose(1, 2, 0))
-
-
 def side_by_side(rows: Floats, place: Ints, trials: int, most: int) -> Floats:
     """Lay clusters out by trial and position: (k, q, clusters) -> (trials, positions, k, q), empty ones 0.
 

@@ -1,4 +1,4 @@
-"""Products of cluster means summed over clusters of one size in a trial, and of deviations over all clusters."""
+"""Products of columns from cluster means and deviations: over clusters of one size in a trial, and over all of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from simtrial.arrays import Floats, Ints, in_order
 from simtrial.core import compiled
+from simtrial.kernels.cluster_basis import side_by_side
 from simtrial.kernels.segments import sum_by
 from simtrial.kernels.small_matrices import pairs
 
@@ -36,13 +37,12 @@ def slot_products(
     """
     columns = len(means)
     first, old = (0, 0) if before is None else (columns - 1, before[0].shape[1])
-    place = np.full(columns, -1, dtype=np.int64)
-    place[list(varying)] = range(len(varying))
+    place = _places(varying, columns)
     packed = columns * (columns + 1) // 2
     between, pooled = np.empty((slots, packed, trials)), np.empty((packed, trials))
     if before is not None:
         between[:, :old], pooled[:old] = before
-    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/slot_sums.c takes over
+    if (core := compiled()) is not None:  # here and in `gram` simtrial/core/slot_sums.c takes over
         groups = (np.ascontiguousarray(group, np.int64) for group in (slot, trial))
         core.slot_products(*in_order(means, within), place, *groups, first, between, pooled)
         return between, pooled
@@ -54,3 +54,43 @@ def slot_products(
         inside = place[i] >= 0 and place[j] >= 0
         pooled[k] = sum_by(within[place[i], place[j]], trial, trials) if inside else 0.0
     return between, pooled
+
+
+def gram(
+    means: Floats, within: Floats, varying: Sequence[int], sizes: Floats, trial: Ints, place: Ints, most: int,
+    trials: int, before: Floats | None = None,
+) -> Floats:  # fmt: skip
+    """Cross-products of all columns over the rows of a trial (q, q, trials).
+
+    Parameters
+    ----------
+    means, within, varying
+        As of `slot_products`.
+    sizes, trial, place, most
+        Rows and trial of every cluster (clusters,), and its place among those of all trials, ``most`` in each.
+    before
+        The same of all columns but the last, if they are there already: these are taken over.
+    """
+    q, first = len(means), 0 if before is None else len(means) - 1
+    total = np.empty((q, q, trials))
+    if before is not None:
+        total[:first, :first] = before
+    own = _places(varying, q)
+    if (core := compiled()) is not None:
+        core.gram(*in_order(means, within), own, sizes, np.ascontiguousarray(trial, np.int64), first, total)
+        return total
+    laid_out = side_by_side((np.sqrt(sizes) * means)[None], place, trials, most)[:, :, 0]
+    total[first:] = (laid_out[..., first:].transpose(0, 2, 1) @ laid_out).transpose(1, 2, 0)
+    for j in (j for j in varying if j >= first):
+        for i in (i for i in varying if i <= j):
+            total[j, i] += sum_by(within[own[i], own[j]], trial, trials)
+    for j in range(first, q):
+        total[:j, j] = total[j, :j]
+    return total
+
+
+def _places(varying: Sequence[int], columns: int) -> Ints:
+    """Place of each column among those that vary within clusters, or -1 (columns,)."""
+    place = np.full(columns, -1, dtype=np.int64)
+    place[list(varying)] = range(len(varying))
+    return place

@@ -14,13 +14,12 @@ from simtrial.batch import ObservedBatch
 from simtrial.errors import SimtrialError
 from simtrial.expressions import truth
 from simtrial.flags import BIT
-from simtrial.kernels.cluster_basis import coordinates, directions, side_by_side
 from simtrial.kernels.random_intercept_grid import XGrids
 from simtrial.kernels.segments import count_by, sum_by
 from simtrial.kernels.small_matrices import DOUBTFUL, independent, independent_columns, remaining
 from simtrial.moments.analysis_set import AnalysisSet, Regressor
 from simtrial.moments.columns import Column, centred, within_with
-from simtrial.moments.moments import CONSTANT, Moments
+from simtrial.moments.moments import CONSTANT, Moments, blanked, gram_of
 from simtrial.moments.rows import (
     PRODUCT,
     Spec,
@@ -90,14 +89,9 @@ def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet, like: Moments
         within, inner = within_with(rows, within, inner, made[k]), (*inner, *made[k].inner)
     level = np.ones((len(columns), trials), dtype=bool)
     every = np.stack([c.means for c in made])
-    along = directions(inner, [within[k, k] for k in range(len(inner))], rows)
-    deviations = dict(zip(varying, inner, strict=True))
-    products = dict(zip(varying, within[0], strict=True)) if varying else None
-    own = coordinates(every, deviations, along, rows, products)
-    basis = side_by_side(own, rows.place, trials, rows.most)
     found = Moments(
         analysed=rows, terms=tuple(c.term for c in columns), means=every, varying=varying, inner=inner, within=within,
-        directions=along, center=np.stack([c.center for c in made]), basis=basis, responses=basis[..., :0],
+        gram=gram_of(rows, every, within, varying), center=np.stack([c.center for c in made]),
         kept=np.ones_like(level), cluster_level=level, cluster_rank=np.zeros(trials),
         failed=np.zeros(trials, dtype=bool), flags=np.zeros(trials, dtype=np.int64), columns=tuple(made),
     )  # fmt: skip
@@ -177,11 +171,13 @@ def _dropped(found: Moments, kept: Bools, flags: NDArray[np.int64], failed: Bool
     by_cluster = kept[:, rows.cluster_trial]
     inner = tuple(values * kept[k, rows.trial] for k, values in zip(place, found.inner, strict=True))
     inside = by_cluster[place]
+    means, within = found.means * by_cluster, found.within * inside * inside[:, None]
+    total = gram_of(rows, means, within, place)
+    at = np.arange(len(total))
+    total[at, at] += ~kept
     return replace(
-        found, means=found.means * by_cluster, inner=inner,
-        within=found.within * inside * inside[:, None],
-        basis=found.basis * kept.T[:, None, None], kept=kept, flags=flags, failed=failed,
-        _leverages={}, _grids=XGrids(), again=[],
+        found, means=means, inner=inner, within=within, gram=blanked(total, failed), kept=kept, flags=flags,
+        failed=failed, _leverages={}, _grids=XGrids(), again=[],
     )  # fmt: skip
 
 

@@ -15,11 +15,10 @@ from simtrial.core import compiled
 from simtrial.flags import BIT
 from simtrial.kernels import random_intercept_fit, sandwich
 from simtrial.kernels.by_arm_criterion import ArmSums, arm_sums
-from simtrial.kernels.cluster_basis import Direction, coordinates, cross_products, side_by_side
+from simtrial.kernels.cluster_basis import Direction, coordinates, directions, side_by_side
 from simtrial.kernels.random_intercept_criterion import SizeSums
 from simtrial.kernels.random_intercept_grid import XGrids
-from simtrial.kernels.segments import sum_by
-from simtrial.kernels.slot_sums import slot_products
+from simtrial.kernels.slot_sums import gram, slot_products
 from simtrial.kernels.small_matrices import sweep
 from simtrial.moments.analysis_set import AnalysisSet
 from simtrial.moments.columns import Column, centred, within_with
@@ -53,13 +52,10 @@ class Moments:
     varying, inner, within
         Which columns vary inside clusters (V of them), their deviations from cluster means (rows,) each, and the
         cross-products of these per cluster (V, V, clusters).
-    directions
-        Orthonormal directions of the varying columns of X inside clusters.
+    gram
+        [X Y]'[X Y] (q, q, trials), a 1 on the diagonal of dropped columns; the identity for failed trials.
     center
         What was subtracted (q, trials): trial means of measurements, 0 for indicators.
-    basis, responses
-        Clusters in orthonormal bases of their own, trials first: X (trials, positions, k, p) and the responses
-        (trials, positions, k, responses).
     kept
         (p, trials); regressors that are aliased are dropped (0 everywhere), order deciding.
     cluster_level
@@ -82,10 +78,8 @@ class Moments:
     varying: tuple[int, ...]
     inner: tuple[Floats, ...]
     within: Floats
-    directions: tuple[Direction, ...]
+    gram: Floats
     center: Floats
-    basis: Floats
-    responses: Floats
     kept: Bools
     cluster_level: Bools
     cluster_rank: Floats
@@ -183,24 +177,30 @@ class Moments:
         )  # fmt: skip
         return every if len(self.usable) == self.trials else every.take(self.usable)
 
+    @property
+    def basis(self) -> Floats:
+        """X of clusters in orthonormal bases of their own, trials first (trials, positions, k, p)."""
+        return self.root._bases[0]
+
     @cached_property
-    def gram(self) -> Floats:
-        """[X Y]'[X Y] (q, q, trials), a 1 on the diagonal of dropped columns; the identity for failed trials."""
-        p, q = self.regressors, len(self.means)
-        total = np.empty((q, q, self.trials))
+    def _bases(self) -> tuple[Floats, tuple[Direction, ...]]:
+        """X in bases of its own, and the directions of these inside clusters."""
+        rows, products = self.analysed, dict(zip(self.varying, self.within[0], strict=True)) if self.varying else None
+        along = directions(self.inner, [self.within[k, k] for k in range(len(self.inner))], rows)
+        own = coordinates(self.means, dict(zip(self.varying, self.inner, strict=True)), along, rows, products)
+        return side_by_side(own, rows.place, self.trials, rows.most), along
+
+    @cached_property
+    def responses(self) -> Floats:
+        """The responses in the bases of X (trials, positions, k, responses)."""
+        root, rows = self.root, self.analysed
         if self.parent is None:
-            total[:] = cross_products(self.basis, self.basis)
-            total[np.arange(p), np.arange(p)] += ~self.kept
-        else:
-            total[:p, :p] = self.parent.gram[:p, :p]
-            total[:p, p:] = cross_products(self.basis, self.responses)
-            total[p:, :p] = total[:p, p:].transpose(1, 0, 2)
-        for i in range(p, q):
-            for j in range(i, q):
-                inside = self.within[len(self.varying) - q + i, len(self.varying) - q + j]
-                products = self.sizes * self.means[i] * self.means[j] + inside
-                total[i, j] = total[j, i] = sum_by(products, self.cluster_trial, self.trials)
-        return np.where(self.failed, np.eye(q)[:, :, None], total) if self.failed.any() else total
+            return self.basis[..., :0]
+        products = {0: self.within[0, -1]} if root.varying else None
+        own = coordinates(self.means[-1:], {0: self.inner[-1]}, root._bases[1], rows, products)
+        laid_out = side_by_side(own, rows.place, self.trials, rows.most)
+        before = self.parent.responses if self.parent is not root else None
+        return laid_out if before is None else np.concatenate([before, laid_out], axis=-1)
 
     @cached_property
     def least_squares(self) -> LeastSquares:
@@ -263,17 +263,12 @@ class Moments:
         added = centred(rows, values, measured, "participant", self._inside)
         means = np.concatenate([self.means, added.means[None]])
         within = within_with(rows, self.within, self.inner, added)
-        # a dropped column is 0 in ``within``, and still a direction
-        products = {0: within[0, -1]} if self.varying and self.kept.all() else None
-        own = coordinates(
-            added.means[None], {0: added.inner[0]}, self.directions, rows, products
-        )  # fmt: skip
-        response = side_by_side(own, rows.place, self.trials, rows.most)
+        varying = *self.varying, len(self.means)
+        total = gram_of(rows, means, within, varying, self.gram)
         made = replace(
-            self, means=means, varying=(*self.varying, len(self.means)), inner=(*self.inner, *added.inner),
-            within=within,
+            self, means=means, varying=varying, inner=(*self.inner, *added.inner), within=within,
+            gram=blanked(total, self.failed),
             center=np.concatenate([self.center, added.center[None]]), parent=self, _leverages={},
-            responses=np.concatenate([self.responses, response], axis=-1),
         )  # fmt: skip
         made = made._fail(added.out_of_range, "out_of_range")
         return made if len(means) > p + 1 else made._judged()
@@ -295,4 +290,19 @@ class Moments:
         which = which & ~self.failed
         if not which.any():
             return self
-        return replace(self, failed=self.failed | which, flags=self.flags | np.where(which, BIT[flag], 0))
+        failed, flags = self.failed | which, self.flags | np.where(which, BIT[flag], 0)
+        return replace(self, failed=failed, flags=flags, gram=blanked(self.gram, failed))
+
+
+def gram_of(
+    rows: AnalysisSet, means: Floats, within: Floats, varying: Sequence[int], before: Floats | None = None
+) -> Floats:
+    """Cross-products of columns (q, q, trials); ``before`` are those without the last."""
+    return gram(
+        means, within, varying, rows.sizes, rows.cluster_trial, rows.place, rows.most, rows.index.trials, before
+    )
+
+
+def blanked(total: Floats, failed: Bools) -> Floats:
+    """Cross-products with the identity in failed trials."""
+    return np.where(failed, np.eye(len(total))[:, :, None], total) if failed.any() else total

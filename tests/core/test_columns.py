@@ -6,12 +6,12 @@ from cores import needs_compiled
 
 from simtrial import core
 from simtrial.batch import Index
-from simtrial.kernels.cluster_basis import cross_products, side_by_side
+from simtrial.kernels.cluster_basis import side_by_side
 from simtrial.kernels.imputed_values import Gaps, Practices, imputed_values
 from simtrial.kernels.random_intercept_criterion import SizeSums
 from simtrial.kernels.random_intercept_grid import XGrids, grid_parts
 from simtrial.kernels.ratio_search import compiled_search
-from simtrial.kernels.slot_sums import slot_products
+from simtrial.kernels.slot_sums import gram, slot_products
 from simtrial.kernels.small_matrices import sweep
 from simtrial.moments.analysis_set import AnalysisSet
 from simtrial.moments.columns import centred
@@ -88,16 +88,39 @@ def test_laying_out_and_adding_up_are_the_same_to_the_last_bit():
                     np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("varying", [[], [1, 3], [0, 1, 2, 3]])
+@pytest.mark.parametrize("trials", [1, 9, 21])
+def test_gram_matrices_agree(trials, varying):
+    rng = np.random.default_rng(11)
+    rows = people(rng, trials)
+    clusters, q = len(rows.cluster), 4
+    means, inner = rng.normal(size=(q, clusters)), rng.normal(size=(6, len(varying), clusters))
+    within = np.einsum("nic,njc->ijc", inner, inner)
+    given = rows.sizes, rows.cluster_trial, rows.place, rows.most, trials
+    one, other = by_both(gram, means, within, varying, *given)
+    # the sum of the sizes of all terms; a term is rounded three times at most, and a sum of up to 8 once for each
+    size = np.array([np.bincount(rows.cluster_trial, row, trials) for row in (rows.sizes * means**2)]) ** 0.5
+    size = size[:, None] * size
+    for a, i in enumerate(varying):
+        for b, j in enumerate(varying):
+            size[i, j] += np.bincount(rows.cluster_trial, np.abs(within[a, b]), trials)
+    assert (np.abs(one - other) <= 12 * EPS * size).all()
+    np.testing.assert_array_equal(one, one.transpose(1, 0, 2))
+    np.testing.assert_array_equal(other, other.transpose(1, 0, 2))
+    old = [v for v in varying if v < q - 1]
+    for name, whole in zip(core.CORES, (one, other), strict=True):  # the last column added to what is there
+        with core.using(name):
+            before = gram(means[:-1], within[: len(old), : len(old)], old, *given)
+            np.testing.assert_array_less(
+                np.abs(gram(means, within, varying, *given, before) - whole), 12 * EPS * size + 1e-300
+            )
+
+
 @pytest.mark.parametrize("trials", [1, 3, 4, 21])
 @pytest.mark.parametrize(("size", "count"), [(1, 0), (2, 1), (6, 4), (9, 9)])
-def test_sweeping_and_multiplying_agree(trials, size, count):
-    rng = np.random.default_rng(size)
-    x, y = rng.normal(size=(trials, 30, 2, size)), rng.normal(size=(trials, 30, 2, 3))
-    one, other = by_both(cross_products, x, y)
-    allowed = 60 * EPS * np.einsum("tnki,tnkj->ijt", np.abs(x), np.abs(y))  # each of 60 sums rounds
-    assert (np.abs(one - other) <= allowed).all()
-    gram = cross_products(x, x)
-    (*swept, logs), (*others, other_logs) = by_both(sweep, gram, count)
+def test_sweeping_agrees(trials, size, count):
+    x = np.random.default_rng(size).normal(size=(60, size, trials))
+    (*swept, logs), (*others, other_logs) = by_both(sweep, np.einsum("nir,njr->ijr", x, x), count)
     for first, second in zip(swept, others, strict=True):
         np.testing.assert_array_equal(first, second)
     np.testing.assert_allclose(logs, other_logs, rtol=9 * 4 * EPS, atol=9 * 4 * EPS)  # nine logarithms near 4, rounded
