@@ -63,7 +63,7 @@ def leverage(
 def sweep(matrix: Floats, inverse: Floats, coefficients: Floats, rest: Floats, log_determinant: Floats, /) -> None: ...
 def side_by_side(rows: Floats, place: Ints, laid_out: Floats, /) -> None: ...
 def centred(
-    values: Floats, members: Ints, trial: Ints, others: Floats, measured: bool, rounding: float, smallest: float,
+    values: Floats, at: Ints, members: Ints, trial: Ints, others: Floats, measured: bool, rounding: float, smallest: float,
     largest: float, means: Floats, deviation: Floats, center: Floats, beyond: Bools, products: Floats, /,
 ) -> None: ...  # fmt: skip
 def minimise(

@@ -25,12 +25,25 @@ typedef struct {
     int measured;
     double rounding, smallest, largest; /* as in simtrial/kernels/rounding.py */
     const double *values;
-    const int64_t *members, *trial;
+    const int64_t *at, *members, *trial; /* where the rows stand in values, or NULL */
     Py_ssize_t others, rows;
     const double *other; /* (others, rows): columns to multiply with */
     double *means, *deviation, *center, *products;
     unsigned char *beyond;
+    double *shift;          /* (clusters,) */
+    int64_t *start, *order; /* the first row of each cluster, and clusters of a trial by size (clusters,) */
 } column;
+
+enum { SIZES = 64 };
+
+/* Clusters from `from` to below `to` with those of a size together, up to sizes so large that their loops take longer than
+   a wrong guess of where they end. */
+INLINE void sort_by_size(const column *one, Py_ssize_t from, Py_ssize_t to) {
+    Py_ssize_t next[SIZES + 1] = {0};
+    for (Py_ssize_t c = from; c < to; c++) next[one->members[c] < SIZES ? one->members[c] + 1 : SIZES]++;
+    for (int k = 1; k < SIZES; k++) next[k] += next[k - 1];
+    for (Py_ssize_t c = from; c < to; c++) one->order[from + next[one->members[c] < SIZES ? one->members[c] : SIZES - 1]++] = c;
+}
 
 /* The largest absolute value, 0 with `beyond` set where it is none to compute with. */
 INLINE double size_of_values(const column *one, const double *values, int64_t rows, unsigned char *beyond) {
@@ -54,13 +67,13 @@ INLINE double size_of_values(const column *one, const double *values, int64_t ro
     return *beyond ? 0.0 : size;
 }
 
-/* Differences of a cluster's values from the first, and how much their mean is. */
-INLINE double differences(const double *restrict values, int64_t members, double nothing, double *restrict deviation) {
-    double sum = 0.0;
+/* Values of a cluster become their differences from the first; how much the mean of these is. */
+INLINE double differences(double *values, int64_t members, double nothing) {
+    double sum = 0.0, anchor = values[0];
     for (int64_t i = 0; i < members; i++) {
-        double difference = values[i] - values[0];
-        deviation[i] = fabs(difference) <= nothing ? 0.0 : difference;
-        sum += deviation[i];
+        double difference = values[i] - anchor;
+        values[i] = fabs(difference) <= nothing ? 0.0 : difference;
+        sum += values[i];
     }
     return sum / (double)members;
 }
@@ -86,23 +99,32 @@ INLINE void deviate(const column *one, Py_ssize_t c, Py_ssize_t row, int64_t mem
     }
 }
 
+/* Rows `row` onwards of a trial: the values, from which deviations are made in their place. */
+INLINE void take_values(const column *one, Py_ssize_t row, int64_t rows) {
+    double *to = PART(one->deviation, row, rows);
+    if (one->at == NULL) memcpy(to, PART(one->values, row, rows), (size_t)rows * sizeof(double));
+    else
+        for (int64_t i = 0; i < rows; i++) to[i] = AT(one->values, one->at[row + i]);
+}
+
 /* One trial: clusters `from` to below `to`, of which so many rows begin at one. First values stand in means, and what
    means are more in `shift`, until all are known. */
-INLINE void centre_trial(const column *one, Py_ssize_t from, Py_ssize_t to, Py_ssize_t row, int64_t rows, double *shift) {
-    double *means = one->means, largest = 0.0, total = 0.0;
+INLINE void centre_trial(const column *one, Py_ssize_t from, Py_ssize_t to, Py_ssize_t row, int64_t rows) {
+    double *means = one->means, *shift = one->shift, largest = 0.0, total = 0.0;
     unsigned char *beyond = PART(one->beyond, AT(one->trial, from), 1);
-    double nothing = one->rounding * size_of_values(one, PART(one->values, row, rows), rows, beyond);
-    for (Py_ssize_t c = from; c < to; row += one->members[c++]) {
-        int64_t members = AT(one->members, c);
-        if (*beyond) {
-            means[c] = shift[c] = 0.0;
-            for (int64_t i = 0; i < members; i++) one->deviation[row + i] = 0.0;
-        } else {
-            means[c] = one->values[row];
-            shift[c] = differences(PART(one->values, row, members), members, nothing, PART(one->deviation, row, members));
-            largest = fabs(means[c]) > largest ? fabs(means[c]) : largest;
-        }
-        deviate(one, c, row, members, shift[c]);
+    take_values(one, row, rows);
+    double nothing = one->rounding * size_of_values(one, PART(one->deviation, row, rows), rows, beyond);
+    if (*beyond) memset(PART(one->deviation, row, rows), 0, (size_t)rows * sizeof(double));
+    for (Py_ssize_t c = from; c < to; row += AT(one->members, c++)) {
+        one->start[c] = row, means[c] = one->deviation[row];
+        largest = fabs(means[c]) > largest ? fabs(means[c]) : largest;
+    }
+    sort_by_size(one, from, to);
+    for (Py_ssize_t k = from; k < to; k++) {
+        Py_ssize_t c = one->order[k];
+        int64_t members = one->members[c];
+        shift[c] = differences(PART(one->deviation, one->start[c], members), members, nothing);
+        deviate(one, c, one->start[c], members, shift[c]);
     }
     if (!one->measured) {
         for (Py_ssize_t c = from; c < to; c++) means[c] += shift[c];
@@ -121,24 +143,32 @@ INLINE void centre_trial(const column *one, Py_ssize_t from, Py_ssize_t to, Py_s
     AT(one->center, one->trial[from]) = anchor + mean;
 }
 
-VECTORISED static void centre(const column *one, double *shift) {
+VECTORISED static void centre(const column *one) {
     Py_ssize_t row = 0;
     for (Py_ssize_t from = 0, to; from < one->clusters; from = to) {
         int64_t rows = 0;
         for (to = from; to < one->clusters && one->trial[to] == one->trial[from]; to++) rows += one->members[to];
-        centre_trial(one, from, to, row, rows, shift);
+        centre_trial(one, from, to, row, rows);
         row += rows;
     }
 }
 
+/* Rows: as many as there are values, or each with its place among them. */
+static int are_rows(const array *values, const array *at, const array *deviation) {
+    if (deviation->shape[0] == 0 || (at->shape[0] == 0 && values->shape[0] == deviation->shape[0])) return 1;
+    if (at->shape[0] == deviation->shape[0]) return are_places(at, values->shape[0]);
+    PyErr_SetString(PyExc_ValueError, "at: the place of every row among the values is wanted, or none");
+    return 0;
+}
+
 PyObject *core_centred(PyObject *self, PyObject *const *given, Py_ssize_t number) {
     (void)self;
-    enum { VALUES, MEMBERS, TRIAL, OTHERS, MEANS, DEVIATION, CENTER, BEYOND, PRODUCTS, END, MORE = 4 };
-    array a[] = {IN("values", FLOATS), IN("members", INTS), IN("trial", INTS), IN("others", FLOATS),
+    enum { VALUES, ROWS, MEMBERS, TRIAL, OTHERS, MEANS, DEVIATION, CENTER, BEYOND, PRODUCTS, END, MORE = 4 };
+    array a[] = {IN("values", FLOATS), IN("at", INTS), IN("members", INTS), IN("trial", INTS), IN("others", FLOATS),
                  OUT("means", FLOATS), OUT("deviation", FLOATS), OUT("center", FLOATS), OUT("beyond", BOOLS),
                  OUT("products", FLOATS)};
     PyObject *result = NULL;
-    double *shift = NULL;
+    double *room = NULL;
     if (number != END + MORE) return PyErr_Format(PyExc_TypeError, "centred takes %d arguments", END + MORE), NULL;
     column one = {.measured = PyObject_IsTrue(given[MEANS])};
     one.rounding = PyFloat_AsDouble(given[MEANS + 1]);
@@ -146,28 +176,33 @@ PyObject *core_centred(PyObject *self, PyObject *const *given, Py_ssize_t number
     if (PyErr_Occurred()) return NULL;
     for (int k = 0; k < END; k++) a[k].dimensions = 1, a[k].shape[0] = -1;
     if (!take_arrays(a, TRIAL, given)) goto end;
-    a[TRIAL].shape[0] = a[MEANS].shape[0] = a[MEMBERS].shape[0], a[DEVIATION].shape[0] = a[VALUES].shape[0];
-    a[OTHERS].dimensions = a[PRODUCTS].dimensions = 2, a[OTHERS].shape[1] = a[VALUES].shape[0];
-    if (!take_arrays(a + TRIAL, 2, given + TRIAL) || !take_arrays(a + MEANS, 3, given + MEANS + MORE)) goto end;
+    a[TRIAL].shape[0] = a[MEANS].shape[0] = a[MEMBERS].shape[0];
+    a[OTHERS].dimensions = a[PRODUCTS].dimensions = 2, a[OTHERS].shape[1] = -1;
+    if (!take_arrays(a + TRIAL, 2, given + TRIAL)) goto end;
+    a[DEVIATION].shape[0] = a[OTHERS].shape[1];
+    if (!take_arrays(a + MEANS, 3, given + MEANS + MORE)) goto end;
     a[BEYOND].shape[0] = a[CENTER].shape[0], a[PRODUCTS].shape[1] = a[MEMBERS].shape[0];
     if (!take_arrays(a + BEYOND, 2, given + BEYOND + MORE)) goto end;
     if (a[PRODUCTS].shape[0] != 0 && a[PRODUCTS].shape[0] != a[OTHERS].shape[0] + 1) {
         PyErr_SetString(PyExc_ValueError, "products: a row is wanted for each other column and one more, or none");
         goto end;
     }
-    if (!are_members(&a[MEMBERS], a[VALUES].shape[0]) || !are_places(&a[TRIAL], a[CENTER].shape[0])) goto end;
+    if (!are_rows(&a[VALUES], &a[ROWS], &a[DEVIATION])) goto end;
+    if (!are_members(&a[MEMBERS], a[DEVIATION].shape[0]) || !are_places(&a[TRIAL], a[CENTER].shape[0])) goto end;
     one.clusters = a[MEMBERS].shape[0], one.values = a[VALUES].at, one.members = a[MEMBERS].at, one.trial = a[TRIAL].at;
+    one.at = a[ROWS].shape[0] ? a[ROWS].at : NULL;
     one.means = a[MEANS].at, one.deviation = a[DEVIATION].at, one.center = a[CENTER].at, one.beyond = a[BEYOND].at;
-    one.others = a[OTHERS].shape[0], one.rows = a[VALUES].shape[0], one.other = a[OTHERS].at;
+    one.others = a[OTHERS].shape[0], one.rows = a[DEVIATION].shape[0], one.other = a[OTHERS].at;
     one.products = a[PRODUCTS].shape[0] ? a[PRODUCTS].at : NULL;
-    shift = room_for(one.clusters, 1);
-    if (shift == NULL) goto end;
+    room = room_for(one.clusters, 3);
+    if (room == NULL) goto end;
+    one.shift = room, one.start = (int64_t *)(room + one.clusters), one.order = one.start + one.clusters;
     Py_BEGIN_ALLOW_THREADS
-    centre(&one, shift);
+    centre(&one);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 end:
-    free(shift);
+    free(room);
     release_arrays(a, END);
     return result;
 }

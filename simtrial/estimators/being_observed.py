@@ -112,7 +112,7 @@ def both_models(
     made = moments
     if wide != spec:
         rows = moments.analysed
-        made = x_moments(batch, spec, rows).with_response(outcome(batch, spec)[rows.rows])
+        made = x_moments(batch, spec, rows).with_response(outcome(batch, spec), at=rows.rows)
     return made, BeingObserved.of(batch, wide, by_arm)
 
 

@@ -48,7 +48,7 @@ class WeightedPerProtocol(WeightedAnalysis):
         plain, rows, made = super().spec(), moments.analysed, moments
         wide = missingness_spec(plain, self.auxiliary)
         if wide != plain:
-            made = x_moments(batch, plain, rows).with_response(outcome(batch, plain)[rows.rows])
+            made = x_moments(batch, plain, rows).with_response(outcome(batch, plain), at=rows.rows)
         known = replace(wide, where=(*wide.where, f"({self.keep}) or not ({self.keep})"))
         everyone = analysed(batch, known, outcome(batch, known))
         kept = np.isin(everyone.rows, rows.rows, assume_unique=True)

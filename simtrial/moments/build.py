@@ -41,7 +41,7 @@ def moments(batch: ObservedBatch, spec: Spec, like: Moments | None = None) -> Mo
     """
     values = outcome(batch, spec)
     rows = analysed(batch, spec, values, None if like is None else like.analysed)
-    found = x_moments(batch, spec, rows, like).with_response(values[rows.rows])
+    found = x_moments(batch, spec, rows, like).with_response(values, at=rows.rows)
     return found if spec.plain is spec else with_received(found, batch, spec)
 
 
@@ -53,11 +53,11 @@ def with_received(found: Moments, batch: ObservedBatch, spec: Spec) -> Moments:
     if blank.any():
         flag = np.where(count_by(rows.trial[blank], found.trials) > 0, BIT["blank_receipt"], 0)
         rows = rows.without(blank)
-        found = x_moments(batch, spec, rows).with_response(outcome(batch, spec)[rows.rows])
+        found = x_moments(batch, spec, rows).with_response(outcome(batch, spec), at=rows.rows)
         found = replace(found, flags=found.flags | flag)
     elif rows.unknown is None:
         rows = replace(rows, unknown=np.zeros(found.trials))
-    made = found.with_response(receipt[rows.rows], measured=False)
+    made = found.with_response(receipt, measured=False, at=rows.rows)
     return replace(made, analysed=rows)
 
 
@@ -154,15 +154,17 @@ def _centred_columns(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> tup
         source, before = column_of(batch, name), rows.centred.get(name)
         if before is None or before[0] is not source or name == PRODUCT:
             own = regressors_of(batch, spec, name, rows)
-            before = source, own, [centred(rows, _values(c, rows), c.measured, c.level) for c in own]
+            before = source, own, [_centred(rows, c) for c in own]
             rows.centred[name] = before
         columns += before[1]
         made += before[2]
     return columns, made
 
 
-def _values(column: Regressor, rows: AnalysisSet) -> Floats:
-    return column.values[rows.rows if column.level == "participant" else rows.cluster]
+def _centred(rows: AnalysisSet, column: Regressor) -> Column:
+    if column.level == "participant":
+        return centred(rows, column.values, column.measured, column.level, at=rows.rows)
+    return centred(rows, column.values[rows.cluster], column.measured, column.level)
 
 
 def _dropped(found: Moments, kept: Bools, flags: NDArray[np.int64], failed: Bools) -> Moments:

@@ -13,6 +13,9 @@ from simtrial.kernels.segments import first_by, largest_by, sum_by
 from simtrial.moments.analysis_set import AnalysisSet
 
 
+NONE = np.empty(0, dtype=np.int64)
+
+
 @dataclass(frozen=True)
 class Column:
     """One centred column.
@@ -30,25 +33,27 @@ class Column:
 
 
 def centred(
-    rows: AnalysisSet, values: Floats, measured: bool, level: str, others: Floats | None = None
-) -> Column:  # fmt: skip
+    rows: AnalysisSet, values: Floats, measured: bool, level: str, others: Floats | None = None, at: Ints = NONE
+) -> Column:
     """Center a column given per analysed row, or per cluster at practice level.
 
-    ``others`` (columns, rows) are deviations of other columns that it is multiplied with.
+    ``others`` (columns, rows) are deviations of other columns that it is multiplied with; ``at`` (rows,) the places of
+    the rows among the values, where these are of more people.
 
     The mean of equal values is that value exactly, and deviations that are rounding beside the size of the column are 0
     exactly, so that whatever is constant in a cluster or a trial has no sum of squares there.
     """
     individual, trials = level == "participant", rows.index.trials
-    others = np.empty((0, len(values))) if others is None else others
+    others = np.empty((0, len(rows.rows))) if others is None else others
     if individual and (core := compiled()) is not None:  # here and nowhere else simtrial/core/columns.c takes over
-        means, deviation, center = np.empty(len(rows.cluster)), np.empty(len(values)), np.zeros(trials)
+        means, deviation, center = np.empty(len(rows.cluster)), np.empty(len(rows.rows)), np.zeros(trials)
         beyond, products = np.zeros(trials, dtype=bool), np.empty((len(others) + 1, len(means)))
         core.centred(
-            *in_order(values), rows.members, rows.cluster_trial, *in_order(others), measured,
+            *in_order(values), at, rows.members, rows.cluster_trial, *in_order(others), measured,
             ROUNDING, SMALLEST, LARGEST, means, deviation, center, beyond, products,
         )  # fmt: skip
         return Column(means, (deviation,), center, beyond, products)
+    values = values[at] if len(at) else values
     trial, first = (rows.trial, rows.first_row) if individual else (rows.cluster_trial, rows.first_cluster)
     values, size, beyond = in_range(values, trial, trials, first)
     means, shift, inner = _by_cluster(rows, values, size) if individual else (values, None, ())

@@ -21,7 +21,7 @@ from simtrial.kernels.random_intercept_grid import XGrids
 from simtrial.kernels.slot_sums import gram, slot_products
 from simtrial.kernels.small_matrices import sweep
 from simtrial.moments.analysis_set import AnalysisSet
-from simtrial.moments.columns import Column, centred, within_with
+from simtrial.moments.columns import NONE, Column, centred, within_with
 from simtrial.moments.rows import PRODUCT
 
 PERFECT = 1e-13  # residual share of the outcome's sum of squares below which the fit is called perfect
@@ -257,10 +257,13 @@ class Moments:
             chosen[self.terms.index(term)] = 1.0
         return chosen
 
-    def with_response(self, values: Floats, measured: bool = True) -> Moments:
-        """Add a response given for the analysed rows (rows,); what X alone decides is shared, not made again."""
+    def with_response(self, values: Floats, measured: bool = True, at: Ints = NONE) -> Moments:
+        """Add a response given for the analysed rows (rows,); what X alone decides is shared, not made again.
+
+        ``at`` are the places of the rows among the values, where these are of more people.
+        """
         rows, p = self.analysed, self.regressors
-        added = centred(rows, values, measured, "participant", self._inside)
+        added = centred(rows, values, measured, "participant", self._inside, at)
         means = np.concatenate([self.means, added.means[None]])
         within = within_with(rows, self.within, self.inner, added)
         varying = *self.varying, len(self.means)
