@@ -61,10 +61,13 @@ def leverage(
     rows: Floats, inverse: Floats, contrast: Floats, power: float, weights: Floats, df: Floats, singular: Bools, /
 ) -> None: ...
 def sweep(matrix: Floats, inverse: Floats, coefficients: Floats, rest: Floats, log_determinant: Floats, /) -> None: ...
-def side_by_side(rows: Floats, place: Ints, laid_out: Floats, /) -> None: ...
+def bases(
+    means: Floats, sizes: Floats, products: Floats, varies: Ints, scales: Floats, place: Ints, laid_out: Floats, /
+) -> None: ...
 def centred(
-    values: Floats, at: Ints, members: Ints, trial: Ints, others: Floats, measured: bool, rounding: float, smallest: float,
-    largest: float, means: Floats, deviation: Floats, center: Floats, beyond: Bools, products: Floats, /,
+    values: Floats, at: Ints, members: Ints, trial: Ints, others: Floats, measured: bool, rounding: float,
+    smallest: float, largest: float, means: Floats, deviation: Floats, center: Floats, beyond: Bools,
+    products: Floats, /,
 ) -> None: ...  # fmt: skip
 def minimise(
     levels: Ints, coins: Floats, practice_trial: Ints, arrived: Ints, weights: Floats, ratio: Ints, chances: Floats,

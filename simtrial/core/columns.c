@@ -206,31 +206,3 @@ end:
     release_arrays(a, END);
     return result;
 }
-
-/* Twin of `side_by_side` in simtrial/kernels/cluster_basis.py. */
-PyObject *core_side_by_side(PyObject *self, PyObject *const *given, Py_ssize_t number) {
-    (void)self;
-    enum { ROWS, PLACE, LAID_OUT, END };
-    array a[] = {IN("rows", FLOATS), IN("place", INTS), OUT("laid_out", FLOATS)};
-    PyObject *result = NULL;
-    if (number != END) return PyErr_Format(PyExc_TypeError, "side_by_side takes %d arguments", END), NULL;
-    a[ROWS].dimensions = a[LAID_OUT].dimensions = 3, a[PLACE].dimensions = 1, a[LAID_OUT].shape[0] = -1;
-    for (int k = 0; k < 3; k++) a[ROWS].shape[k] = -1;
-    if (!take_array(&a[ROWS], given[ROWS])) goto end;
-    Py_ssize_t clusters = a[PLACE].shape[0] = a[ROWS].shape[2], numbers = a[ROWS].shape[0] * a[ROWS].shape[1];
-    a[LAID_OUT].shape[1] = a[ROWS].shape[0], a[LAID_OUT].shape[2] = a[ROWS].shape[1];
-    if (!take_arrays(a + PLACE, 2, given + PLACE) || !are_places(&a[PLACE], a[LAID_OUT].shape[0])) goto end;
-    Py_BEGIN_ALLOW_THREADS
-    const int64_t *place = a[PLACE].at;
-    const double *from = a[ROWS].at;
-    memset(a[LAID_OUT].at, 0, (size_t)a[LAID_OUT].view.len);
-    for (Py_ssize_t c = 0; c < clusters; c++) {
-        double *to = PART((double *)a[LAID_OUT].at, place[c] * numbers, numbers);
-        for (Py_ssize_t k = 0; k < numbers; k++) to[k] = AT(from, k * clusters + c);
-    }
-    Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
-end:
-    release_arrays(a, END);
-    return result;
-}

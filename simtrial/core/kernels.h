@@ -21,7 +21,7 @@ KERNEL(sweep);
 KERNEL(gram);
 KERNEL(leverage);
 KERNEL(centred);
-KERNEL(side_by_side);
+KERNEL(bases);
 KERNEL(minimise);
 KERNEL(invert);
 KERNEL(between_scores);

@@ -38,7 +38,7 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(gram),
     FUNCTION(leverage),
     FUNCTION(centred),
-    FUNCTION(side_by_side),
+    FUNCTION(bases),
     FUNCTION(minimise),
     FUNCTION(invert),
     FUNCTION(evaluate_visits),

@@ -10,7 +10,7 @@ rounding errors have no size against which they could be judged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,10 +33,6 @@ class Direction:
 
     rows: Floats
     scale: Floats
-
-    def along(self, products: Floats) -> Floats:
-        """Coordinates (clusters,) along it, from sums of products with its ``rows`` by cluster."""
-        return products * self.scale
 
 
 class Clusters(Protocol):
@@ -80,7 +76,7 @@ def directions(deviations: Sequence[Floats], squares: Sequence[Floats], rows: Cl
 def _less(column: Floats, found: Sequence[Direction], rows: Clusters) -> Floats:
     """Take from a column its components along directions, cluster by cluster."""
     for direction in found:
-        component = direction.along(_sums(direction.rows * column, rows))
+        component = _sums(direction.rows * column, rows) * direction.scale
         column = column - (component * direction.scale)[rows.cluster_of_row] * direction.rows
     return column
 
@@ -90,49 +86,63 @@ def _sums(values: Floats, rows: Clusters) -> Floats:
     return sum_by(values, rows.cluster_of_row, len(rows.sizes))
 
 
-def coordinates(
-    means: Floats, deviations: Mapping[int, Floats], found: Sequence[Direction], rows: Clusters,
-    products: Mapping[int, Floats] | None = None,
-) -> Floats:  # fmt: skip
-    """U_j'Z of every cluster, for columns Z.
+def products_along(
+    deviations: Sequence[Floats], found: Sequence[Direction], rows: Clusters, first: Floats | None = None
+) -> Floats:
+    """Sums of products of columns with the rows of directions, by cluster.
+
+    Parameters
+    ----------
+    deviations
+        Columns less their cluster means (rows,) each, v of them.
+    found, rows
+        From `directions` (V of them), and which clusters the rows are in.
+    first
+        The sums for the first direction (v, clusters), where they are known.
+
+    Returns
+    -------
+    products
+        (V, v, clusters).
+    """
+    if len(found) == 1 and first is not None:
+        return first[None]
+    out = np.empty((len(found), len(deviations), len(rows.sizes)))
+    for k, direction in enumerate(found):
+        for at, deviation in enumerate(deviations):
+            out[k, at] = _sums(direction.rows * deviation, rows) if k or first is None else first[at]
+    return out
+
+
+def bases(
+    means: Floats, products: Floats, varies: Ints, found: Sequence[Direction], sizes: Floats, place: Ints, places: int
+) -> Floats:
+    """U_j'Z of every cluster, for columns Z, by trial and position.
 
     Parameters
     ----------
     means
         Cluster means of Z (columns, clusters).
-    deviations
-        Those columns of Z that vary within clusters, by their places: (rows,) each.
-    found
-        From `directions` (V of them).
-    rows
-        Which clusters the rows are in; looked up only for products that are not known.
-    products
-        Sums of products of those columns with the first varying column of X by cluster, where they are known.
+    products, varies
+        From `products_along`, and which columns of Z these are (v,).
+    found, sizes
+        From `directions` (V of them), and n_j (clusters,).
+    place
+        Where clusters go among so many ``places``, in order (clusters,).
 
     Returns
     -------
-    coordinates
-        (1 + V, columns, clusters).
+    laid_out
+        (places, 1 + V, columns), 0 where there is no cluster.
     """
-    out = np.zeros((1 + len(found), *means.shape))
-    out[0] = np.sqrt(rows.sizes) * means
+    out = np.empty((places, 1 + len(found), len(means)))
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/cluster_basis.c takes over
+        scales = found[0].scale[None] if len(found) == 1 else np.array([d.scale for d in found]).reshape(-1, len(sizes))
+        core.bases(*in_order(means, sizes, products), varies, *in_order(scales), place, out)
+        return out
+    out[:] = 0.0
+    out[place, 0] = (np.sqrt(sizes) * means).T
     for k, direction in enumerate(found):
-        for place, deviation in deviations.items():
-            known = None if k or products is None else products[place]  # the first direction is the column itself
-            sums = _sums(direction.rows * deviation, rows) if known is None else known
-            out[1 + k, place] = direction.along(sums)
+        for column, sums in zip(varies, products[k], strict=True):
+            out[place, 1 + k, column] = sums * direction.scale
     return out
-
-
-def side_by_side(rows: Floats, place: Ints, trials: int, most: int) -> Floats:
-    """Lay clusters out by trial and position: (k, q, clusters) -> (trials, positions, k, q), empty ones 0.
-
-    ``place`` (clusters,) is trial times ``most``, the number of positions, and position.
-    """
-    out = np.empty((trials * most, *rows.shape[:2]))
-    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/columns.c takes over
-        core.side_by_side(*in_order(rows), place, out)
-    else:
-        out[:] = 0.0
-        out[place] = rows.transpose(2, 0, 1)
-    return out.reshape(trials, most, *rows.shape[:2])

@@ -8,7 +8,6 @@ import numpy as np
 
 from simtrial.arrays import Floats, Ints, in_order
 from simtrial.core import compiled
-from simtrial.kernels.cluster_basis import side_by_side
 from simtrial.kernels.segments import sum_by
 from simtrial.kernels.small_matrices import pairs
 
@@ -79,7 +78,9 @@ def gram(
     if (core := compiled()) is not None:
         core.gram(*in_order(means, within), own, sizes, np.ascontiguousarray(trial, np.int64), first, total)
         return total
-    laid_out = side_by_side((np.sqrt(sizes) * means)[None], place, trials, most)[:, :, 0]
+    flat = np.zeros((trials * most, q))
+    flat[place] = (np.sqrt(sizes) * means).T
+    laid_out = flat.reshape(trials, most, q)
     total[first:] = (laid_out[..., first:].transpose(0, 2, 1) @ laid_out).transpose(1, 2, 0)
     for j in (j for j in varying if j >= first):
         for i in (i for i in varying if i <= j):

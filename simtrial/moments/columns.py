@@ -12,7 +12,6 @@ from simtrial.kernels.rounding import LARGEST, ROUNDING, SMALLEST, computable, w
 from simtrial.kernels.segments import first_by, largest_by, sum_by
 from simtrial.moments.analysis_set import AnalysisSet
 
-
 NONE = np.empty(0, dtype=np.int64)
 
 

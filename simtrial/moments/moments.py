@@ -15,7 +15,7 @@ from simtrial.core import compiled
 from simtrial.flags import BIT
 from simtrial.kernels import random_intercept_fit, sandwich
 from simtrial.kernels.by_arm_criterion import ArmSums, arm_sums
-from simtrial.kernels.cluster_basis import Direction, coordinates, directions, side_by_side
+from simtrial.kernels.cluster_basis import Direction, bases, directions, products_along
 from simtrial.kernels.random_intercept_criterion import SizeSums
 from simtrial.kernels.random_intercept_grid import XGrids
 from simtrial.kernels.slot_sums import gram, slot_products
@@ -185,22 +185,26 @@ class Moments:
     @cached_property
     def _bases(self) -> tuple[Floats, tuple[Direction, ...]]:
         """X in bases of its own, and the directions of these inside clusters."""
-        rows, products = self.analysed, dict(zip(self.varying, self.within[0], strict=True)) if self.varying else None
-        along = directions(self.inner, [self.within[k, k] for k in range(len(self.inner))], rows)
-        own = coordinates(self.means, dict(zip(self.varying, self.inner, strict=True)), along, rows, products)
-        return side_by_side(own, rows.place, self.trials, rows.most), along
+        along = directions(self.inner, [self.within[k, k] for k in range(len(self.inner))], self.analysed)
+        return self._laid_out(self.means, self.inner, along, np.array(self.varying, dtype=np.intp), self.within), along
+
+    def _laid_out(
+        self, means: Floats, inner: Sequence[Floats], along: tuple[Direction, ...], varies: Ints, within: Floats
+    ) -> Floats:
+        """Columns in the bases of X (trials, positions, k, columns); ``within`` begins with products with the first."""
+        rows = self.analysed
+        products = products_along(inner, along, rows, within[0] if along else None)
+        out = bases(means, products, varies, along, rows.sizes, rows.place, self.trials * rows.most)
+        return out.reshape(self.trials, rows.most, *out.shape[1:])
 
     @cached_property
     def responses(self) -> Floats:
         """The responses in the bases of X (trials, positions, k, responses)."""
-        root, rows = self.root, self.analysed
         if self.parent is None:
             return self.basis[..., :0]
-        products = {0: self.within[0, -1]} if root.varying else None
-        own = coordinates(self.means[-1:], {0: self.inner[-1]}, root._bases[1], rows, products)
-        laid_out = side_by_side(own, rows.place, self.trials, rows.most)
-        before = self.parent.responses if self.parent is not root else None
-        return laid_out if before is None else np.concatenate([before, laid_out], axis=-1)
+        first, along = np.zeros(1, dtype=np.intp), self.root._bases[1]
+        own = self._laid_out(self.means[-1:], self.inner[-1:], along, first, self.within[:1, -1:])
+        return own if self.parent is self.root else np.concatenate([self.parent.responses, own], axis=-1)
 
     @cached_property
     def least_squares(self) -> LeastSquares:

@@ -6,7 +6,7 @@ from cores import needs_compiled
 
 from simtrial import core
 from simtrial.batch import Index
-from simtrial.kernels.cluster_basis import side_by_side
+from simtrial.kernels.cluster_basis import Direction, bases
 from simtrial.kernels.imputed_values import Gaps, Practices, imputed_values
 from simtrial.kernels.random_intercept_criterion import SizeSums
 from simtrial.kernels.random_intercept_grid import XGrids, grid_parts
@@ -71,8 +71,11 @@ def test_laying_out_and_adding_up_are_the_same_to_the_last_bit():
     for columns, varying in ((1, [0]), (4, [1, 3]), (5, [])):
         rows = people(rng)
         clusters, trials = len(rows.cluster), rows.index.trials
-        laid_out = by_both(side_by_side, rng.normal(size=(2, columns, clusters)), rows.place, trials, rows.most)
-        np.testing.assert_array_equal(*laid_out)
+        for along in range(3):
+            found = [Direction(np.empty(0), rng.normal(size=clusters)) for _ in range(along)]
+            products, varies = rng.normal(size=(along, len(varying), clusters)), np.array(varying, dtype=np.intp)
+            given = rng.normal(size=(columns, clusters)), products, varies, found, rows.sizes, rows.place
+            np.testing.assert_array_equal(*by_both(bases, *given, trials * rows.most))
         slot, sizes = rows.slots
         means, inner = rng.normal(size=(columns, clusters)), rng.normal(size=(6, len(varying), clusters))
         within = np.einsum("nic,njc->ijc", inner, inner)
