@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -59,7 +60,11 @@ def times(scenario: str) -> dict[str, float]:
 
 
 def serve(scenario: str) -> None:
-    """Time the parts once for every line read."""
+    """Time the parts once for every line read, with memory kept as in a run."""
+    with suppress(ImportError):  # an older checkout
+        from simtrial.run.kept_memory import keep_freed_memory
+
+        keep_freed_memory()
     for _ in sys.stdin:
         print(json.dumps(times(scenario)), flush=True)
 

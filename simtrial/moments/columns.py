@@ -53,6 +53,8 @@ def centred(
         )  # fmt: skip
         return Column(means, (deviation,), center, beyond, products)
     values = values[at] if len(at) else values
+    if not (individual or measured) and ((values == 0.0) | (values == 1.0)).all():  # an indicator, as most are
+        return Column(values, (), np.zeros(trials), np.zeros(trials, dtype=bool), np.empty((0, len(values))))
     trial, first = (rows.trial, rows.first_row) if individual else (rows.cluster_trial, rows.first_cluster)
     values, size, beyond = in_range(values, trial, trials, first)
     means, shift, inner = _by_cluster(rows, values, size) if individual else (values, None, ())

@@ -10,7 +10,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.arrays import Floats, Ints
+from simtrial.arrays import Bools, Floats, Ints
 from simtrial.batch import Column, Level, ObservedBatch
 from simtrial.expressions import truth
 from simtrial.kernels.segments import sum_by
@@ -166,12 +166,12 @@ def _covered(batch: ObservedBatch, names: Sequence[str], before: Covered | None)
     columns = tuple(batch.column(name) for name in names)
     if before is not None and len(columns) == len(before[0]) and all(map(operator.is_, columns, before[0])):
         return before
-    seen = np.ones(batch.index.participants, dtype=bool)
+    seen: dict[Level, Bools] = {}
     for column in columns:
         there = column.values >= 0 if column.categories else ~np.isnan(column.values)
-        rows = batch.index.rows(column.level, "participant")
-        seen &= there if rows is None else there[rows]
-    return columns, seen
+        seen[column.level] = seen[column.level] & there if column.level in seen else there
+    places = [(batch.index.rows(level, "participant"), there) for level, there in seen.items()]
+    return columns, reduce(operator.and_, (there if rows is None else there[rows] for rows, there in places))
 
 
 def coefficients_needed(batch: ObservedBatch, spec: Spec) -> NDArray[np.int64]:
