@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from simtrial.estimators import Estimates
 from simtrial.flags import text as flag_text
 
 NUMBERS = ("estimate", "std_error", "df", "ci_lower", "ci_upper", "p_value")
+
+
+class Part(NamedTuple):
+    """Some rows of a frame: how many, and their columns by name, each one value for all rows or one per row."""
+
+    height: int
+    columns: Mapping[str, Any]
 
 
 def status(estimates: Estimates) -> list[str]:
@@ -30,30 +36,68 @@ def rows(estimates: Estimates, labels: Mapping[str, Any], term: int = 0) -> pl.D
     labels
         Columns put first: a scalar for all trials, or one value per trial.
     """
-    count = len(estimates.failed)
-    data: dict[str, Any] = {name: _repeated(v, count) if np.ndim(v) == 0 else v for name, v in labels.items()}
-    data |= {name: getattr(estimates, name)[term] for name in NUMBERS}
-    data["status"] = status(estimates) if estimates.failed.any() else _repeated("ok", count)
-    data["flags"] = _texts(estimates.flags)
+    return table([Part(len(estimates.failed), {**labels, **said(estimates, term)})])
+
+
+def said(estimates: Estimates, term: int = 0) -> dict[str, Any]:
+    """Columns of what a method said of one term: one value for all trials, or one per trial."""
+    data: dict[str, Any] = {name: getattr(estimates, name)[term] for name in NUMBERS}
+    data["status"] = status(estimates) if estimates.failed.any() else "ok"
+    data["flags"] = _texts(estimates.flags.tolist())
     data["n_used"] = estimates.n_used.astype(np.int64)
     data["clusters_used"] = estimates.clusters_used.astype(np.int64)
     data |= dict(estimates.extras)
     for name, notes in estimates.notes.items():
         data[name] = pl.Series([note or None for note in notes.tolist()], dtype=pl.String)
-    # columns one by one: a frame made of arrays takes a seventh longer
-    return pl.DataFrame([pl.Series(name, values, nan_to_null=True) for name, values in data.items()])
+    return data
 
 
-def _repeated(value: Any, count: int) -> pl.Series:
+def table(parts: Sequence[Part]) -> pl.DataFrame:
+    """Make a frame of rows of different methods, column by column; one that a part lacks is null there, as NaN is."""
+    names = dict.fromkeys(name for part in parts for name in part.columns)
+    return pl.DataFrame([_column(name, parts) for name in names])
+
+
+def _column(name: str, parts: Sequence[Part]) -> pl.Series:
+    """One column of all parts, from one array or list where every part has the like of it."""
+    values: list[Any] = [part.columns.get(name) for part in parts]
+    kinds = {value.dtype if isinstance(value, np.ndarray) else type(value) for value in values}
+    if kinds <= {np.dtype(np.float64), type(None)}:
+        filled = [np.full(part.height, np.nan) if v is None else v for v, part in zip(values, parts, strict=True)]
+        return pl.Series(name, np.concatenate(filled), nan_to_null=True)
+    if kinds == {np.dtype(np.int64)}:
+        return pl.Series(name, np.concatenate(values))
+    if kinds == {str} and len(set(values)) == 1:
+        return _repeated(name, values[0], sum(part.height for part in parts))
+    if kinds <= {str, list}:
+        lists = ([v] * part.height if isinstance(v, str) else v for v, part in zip(values, parts, strict=True))
+        return pl.Series(name, [value for each in lists for value in each])
+    return _stacked(name, values, parts)
+
+
+def _stacked(name: str, values: Sequence[Any], parts: Sequence[Part]) -> pl.Series:
+    """One column of parts of several kinds, or neither numbers nor texts; polars refuses what does not go together."""
+    made = [
+        None
+        if v is None
+        else _repeated(name, v, part.height)
+        if np.ndim(v) == 0
+        else pl.Series(name, v, nan_to_null=True)
+        for v, part in zip(values, parts, strict=True)
+    ]
+    first = next(series for series in made if series is not None)
+    return pl.concat([first.clear(part.height) if s is None else s for s, part in zip(made, parts, strict=True)])
+
+
+def _repeated(name: str, value: Any, count: int) -> pl.Series:
     """One value for all rows, without a query, which `pl.repeat` would make."""
-    return pl.Series([value]).new_from_index(0, count)
+    return pl.Series(name, [value]).new_from_index(0, count)
 
 
-def _texts(flags: NDArray[np.int64]) -> list[str]:
-    """Names of flags of each trial; few combinations of them occur."""
-    masks, which = np.unique(flags, return_inverse=True)
-    texts = [flag_text(mask) for mask in masks.tolist()]
-    return [texts[at] for at in which.tolist()]
+def _texts(masks: list[int]) -> list[str] | str:
+    """Names of flags of each trial, once where all have the same; few combinations of them occur."""
+    texts = {mask: flag_text(mask) for mask in set(masks)}
+    return [texts[mask] for mask in masks] if len(texts) > 1 else "".join(texts.values())
 
 
 def bind(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
