@@ -32,11 +32,16 @@ def block_rows(
     A method that is not to be tried, ``without``, has failed rows. Rows against a finite estimand carry the true value
     of their own trial, ``own_true_value``. Failures and checks of the data are entered into ``failures`` and ``data``.
     """
-    timed = timed or Stopwatch()
+    return table(block_parts(cell, block, failures, without, timed, data))
+
+
+def block_parts(
+    cell: Cell, block: int, failures: list[dict[str, Any]] | None = None, without: str = "",
+    timed: Stopwatch | None = None, data: dict[str, Checks] | None = None,
+) -> list[Part]:  # fmt: skip
+    """Rows of one block as `block_rows` has them, not yet a frame: those of a chunk are made into one together."""
     with using(serving()):  # which core serves is looked up once, not by every kernel
-        parts = _parts(cell, block, failures, without, timed, data)
-    with timed(ROWS):
-        return table(parts)
+        return _parts(cell, block, failures, without, timed or Stopwatch(), data)
 
 
 def _parts(
