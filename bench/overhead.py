@@ -55,7 +55,7 @@ def main(cells: int, replicates: int) -> None:
     levels = [round(0.3 * k / max(cells // 3, 1), 5) for k in range(max(cells // 3, 1))]
     timed = (
         (command, "load_cells", "load"), (implied_cuts, "warnings", "warnings and memory"),
-        (memory, "refuse_too_large", "warnings and memory"), (loop, "run", "run"), (tasks, "block_parts", "blocks"),
+        (memory, "refuse_too_large", "warnings and memory"), (loop, "run", "run"), (tasks, "block_pieces", "blocks"),
         (block, "said", "rows"), (block, "_failed_rows", "rows"), (tasks, "table", "frames"),
         (tasks, "true_values", "truths"), (run_directories, "summarise", "summary"),
     )  # fmt: skip

@@ -15,7 +15,7 @@ def critical(df: Floats, level: float) -> Floats:
     upper = 0.5 + level / 2
     finite = np.isfinite(df)
     value = np.where(np.isnan(df), np.nan, float(ndtri(upper)))
-    value[finite] = _quantile(df[finite].tobytes(), df.dtype.char, upper)
+    value[finite] = _quantile(df[finite].tobytes(), df.dtype.str, upper)
     return value
 
 

@@ -15,7 +15,7 @@ from simtrial.core import using
 from simtrial.errors import RunError
 from simtrial.estimands import true_values
 from simtrial.plugins.recorded import load_recorded
-from simtrial.run.block import block_parts
+from simtrial.run.block import block_pieces
 from simtrial.run.standing import Made
 from simtrial.run.stopwatch import ROWS, Stopwatch
 from simtrial.scenario import Cell, Scenario, rebuild_cell, rebuild_scenario
@@ -69,9 +69,9 @@ class Chunk:
         digests, cell = run.digests(self.parts), run.cell(self.place.cell, self.parts)
         failures, watch, data = list[dict[str, Any]](), Stopwatch(), dict[str, Checks]()
         every = range(self.place.first, self.place.last + 1)
-        parts = [part for b in every for part in block_parts(cell, b, failures, self.without, watch, data)]
+        pieces = [piece for b in every for piece in block_pieces(cell, b, failures, self.without, watch, data)]
         with watch(ROWS):
-            own = table(parts)
+            own = table(pieces)
         write_chunk(
             Path(self.folder), self.place, own, failures=failures, trials=run.identity.trials,
             parts=digests, provenance=directory.provenance(cell.scenario, run.identity.trials),

@@ -14,7 +14,7 @@ from simtrial.flags import text as flag_text
 NUMBERS = ("estimate", "std_error", "df", "ci_lower", "ci_upper", "p_value")
 
 
-class Part(NamedTuple):
+class Piece(NamedTuple):
     """Some rows of a frame: how many, and their columns by name, each one value for all rows or one per row."""
 
     height: int
@@ -36,57 +36,60 @@ def rows(estimates: Estimates, labels: Mapping[str, Any], term: int = 0) -> pl.D
     labels
         Columns put first: a scalar for all trials, or one value per trial.
     """
-    return table([Part(len(estimates.failed), {**labels, **said(estimates, term)})])
+    return table([Piece(len(estimates.failed), {**labels, **said(estimates, term)})])
 
 
 def said(estimates: Estimates, term: int = 0) -> dict[str, Any]:
-    """Columns of what a method said of one term: one value for all trials, or one per trial."""
-    data: dict[str, Any] = {name: getattr(estimates, name)[term] for name in NUMBERS}
+    """Columns of what a method said of one term: one value for all trials, or one per trial.
+
+    They are copies: a method may return arrays that it fills anew for the next block.
+    """
+    data: dict[str, Any] = {name: getattr(estimates, name)[term].copy() for name in NUMBERS}
     data["status"] = status(estimates) if estimates.failed.any() else "ok"
     data["flags"] = _texts(estimates.flags.tolist())
     data["n_used"] = estimates.n_used.astype(np.int64)
     data["clusters_used"] = estimates.clusters_used.astype(np.int64)
-    data |= dict(estimates.extras)
+    data |= {name: values.copy() for name, values in estimates.extras.items()}
     for name, notes in estimates.notes.items():
         data[name] = pl.Series([note or None for note in notes.tolist()], dtype=pl.String)
     return data
 
 
-def table(parts: Sequence[Part]) -> pl.DataFrame:
-    """Make a frame of rows of different methods, column by column; one that a part lacks is null there, as NaN is."""
-    names = dict.fromkeys(name for part in parts for name in part.columns)
-    return pl.DataFrame([_column(name, parts) for name in names])
+def table(pieces: Sequence[Piece]) -> pl.DataFrame:
+    """Make a frame of rows of different methods, column by column; one that a piece lacks is null there, as NaN is."""
+    names = dict.fromkeys(name for piece in pieces for name in piece.columns)
+    return pl.DataFrame([_column(name, pieces) for name in names])
 
 
-def _column(name: str, parts: Sequence[Part]) -> pl.Series:
-    """One column of all parts, from one array or list where every part has the like of it."""
-    values: list[Any] = [part.columns.get(name) for part in parts]
-    kinds = {value.dtype if isinstance(value, np.ndarray) else type(value) for value in values}
+def _column(name: str, pieces: Sequence[Piece]) -> pl.Series:
+    """One column of all pieces, from one array or list where every piece has the like of it."""
+    values: list[Any] = [piece.columns.get(name) for piece in pieces]
+    kinds = {value.dtype if type(value) is np.ndarray else type(value) for value in values}
     if kinds <= {np.dtype(np.float64), type(None)}:
-        filled = [np.full(part.height, np.nan) if v is None else v for v, part in zip(values, parts, strict=True)]
+        filled = [np.full(piece.height, np.nan) if v is None else v for v, piece in zip(values, pieces, strict=True)]
         return pl.Series(name, np.concatenate(filled), nan_to_null=True)
     if kinds == {np.dtype(np.int64)}:
         return pl.Series(name, np.concatenate(values))
     if kinds == {str} and len(set(values)) == 1:
-        return _repeated(name, values[0], sum(part.height for part in parts))
+        return _repeated(name, values[0], sum(piece.height for piece in pieces))
     if kinds <= {str, list}:
-        lists = ([v] * part.height if isinstance(v, str) else v for v, part in zip(values, parts, strict=True))
+        lists = ([v] * piece.height if isinstance(v, str) else v for v, piece in zip(values, pieces, strict=True))
         return pl.Series(name, [value for each in lists for value in each])
-    return _stacked(name, values, parts)
+    return _stacked(name, values, pieces)
 
 
-def _stacked(name: str, values: Sequence[Any], parts: Sequence[Part]) -> pl.Series:
-    """One column of parts of several kinds, or neither numbers nor texts; polars refuses what does not go together."""
-    made = [
-        None
-        if v is None
-        else _repeated(name, v, part.height)
-        if np.ndim(v) == 0
-        else pl.Series(name, v, nan_to_null=True)
-        for v, part in zip(values, parts, strict=True)
-    ]
+def _stacked(name: str, values: Sequence[Any], pieces: Sequence[Piece]) -> pl.Series:
+    """One column of pieces of several kinds, or neither numbers nor texts; polars refuses what does not go together."""
+    made = [_series(name, v, piece.height) for v, piece in zip(values, pieces, strict=True)]
     first = next(series for series in made if series is not None)
-    return pl.concat([first.clear(part.height) if s is None else s for s, part in zip(made, parts, strict=True)])
+    return pl.concat([first.clear(piece.height) if s is None else s for s, piece in zip(made, pieces, strict=True)])
+
+
+def _series(name: str, value: Any, count: int) -> pl.Series | None:
+    """One column of one piece, None where it lacks it."""
+    if value is None:
+        return None
+    return _repeated(name, value, count) if np.ndim(value) == 0 else pl.Series(name, value, nan_to_null=True)
 
 
 def _repeated(name: str, value: Any, count: int) -> pl.Series:

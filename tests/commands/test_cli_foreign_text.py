@@ -117,7 +117,7 @@ def test_chunks_that_fail_are_named_without_control_characters(tmp_path: Path, m
     def fails(*arguments: object) -> None:
         raise ValueError(EVIL)
 
-    monkeypatch.setattr(tasks, "block_parts", fails)
+    monkeypatch.setattr(tasks, "block_pieces", fails)
     text = SMALL + '\n[vary.cross]\n"mechanism.practices.regions" = [{ North = 2, ' + toml(EVIL) + " = 1 }]\n"
     found = simtrial("run", written(tmp_path, text), "-o", tmp_path / "run", "--engine", "serial")
     assert found.code == 3
