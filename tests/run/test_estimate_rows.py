@@ -14,7 +14,8 @@ FULL = Piece(
     {
         "cell": "base", "method": "a", "replicate": np.array([1, 2]), "estimate": np.array([0.5, np.nan]),
         "flags": ["", "boundary"], "whole": np.array([3, 4], np.int8), "half": np.array([np.nan, 2], np.float32),
-        "yes": np.array([True, False]), "words": np.array(["x", "yz"]), "message": pl.Series([None, "why"]), "masked": np.ma.masked_array([1.0, 2.0], [True, False]),
+        "yes": np.array([True, False]), "words": np.array(["x", "yz"]), "message": pl.Series([None, "why"]),
+        "masked": np.ma.masked_array([1.0, 2.0], [True, False]),
     },
 )  # fmt: skip
 PLAIN = Piece(
