@@ -27,7 +27,8 @@ title = "A sweep"
 "mechanism.outcomes.mansa.icc" = {levels}
 """
 
-spent = {"load": 0.0, "warnings and memory": 0.0, "run": 0.0, "blocks": 0.0, "rows": 0.0, "truths": 0.0, "summary": 0.0}
+spent = {"load": 0.0, "warnings and memory": 0.0, "run": 0.0, "blocks": 0.0, "rows": 0.0, "frames": 0.0, "truths": 0.0,
+         "summary": 0.0}  # fmt: skip
 
 
 def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,9 +55,9 @@ def main(cells: int, replicates: int) -> None:
     levels = [round(0.3 * k / max(cells // 3, 1), 5) for k in range(max(cells // 3, 1))]
     timed = (
         (command, "load_cells", "load"), (implied_cuts, "warnings", "warnings and memory"),
-        (memory, "refuse_too_large", "warnings and memory"), (loop, "run", "run"), (tasks, "block_rows", "blocks"),
-        (block, "rows", "rows"), (block, "_failed_rows", "rows"), (tasks, "true_values", "truths"),
-        (run_directories, "summarise", "summary"),
+        (memory, "refuse_too_large", "warnings and memory"), (loop, "run", "run"), (tasks, "block_pieces", "blocks"),
+        (block, "said", "rows"), (block, "_failed_rows", "rows"), (tasks, "table", "frames"),
+        (tasks, "true_values", "truths"), (run_directories, "summarise", "summary"),
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "sweep.toml"
@@ -74,8 +75,9 @@ def main(cells: int, replicates: int) -> None:
     whole = time.process_time() - imported
     computing = spent["blocks"] - spent["rows"] + spent["truths"]
     parts = {
-        "load": spent["load"], "warnings and memory": spent["warnings and memory"], "rows": spent["rows"],
-        "storing, and all else of the run": spent["run"] - spent["blocks"] - spent["truths"],
+        "load": spent["load"], "warnings and memory": spent["warnings and memory"],
+        "rows": spent["rows"] + spent["frames"],
+        "storing, and all else of the run": spent["run"] - spent["blocks"] - spent["frames"] - spent["truths"],
         "summary": spent["summary"],
     }  # fmt: skip
     parts["other"] = whole - computing - sum(parts.values())

@@ -55,13 +55,12 @@ def report(
     unsaid = np.isnan(estimate[0]) | np.isnan(variance[0]) if joint is None else np.isnan(joint.statistic)
     if in_outcome_units and joint is None:
         flat = ~failed & (variance[0] <= rounding_variance(moments))
-        explained = flat & (flags & BIT["not_converged"] == 0)  # at a bound that flag says why already
-        unsaid, flags = unsaid | flat, flags | np.where(explained, BIT["constant_outcome"], 0)
+        if flat.any():
+            explained = flat & (flags & BIT["not_converged"] == 0)  # at a bound that flag says why already
+            unsaid, flags = unsaid | flat, flags | np.where(explained, BIT["constant_outcome"], 0)
     df = df if joint is None else np.concatenate([joint.df_den[None], df[1:]])
     failed = failed | unsaid | ~(df[0] > 0)
-    dropped = np.stack([~moments.kept[moments.terms.index(t)] if t in moments.terms else failed for t in terms])
-    blank = failed | dropped
-    blank[0] |= failed
+    blank = np.array([failed | ~moments.kept[moments.terms.index(t)] if t in moments.terms else failed for t in terms])
     estimate, variance, df = (np.where(blank, np.nan, x) for x in (estimate, variance, df))
     std_error, lower, upper, p_value = wald(estimate, variance, df, level)
     if joint is not None:
@@ -70,8 +69,9 @@ def report(
     extras = {name: np.where(failed, np.nan, values) for name, values in extras.items()}
     if moments.analysed.unknown is not None:
         extras["n_unknown"] = moments.analysed.unknown
-    flags = flags | np.where(failed & (flags & FATAL == 0), BIT["invalid_result"], 0)
-    flags = np.where(failed, first_causes(flags), flags)
+    if failed.any():
+        flags = flags | np.where(failed & (flags & FATAL == 0), BIT["invalid_result"], 0)
+        flags = np.where(failed, first_causes(flags), flags)
     return Estimates(
         terms=terms, estimate=estimate, std_error=std_error, df=df, ci_lower=lower, ci_upper=upper, p_value=p_value,
         failed=failed, flags=flags, n_used=moments.counts, clusters_used=moments.clusters, extras=extras, joint=joint,

@@ -108,7 +108,7 @@ class LinearMixedModel(Method):
         """Usable trials in which the data do not tell the variance of the target, or leave none."""
         tested, usable = [target] if target in moments.terms else moments.products, moments.usable
         kept = moments.kept[[moments.terms.index(term) for term in tested]][:, usable]
-        return fit.not_told([moments.contrast(term)[:, usable] for term in tested], kept)
+        return fit.not_told((moments.contrast(term)[:, usable] for term in tested), kept)
 
     def _extras(self) -> tuple[str, ...]:
         by_arm = () if self.heteroscedastic == "none" else BY_ARM

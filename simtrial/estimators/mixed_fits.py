@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -46,7 +46,7 @@ class MixedFit(Protocol):
     def variances(self) -> dict[str, Floats]:
         """Variances and intracluster correlation (trials,), by arm too where they may differ; NaN where not told."""
 
-    def not_told(self, contrasts: Sequence[Floats], kept: Bools) -> Bools:
+    def not_told(self, contrasts: Iterable[Floats], kept: Bools) -> Bools:
         """Trials in which the data do not tell the variance of a contrast that is ``kept`` (contrasts, trials)."""
 
     def covariance(self, at: list[int]) -> Floats:
@@ -117,15 +117,18 @@ class OneVariance:
     def variances(self) -> dict[str, Floats]:
         """Of both arms; in the limit all variation is between practices."""
         fit = self.fit
-        icc, sigma2 = fit.gamma / (1 + fit.gamma), np.where(fit.limit, 0.0, fit.sigma2)
-        found = {"icc": np.where(fit.limit, 1.0, icc), "tau2": fit.tau2, "sigma2": sigma2}
-        return {name: np.where(self.alone & (name != "sigma2"), np.nan, values) for name, values in found.items()}
+        icc, tau2, sigma2 = fit.gamma / (1 + fit.gamma), fit.tau2, fit.sigma2
+        if fit.limit.any():
+            icc, sigma2 = np.where(fit.limit, 1.0, icc), np.where(fit.limit, 0.0, sigma2)
+        if self.alone.any():
+            icc, tau2 = np.where(self.alone, np.nan, icc), np.where(self.alone, np.nan, tau2)
+        return {"icc": icc, "tau2": tau2, "sigma2": sigma2}
 
     def _without_variance(self, contrast: Floats) -> Bools:
         """Where nothing varies within practices, and so a contrast that people tell has no variance (trials,)."""
         return np.asarray(self.fit.limit & ~(kernel.between_share(self.fit, contrast) > 0.5))
 
-    def not_told(self, contrasts: Sequence[Floats], kept: Bools) -> Bools:
+    def not_told(self, contrasts: Iterable[Floats], kept: Bools) -> Bools:
         """Trials in which people alone tell one of the contrasts, and do not vary."""
         if not self.fit.limit.any():
             return self.fit.limit
@@ -203,7 +206,7 @@ class VariancesByArm:
         every = dict(zip(BY_ARM, (*fit.sigma2, *tau2, *(tau2 / (tau2 + fit.sigma2))), strict=True))
         return every | {common: every[f"{common}_control"] for common in COMMON[fit.by]}
 
-    def not_told(self, contrasts: Sequence[Floats], kept: Bools) -> Bools:
+    def not_told(self, contrasts: Iterable[Floats], kept: Bools) -> Bools:
         """Trials in which an arm leaves no residual or the data do not tell the variances: all contrasts are alike."""
         return self.fit.perfect | ~self.fit.identified
 

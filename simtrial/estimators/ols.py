@@ -208,15 +208,13 @@ def _heteroscedastic_joint(moments: Moments, at: list[int]) -> Floats:
         return np.asarray(found * moments.counts / (moments.counts - moments.rank))
 
 
-def _factor(moments: Moments, se: str) -> Floats:
-    """Scalar small-sample factor of CR1 and CR1S (trials,)."""
+def _factor(moments: Moments, se: str) -> Floats | float:
+    """Scalar small-sample factor of CR1 and CR1S (trials,); the others have none."""
+    if se not in ("CR1", "CR1S"):
+        return 1.0
     n, j, p = moments.counts, moments.clusters, moments.rank
     with np.errstate(divide="ignore", invalid="ignore"):
-        if se == "CR1":
-            return np.asarray(j / (j - 1))
-        if se == "CR1S":
-            return np.asarray(j / (j - 1) * (n - 1) / (n - p))
-    return np.ones(len(n))
+        return np.asarray(j / (j - 1) if se == "CR1" else j / (j - 1) * (n - 1) / (n - p))
 
 
 def _heteroscedastic(moments: Moments, contrast: Floats) -> Floats:

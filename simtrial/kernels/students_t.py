@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit
 
@@ -13,8 +15,18 @@ def critical(df: Floats, level: float) -> Floats:
     upper = 0.5 + level / 2
     finite = np.isfinite(df)
     value = np.where(np.isnan(df), np.nan, float(ndtri(upper)))
-    value[finite] = stdtrit(df[finite], upper)
+    value[finite] = _quantile(df[finite].tobytes(), df.dtype.str, upper)
     return value
+
+
+@lru_cache(maxsize=4)  # methods that share a standard error ask one after the other for the same
+def _quantile(content: bytes, kind: str, probability: float) -> Floats:
+    """Quantile of Student's t for each of some finite df, the content of an array; counts repeat, and are few."""
+    df = np.frombuffer(content, kind)
+    if (df != np.floor(df)).any():
+        return np.asarray(stdtrit(df, probability))
+    each, which = np.unique(df, return_inverse=True)
+    return np.asarray(stdtrit(each, probability)[which])
 
 
 def two_sided(statistic: Floats, df: Floats) -> Floats:

@@ -15,16 +15,16 @@ from simtrial.core import using
 from simtrial.errors import RunError
 from simtrial.estimands import true_values
 from simtrial.plugins.recorded import load_recorded
-from simtrial.run.block import block_rows
+from simtrial.run.block import block_pieces
 from simtrial.run.standing import Made
-from simtrial.run.stopwatch import Stopwatch
+from simtrial.run.stopwatch import ROWS, Stopwatch
 from simtrial.scenario import Cell, Scenario, rebuild_cell, rebuild_scenario
 from simtrial.scenario.memory import Memory
 from simtrial.store import directory
 from simtrial.store.chunks import is_held, write_chunk
 from simtrial.store.claims import claimed
 from simtrial.store.data_checks import Checks
-from simtrial.store.estimate_rows import bind
+from simtrial.store.estimate_rows import table
 from simtrial.store.identity import Identity, Part, from_json, restricted
 from simtrial.store.paths import Place, claim_file, truth_file
 from simtrial.store.truths import mark, write_truth
@@ -69,7 +69,9 @@ class Chunk:
         digests, cell = run.digests(self.parts), run.cell(self.place.cell, self.parts)
         failures, watch, data = list[dict[str, Any]](), Stopwatch(), dict[str, Checks]()
         every = range(self.place.first, self.place.last + 1)
-        own = bind([block_rows(cell, block, failures, self.without, watch, data) for block in every])
+        pieces = [piece for b in every for piece in block_pieces(cell, b, failures, self.without, watch, data)]
+        with watch(ROWS):
+            own = table(pieces)
         write_chunk(
             Path(self.folder), self.place, own, failures=failures, trials=run.identity.trials,
             parts=digests, provenance=directory.provenance(cell.scenario, run.identity.trials),

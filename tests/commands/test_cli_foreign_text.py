@@ -6,7 +6,6 @@ import io
 import shlex
 from pathlib import Path
 
-import polars as pl
 import pytest
 from commands import simtrial
 from runs import quick
@@ -115,10 +114,10 @@ def test_nothing_is_printed_but_through_what_escapes() -> None:
 def test_chunks_that_fail_are_named_without_control_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message of an exception, and the label of its cell."""
 
-    def fails(*arguments: object) -> pl.DataFrame:
+    def fails(*arguments: object) -> None:
         raise ValueError(EVIL)
 
-    monkeypatch.setattr(tasks, "block_rows", fails)
+    monkeypatch.setattr(tasks, "block_pieces", fails)
     text = SMALL + '\n[vary.cross]\n"mechanism.practices.regions" = [{ North = 2, ' + toml(EVIL) + " = 1 }]\n"
     found = simtrial("run", written(tmp_path, text), "-o", tmp_path / "run", "--engine", "serial")
     assert found.code == 3

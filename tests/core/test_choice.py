@@ -13,6 +13,8 @@ from tomls import SMALL, written
 import simtrial as st
 from simtrial import core
 from simtrial.errors import RunError, SimtrialError
+from simtrial.run.block import block_rows
+from simtrial.scenario import load
 
 pytestmark = pytest.mark.usefixtures("quick")
 __all__ = ["quick"]
@@ -42,6 +44,21 @@ def test_the_compiled_core_serves_where_it_is_unless_another_is_named(monkeypatc
         with core.using(None):
             assert core.serving() == "compiled"
     assert core.version() == "numpy"
+
+
+@needs_compiled
+def test_a_block_is_computed_by_the_core_that_serves_when_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, (cell,) = load(written(tmp_path, SMALL))
+    with core.using("numpy"):
+        expected = block_rows(cell, 0)
+    compiled = block_rows(cell, 0)
+    assert not compiled.equals(expected)  # the last digits tell which core it was
+    monkeypatch.setenv(core.VARIABLE, "numpy")
+    assert block_rows(cell, 0).equals(expected)
+    monkeypatch.delenv(core.VARIABLE)
+    assert block_rows(cell, 0).equals(compiled)
 
 
 def test_a_core_that_does_not_exist_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

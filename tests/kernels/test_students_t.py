@@ -36,6 +36,21 @@ def test_nothing_is_said_where_the_df_is_missing_and_infinite_statistics_have_p_
     assert two_sided(np.array([np.inf, -np.inf]), np.array([5.0, np.inf])).tolist() == [0.0, 0.0]
 
 
+@pytest.mark.parametrize("df", [np.repeat([4.0, 11.0, np.inf, np.nan, 4.0], 3), np.array([[2.5, 3.0], [3.0, 7.1]])])
+def test_critical_values_of_many_are_those_of_each_alone_to_the_last_bit(df):
+    alone = np.array([critical(np.array([one]), 0.9)[0] for one in df.ravel()]).reshape(df.shape)
+    assert critical(df, 0.9).tobytes() == alone.tobytes()
+    assert (critical(df, 0.95) != critical(df, 0.9)).all()
+
+
+def test_whoever_writes_into_critical_values_leaves_those_of_others_alone():
+    df = np.array([3.5, 8.0])
+    first = critical(df, 0.95)
+    kept = first.copy()
+    first[:] = 0.0
+    assert critical(df, 0.95).tolist() == kept.tolist()
+
+
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_interval_and_p_value_follow_from_estimate_standard_error_and_df(group):
     rows = [r for k, r in ours(group).items() if "anderson" not in k.method and r["status"] == "ok"]

@@ -19,6 +19,7 @@ from simtrial import estimators
 from simtrial.errors import SimtrialError
 from simtrial.estimators import Method, register
 from simtrial.run.engines import engine
+from simtrial.store.estimate_rows import Piece
 
 pytestmark = pytest.mark.usefixtures("quick")
 __all__ = ["quick"]
@@ -129,14 +130,14 @@ def test_an_unknown_engine_is_told() -> None:
 def test_a_chunk_that_fails_is_told_and_the_others_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from simtrial.run import tasks as module
 
-    whole = module.block_rows
+    whole = module.block_pieces
 
-    def no_third(cell: Any, block: int, *more: Any) -> pl.DataFrame:
+    def no_third(cell: Any, block: int, *more: Any) -> list[Piece]:
         if block == 2:
             raise MemoryError("no room for block 2")
         return whole(cell, block, *more)
 
-    monkeypatch.setattr(module, "block_rows", no_third)
+    monkeypatch.setattr(module, "block_pieces", no_third)
     outcome = go(tmp_path / "run")
     assert (outcome.chunks, outcome.made) == (5, 4)
     ((chunk, message),) = outcome.failed

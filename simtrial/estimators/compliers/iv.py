@@ -99,19 +99,21 @@ class InstrumentalVariable(Options):
             failed, flags = failed | crossed, flags | np.where(crossed, BIT["receipt_in_control"], 0)
         outcome, receipt, joint = forms.outcome, forms.receipt, forms.joint
         absent = ~(receipt**2 > ABSENT * _receipt_squares(moments)) & ~failed
-        safe = np.where(absent | failed, np.nan, receipt)
+        unfit = absent | failed
+        safe = np.where(unfit, np.nan, receipt)
         theta = outcome / safe
         with np.errstate(invalid="ignore", divide="ignore"):
             variance = _structural(joint, theta) / safe**2
         first_stage = _first_stage_f(forms)
         flags = flags | forms.flags | np.where(forms.singular, BIT["leverage_one"], 0)
         flags |= np.where(absent, BIT["no_first_stage"], 0)
-        flags |= np.where((first_stage < WEAK) & ~absent & ~failed, BIT["weak_instrument"], 0)
-        exact = ~absent & ~failed & _explained(moments, joint, theta)
+        flags |= np.where((first_stage < WEAK) & ~unfit, BIT["weak_instrument"], 0)
+        exact = ~unfit & _explained(moments, joint, theta)
         flags |= np.where(exact, BIT["constant_outcome"], 0)
+        effective = first_stage if robust is forms else _first_stage_f(robust)
         extras = {
             "first_stage": receipt, "first_stage_f": np.where(absent, 0.0, first_stage),
-            "effective_f": np.where(absent, 0.0, _first_stage_f(robust)), **forms.extras,
+            "effective_f": np.where(absent, 0.0, effective), **forms.extras,
         }  # fmt: skip
         terms: tuple[str, ...] = ("received",)
         estimate, variances, dfs = theta[None], variance[None], forms.df[None]
@@ -119,7 +121,7 @@ class InstrumentalVariable(Options):
             terms, estimate, variances, dfs = self._structural_terms(moments, theta, safe, variance, forms.df, assumed)
         result = report(
             moments, terms, estimate, variances, dfs, self.level,
-            failed=failed | absent | exact, flags=flags, extras=extras, in_outcome_units=False,
+            failed=unfit | exact, flags=flags, extras=extras, in_outcome_units=False,
         )  # fmt: skip
         if self.ci == "tf":
             return adjusted(result, self.level)
