@@ -1,7 +1,7 @@
 """The kernels of numpy and the compiled ones in turns: CPU time per trial of the parts of a block, and the ratio.
 
-``OMP_NUM_THREADS=1 python bench/cores.py [TURNS]`` draws and analyses blocks of 250 trials of `speed.toml`, each turn
-with one core and then with the other, so that both see the same neighbours on a shared machine. "floor" is the least
+``OMP_NUM_THREADS=1 python bench/cores.py [TURNS]`` draws and analyses blocks of `speed.toml`, each turn with one core
+and then with the other, so that both see the same neighbours on a shared machine. "floor" is the least
 that a part needs, counted or measured in the same turns as `floors.py` says, and "above" how many times that the
 compiled core takes.
 """
@@ -28,16 +28,13 @@ from simtrial.run.block import block_rows
 from simtrial.run.kept_memory import keep_freed_memory
 from simtrial.scenario import load
 
-TRIALS = 250
-
-
 class Work:
     """One block, and what is timed of it."""
 
     def __init__(self) -> None:
         scenario, (self.cell, *_) = load(str(Path(__file__).with_name("speed.toml")))
-        self.needed, self.chosen = scenario.needed, scenario.methods[1]
-        self.observed = simulate(self.needed, TRIALS, 1, "", 0).observed()
+        self.needed, self.chosen, self.trials = scenario.needed, scenario.methods[1], scenario.run.block
+        self.observed = simulate(self.needed, self.trials, 1, "", 0).observed()
         self.found: Moments = moments(self.observed, self.chosen.spec())
 
     def parts(self) -> dict[str, Callable[[], Any]]:
@@ -55,7 +52,7 @@ class Work:
             random_intercept_fit.kenward_roger_variance(fit, contrast)
 
         return {
-            "drawing": lambda: simulate(self.needed, TRIALS, 1, "", 0).observed(),
+            "drawing": lambda: simulate(self.needed, self.trials, 1, "", 0).observed(),
             "sums by practice": lambda: moments(self.observed, self.chosen.spec()).size_sums(),
             "REML, Kenward-Roger": mixed_model,
             "CR2 with its df": lambda: sandwich.leverage(found.basis, inverse, contrast, "CR2"),
@@ -67,7 +64,7 @@ class Work:
     def floors(self) -> Callable[[], dict[str, float]]:
         """Floors of those parts that have one, by name, measured whenever it is called."""
         draw, add, pace = (
-            floors.drawing(floors.numbers_of(self.needed, TRIALS)),
+            floors.drawing(floors.numbers_of(self.needed, self.trials)),
             floors.one_pass(self.found),
             floors.pace(),
         )
@@ -76,8 +73,8 @@ class Work:
         def measure() -> dict[str, float]:
             one = pace()
             found = {
-                "drawing": taken(draw),
-                "sums by practice": taken(add) + counted[0] * one,
+                "drawing": self.taken(draw),
+                "sums by practice": self.taken(add) + counted[0] * one,
                 "REML, Kenward-Roger": counted[1] * one,
                 "CR2 with its df": counted[2] * one,
             }
@@ -85,20 +82,19 @@ class Work:
 
         return measure
 
-
-def taken(part: Callable[[], Any]) -> float:
-    """Microseconds of CPU per trial."""
-    begun = time.process_time()
-    for _ in range(4):
-        part()
-    return (time.process_time() - begun) / (4 * TRIALS) * 1e6
+    def taken(self, part: Callable[[], Any]) -> float:
+        """Microseconds of CPU per trial of a block."""
+        begun = time.process_time()
+        for _ in range(4):
+            part()
+        return (time.process_time() - begun) / (4 * self.trials) * 1e6
 
 
 def main(turns: int) -> None:
     """Print microseconds per trial, medians over turns, with quartiles of the ratio."""
-    print(f"compiled: {core.version('compiled')}; {turns} turns, blocks of {TRIALS}, us of CPU per trial")
     keep_freed_memory()
     work = Work()
+    print(f"compiled: {core.version('compiled')}; {turns} turns, blocks of {work.trials}, us of CPU per trial")
     floor = work.floors()
     floor()
     for name, part in work.parts().items():
@@ -106,7 +102,7 @@ def main(turns: int) -> None:
         for turn in range(turns + 1):
             for one in core.CORES:
                 with core.using(one):
-                    spent[one].append(taken(part))
+                    spent[one].append(work.taken(part))
             spent["floor"].append(floor().get(name, np.nan))
             if not turn:  # tables are made, memory is at hand
                 spent = {one: [] for one in spent}
