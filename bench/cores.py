@@ -28,6 +28,7 @@ from simtrial.run.block import block_rows
 from simtrial.run.kept_memory import keep_freed_memory
 from simtrial.scenario import load
 
+
 class Work:
     """One block, and what is timed of it."""
 
