@@ -66,9 +66,18 @@ class SizeSums:
 
     def take(self, trials: NDArray[np.intp]) -> SizeSums:
         """Return the sums of chosen trials, in the order given."""
+        return self._with(self.between[:, :, trials], trials)
+
+    def take_to_evaluate(self, trials: NDArray[np.intp]) -> SizeSums:
+        """Return the same for `evaluate` and nothing else: copied once, into the order that a compiled kernel takes."""
+        if compiled() is None:
+            return self.take(trials)
+        return self._with(np.take(self.plain[2], trials, axis=2), trials)
+
+    def _with(self, between: Floats, trials: NDArray[np.intp]) -> SizeSums:
         sizes = self.sizes if self.sizes.shape[1] == 1 else self.sizes[:, trials]
         return replace(
-            self, sizes=sizes, counts=self.counts[:, trials], between=self.between[:, :, trials],
+            self, sizes=sizes, counts=self.counts[:, trials], between=between,
             within=self.within[:, trials], rows=self.rows[trials], rank=self.rank[trials],
             dropped=self.dropped[:, trials],
         )  # fmt: skip

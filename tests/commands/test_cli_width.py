@@ -1,22 +1,50 @@
 """Tables in a pipe or a file: as wide as $COLUMNS says, or 120, and nothing is lost on the way."""
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import program, simtrial
 from runs import go, quick
 from tomls import SMALL
 
+from simtrial.run import cost, implied, memory, probe
 from simtrial.scenario import load
 
 __all__ = ["quick"]
+
+
+def once(measure: Callable[..., Any]) -> Callable[..., Any]:
+    """Measure each scenario once; the first argument is the scenario, its cells or one of them."""
+    known: dict[str, Any] = {}
+
+    def measured(first: Any, *rest: Any) -> Any:
+        one = first[0] if isinstance(first, list) else first
+        name = getattr(one, "scenario", one).name
+        if name not in known:
+            known[name] = measure(first, *rest)
+        return known[name]
+
+    return measured
+
+
+@pytest.fixture(scope="module")
+def measured_once() -> Iterator[None]:
+    """What `show` simulates and times takes a second, and does not depend on the width."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((cost, "cost"), (memory, "predicted"), (implied, "implied_cells"),
+                             (probe, "probe"), (probe, "power_rows")):  # fmt: skip
+            patch.setattr(module, name, once(getattr(module, name)))
+        yield
 
 
 def widest(text: str) -> int:
     return max(len(line.rstrip()) for line in text.splitlines())
 
 
+@pytest.mark.usefixtures("measured_once")
 @pytest.mark.parametrize(("columns", "room"), [(None, 120), ("90", 90), ("200", 200), ("0", 120), ("wide", 120)])
 @pytest.mark.parametrize("command", [("show", "partners"), ("show", "partners-design"), ("list",)], ids=str)
 def test_lines_keep_to_the_width(
@@ -51,6 +79,7 @@ def test_performance_is_printed_whole_however_narrow(tmp_path: Path, monkeypatch
     assert len(wide) == 3 * 8
 
 
+@pytest.mark.usefixtures("measured_once")
 def test_every_key_can_be_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys are not broken over lines, and every word of values and meanings is there."""
     monkeypatch.delenv("COLUMNS", raising=False)

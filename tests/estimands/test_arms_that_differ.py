@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from simulated import CONTINUOUS, Z, assert_pair_mean, assert_person_mean, draw, partners
+from simulated import CONTINUOUS, Z, assert_pair_mean, assert_person_mean, draw, draw_when_asked, partners
 
 from simtrial import estimands
 from simtrial.batch import TrialBatch
@@ -84,7 +84,7 @@ def test_true_values_are_those_of_the_mechanism_without_error(options: dict[str,
 def test_the_sd_and_icc_of_either_arm_are_those_stated(options: dict[str, Any]) -> None:
     """Total and shared variance given baseline where nobody shares through engagement."""
     changed = {**CONTINUOUS, **options, "effect": 0.0, "baseline_slope": 0.0}
-    batch = simulate(partners({"outcomes.mansa": changed, "baseline": {"icc": 0.2}}), 1500, 4, "", 0)
+    batch = draw_when_asked(partners({"outcomes.mansa": changed, "baseline": {"icc": 0.2}}), 1500, 4)
     for arm, sd in (("control", 0.701), ("intervention", options["residual_sd_intervention"])):
         residual = batch.at(f"mansa_if_{arm}") - 4.53
         assert_person_mean(residual**2, batch.index, sd**2, sharp=0.03 * sd**2)

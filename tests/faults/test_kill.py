@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,15 +28,22 @@ def command(folder: Path, replicates: int, *more: str) -> list[str]:
     return [*base, "--chunk", "20", "--engine", "processes", "--workers", "2", "--format", "csv", *more]
 
 
-def whole(tmp_path: Path, replicates: int) -> str:
-    """Table of a run that nobody disturbed."""
-    return subprocess.run(command(tmp_path / "whole", replicates), capture_output=True, text=True, check=True).stdout
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], str]:
+    """Table of a run of so many replicates that nobody disturbed."""
+
+    @cache
+    def table(replicates: int) -> str:
+        asked = command(tmp_path_factory.mktemp("whole") / "run", replicates)
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+
+    return table
 
 
 @TIMES
 @pytest.mark.parametrize("victim", ["driver", "worker", "server"])
-def test_kill_9_at_a_random_moment(victim: str, times: int, tmp_path: Path) -> None:
-    expected = whole(tmp_path, 400)
+def test_kill_9_at_a_random_moment(victim: str, times: int, whole: Callable[[int], str], tmp_path: Path) -> None:
+    expected = whole(400)
     rng = random.Random(victim)
     for time_ in range(times):
         folder = tmp_path / f"run{time_}"
@@ -70,9 +79,9 @@ def test_kill_9_at_a_random_moment(victim: str, times: int, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("times", [1, pytest.param(50, marks=MANY)], ids=["once", "often"])
-def test_drivers_share_one_directory(times: int, tmp_path: Path) -> None:
+def test_drivers_share_one_directory(times: int, whole: Callable[[int], str], tmp_path: Path) -> None:
     """Two that start in the same instant, a third that extends the run, and one shard twice: no row lost or doubled."""
-    expected, more = whole(tmp_path, 200), whole(tmp_path, 400)
+    expected, more = whole(200), whole(400)
     begun = time.monotonic()
     for time_ in range(times):
         folder = tmp_path / f"run{time_}"

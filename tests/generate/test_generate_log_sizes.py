@@ -5,7 +5,17 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from simulated import CONTINUOUS, Z, assert_mean, drawn_by, mechanism, partners, practices_only, published
+from simulated import (
+    CONTINUOUS,
+    Z,
+    assert_mean,
+    draw_when_asked,
+    drawn_by,
+    mechanism,
+    partners,
+    practices_only,
+    published,
+)
 from tomls import SMALL, changed, written
 
 from simtrial.batch import TrialBatch
@@ -88,7 +98,7 @@ def test_the_effect_over_practices_stays_when_sizes_are_varied(options: dict[str
     """Standardised by what is drawn the addition has mean 0 and SD size_effect over practices."""
     mansa = {**CONTINUOUS, "effect": 0.3, "effect_among": "", "size_effect": 0.2, "register_effect": 0.1}
     whole = partners({"practices": {**options, "register_median": 150.0}, "outcomes.mansa": mansa})
-    batch = simulate(whole, 1000, 1, "", 0)
+    batch = draw_when_asked(whole, 1000, 1)
     gain = np.zeros(batch.index.practices)
     gain[batch.index.participant_practice] = batch.at("mansa_if_intervention") - batch.at("mansa_if_control") - 0.3
     assert_mean(gain, 0.0, sharp=0.006)

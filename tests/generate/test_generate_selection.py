@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
-from simulated import CONTINUOUS, Z, assert_mean, draw, drawn_by, partners
+from simulated import CONTINUOUS, Z, assert_mean, draw, draw_when_asked, drawn_by, partners
 
 from simtrial.batch import TrialBatch
 from simtrial.errors import ScenarioError
-from simtrial.generate import Variable, simulate, variables
+from simtrial.generate import Variable, variables
 from simtrial.generate.missing.dropout import Dropout
 from simtrial.generate.missing.dropout_model import PRACTICES, threshold
 
@@ -28,7 +28,7 @@ def selected(options: Mapping[str, Any], trials: int = 1500) -> TrialBatch:
     step = whole["dropout"]
     assert isinstance(step, Dropout)
     whole["dropout"] = step.settled(whole)
-    return simulate(whole, trials, 1, "", 0)
+    return draw_when_asked(whole, trials, 1)
 
 
 def gone(batch: TrialBatch) -> Any:

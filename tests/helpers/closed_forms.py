@@ -7,7 +7,7 @@ B = rho + (1 - rho)/m; it is independent of the sums of squares, which are multi
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 POINTS = 4000
 """Quantiles that an average over a chi-squared variable is taken at."""
@@ -51,7 +51,7 @@ class Design:
 
     def rejected(self, variance: np.ndarray, limit: float) -> float:
         """Rejection rate without an effect: mean over equally likely variances that the analysis reports."""
-        return float(2 * stats.norm.sf(limit * np.sqrt(variance) / self.se).mean())
+        return float(2 * special.ndtr(-limit / self.se * np.sqrt(variance)).mean())
 
     def mean_squares(self) -> tuple[np.ndarray, np.ndarray]:
         """Sums of squares of people between and within practices, a row and a column of equally likely values."""

@@ -1,14 +1,14 @@
 """Trials drawn for a test, and assertions whose tolerance is the Monte Carlo error of what was drawn."""
 
-from collections.abc import Mapping
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from simtrial.batch import Index, TrialBatch
-from simtrial.generate import STAGES, Mechanism, simulate, steps
+from simtrial.batch import Column, Index, TrialBatch
+from simtrial.generate import STAGES, Mechanism, drawn_for, simulate, steps, variables
 from simtrial.scenario import load
 
 Options = Mapping[str, Any]
@@ -16,6 +16,9 @@ Options = Mapping[str, Any]
 Z = 4.5
 """Standard errors allowed. A true statement fails with probability 7e-6 per check, under 1e-3 for a hundred checks; the
 seeds are fixed, so a check that passes once passes always."""
+
+MANY = 200
+"""Trials from which on only what is asked for is drawn: of fewer, all stages take a fraction of a second."""
 
 CONTINUOUS = {"items": 0, "lowest": -1e9, "highest": 1e9}
 """Options of a score that is neither rounded nor clipped."""
@@ -42,7 +45,55 @@ def partners(changes: Mapping[str, Options] | None = None) -> Mechanism:
 
 def draw(changes: Mapping[str, Options] | None = None, trials: int = 1000, seed: int = 1) -> TrialBatch:
     """Draw trials of the scenario partners with some options changed."""
-    return simulate(partners(changes), trials, seed, "", 0)
+    return draw_when_asked(partners(changes), trials, seed)
+
+
+def draw_when_asked(whole: Mechanism, trials: int, seed: int) -> TrialBatch:
+    """Draw trials; of many, those stages alone whose columns are asked for, and what these need.
+
+    A stage draws the same whether others are there or not (`tests/generate/test_stages_independent.py`).
+    """
+    if trials < MANY:
+        return simulate(whole, trials, seed, "", 0)
+    columns = Asked(whole, trials, seed)
+    return TrialBatch(columns.index, columns)
+
+
+class Asked(Mapping[str, Column]):
+    """Columns of many trials by name, drawn when asked for; all of them, once they are asked for one by one."""
+
+    def __init__(self, whole: Mechanism, trials: int, seed: int) -> None:
+        self.whole, self.address = whole, (trials, seed, "", 0)
+        self.drawn: dict[str, Column] = {}
+        self.index = self._simulated(drawn_for(whole, frozenset(), masks=False)).index
+
+    def _simulated(self, stages: Mechanism) -> TrialBatch:
+        batch = simulate({name: step for name, step in self.whole.items() if name in stages}, *self.address)
+        self.drawn = {**batch.columns, **self.drawn}
+        return batch
+
+    def __getitem__(self, name: str) -> Column:
+        if name not in self.drawn and name in variables(self.whole):
+            index = self._simulated(drawn_for(self.whole, frozenset({name}), masks=False)).index
+            assert np.array_equal(index.participant_practice, self.index.participant_practice)
+        return self.drawn[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(variables(self.whole))
+
+    def __len__(self) -> int:
+        return len(variables(self.whole))
+
+    def _all(self) -> dict[str, Column]:
+        if len(self.drawn) < len(self):
+            self._simulated(self.whole)
+        return {name: self.drawn[name] for name in self}
+
+    def items(self) -> ItemsView[str, Column]:
+        return self._all().items()
+
+    def values(self) -> ValuesView[Column]:
+        return self._all().values()
 
 
 def drawn_by(step: Any, batch: TrialBatch, seed: int = 1) -> Mapping[str, NDArray[Any]]:

@@ -103,7 +103,9 @@ def _inferred(made, parts, gamma, reml, df, term, alone, between):
     q, e, _ = parts.stacked
     shared = parts.shared
     h = parts.inverse(gamma)
-    turn = np.linalg.svd(_deviations(made.q.astype(float), made.groups))[2].T  # what people tell apart from the rest:
+    inside = _deviations(made.q.astype(float), made.groups)
+    # all directions, but not a square matrix of thousands of people; what people tell apart from the rest:
+    turn = np.linalg.svd(inside, full_matrices=len(inside) < inside.shape[1])[2].T
     q = q @ turn  # as gamma grows the one is beyond all measure better known than the other
     size = np.sqrt(np.einsum("ni,nm,mi->i", q, h, q))
     bread = np.linalg.inv((q.T @ h @ q) / np.outer(size, size)) / np.outer(size, size)
