@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, Literal
@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import in_order
+from simtrial.core import compiled
 from simtrial.errors import SimtrialError, unknown
 
 Array = NDArray[Any]
@@ -188,22 +190,64 @@ class TrialBatch:
 
     def observed(self) -> ObservedBatch:
         """Drop latent columns and blank missing values."""
-        columns: dict[str, Column] = {}
-        masks = [(c, c.values == 0) for c in self.columns.values() if c.hides]
-        for name, column in self.columns.items():
-            if not column.latent:
-                hiding = [(mask.level, absent) for mask, absent in masks if hidden_by(name, mask.hides)]
-                columns[name] = self._blanked(name, hiding)
-        return ObservedBatch(self.index, columns)
+        return ObservedBatch(self.index, SeenColumns(self))
 
-    def _blanked(self, name: str, hiding: Sequence[tuple[Level, NDArray[np.bool_]]]) -> Column:
-        """Column as an analyst sees it; ``hiding`` are the levels of its masks, and which rows there they hide."""
-        column = self.columns[name]
-        level: Level = "participant" if any(at == "participant" for at, _ in hiding) else column.level
-        values = np.array(self.at(name, level), dtype=None if column.categories else np.float64)
-        for at, absent in hiding:
-            rows = self.index.rows(at, level)
-            values[absent if rows is None else absent[rows]] = -1 if column.categories else np.nan
-        values = values.view()
+
+class SeenColumns(Mapping[str, Column]):
+    """Columns of a batch as an analyst sees them: none that is latent, and each blanked when it is first asked for."""
+
+    def __init__(self, batch: TrialBatch) -> None:
+        self._batch = batch
+        self._names = {name: None for name, column in batch.columns.items() if not column.latent}
+        self._seen: dict[str, Column] = {}
+        self._absent: dict[str, NDArray[np.bool_]] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __getitem__(self, name: str) -> Column:
+        found = self._seen.get(name)
+        if found is None:
+            if name not in self._names:
+                raise KeyError(name)
+            found = self._seen[name] = self._blanked(name)
+        return found
+
+    def _blanked(self, name: str) -> Column:
+        """Column as an analyst sees it: at the level of people where one of the masks that hide it is."""
+        column, index = self._batch.columns[name], self._batch.index
+        masks = [mask for mask, c in self._batch.columns.items() if c.hides and hidden_by(name, c.hides)]
+        levels = {self._batch.columns[mask].level for mask in masks}
+        level: Level = "participant" if "participant" in levels else column.level
+        values = np.asarray(self._batch.at(name, level), dtype=None if column.categories else np.float64)
+        if masks:
+            values = blanked(values, self._hidden(masks, level), -1 if column.categories else np.nan)
+        values = np.ascontiguousarray(values).view()
         values.flags.writeable = False
         return Column(values, level, column.categories)
+
+    def _hidden(self, masks: Sequence[str], level: Level) -> NDArray[np.bool_]:
+        """Rows of a level that any of these masks hides."""
+        hidden = None
+        for mask in masks:
+            if mask not in self._absent:
+                self._absent[mask] = self._batch.columns[mask].values == 0
+            rows = self._batch.index.rows(self._batch.columns[mask].level, level)
+            absent = self._absent[mask] if rows is None else self._absent[mask][rows]
+            hidden = absent if hidden is None else hidden | absent
+        return hidden
+
+
+def blanked(values: Array, absent: NDArray[np.bool_], blank: float) -> Array:
+    """Values (rows,) with a blank, NaN in numbers and -1 in codes, where they are absent."""
+    if values.dtype == np.float64 and (core := compiled()) is not None:  # here alone simtrial/core/blanked.c takes over
+        found = np.empty(len(values))
+        core.blanked(*in_order(values), absent, found)
+        return found
+    return np.where(absent, values.dtype.type(blank), values)

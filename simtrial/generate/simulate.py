@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from simtrial.batch import Column, Index, TrialBatch
 from simtrial.errors import SimtrialError
+from simtrial.generate.by_practice import practice_of_people
 from simtrial.generate.mechanism import added, drawing_order, variables
 from simtrial.generate.step import Generator, Mechanism, Step, Variable
 from simtrial.seeding import stream
@@ -102,12 +103,13 @@ def _column(variable: Variable, values: NDArray[Any]) -> Column:
 def _open_practices(batch: TrialBatch, step: Step) -> TrialBatch:
     number: int = step.number  # type: ignore[attr-defined]
     trials = batch.index.trials
-    return TrialBatch(Index(trials, np.repeat(np.arange(trials), number), np.zeros(0, dtype=np.intp)))
+    trial = np.broadcast_to(np.arange(trials)[:, None], (trials, number)).ravel()
+    return TrialBatch(Index(trials, trial, np.zeros(0, dtype=np.intp)))
 
 
 def _open_participants(batch: TrialBatch, recruited: NDArray[Any]) -> TrialBatch:
     index = batch.index
-    people = np.repeat(np.arange(index.practices), recruited.astype(np.intp))
+    people = practice_of_people(recruited.astype(np.intp))
     return TrialBatch(Index(index.trials, index.practice_trial, people))
 
 

@@ -13,6 +13,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from simtrial.arrays import Floats, Ints
 from simtrial.batch import TrialBatch
 from simtrial.generate import Step, Variable
+from simtrial.generate.by_person import alike
 from simtrial.generate.by_practice import in_arm
 from simtrial.generate.column_names import IF_CONTROL, IF_OFFERED
 from simtrial.generate.covariate_keys import split
@@ -184,11 +185,12 @@ class Delivery(Step):
             offered["goal_sessions"] = goals.astype(np.float64)
         if not self._left_out.issuperset(CONTACT):
             offered |= self._contact(sessions, own()[CONTACTS], own()[MINUTES])
-        access = np.zeros(index.participants)
+        access = alike(0.0, index.participants)
         if self.control_access:
             access = (own()[OPEN_TO].random(index.participants) < self.control_access).astype(np.float64)
         blank = {"first_contact_months": np.nan, "session_minutes": np.nan}
-        control, kept = offered, [name for name in offered if self.defiers or name not in CONTACT]
+        kept = [name for name in offered if self.defiers or name not in CONTACT]
+        control: Mapping[str, Floats | float] = offered
         if self.defiers:
             defies = own()[AGAINST].random(index.participants) < self.defiers
             access = np.maximum(access, defies)
@@ -196,14 +198,14 @@ class Delivery(Step):
         if self.control_access or self.defiers:
             control = {name: np.where(access == 1, values, blank.get(name, 0.0)) for name, values in control.items()}
         else:
-            control = {name: np.full(index.participants, blank.get(name, 0.0)) for name in control}
+            control = {name: blank.get(name, 0.0) for name in control}
         arm = batch.at("arm", "practice")
         return {
             "availability_offered": availability,
             "engagement": engagement,
             **{name + IF_OFFERED: values for name, values in offered.items()},
             "access_if_control": access,
-            **{name + IF_CONTROL: control[name] for name in kept},
+            **{name + IF_CONTROL: alike(control[name], index.participants) for name in kept},
             "availability": np.where(arm == 1, availability, np.nan),
             **{name: in_arm(arm, index.participant_practice, control[name], v) for name, v in offered.items()},
         }

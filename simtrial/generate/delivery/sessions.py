@@ -11,7 +11,7 @@ from simtrial.core import compiled
 from simtrial.generate.by_practice import with_practices
 from simtrial.generate.distributions.tables import invert, truncated_negative_binomial
 
-CELLS, PER_SCORE = 4096, 400.0
+CELLS, PER_SCORE = 8192, 800.0
 """Cells of the guide, and how many of them a unit of the score has: from -5.12 to 5.12."""
 
 MARGIN = 1e-8

@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from simtrial.batch import TrialBatch, hidden_by
 from simtrial.errors import ScenarioError, unknown
 from simtrial.generate import STAGES, Mechanism, Step, Variable
+from simtrial.generate.by_person import weighted_sum
 from simtrial.generate.covariate_keys import split
 from simtrial.generate.missing.dropout_model import (
     SEEN,
@@ -181,26 +182,26 @@ class Dropout(Step):
         index = batch.index
         r = self.engagement_correlation
         latent = rng.standard_normal(index.participants)
-        latent *= np.sqrt(1.0 - r * r)
         if r:
-            latent += r * batch.at("engagement")
+            latent = weighted_sum(r, batch.at("engagement"), float(np.sqrt(1.0 - r * r)), latent, out=latent)
         stays = self._stays(latent, batch)
         kept = rng.random(index.practices) >= self.practice_rate
         if self.practice_rate:
             stays &= kept[index.participant_practice]
-        died = np.zeros(index.participants, dtype=bool)
-        withdrew = died
+        died = withdrew = gone = np.zeros(index.participants, dtype=bool)
         if self.died or self.withdrawn_before_baseline:
             uniform = rng.random(index.participants)
-            died = uniform < self.died
-            withdrew = ~died & (uniform < self.died + self.withdrawn_before_baseline)
-        values = {"followed_up": (stays & ~died & ~withdrew).astype(np.int64)}
+            died = gone = uniform < self.died
+            if self.withdrawn_before_baseline:
+                gone = uniform < self.died + self.withdrawn_before_baseline
+                withdrew = gone & ~died
+        values = {"followed_up": (stays & ~gone).astype(np.int64)}
         if self._tells_deaths:
             values["died"] = died.astype(np.int64)
         if self.withdrawn_before_baseline:
             values["seen_at_baseline"] = (~withdrew).astype(np.int64)
         if self.drawn_first:
-            leaves = [~self._stays(latent, world) | died | withdrew for world in either_way(batch)]
+            leaves = [~self._stays(latent, world) | gone for world in either_way(batch)]
             values |= {name: who.astype(np.int64) for name, who in zip(LEAVES, leaves, strict=True)}
         return values
 

@@ -12,7 +12,7 @@ from pydantic import PrivateAttr, model_validator
 from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.generate import Step, Variable
-from simtrial.generate.by_practice import in_arm, with_practices
+from simtrial.generate.by_practice import recorded_in_arm, with_practices
 from simtrial.generate.column_names import MANSA, Outcome
 from simtrial.generate.distributions.shapes import Shapes
 from simtrial.generate.outcomes.effects import Effects
@@ -141,8 +141,9 @@ class Mansa(Composed):
             stretched = self.residual.standard(batch, self.shapes, *normals, intervention=True, noise=noise)
             treated = self._outcome(batch, *stretched, intervention=True)
             added[of.residual_difference] = treated - untreated
-        treated = treated + self.effects.on_everybody(batch, sizes, deviations)
-        untreated += self.effects.in_control(batch, sizes, deviations)  # its own array now
+        treated = self.effects.added(treated, batch, sizes, deviations)  # its own array now
+        if (gained := self.effects.in_control(batch, sizes, deviations)) is not None:
+            untreated += gained
         if not self.leavers.shifts():
             return dict(zip(of.potential, (untreated, treated), strict=True)), added
         shifted = self.leavers.shifted(batch, untreated, treated)
@@ -162,9 +163,10 @@ class Mansa(Composed):
         ratings, practice = self.ratings, batch.index.participant_practice
         control, intervention = self.outcome.potential
         if ratings.form == "direct":
-            found = {name: ratings.recorded(score, out=score) for name, score in scores.items()}
-            happens = in_arm(batch.at("arm", "practice"), practice, found[control], found[intervention])
-            return {**found, self.outcome.followup: happens}
+            arm, scale = batch.at("arm", "practice"), (ratings.items, *ratings.ends)
+            happens = recorded_in_arm(arm, practice, scores[control], scores[intervention], scale)
+            others = {name: ratings.recorded(scores[name], out=scores[name]) for name in scores.keys() - {control, intervention}}
+            return {**scores, **others, self.outcome.followup: happens}
         offered = batch.at("arm") == 1
         deviations = rng.standard_normal((batch.index.participants, ratings.items))
         rated = {n: ratings.rated(s, deviations, self.expected.mean, self._score_sd) for n, s in scores.items()}

@@ -189,10 +189,12 @@ class Practices(Step):
         shape = (trials, self.number)
         regions = self._classes(tuple(self.regions.values()), rng, shape)
         sizes = self._classes((self.small_share, 1.0 - self.small_share), rng, shape)
-        uniform, register, rurality, deprivation = (rng.random(shape) for _ in range(4))
         small, share = sizes == 0, self._small_share()
-        rank = register_scores(small, share, register) if self._profiled or self.register_correlation else register
-        uniform = _correlated(uniform, rank, self.register_correlation)
+        uniform = rng.random(shape)
+        if self._profiled or self.register_correlation or self.sizes in cluster_sizes.DRAWN_LAST:
+            register, rurality, deprivation = (rng.random(shape) for _ in range(3))
+            rank = register_scores(small, share, register)
+            uniform = _correlated(uniform, rank, self.register_correlation)
         recruited = cluster_sizes.draw(self.sizes, self._size_request(), uniform, rng)
         values: dict[str, NDArray[Any]] = {
             "practice": np.tile(np.arange(1.0, self.number + 1), trials),
