@@ -159,13 +159,12 @@ class TrialBatch:
 
     def add(self, new: Mapping[str, Column]) -> TrialBatch:
         """Return the batch with more columns; none that exists is touched."""
-        taken = sorted(set(new) & set(self.columns))
-        if taken:
+        if taken := sorted(new.keys() & self.columns.keys()):
             raise SimtrialError(f"columns are only added, and {', '.join(taken)} exists already")
         for name, column in new.items():
             if column.values.shape != (self.index.size(column.level),):
                 raise SimtrialError(f"column '{name}' has shape {column.values.shape} at {column.level} level")
-        return replace(self, columns={**self.columns, **new})
+        return TrialBatch(self.index, {**self.columns, **new})
 
     def only_practices(self, kept: NDArray[np.bool_]) -> TrialBatch:
         """Leave out practices with all of their participants (practices,); every trial must keep one."""

@@ -47,4 +47,8 @@ def spared(uniform: Floats, probability: float) -> NDArray[np.int64]:
 
 def alike(value: Floats | float, people: int) -> Floats:
     """Values of people (participants,), read-only where they are one number for all, which is held once."""
-    return np.broadcast_to(value, people)
+    if isinstance(value, np.ndarray):
+        return value
+    once = np.ndarray(people, np.float64, np.array([value], dtype=np.float64), strides=(0,))
+    once.flags.writeable = False
+    return once

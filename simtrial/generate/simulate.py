@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,7 +58,7 @@ def simulate(
         with timed(stage):
             step, rng = mechanism[stage], stream(seed, cell, block, purpose + stage)
             batch = after(batch, stage, step.settled(mechanism), rng, added(step))
-    return replace(batch, columns={name: batch.columns[name] for name in variables(mechanism)})
+    return TrialBatch(batch.index, {name: batch.columns[name] for name in variables(mechanism)})
 
 
 def nobody(trials: int) -> TrialBatch:
@@ -91,13 +90,7 @@ def after(
 
 
 def _column(variable: Variable, values: NDArray[Any]) -> Column:
-    return Column(
-        values=values,
-        level=variable.level,
-        categories=variable.categories,
-        latent=variable.latent,
-        hides=variable.hides,
-    )
+    return Column(values, variable.level, variable.categories, variable.latent, variable.hides)
 
 
 def _open_practices(batch: TrialBatch, step: Step) -> TrialBatch:

@@ -195,7 +195,7 @@ class Dropout(Step):
             if self.withdrawn_before_baseline:
                 gone = uniform < self.died + self.withdrawn_before_baseline
                 withdrew = gone & ~died
-        values = {"followed_up": (stays & ~gone).astype(np.int64)}
+        values = {"followed_up": (stays > gone).astype(np.int64)}
         if self._tells_deaths:
             values["died"] = died.astype(np.int64)
         if self.withdrawn_before_baseline:
