@@ -93,3 +93,33 @@ end:
     release_arrays(a, 2);
     return result;
 }
+
+VECTORISED static void mark_both(const double *latent, double limit, const double *uniform, double probability,
+                                 Py_ssize_t people, int64_t *marks) {
+    for (Py_ssize_t k = 0; k < people; k++) marks[k] = (latent[k] <= limit) & !(uniform[k] < probability);
+}
+
+PyObject *core_stays(PyObject *self, PyObject *const *given, Py_ssize_t number) {
+    (void)self;
+    enum { LATENT, LIMIT, UNIFORM, PROBABILITY, MARKS, END };
+    array a[] = {
+        {.name = "latent", .dimensions = 1, .shape = {-1}},
+        {.name = "uniform", .dimensions = 1},
+        {.name = "marks", .kind = INTS, .writable = 1, .dimensions = 1},
+    };
+    PyObject *result = NULL;
+    if (number != END) return PyErr_Format(PyExc_TypeError, "stays takes %d arguments", END), NULL;
+    double limit = PyFloat_AsDouble(given[LIMIT]);
+    double probability = limit == -1.0 && PyErr_Occurred() ? 0.0 : PyFloat_AsDouble(given[PROBABILITY]);
+    if (PyErr_Occurred()) return NULL;
+    if (!take_array(&a[0], given[LATENT])) goto end;
+    a[1].shape[0] = a[2].shape[0] = a[0].shape[0];
+    if (!take_array(&a[1], given[UNIFORM]) || !take_array(&a[2], given[MARKS])) goto end;
+    Py_BEGIN_ALLOW_THREADS
+    mark_both(a[0].at, limit, a[1].at, probability, a[0].shape[0], a[2].at);
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+end:
+    release_arrays(a, 3);
+    return result;
+}

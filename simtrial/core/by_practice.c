@@ -47,6 +47,41 @@ end:
     return result;
 }
 
+PyObject *core_from_baseline(PyObject *self, PyObject *const *given, Py_ssize_t number) {
+    (void)self;
+    enum { BASELINE, LINE, PRACTICES, PRACTICE, OWN, SCORE, END };
+    array a[] = {
+        {.name = "baseline", .dimensions = 1, .shape = {-1}},
+        {.name = "line", .dimensions = 1, .shape = {3}},
+        {.name = "of_practices", .dimensions = 1, .shape = {-1}},
+        {.name = "practice", .kind = INTS, .dimensions = 1},
+        {.name = "own", .dimensions = 1},
+        {.name = "score", .writable = 1, .dimensions = 1},
+    };
+    PyObject *result = NULL;
+    if (number != END + 1) return PyErr_Format(PyExc_TypeError, "from_baseline takes %d arguments", END + 1), NULL;
+    double within = PyFloat_AsDouble(given[SCORE]);
+    if (within == -1.0 && PyErr_Occurred()) return NULL;
+    if (!take_array(&a[BASELINE], given[BASELINE])) goto end;
+    Py_ssize_t people = a[PRACTICE].shape[0] = a[OWN].shape[0] = a[SCORE].shape[0] = a[BASELINE].shape[0], k = 0;
+    if (!take_arrays(a + LINE, SCORE - LINE, given + LINE) || !take_array(&a[SCORE], given[SCORE + 1])) goto end;
+    Py_ssize_t practices = a[PRACTICES].shape[0];
+    Py_BEGIN_ALLOW_THREADS
+    const double *baseline = a[BASELINE].at, *line = a[LINE].at, *of_practices = a[PRACTICES].at, *own = a[OWN].at;
+    const double from = line[0], slope = line[1], mean = line[2];
+    const int64_t *practice = a[PRACTICE].at;
+    double *score = a[SCORE].at;
+    for (; k < people; k++) {
+        if (IS_NO_PLACE(practice[k], practices)) break;
+        score[k] = (baseline[k] - from) * slope + mean + of_practices[practice[k]] + within * own[k];
+    }
+    Py_END_ALLOW_THREADS
+    result = no_place(k, people);
+end:
+    release_arrays(a, END);
+    return result;
+}
+
 PyObject *core_in_arm(PyObject *self, PyObject *const *given, Py_ssize_t number) {
     (void)self;
     enum { OFFERED, PRACTICE, CONTROL, INTERVENTION, FOUND, END };

@@ -34,6 +34,8 @@ KERNEL(practice_of_people);
 KERNEL(weighted_sum);
 KERNEL(with_effect);
 KERNEL(spared);
+KERNEL(stays);
+KERNEL(from_baseline);
 KERNEL(blanked);
 KERNEL(record_both);
 KERNEL(evaluate_visits);

@@ -57,6 +57,8 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(weighted_sum),
     FUNCTION(with_effect),
     FUNCTION(spared),
+    FUNCTION(stays),
+    FUNCTION(from_baseline),
     FUNCTION(blanked),
     FUNCTION(record_both),
 #ifdef CHECKED

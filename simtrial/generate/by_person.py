@@ -45,6 +45,16 @@ def spared(uniform: Floats, probability: float) -> NDArray[np.int64]:
     return (uniform >= probability).astype(np.int64)
 
 
+def stays(latent: Floats, limit: float, uniform: Floats, probability: float) -> NDArray[np.int64]:
+    """1 for those whose latent score reaches no further than a limit and who are `spared` besides (people,)."""
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/by_person.c takes over
+        marks = np.empty(len(latent), dtype=np.int64)
+        one, other = in_order(latent, uniform)
+        core.stays(one, limit, other, probability, marks)
+        return marks
+    return ((latent <= limit) > (uniform < probability)).astype(np.int64)
+
+
 def alike(value: Floats | float, people: int) -> Floats:
     """Values of people (participants,), read-only where they are one number for all, which is held once."""
     if isinstance(value, np.ndarray):

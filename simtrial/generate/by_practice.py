@@ -41,6 +41,25 @@ def with_practices(
     return score
 
 
+def from_baseline(
+    baseline: Floats, line: tuple[float, float, float], of_practices: Floats, practice: Ints, own: Floats, within: float
+) -> Floats:
+    """Scores of people who are expected on a line over their baseline, as `with_practices` (participants,).
+
+    ``line`` is where the mean holds, the slope, and the mean: mean + slope (baseline - where).
+    """
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/by_practice.c takes over
+        score = np.empty(len(practice))
+        start, effects, residual = in_order(baseline, of_practices, own)
+        core.from_baseline(start, np.array(line), effects, practice, residual, within, score)
+        return score
+    where, slope, mean = line
+    expected: Floats = baseline - where
+    expected *= slope
+    expected += mean
+    return with_practices(expected, of_practices, practice, own, within, out=expected)
+
+
 def in_arm(arm: NDArray[Any], practice: Ints, control: Floats | float, intervention: Floats) -> Floats:
     """What happens to people of two potential values, by the arm of their practice (participants,).
 

@@ -12,7 +12,7 @@ from pydantic import PrivateAttr, model_validator
 from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.generate import Step, Variable
-from simtrial.generate.by_practice import recorded_in_arm, with_practices
+from simtrial.generate.by_practice import from_baseline, recorded_in_arm, with_practices
 from simtrial.generate.column_names import MANSA, Outcome
 from simtrial.generate.distributions.shapes import Shapes
 from simtrial.generate.outcomes.effects import Effects
@@ -152,8 +152,11 @@ class Mansa(Composed):
     def _outcome(self, batch: TrialBatch, of_practices: Floats, own: Floats, intervention: bool) -> Floats:
         """Outcome with the residual variances of one arm, before any effect (participants,)."""
         between, within = self.residual.spread(intervention, self.ratings.noise)
+        practice, line = batch.index.participant_practice, self.expected.line(self.sizes)
+        if line is not None:
+            before = batch.at(self.outcome.baseline)
+            return from_baseline(before, line, between * of_practices, practice, own, within)
         expected = self.expected.untreated(batch, self.sizes)
-        practice = batch.index.participant_practice
         return with_practices(expected, between * of_practices, practice, own, within, out=expected)
 
     def _recorded(
