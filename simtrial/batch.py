@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, reduce
 from typing import Any, Literal
 
 import numpy as np
@@ -220,7 +220,7 @@ class SeenColumns(Mapping[str, Column]):
 
     def _blanked(self, name: str) -> Column:
         """Column as an analyst sees it: at the level of people where one of the masks that hide it is."""
-        column, index = self._batch.columns[name], self._batch.index
+        column = self._batch.columns[name]
         masks = [mask for mask, c in self._batch.columns.items() if c.hides and hidden_by(name, c.hides)]
         levels = {self._batch.columns[mask].level for mask in masks}
         level: Level = "participant" if "participant" in levels else column.level
@@ -233,14 +233,15 @@ class SeenColumns(Mapping[str, Column]):
 
     def _hidden(self, masks: Sequence[str], level: Level) -> NDArray[np.bool_]:
         """Rows of a level that any of these masks hides."""
-        hidden = None
-        for mask in masks:
-            if mask not in self._absent:
-                self._absent[mask] = self._batch.columns[mask].values == 0
-            rows = self._batch.index.rows(self._batch.columns[mask].level, level)
-            absent = self._absent[mask] if rows is None else self._absent[mask][rows]
-            hidden = absent if hidden is None else hidden | absent
-        return hidden
+        return reduce(np.logical_or, [self._hidden_by(mask, level) for mask in masks])
+
+    def _hidden_by(self, mask: str, level: Level) -> NDArray[np.bool_]:
+        """Rows of a level that one mask hides."""
+        column = self._batch.columns[mask]
+        if mask not in self._absent:
+            self._absent[mask] = column.values == 0
+        rows = self._batch.index.rows(column.level, level)
+        return self._absent[mask] if rows is None else self._absent[mask][rows]
 
 
 def blanked(values: Array, absent: NDArray[np.bool_], blank: float) -> Array:

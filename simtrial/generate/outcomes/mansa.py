@@ -168,8 +168,9 @@ class Mansa(Composed):
         if ratings.form == "direct":
             arm, scale = batch.at("arm", "practice"), (ratings.items, *ratings.ends)
             happens = recorded_in_arm(arm, practice, scores[control], scores[intervention], scale)
-            others = {name: ratings.recorded(scores[name], out=scores[name]) for name in scores.keys() - {control, intervention}}
-            return {**scores, **others, self.outcome.followup: happens}
+            others = {name: score for name, score in scores.items() if name not in self.outcome.potential}
+            recorded = {name: ratings.recorded(score, out=score) for name, score in others.items()}
+            return {**scores, **recorded, self.outcome.followup: happens}
         offered = batch.at("arm") == 1
         deviations = rng.standard_normal((batch.index.participants, ratings.items))
         rated = {n: ratings.rated(s, deviations, self.expected.mean, self._score_sd) for n, s in scores.items()}
