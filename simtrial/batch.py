@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, reduce
 from typing import Any, Literal
@@ -189,59 +189,29 @@ class TrialBatch:
 
     def observed(self) -> ObservedBatch:
         """Drop latent columns and blank missing values."""
-        return ObservedBatch(self.index, SeenColumns(self))
+        columns: dict[str, Column] = {}
+        masks = [(c, c.values == 0) for c in self.columns.values() if c.hides]
+        for name, column in self.columns.items():
+            if not column.latent:
+                hiding = [(mask.level, absent) for mask, absent in masks if hidden_by(name, mask.hides)]
+                columns[name] = self._blanked(name, hiding)
+        return ObservedBatch(self.index, columns)
 
+    def _blanked(self, name: str, hiding: Sequence[tuple[Level, NDArray[np.bool_]]]) -> Column:
+        """Column as an analyst sees it; ``hiding`` are the levels of its masks, and which rows there they hide.
 
-class SeenColumns(Mapping[str, Column]):
-    """Columns of a batch as an analyst sees them: none that is latent, and each blanked when it is first asked for."""
-
-    def __init__(self, batch: TrialBatch) -> None:
-        self._batch = batch
-        self._names = {name: None for name, column in batch.columns.items() if not column.latent}
-        self._seen: dict[str, Column] = {}
-        self._absent: dict[str, NDArray[np.bool_]] = {}
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
-    def __getitem__(self, name: str) -> Column:
-        found = self._seen.get(name)
-        if found is None:
-            if name not in self._names:
-                raise KeyError(name)
-            found = self._seen[name] = self._blanked(name)
-        return found
-
-    def _blanked(self, name: str) -> Column:
-        """Column as an analyst sees it: at the level of people where one of the masks that hide it is."""
-        column = self._batch.columns[name]
-        masks = [mask for mask, c in self._batch.columns.items() if c.hides and hidden_by(name, c.hides)]
-        levels = {self._batch.columns[mask].level for mask in masks}
-        level: Level = "participant" if "participant" in levels else column.level
-        values = np.asarray(self._batch.at(name, level), dtype=None if column.categories else np.float64)
-        if masks:
-            values = blanked(values, self._hidden(masks, level), -1 if column.categories else np.nan)
-        values = np.ascontiguousarray(values).view()
+        What no mask hides is the same memory, read-only. What one hides is copied, so that nothing leads back to it, and
+        so is what is part of another array, which may hold more than is seen.
+        """
+        column = self.columns[name]
+        level: Level = "participant" if any(at == "participant" for at, _ in hiding) else column.level
+        values = np.asarray(self.at(name, level), dtype=None if column.categories else np.float64)
+        if hiding:
+            spread = [absent if (rows := self.index.rows(at, level)) is None else absent[rows] for at, absent in hiding]
+            values = blanked(values, reduce(np.logical_or, spread), -1 if column.categories else np.nan)
+        values = values.view() if values.flags.owndata and values.flags.c_contiguous else values.copy()
         values.flags.writeable = False
         return Column(values, level, column.categories)
-
-    def _hidden(self, masks: Sequence[str], level: Level) -> NDArray[np.bool_]:
-        """Rows of a level that any of these masks hides."""
-        return reduce(np.logical_or, [self._hidden_by(mask, level) for mask in masks])
-
-    def _hidden_by(self, mask: str, level: Level) -> NDArray[np.bool_]:
-        """Rows of a level that one mask hides."""
-        column = self._batch.columns[mask]
-        if mask not in self._absent:
-            self._absent[mask] = column.values == 0
-        rows = self._batch.index.rows(column.level, level)
-        return self._absent[mask] if rows is None else self._absent[mask][rows]
 
 
 def blanked(values: Array, absent: NDArray[np.bool_], blank: float) -> Array:

@@ -59,6 +59,14 @@ def test_no_object_behind_an_observed_batch_leads_back_to_the_complete_data(batc
             assert not np.shares_memory(array, values)
 
 
+def test_columns_cut_from_one_array_do_not_lead_to_each_other() -> None:
+    both = np.arange(6.0).reshape(2, 3)
+    index = Index(1, np.zeros(1, dtype=np.intp), np.zeros(3, dtype=np.intp))
+    columns = {"seen": Column(both[0], "participant"), "secret": Column(both[1], "participant", latent=True)}
+    for array in reachable(TrialBatch(index, columns).observed()):
+        assert not np.shares_memory(array, both)
+
+
 def reachable(root: Any) -> list[np.ndarray]:
     """Arrays that attributes, containers and array bases lead to."""
     seen: set[int] = set()
