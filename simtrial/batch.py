@@ -200,8 +200,8 @@ class TrialBatch:
     def _blanked(self, name: str, hiding: Sequence[tuple[Level, NDArray[np.bool_]]]) -> Column:
         """Column as an analyst sees it; ``hiding`` are the levels of its masks, and which rows there they hide.
 
-        What no mask hides is the same memory, read-only. What one hides is copied, so that nothing leads back to it, and
-        so is what is part of another array, which may hold more than is seen.
+        What no mask hides is the same memory, read-only. What one hides is copied, so that nothing leads back to it,
+        and so is what is part of another array, which may hold more than is seen.
         """
         column = self.columns[name]
         level: Level = "participant" if any(at == "participant" for at, _ in hiding) else column.level
