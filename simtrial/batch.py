@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, reduce
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simtrial.arrays import in_order
+from simtrial.core import compiled
 from simtrial.errors import SimtrialError, unknown
 
 Array = NDArray[Any]
@@ -157,13 +159,12 @@ class TrialBatch:
 
     def add(self, new: Mapping[str, Column]) -> TrialBatch:
         """Return the batch with more columns; none that exists is touched."""
-        taken = sorted(set(new) & set(self.columns))
-        if taken:
+        if taken := sorted(new.keys() & self.columns.keys()):
             raise SimtrialError(f"columns are only added, and {', '.join(taken)} exists already")
         for name, column in new.items():
             if column.values.shape != (self.index.size(column.level),):
                 raise SimtrialError(f"column '{name}' has shape {column.values.shape} at {column.level} level")
-        return replace(self, columns={**self.columns, **new})
+        return TrialBatch(self.index, {**self.columns, **new})
 
     def only_practices(self, kept: NDArray[np.bool_]) -> TrialBatch:
         """Leave out practices with all of their participants (practices,); every trial must keep one."""
@@ -197,13 +198,26 @@ class TrialBatch:
         return ObservedBatch(self.index, columns)
 
     def _blanked(self, name: str, hiding: Sequence[tuple[Level, NDArray[np.bool_]]]) -> Column:
-        """Column as an analyst sees it; ``hiding`` are the levels of its masks, and which rows there they hide."""
+        """Column as an analyst sees it; ``hiding`` are the levels of its masks, and which rows there they hide.
+
+        What no mask hides is the same memory, read-only. What one hides is copied, so that nothing leads back to it,
+        and so is what is part of another array, which may hold more than is seen.
+        """
         column = self.columns[name]
         level: Level = "participant" if any(at == "participant" for at, _ in hiding) else column.level
-        values = np.array(self.at(name, level), dtype=None if column.categories else np.float64)
-        for at, absent in hiding:
-            rows = self.index.rows(at, level)
-            values[absent if rows is None else absent[rows]] = -1 if column.categories else np.nan
-        values = values.view()
+        values = np.asarray(self.at(name, level), dtype=None if column.categories else np.float64)
+        if hiding:
+            spread = [absent if (rows := self.index.rows(at, level)) is None else absent[rows] for at, absent in hiding]
+            values = blanked(values, reduce(np.logical_or, spread), -1 if column.categories else np.nan)
+        values = values.view() if values.flags.owndata and values.flags.c_contiguous else values.copy()
         values.flags.writeable = False
         return Column(values, level, column.categories)
+
+
+def blanked(values: Array, absent: NDArray[np.bool_], blank: float) -> Array:
+    """Values (rows,) with a blank, NaN in numbers and -1 in codes, where they are absent."""
+    if values.dtype == np.float64 and (core := compiled()) is not None:  # here alone simtrial/core/blanked.c takes over
+        found = np.empty(len(values))
+        core.blanked(*in_order(values), absent, found)
+        return found
+    return np.where(absent, values.dtype.type(blank), values)

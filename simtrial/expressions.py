@@ -229,9 +229,12 @@ def _checked_value(node: Comparison, categories: tuple[str, ...]) -> float | int
 def _compare(node: Comparison, column: Column) -> Truth:
     """Compare a column, at its own level; a column without any value is unknown throughout, whatever it would hold."""
     present = column.values >= 0 if column.categories else ~np.isnan(column.values)
-    if not present.any():
+    number = np.count_nonzero(present)
+    if not number:
         return Truth(present, present)
     result = _COMPARE[node.op](column.values, _checked_value(node, column.categories))
+    if number == len(present):
+        return Truth(result, ~result)
     return Truth(result & present, ~result & present)
 
 

@@ -53,6 +53,14 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(with_practices),
     FUNCTION(in_arm),
     FUNCTION(sessions_at),
+    FUNCTION(practice_of_people),
+    FUNCTION(weighted_sum),
+    FUNCTION(with_effect),
+    FUNCTION(spared),
+    FUNCTION(stays),
+    FUNCTION(from_baseline),
+    FUNCTION(blanked),
+    FUNCTION(record_both),
 #ifdef CHECKED
     {"_entry_of", (PyCFunction)(void (*)(void))core_entry_of, METH_FASTCALL, NULL},
 #endif

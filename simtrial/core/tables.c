@@ -1,7 +1,6 @@
-/* Twins of `invert`, `between_scores`, `in_random_order` and `record` in simtrial/generate/distributions/tables.py. */
+/* Twins of `invert`, `between_scores` and `in_random_order` in simtrial/generate/distributions/tables.py. */
 #include "kernels.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #define GUIDES 1024 /* parts of equal probability; a guide says where in the table to begin */
@@ -131,39 +130,6 @@ PyObject *core_in_random_order(PyObject *self, PyObject *const *given, Py_ssize_
     if (!take_array(&a[FOUND], given[FOUND])) goto end;
     Py_BEGIN_ALLOW_THREADS
     order(a[UNIFORM].at, a[CODES].at, a[UNIFORM].shape[0], a[CODES].shape[0], a[FOUND].at);
-    Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
-end:
-    release_arrays(a, END);
-    return result;
-}
-
-/* Kept between the ends; what is no number stays none, and a zero keeps its sign. */
-VECTORISED static void round_to(const double *score, Py_ssize_t people, double items, double lowest, double highest,
-                                double *recorded) {
-    for (Py_ssize_t k = 0; k < people; k++) {
-        double rounded = items > 0.0 ? rint(score[k] * items) / items : score[k];
-        recorded[k] = rounded < lowest ? lowest : rounded > highest ? highest : rounded;
-    }
-}
-
-PyObject *core_record(PyObject *self, PyObject *const *given, Py_ssize_t number) {
-    (void)self;
-    enum { SCORE, RECORDED, END };
-    array a[] = {
-        {.name = "score", .dimensions = 1, .shape = {-1}},
-        {.name = "recorded", .writable = 1, .dimensions = 1},
-    };
-    PyObject *result = NULL;
-    double ends[3];
-    if (number != END + 3) return PyErr_Format(PyExc_TypeError, "record takes %d arguments", END + 3), NULL;
-    for (int k = 0; k < 3; k++) ends[k] = PyFloat_AsDouble(given[k + 1]);
-    if (PyErr_Occurred()) return NULL;
-    if (!take_array(&a[SCORE], given[0])) goto end;
-    a[RECORDED].shape[0] = a[SCORE].shape[0];
-    if (!take_array(&a[RECORDED], given[4])) goto end;
-    Py_BEGIN_ALLOW_THREADS
-    round_to(a[SCORE].at, a[SCORE].shape[0], ends[0], ends[1], ends[2], a[RECORDED].at);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 end:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from simtrial.batch import Column, Index, TrialBatch
 from simtrial.errors import SimtrialError
+from simtrial.generate.by_practice import practice_of_people
 from simtrial.generate.mechanism import added, drawing_order, variables
 from simtrial.generate.step import Generator, Mechanism, Step, Variable
 from simtrial.seeding import stream
@@ -58,7 +58,7 @@ def simulate(
         with timed(stage):
             step, rng = mechanism[stage], stream(seed, cell, block, purpose + stage)
             batch = after(batch, stage, step.settled(mechanism), rng, added(step))
-    return replace(batch, columns={name: batch.columns[name] for name in variables(mechanism)})
+    return TrialBatch(batch.index, {name: batch.columns[name] for name in variables(mechanism)})
 
 
 def nobody(trials: int) -> TrialBatch:
@@ -90,24 +90,19 @@ def after(
 
 
 def _column(variable: Variable, values: NDArray[Any]) -> Column:
-    return Column(
-        values=values,
-        level=variable.level,
-        categories=variable.categories,
-        latent=variable.latent,
-        hides=variable.hides,
-    )
+    return Column(values, variable.level, variable.categories, variable.latent, variable.hides)
 
 
 def _open_practices(batch: TrialBatch, step: Step) -> TrialBatch:
     number: int = step.number  # type: ignore[attr-defined]
     trials = batch.index.trials
-    return TrialBatch(Index(trials, np.repeat(np.arange(trials), number), np.zeros(0, dtype=np.intp)))
+    trial = np.broadcast_to(np.arange(trials)[:, None], (trials, number)).ravel()
+    return TrialBatch(Index(trials, trial, np.zeros(0, dtype=np.intp)))
 
 
 def _open_participants(batch: TrialBatch, recruited: NDArray[Any]) -> TrialBatch:
     index = batch.index
-    people = np.repeat(np.arange(index.practices), recruited.astype(np.intp))
+    people = practice_of_people(recruited.astype(np.intp))
     return TrialBatch(Index(index.trials, index.practice_trial, people))
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from simtrial.batch import ObservedBatch, TrialBatch
+from simtrial.batch import Column, ObservedBatch, TrialBatch
 from simtrial.generate.column_names import IF_CONTROL, IF_INTERVENTION, IF_OFFERED, RESIDUAL_DIFFERENCE
 
 
@@ -15,11 +15,11 @@ def if_offered(batch: TrialBatch) -> ObservedBatch:
     """Trials as they would be observed were every practice allocated to the intervention, nothing missing."""
     columns = {name: c for name, c in batch.columns.items() if not c.latent and not c.hides}
     arm = columns["arm"]
-    columns["arm"] = replace(arm, values=np.ones_like(arm.values))
-    for name in batch.columns:
+    columns["arm"] = Column(np.ones_like(arm.values), arm.level)
+    for name, offered in batch.columns.items():
         if name.endswith(IF_OFFERED):
             received = name.removesuffix(IF_OFFERED)
-            columns[received] = replace(columns[received], values=batch.columns[name].values)
+            columns[received] = Column(offered.values, columns[received].level, columns[received].categories)
     return ObservedBatch(batch.index, columns)
 
 
@@ -27,7 +27,10 @@ def access(batch: TrialBatch) -> NDArray[np.bool_] | None:
     """Who would have access in the control arm (participants,); None where nobody has."""
     if "access_if_control" not in batch.columns:
         return None
-    has = batch.at("access_if_control") == 1
+    values = batch.at("access_if_control")
+    if values.strides == (0,) and (values[:1] != 1).all():  # one number for all
+        return None
+    has = values == 1
     return has if has.any() else None
 
 

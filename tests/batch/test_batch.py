@@ -53,10 +53,22 @@ def test_no_object_behind_an_observed_batch_leads_back_to_the_complete_data(batc
     """Walk over everything that hangs on it: no array equals, or is a view of, hidden values."""
     observed = batch.observed()
     hidden = [batch.at(n) for n in ("mansa_if_control", "mansa_if_intervention", "engagement", "mansa_followup")]
-    for array in reachable(observed):
+    found = reachable(observed)
+    assert len(found) > 10
+    for array in found:
         for values in hidden:
             assert array.shape != values.shape or not np.array_equal(array, values)
             assert not np.shares_memory(array, values)
+
+
+def test_columns_cut_from_one_array_do_not_lead_to_each_other() -> None:
+    both = np.arange(6.0).reshape(2, 3)
+    index = Index(1, np.zeros(1, dtype=np.intp), np.zeros(3, dtype=np.intp))
+    columns = {"seen": Column(both[0], "participant"), "secret": Column(both[1], "participant", latent=True)}
+    found = reachable(TrialBatch(index, columns).observed())
+    assert any(np.array_equal(array, both[0]) for array in found)
+    for array in found:
+        assert not np.shares_memory(array, both)
 
 
 def reachable(root: Any) -> list[np.ndarray]:
@@ -77,7 +89,6 @@ def reachable(root: Any) -> list[np.ndarray]:
             stack += value
         elif hasattr(value, "__dict__"):
             stack += vars(value).values()
-    assert len(found) > 10
     return found
 
 

@@ -8,11 +8,18 @@ import pytest
 from cores import needs_compiled
 
 from simtrial import core
-from simtrial.batch import TrialBatch
+from simtrial.batch import TrialBatch, blanked
 from simtrial.generate import simulate
 from simtrial.generate.allocation.minimisation import minimise
-from simtrial.generate.by_practice import in_arm, with_practices
-from simtrial.generate.delivery.sessions import sessions_at
+from simtrial.generate.by_person import alike, spared, stays, weighted_sum, with_effect
+from simtrial.generate.by_practice import (
+    from_baseline,
+    in_arm,
+    practice_of_people,
+    recorded_in_arm,
+    with_practices,
+)
+from simtrial.generate.delivery.sessions import CELLS, PER_SCORE, sessions_at
 from simtrial.generate.distributions.tables import (
     SCORES,
     beta_quantiles,
@@ -167,8 +174,77 @@ def test_values_of_people_by_practice(sizes: tuple[int, ...]) -> None:
             np.testing.assert_array_equal(found, mean + effects[practice] + 0.7 * own)
         for found in either(lambda mean=mean: with_practices(mean, effects, practice, b := own.copy(), 0.7, out=b)):
             np.testing.assert_array_equal(found, mean + effects[practice] + 0.7 * own)
-    for found in either(lambda: in_arm(arm, practice, own, other)):
-        np.testing.assert_array_equal(found, np.where(arm[practice] == 1, other, own))
+    for control in (own, 0.0, np.nan):
+        for found in either(lambda control=control: in_arm(arm, practice, control, other)):
+            np.testing.assert_array_equal(found, np.where(arm[practice] == 1, other, control))
+    for found in either(lambda: from_baseline(expected, (4.31, 0.615, 4.53), effects, practice, own, 0.7)):
+        exact = (expected - 4.31) * 0.615 + 4.53 + effects[practice] + 0.7 * own
+        assert found.tobytes() == exact.tobytes()
+    for found in either(lambda: practice_of_people(np.array(sizes, dtype=np.intp))):
+        np.testing.assert_array_equal(found, practice)
+        assert found.dtype == np.intp
+
+
+@pytest.mark.parametrize("people", [0, 1, 7, 8, 9, 511, 512, 513, 3000])
+def test_people_of_practices_of_any_size(people: int) -> None:
+    rng = np.random.default_rng(people)
+    for practices in (1, 3, 40, 900):
+        sizes = rng.multinomial(people, rng.dirichlet(np.full(practices, 0.3)))
+        for found in either(lambda sizes=sizes: practice_of_people(sizes)):
+            np.testing.assert_array_equal(found, np.repeat(np.arange(len(sizes)), sizes))
+
+
+@pytest.mark.parametrize("people", [0, 1, 511, 512, 1025])
+@pytest.mark.parametrize("scale", [(11, 1.0, 7.0), (0, -np.inf, np.inf), (7, 0.0, 5.0)])
+def test_both_potential_scores_recorded(people: int, scale: tuple[int, float, float]) -> None:
+    rng = np.random.default_rng([people, scale[0]])
+    practice, arm = np.sort(rng.integers(0, 30, people)), rng.integers(0, 2, 30)
+    control, intervention = rng.normal(4.0, 2.0, (2, people))
+    control[:3], intervention[-3:] = [np.nan, -0.0, np.inf][:people], [-np.inf, np.nan, 0.04][:people]
+    before, after = (record(score, *scale) for score in (control, intervention))
+
+    def kept() -> list[np.ndarray]:
+        both = control.copy(), intervention.copy()
+        return [recorded_in_arm(arm, practice, *both, scale), *both]
+
+    for found in either(kept):
+        np.testing.assert_array_equal(found, [np.where(arm[practice] == 1, after, before), before, after])
+
+
+ODD_NUMBERS = np.array([np.inf, -np.inf, 0.0, -0.0, 5e-324, 1e300, -1e300])
+
+
+@pytest.mark.parametrize("people", [0, 1, 6, 1003])
+def test_values_of_people(people: int) -> None:
+    rng = np.random.default_rng(people)
+    one, other, uniform = rng.standard_normal(people), rng.standard_normal(people), rng.random(people)
+    one[: len(ODD_NUMBERS)] = ODD_NUMBERS[:people]
+    reached = uniform < 0.4
+    for found in either(lambda: weighted_sum(-0.2, one, 0.98, other)):
+        assert found.tobytes() == (-0.2 * one + 0.98 * other).tobytes()
+    for found in either(lambda: weighted_sum(-0.2, one, 0.98, again := other.copy(), out=again)):
+        assert found.tobytes() == (-0.2 * one + 0.98 * other).tobytes()
+    for effect in (0.045, -0.045, other):
+        for found in either(lambda effect=effect: with_effect(one, effect, reached)):
+            assert found.tobytes() == (one + effect * reached).tobytes()
+    for number in (0.0, 0.4, 1.0, *uniform[:2]):
+        for found in either(lambda number=number: spared(uniform, number)):
+            np.testing.assert_array_equal(found, uniform >= number)
+            assert found.dtype == np.int64
+        for found in either(lambda number=number: stays(one, 0.3, uniform, number)):
+            np.testing.assert_array_equal(found, (one <= 0.3) & ~(uniform < number))
+            assert found.dtype == np.int64
+    for found in either(lambda: blanked(one, reached, np.nan)):
+        np.testing.assert_array_equal(found, np.where(reached, np.nan, one))
+
+
+def test_one_value_for_all_is_held_once_and_read_only() -> None:
+    for value in (0.0, np.nan):
+        found = alike(value, 5)
+        np.testing.assert_array_equal(found, np.full(5, value))
+        assert (found.strides, found.flags.writeable) == ((0,), False)
+    own = np.arange(3.0)
+    assert alike(own, 3) is own
 
 
 LAWS = [(0.09, 10.05, 3.0), (0.0, 10.4, 0.05), (0.97, 2.0, 3.0), (0.2, 300.0, 5.0), (0.5, 0.001, np.inf)]
@@ -184,7 +260,7 @@ def test_sessions_are_those_of_their_probabilities(law: tuple[float, float, floa
     rng, table = np.random.default_rng(7), truncated_negative_binomial(mu, shape)
     steps = ndtri(no_contact + (1.0 - no_contact) * np.concatenate([[0.0], table]))
     near = [steps + gap for gap in (0.0, 1e-15, -1e-15, 1e-9, -1e-9, 1e-6, -1e-6)]
-    cells = (np.arange(4097) - 2048) / 400
+    cells = (np.arange(CELLS + 1) - CELLS // 2) / PER_SCORE
     edges = [cells, np.nextafter(cells, 9), np.nextafter(cells, -9)]
     odd = [np.array([-1e12, -40.0, -5.2, 5.2, 9.0, 40.0, 1e12])]
     score = np.concatenate([rng.standard_normal(50_000), rng.uniform(-6, 6, 50_000), *near, *edges, *odd])

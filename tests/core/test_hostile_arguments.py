@@ -24,7 +24,8 @@ pytestmark = needs_compiled
 REFUSED = (TypeError, ValueError, IndexError, BufferError, MemoryError)
 KERNELS = [name for name in dir(core._extension) if not name.startswith("_") and not name.isupper()]
 NO_PLACES = {("minimise", 2), ("minimise", 7), ("difference", 3), ("difference", 9), ("in_random_order", 0),
-             ("in_random_order", 2)}  # fmt: skip
+             ("in_random_order", 2), ("practice_of_people", 1), ("sessions_at", 7), ("sessions_at", 8), ("spared", 2),
+             ("stays", 4)}  # fmt: skip
 """Whole numbers that are no places in an array: which trial follows which, marks, codes, and what is filled."""
 ALLOCATION = {"method": "minimisation", "factors": ["region"]}
 FITS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -51,7 +52,9 @@ def calls() -> dict[str, tuple[Any, ...]]:
     watched = SimpleNamespace(LANES=core._extension.LANES, **{name: _through(real, name, found) for name in KERNELS})
     with core.using("compiled"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(core, "_extension", watched)
-        batch = simulate(load("partners")[1][0].scenario.mechanism, 11, 1, "", 0).observed()
+        scenario = load("partners")[1][0].scenario
+        simulate(scenario.needed, 11, 1, "", 0)
+        batch = simulate(scenario.mechanism, 11, 1, "", 0).observed()
         for kind, options in FITS:
             chosen = method(kind, **{"adjust": ["mansa_baseline", "region"], **options})
             chosen.fit(batch, moments(batch, chosen.spec()), np.random.default_rng(1), False)

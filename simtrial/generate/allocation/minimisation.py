@@ -75,7 +75,7 @@ def minimise(
     control, intervention = ratio
     up, down = preferred(best, ratio)
     share = intervention / (control + intervention)
-    factors, trials = len(levels), int(practice_trial.max(initial=-1)) + 1
+    factors = len(levels)
     w = np.ones(factors) if weights is None else np.asarray(weights, dtype=np.float64)
     if (core := compiled()) is not None:  # here and nowhere else simtrial/core/minimisation.c takes over
         arrived = np.arange(len(practice_trial)) if order is None else np.lexsort((order, practice_trial))
@@ -87,6 +87,7 @@ def minimise(
         )
         return arm
     # d times r_0 r_1, in whole numbers, so that ties are exact
+    trials = int(practice_trial.max(initial=-1)) + 1
     excess = np.zeros((factors, trials, int(levels.max(initial=0)) + 1), dtype=np.int64)
     places, total = _places(excess, levels, practice_trial), excess.reshape(-1)
     arm = np.zeros(len(practice_trial), dtype=np.int64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -13,6 +12,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from simtrial.arrays import Floats, Ints
 from simtrial.batch import TrialBatch
 from simtrial.generate import Step, Variable
+from simtrial.generate.by_person import alike
 from simtrial.generate.by_practice import in_arm
 from simtrial.generate.column_names import IF_CONTROL, IF_OFFERED
 from simtrial.generate.covariate_keys import split
@@ -169,41 +169,46 @@ class Delivery(Step):
     def draw(self, batch: TrialBatch, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
         """Draw receipt if offered, receipt in control, and actual receipt."""
         index = batch.index
-        own = cache(lambda: rng.spawn(6))  # streams of their own, so that no option moves the draws that another uses
+        left_out = self._left_out
+        contacts = not left_out.issuperset(CONTACT)
+        # streams of their own, so that no option moves the draws that another uses
+        options = (self.availability_months, self.engagement_icc, contacts, self.control_access, self.defiers)
+        own = rng.spawn(6) if any(options) else []
         z = rng.standard_normal(index.practices)
         availability = between_scores(z, beta_quantiles(self.availability_alpha, self.availability_beta)[1])
         if self.availability_months:
-            availability = in_post(availability, self.availability_months, self.availability_turnover, own()[POSTS])
+            availability = in_post(availability, self.availability_months, self.availability_turnover, own[POSTS])
         normal = rng.standard_normal(index.participants)
-        shared = own()[PRACTICES].standard_normal(index.practices) if self.engagement_icc else None
+        shared = own[PRACTICES].standard_normal(index.practices) if self.engagement_icc else None
         engagement = self._engagement(batch, normal, shared)
         sessions = self._sessions(z, engagement, index.participant_practice)
         offered = {"sessions": sessions}
-        if not self._left_out.issuperset(GOALS):
+        if not left_out.issuperset(GOALS):
             goals = rng.binomial(sessions.astype(np.int64), self.goal_share)
             offered["goal_sessions"] = goals.astype(np.float64)
-        if not self._left_out.issuperset(CONTACT):
-            offered |= self._contact(sessions, own()[CONTACTS], own()[MINUTES])
-        access = np.zeros(index.participants)
+        if contacts:
+            offered |= self._contact(sessions, own[CONTACTS], own[MINUTES])
+        access = alike(0.0, index.participants)
         if self.control_access:
-            access = (own()[OPEN_TO].random(index.participants) < self.control_access).astype(np.float64)
+            access = (own[OPEN_TO].random(index.participants) < self.control_access).astype(np.float64)
         blank = {"first_contact_months": np.nan, "session_minutes": np.nan}
-        control, kept = offered, [name for name in offered if self.defiers or name not in CONTACT]
+        kept = [name for name in offered if self.defiers or name not in CONTACT]
+        control: Mapping[str, Floats | float] = offered
         if self.defiers:
-            defies = own()[AGAINST].random(index.participants) < self.defiers
+            defies = own[AGAINST].random(index.participants) < self.defiers
             access = np.maximum(access, defies)
             offered = {name: np.where(defies, blank.get(name, 0.0), values) for name, values in control.items()}
         if self.control_access or self.defiers:
             control = {name: np.where(access == 1, values, blank.get(name, 0.0)) for name, values in control.items()}
         else:
-            control = {name: np.full(index.participants, blank.get(name, 0.0)) for name in control}
+            control = {name: blank.get(name, 0.0) for name in control}
         arm = batch.at("arm", "practice")
         return {
             "availability_offered": availability,
             "engagement": engagement,
             **{name + IF_OFFERED: values for name, values in offered.items()},
             "access_if_control": access,
-            **{name + IF_CONTROL: control[name] for name in kept},
+            **{name + IF_CONTROL: alike(control[name], index.participants) for name in kept},
             "availability": np.where(arm == 1, availability, np.nan),
             **{name: in_arm(arm, index.participant_practice, control[name], v) for name, v in offered.items()},
         }

@@ -10,6 +10,7 @@ from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.errors import unknown
 from simtrial.generate import Variable
+from simtrial.generate.by_person import weighted_sum
 from simtrial.generate.covariate_keys import in_category, split
 
 Scales = Mapping[str, Sequence[float]]
@@ -21,10 +22,10 @@ def related(own: Floats, shared: Floats, icc: float, baseline: Floats | None, co
     r z + sqrt(1 - r^2) (sqrt(icc) g_j + sqrt(1 - icc) e_ij): standard normal if own e, shared g (spread over
     participants) and baseline z are.
     """
-    value: Floats = np.sqrt(icc) * shared + np.sqrt(1.0 - icc) * own if icc else own
+    value = weighted_sum(float(np.sqrt(icc)), shared, float(np.sqrt(1.0 - icc)), own) if icc else own
     if baseline is None:
         return value
-    return np.asarray(correlation * baseline + np.sqrt(1.0 - correlation**2) * value)
+    return weighted_sum(correlation, baseline, float(np.sqrt(1.0 - correlation**2)), value)
 
 
 def shifts(effects: Mapping[str, float], scales: Scales, batch: TrialBatch) -> Floats:

@@ -11,7 +11,7 @@ from simtrial.core import compiled
 from simtrial.generate.by_practice import with_practices
 from simtrial.generate.distributions.tables import invert, truncated_negative_binomial
 
-CELLS, PER_SCORE = 4096, 400.0
+CELLS, PER_SCORE = 8192, 800.0
 """Cells of the guide, and how many of them a unit of the score has: from -5.12 to 5.12."""
 
 MARGIN = 1e-8
@@ -37,14 +37,16 @@ def sessions_at(
     """
     guide = _guide(*law)
     if (core := compiled()) is not None:  # here and nowhere else simtrial/core/sessions.c takes over
-        found = np.empty(len(practice))
-        core.sessions_at(*in_order(of_practices), practice, *in_order(own), within, guide, PER_SCORE, found)
+        found, places, count = np.empty(len(practice)), np.empty(len(practice), dtype=np.intp), np.zeros(1, np.intp)
+        scores = in_order(of_practices, own)
+        core.sessions_at(next(scores), practice, next(scores), within, guide, PER_SCORE, found, places, count)
+        near = places[: int(count[0])]
     else:
         place = with_practices(0.0, of_practices, practice, own, within)
         place *= PER_SCORE
         place += CELLS // 2 + 1
         found = guide.take(place.astype(np.intp), mode="clip")
-    near = np.flatnonzero(np.isnan(found))
+        near = np.flatnonzero(np.isnan(found))
     found[near] = _exactly(with_practices(0.0, of_practices, practice[near], own[near], within), *law)
     return found
 

@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from simtrial.batch import TrialBatch, hidden_by
 from simtrial.errors import ScenarioError, unknown
 from simtrial.generate import STAGES, Mechanism, Step, Variable
+from simtrial.generate.by_person import stays, weighted_sum
 from simtrial.generate.covariate_keys import split
 from simtrial.generate.missing.dropout_model import (
     SEEN,
@@ -181,26 +182,30 @@ class Dropout(Step):
         index = batch.index
         r = self.engagement_correlation
         latent = rng.standard_normal(index.participants)
-        latent *= np.sqrt(1.0 - r * r)
         if r:
-            latent += r * batch.at("engagement")
-        stays = self._stays(latent, batch)
-        kept = rng.random(index.practices) >= self.practice_rate
+            latent = weighted_sum(r, batch.at("engagement"), float(np.sqrt(1.0 - r * r)), latent, out=latent)
+        of_practices, tells_deaths = rng.random(index.practices), self._tells_deaths
+        limit = self._same_limit()
+        more = self.practice_rate or self.withdrawn_before_baseline or self.drawn_first or tells_deaths
+        if limit is not None and self.died and not more:
+            return {"followed_up": stays(latent, limit, rng.random(index.participants), self.died)}
+        stay = self._stays(latent, batch)
         if self.practice_rate:
-            stays &= kept[index.participant_practice]
-        died = np.zeros(index.participants, dtype=bool)
-        withdrew = died
+            stay &= (of_practices >= self.practice_rate)[index.participant_practice]
+        died = withdrew = gone = np.zeros(index.participants, dtype=bool)
         if self.died or self.withdrawn_before_baseline:
             uniform = rng.random(index.participants)
-            died = uniform < self.died
-            withdrew = ~died & (uniform < self.died + self.withdrawn_before_baseline)
-        values = {"followed_up": (stays & ~died & ~withdrew).astype(np.int64)}
-        if self._tells_deaths:
+            died = gone = uniform < self.died
+            if self.withdrawn_before_baseline:
+                gone = uniform < self.died + self.withdrawn_before_baseline
+                withdrew = gone & ~died
+        values = {"followed_up": (stay > gone).astype(np.int64)}
+        if tells_deaths:
             values["died"] = died.astype(np.int64)
         if self.withdrawn_before_baseline:
             values["seen_at_baseline"] = (~withdrew).astype(np.int64)
         if self.drawn_first:
-            leaves = [~self._stays(latent, world) | died | withdrew for world in either_way(batch)]
+            leaves = [~self._stays(latent, world) | gone for world in either_way(batch)]
             values |= {name: who.astype(np.int64) for name, who in zip(LEAVES, leaves, strict=True)}
         return values
 
@@ -211,15 +216,26 @@ class Dropout(Step):
         control, intervention = ((rate - least) / (1.0 - least) for rate in rates)
         return control, intervention
 
-    def _stays(self, latent: NDArray[np.float64], batch: TrialBatch) -> NDArray[np.bool_]:
-        """Whose score does not exceed the threshold of their arm (participants,)."""
+    def _limits(self) -> tuple[float, float]:
+        """Latent scores up to which people stay in control and in intervention, where nothing has a slope."""
         from scipy.special import ndtri
 
+        control, intervention = (float(ndtri(1.0 - p)) for p in self._probabilities())
+        return control, intervention
+
+    def _same_limit(self) -> float | None:
+        """That score where it is the same for all; None where it is not."""
+        if self.terms():
+            return None
+        control, intervention = self._limits()
+        return control if control == intervention else None
+
+    def _stays(self, latent: NDArray[np.float64], batch: TrialBatch) -> NDArray[np.bool_]:
+        """Whose score does not exceed the threshold of their arm (participants,)."""
         terms = self.terms()
         if not terms:
-            control, intervention = (float(ndtri(1.0 - p)) for p in self._probabilities())
-            same = control == intervention
-            limit: Any = control if same else np.where(batch.at("arm") == 1, intervention, control)
+            same, (control, intervention) = self._same_limit(), self._limits()
+            limit: Any = same if same is not None else np.where(batch.at("arm") == 1, intervention, control)
             return np.asarray(latent <= limit)
         found = self._calibration
         if found is None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from simtrial.batch import TrialBatch
 from simtrial.errors import unknown
 from simtrial.generate import Step, Variable
+from simtrial.generate.by_person import spared
 from simtrial.generate.missing.dropout_model import Lost
 
 INSTRUMENTS = {
@@ -102,15 +103,18 @@ class Missingness(Step):
         """Draw whose scores are complete."""
         people = batch.index.participants
         values = {
-            "baseline_complete": (rng.random(people) >= self.baseline).astype(np.int64),
-            "followup_complete": (rng.random(people) >= self.followup).astype(np.int64),
+            "baseline_complete": spared(rng.random(people), self.baseline),
+            "followup_complete": spared(rng.random(people), self.followup),
         }
         for name, chances in self.instruments.items():
-            followup: Any = chances.followup
-            if chances.followup_intervention is not None:
-                followup = np.where(batch.at("arm") == 1, chances.followup_intervention, chances.followup)
-            values[f"{name}_baseline_complete"] = (rng.random(people) >= chances.baseline).astype(np.int64)
-            values[f"{name}_followup_complete"] = (rng.random(people) >= followup).astype(np.int64)
+            values[f"{name}_baseline_complete"] = spared(rng.random(people), chances.baseline)
+            uniform = rng.random(people)
+            if chances.followup_intervention is None:
+                complete = spared(uniform, chances.followup)
+            else:
+                by_arm = np.where(batch.at("arm") == 1, chances.followup_intervention, chances.followup)
+                complete = (uniform >= by_arm).astype(np.int64)
+            values[f"{name}_followup_complete"] = complete
         # afterwards, and by the numbers drawn anyway: tying one instrument moves no other
         for name, chances in self.instruments.items():
             for wave in ("baseline", "followup") if chances.missing_with else ():

@@ -13,6 +13,7 @@ from simtrial.arrays import Floats
 from simtrial.batch import ObservedBatch, TrialBatch
 from simtrial.expressions import columns, evaluate, parse
 from simtrial.generate import Variable, expression_problems
+from simtrial.generate.by_person import with_effect
 from simtrial.generate.covariate_keys import in_category, split
 from simtrial.generate.outcomes.sizes import Sizes
 from simtrial.generate.parts import Part
@@ -95,10 +96,10 @@ class Effects(Part):
         r = self.effect_practice_correlation
         return np.asarray(self.effect_sd * (r * practice_scores + np.sqrt(1.0 - r * r) * normal))
 
-    def in_control(self, batch: TrialBatch, sizes: Sizes, deviations: Floats | None) -> Floats | float:
-        """Effect on those in control who have access and are reached there, points (participants,)."""
+    def in_control(self, batch: TrialBatch, sizes: Sizes, deviations: Floats | None) -> Floats | float | None:
+        """Effect on those in control who have access and are reached there, points (participants,); None: on nobody."""
         if not self.effect_among or access(batch) is None:
-            return 0.0
+            return None
         return self.on_everybody(batch, sizes, deviations, if_control(batch))
 
     def on_everybody(
@@ -108,6 +109,18 @@ class Effects(Part):
 
         One number where it is the same for all.
         """
+        effect, reached = self._parts(batch, sizes, deviations, world)
+        return effect if reached is None else np.asarray(effect * reached)
+
+    def added(self, untreated: Floats, batch: TrialBatch, sizes: Sizes, deviations: Floats | None) -> Floats:
+        """Scores with the effect on every participant were all offered, points (participants,)."""
+        effect, reached = self._parts(batch, sizes, deviations, None)
+        return untreated + effect if reached is None else with_effect(untreated, effect, reached)
+
+    def _parts(
+        self, batch: TrialBatch, sizes: Sizes, deviations: Floats | None, world: ObservedBatch | None
+    ) -> tuple[Floats | float, NDArray[np.bool_] | None]:
+        """Effect of the offer, and whom alone it reaches where it does not reach everybody, each (participants,)."""
         effect: Floats | float = self.effect
         if deviations is not None:
             effect = effect + deviations[batch.index.participant_practice]
@@ -120,18 +133,18 @@ class Effects(Part):
         if self.pandemic_interaction:
             effect = effect + np.asarray(self.pandemic_interaction * during(batch), dtype=np.float64)
         if not (self.effect_among or self.subgroup_effects or self.effect_per_session):
-            return effect
+            return effect, None
         offered = if_offered(batch) if world is None else world
         if self.effect_per_session:
             effect = effect + np.asarray(self.effect_per_session * offered.at("sessions"), dtype=np.float64)
         for key, additional in self.subgroup_effects.items():
             effect = effect + np.asarray(additional * evaluate(subgroup(key), offered), dtype=np.float64)
         if not self.effect_among:
-            return effect
+            return effect, None
         reached = evaluate(self.effect_among, offered)
         if world is None and self.effect_otherwise:
-            return np.where(reached, effect, self.effect_otherwise)
-        return np.asarray(effect * reached)
+            return np.where(reached, effect, self.effect_otherwise), None
+        return effect, reached
 
 
 def during(batch: TrialBatch) -> NDArray[np.bool_]:

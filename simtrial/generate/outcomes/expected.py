@@ -42,6 +42,13 @@ class Expected(Part):
         strange = (region for region in self.region_effects if region not in regions)
         return [(f"region_effects.{region}", unknown("region", region, regions)) for region in strange]
 
+    def line(self, sizes: Sizes) -> tuple[float, float, float] | None:
+        """Where the mean holds, slope and mean where the mean depends on baseline alone; None: on more, or on none."""
+        more = self.region_effects or self.small_practice_effect or self.pandemic_effect
+        if not self.baseline_slope or more or sizes.size_outcome or sizes.register_outcome:
+            return None
+        return self.at_baseline, self.baseline_slope, self.mean
+
     def untreated(self, batch: TrialBatch, sizes: Sizes) -> Floats:
         """Mean of the untreated outcome given baseline and practice, points (participants,)."""
         if self.baseline_slope:

@@ -12,7 +12,7 @@ from pydantic import PrivateAttr, model_validator
 from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.generate import Step, Variable
-from simtrial.generate.by_practice import in_arm, with_practices
+from simtrial.generate.by_practice import from_baseline, recorded_in_arm, with_practices
 from simtrial.generate.column_names import MANSA, Outcome
 from simtrial.generate.distributions.shapes import Shapes
 from simtrial.generate.outcomes.effects import Effects
@@ -141,8 +141,9 @@ class Mansa(Composed):
             stretched = self.residual.standard(batch, self.shapes, *normals, intervention=True, noise=noise)
             treated = self._outcome(batch, *stretched, intervention=True)
             added[of.residual_difference] = treated - untreated
-        treated = treated + self.effects.on_everybody(batch, sizes, deviations)
-        untreated += self.effects.in_control(batch, sizes, deviations)  # its own array now
+        treated = self.effects.added(treated, batch, sizes, deviations)  # its own array now
+        if (gained := self.effects.in_control(batch, sizes, deviations)) is not None:
+            untreated += gained
         if not self.leavers.shifts():
             return dict(zip(of.potential, (untreated, treated), strict=True)), added
         shifted = self.leavers.shifted(batch, untreated, treated)
@@ -151,8 +152,11 @@ class Mansa(Composed):
     def _outcome(self, batch: TrialBatch, of_practices: Floats, own: Floats, intervention: bool) -> Floats:
         """Outcome with the residual variances of one arm, before any effect (participants,)."""
         between, within = self.residual.spread(intervention, self.ratings.noise)
+        practice, line = batch.index.participant_practice, self.expected.line(self.sizes)
+        if line is not None:
+            before = batch.at(self.outcome.baseline)
+            return from_baseline(before, line, between * of_practices, practice, own, within)
         expected = self.expected.untreated(batch, self.sizes)
-        practice = batch.index.participant_practice
         return with_practices(expected, between * of_practices, practice, own, within, out=expected)
 
     def _recorded(
@@ -162,9 +166,11 @@ class Mansa(Composed):
         ratings, practice = self.ratings, batch.index.participant_practice
         control, intervention = self.outcome.potential
         if ratings.form == "direct":
-            found = {name: ratings.recorded(score, out=score) for name, score in scores.items()}
-            happens = in_arm(batch.at("arm", "practice"), practice, found[control], found[intervention])
-            return {**found, self.outcome.followup: happens}
+            arm, scale = batch.at("arm", "practice"), (ratings.items, *ratings.ends)
+            happens = recorded_in_arm(arm, practice, scores[control], scores[intervention], scale)
+            others = {name: score for name, score in scores.items() if name not in self.outcome.potential}
+            recorded = {name: ratings.recorded(score, out=score) for name, score in others.items()}
+            return {**scores, **recorded, self.outcome.followup: happens}
         offered = batch.at("arm") == 1
         deviations = rng.standard_normal((batch.index.participants, ratings.items))
         rated = {n: ratings.rated(s, deviations, self.expected.mean, self._score_sd) for n, s in scores.items()}

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from simtrial.arrays import Floats
 from simtrial.batch import TrialBatch
 from simtrial.generate import Variable
+from simtrial.generate.by_person import weighted_sum
 from simtrial.generate.distributions.shapes import Shapes
 from simtrial.generate.parts import Part
 
@@ -148,7 +149,7 @@ class Residuals(Part):
         r, c = self.correlations(intervention, noise)
         if r:
             before = batch.at(self._practice_score, "practice")
-            of_practices = r * before + np.sqrt(1.0 - r * r) * of_practices
+            of_practices = weighted_sum(r, before, float(np.sqrt(1.0 - r * r)), of_practices)
         if c:
-            own = c * batch.at("engagement") + np.sqrt(1.0 - c * c) * own
+            own = weighted_sum(c, batch.at("engagement"), float(np.sqrt(1.0 - c * c)), own)
         return of_practices, own

@@ -223,6 +223,9 @@ DRAWS: dict[str, Callable[[SizeRequest, Floats, np.random.Generator], Floats]] =
     "fixed": _fixed_sizes,
     "empirical": _empirical_sizes,
 }
+DRAWN_LAST = ("dirichlet-multinomial",)
+"""Families that draw numbers of their own, after all others of the stage."""
+
 CHECKS: dict[str, Callable[[SizeRequest], object]] = {
     "truncated-negative-binomial": lambda a: truncated_shape(a.mean, a.cv),
     "one-plus-gamma-poisson": lambda a: one_plus_shape(a.mean, a.cv),

@@ -24,6 +24,14 @@ def apportion(shares: tuple[float, ...], total: int) -> Ints:
     return whole
 
 
+@lru_cache(maxsize=256)
+def fixed_codes(shares: tuple[float, ...], total: int) -> Ints:
+    """Code of each of ``total`` practices in the order of the classes, whose numbers are apportioned (total,)."""
+    codes = np.repeat(np.arange(len(shares)), apportion(shares, total))
+    codes.flags.writeable = False
+    return codes
+
+
 def fixed_classes(shares: Sequence[tuple[float, ...]], stratum: Ints, sizes: Ints, uniform: Floats) -> Ints:
     """Classes in the same numbers in every trial, stratum by stratum and in random order.
 

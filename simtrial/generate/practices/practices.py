@@ -18,6 +18,7 @@ from simtrial.generate.practices import cluster_sizes, log_sizes
 from simtrial.generate.practices.practice_profile import (
     apportion,
     fixed_classes,
+    fixed_codes,
     random_classes,
     register_scores,
     register_sizes,
@@ -189,17 +190,20 @@ class Practices(Step):
         shape = (trials, self.number)
         regions = self._classes(tuple(self.regions.values()), rng, shape)
         sizes = self._classes((self.small_share, 1.0 - self.small_share), rng, shape)
-        uniform, register, rurality, deprivation = (rng.random(shape) for _ in range(4))
         small, share = sizes == 0, self._small_share()
-        rank = register_scores(small, share, register) if self._profiled or self.register_correlation else register
-        uniform = _correlated(uniform, rank, self.register_correlation)
+        uniform = rng.random(shape)
+        profiled = self._profiled
+        if profiled or self.register_correlation or self.sizes in cluster_sizes.DRAWN_LAST:
+            register, rurality, deprivation = (rng.random(shape) for _ in range(3))
+            rank = register_scores(small, share, register)
+            uniform = _correlated(uniform, rank, self.register_correlation)
         recruited = cluster_sizes.draw(self.sizes, self._size_request(), uniform, rng)
         values: dict[str, NDArray[Any]] = {
-            "practice": np.tile(np.arange(1.0, self.number + 1), trials),
+            "practice": np.broadcast_to(np.arange(1.0, self.number + 1), shape),
             "region": regions,
             "practice_size": sizes,
         }
-        if self._profiled:
+        if profiled:
             urban = {region: (u, 1.0 - u) for region, u in self.rurality_by_region.items()}
             deprived = {region: _shares(table) for region, table in self.deprivation_by_region.items()}
             law = (self.register_median, self.register_sigma, self.register_lowest)
@@ -218,8 +222,7 @@ class Practices(Step):
         uniform = rng.random(shape)
         if self.counts == "random":
             return categories(shares, uniform)
-        fixed = np.repeat(np.arange(len(shares)), apportion(shares, shape[1]))
-        return in_random_order(fixed, uniform)
+        return in_random_order(fixed_codes(shares, shape[1]), uniform)
 
     def _within(
         self, given: Mapping[str, tuple[float, ...]], other: tuple[float, ...], region: NDArray[np.int64],

@@ -1,0 +1,64 @@
+"""Values of people from other values of theirs, in one pass where the compiled core serves."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simtrial.arrays import Bools, Floats, in_order
+from simtrial.core import compiled
+
+
+def weighted_sum(
+    first: float, of_first: Floats, second: float, of_second: Floats, out: Floats | None = None
+) -> Floats:  # fmt: skip
+    """First times one value and second times another, of each person (participants,).
+
+    ``out`` is filled with it, and may be one of the values.
+    """
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/by_person.c takes over
+        found = np.empty(len(of_first)) if out is None else out
+        one, other = in_order(of_first, of_second)
+        core.weighted_sum(first, one, second, other, found)
+        return found
+    rest = second * of_second
+    found = np.multiply(first, of_first, out=out)
+    found += rest
+    return found
+
+
+def with_effect(score: Floats, effect: Floats | float, reached: Bools) -> Floats:
+    """Scores (participants,) with an effect on those whom it reaches: (participants,), or one number for all."""
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/by_person.c takes over
+        found = np.empty(len(score))
+        core.with_effect(*in_order(score, np.atleast_1d(effect)), np.ascontiguousarray(reached), found)
+        return found
+    return np.asarray(score + effect * reached)
+
+
+def spared(uniform: Floats, probability: float) -> NDArray[np.int64]:
+    """1 for those to whom an event of this probability does not happen, 0 for the others, by uniforms (people,)."""
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/by_person.c takes over
+        marks = np.empty(len(uniform), dtype=np.int64)
+        core.spared(*in_order(uniform), probability, marks)
+        return marks
+    return (uniform >= probability).astype(np.int64)
+
+
+def stays(latent: Floats, limit: float, uniform: Floats, probability: float) -> NDArray[np.int64]:
+    """1 for those whose latent score reaches no further than a limit and who are `spared` besides (people,)."""
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/by_person.c takes over
+        marks = np.empty(len(latent), dtype=np.int64)
+        one, other = in_order(latent, uniform)
+        core.stays(one, limit, other, probability, marks)
+        return marks
+    return ((latent <= limit) > (uniform < probability)).astype(np.int64)
+
+
+def alike(value: Floats | float, people: int) -> Floats:
+    """Values of people (participants,), read-only where they are one number for all, which is held once."""
+    if isinstance(value, np.ndarray):
+        return value
+    once = np.ndarray(people, np.float64, np.array([value], dtype=np.float64), strides=(0,))
+    once.flags.writeable = False
+    return once
