@@ -158,6 +158,51 @@ def test_rows_of_a_block(name: str) -> None:
         np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-9, err_msg=column)
 
 
+MANY = """\
+schema = 1
+name = "many"
+extends = "partners"
+[[methods]]
+name = "satterthwaite"
+kind = "lmm"
+[[methods]]
+name = "kenward-roger"
+kind = "lmm"
+df = "kenward-roger"
+[[methods]]
+name = "least squares"
+kind = "ols"
+[[methods]]
+name = "two-stage"
+kind = "iv"
+received = "sessions >= 6"
+[run]
+block = 1000
+"""
+
+
+@pytest.mark.verify
+def test_twenty_thousand_trials(tmp_path: Path) -> None:
+    """Rare trials as well: whole rows are equal, and estimates and df as close as in `test_oracle_files`."""
+    (tmp_path / "many.toml").write_text(MANY, "utf-8")
+    cell = load(str(tmp_path / "many.toml"))[1][0]
+    for block in range(20):
+        found = []
+        for one in core.CORES:
+            with core.using(one):
+                found.append(block_rows(cell, block))
+        first, second = found
+        for name in (n for n in first.columns if not first[n].dtype.is_float()):
+            assert first[name].equals(second[name]), name
+        error = first["std_error"].to_numpy()
+        for name in ("estimate", "std_error", "ci_lower", "ci_upper", "df", "p_value"):
+            x, y = first[name].to_numpy(), second[name].to_numpy()
+            allowed = CLOSE[0] if name in ("estimate", "std_error") else CLOSE[1]
+            scale = np.abs(x) if name in ("df", "p_value") else error
+            np.testing.assert_array_equal(np.isnan(x), np.isnan(y), err_msg=name)
+            assert not np.any(np.abs(x - y) > allowed * scale), name
+
+
 def trials() -> Any:
     """Moments of 21 trials, two tiles and a part of one."""
     drawn = load("partners")[1][0].scenario
