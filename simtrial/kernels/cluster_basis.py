@@ -137,7 +137,7 @@ def bases(
     """
     out = np.empty((places, 1 + len(found), len(means)))
     if (core := compiled()) is not None:  # here and nowhere else simtrial/core/cluster_basis.c takes over
-        scales = found[0].scale[None] if len(found) == 1 else np.array([d.scale for d in found]).reshape(-1, len(sizes))
+        scales = np.array([d.scale for d in found]).reshape(len(found), len(sizes))
         core.bases(*in_order(means, sizes, products), varies, *in_order(scales), place, out)
         return out
     out[:] = 0.0

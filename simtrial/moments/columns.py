@@ -32,7 +32,12 @@ class Column:
 
 
 def centred(
-    rows: AnalysisSet, values: Floats, measured: bool, level: str, others: Floats | None = None, at: Ints = NONE
+    rows: AnalysisSet,
+    values: Floats,
+    measured: bool,
+    level: str,
+    others: Floats | None = None,
+    at: Ints | None = None,
 ) -> Column:
     """Center a column given per analysed row, or per cluster at practice level.
 
@@ -48,11 +53,11 @@ def centred(
         means, deviation, center = np.empty(len(rows.cluster)), np.empty(len(rows.rows)), np.zeros(trials)
         beyond, products = np.zeros(trials, dtype=bool), np.empty((len(others) + 1, len(means)))
         core.centred(
-            *in_order(values), at, rows.members, rows.cluster_trial, *in_order(others), measured,
+            *in_order(values), NONE if at is None else at, rows.members, rows.cluster_trial, *in_order(others), measured,
             ROUNDING, SMALLEST, LARGEST, means, deviation, center, beyond, products,
         )  # fmt: skip
         return Column(means, (deviation,), center, beyond, products)
-    values = values[at] if len(at) else values
+    values = values if at is None else values[at]
     if not (individual or measured) and ((values == 0.0) | (values == 1.0)).all():  # an indicator, as most are
         return Column(values, (), np.zeros(trials), np.zeros(trials, dtype=bool), np.empty((0, len(values))))
     trial, first = (rows.trial, rows.first_row) if individual else (rows.cluster_trial, rows.first_cluster)

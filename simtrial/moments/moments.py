@@ -21,7 +21,7 @@ from simtrial.kernels.random_intercept_grid import XGrids
 from simtrial.kernels.slot_sums import gram, slot_products
 from simtrial.kernels.small_matrices import sweep
 from simtrial.moments.analysis_set import AnalysisSet
-from simtrial.moments.columns import NONE, Column, centred, within_with
+from simtrial.moments.columns import Column, centred, within_with
 from simtrial.moments.rows import PRODUCT
 
 PERFECT = 1e-13  # residual share of the outcome's sum of squares below which the fit is called perfect
@@ -261,7 +261,7 @@ class Moments:
             chosen[self.terms.index(term)] = 1.0
         return chosen
 
-    def with_response(self, values: Floats, measured: bool = True, at: Ints = NONE) -> Moments:
+    def with_response(self, values: Floats, measured: bool = True, at: Ints | None = None) -> Moments:
         """Add a response given for the analysed rows (rows,); what X alone decides is shared, not made again.
 
         ``at`` are the places of the rows among the values, where these are of more people.

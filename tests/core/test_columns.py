@@ -39,6 +39,30 @@ def people(rng, trials=9) -> AnalysisSet:
     return AnalysisSet.of(index, rng.random(len(index.participant_practice)) < 0.9)
 
 
+def test_trials_without_anybody():
+    """All sums are 0, whatever the number of columns and directions."""
+    index = Index(3, np.array([0, 1, 1, 2]), np.array([0, 0, 1, 3]))
+    rows, places = AnalysisSet.of(index, np.zeros(4, dtype=bool)), np.empty(0, dtype=np.intp)
+    for along in range(3):
+        found = [Direction(np.empty(0), np.empty(0)) for _ in range(along)]
+        for varies in (places, np.array([0]), np.array([0, 1])):
+            products = np.empty((along, len(varies), 0))
+            one, other = by_both(bases, np.empty((2, 0)), products, varies, found, rows.sizes, places, 3)
+            np.testing.assert_array_equal(one, np.zeros((3, 1 + along, 2)))
+            np.testing.assert_array_equal(other, one)
+            within, groups = np.empty((len(varies), len(varies), 0)), (rows.cluster_trial, places, 1, 3)
+            for total in by_both(gram, np.empty((2, 0)), within, list(varies), rows.sizes, *groups):
+                np.testing.assert_array_equal(total, np.zeros((2, 2, 3)))
+            for between, pooled in by_both(slot_products, np.empty((2, 0)), within, list(varies), places, places, 1, 3):
+                np.testing.assert_array_equal(between, np.zeros((1, 3, 3)))
+                np.testing.assert_array_equal(pooled, np.zeros((3, 3)))
+    for column in by_both(centred, rows, np.arange(4.0), True, "participant", np.empty((1, 0)), rows.rows):
+        assert column.means.shape == (0,)
+        assert column.products.shape == (2, 0)
+        np.testing.assert_array_equal(column.center, np.zeros(3))
+        assert not column.out_of_range.any()
+
+
 VALUES = {
     "plain": lambda rng, n: rng.normal(4.0, 1.0, n),
     "one number": lambda rng, n: np.full(n, 0.1),
