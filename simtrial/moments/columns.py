@@ -52,9 +52,10 @@ def centred(
     if individual and (core := compiled()) is not None:  # here and nowhere else simtrial/core/columns.c takes over
         means, deviation, center = np.empty(len(rows.cluster)), np.empty(len(rows.rows)), np.zeros(trials)
         beyond, products = np.zeros(trials, dtype=bool), np.empty((len(others) + 1, len(means)))
+        place = NONE if at is None else at
         core.centred(
-            *in_order(values), NONE if at is None else at, rows.members, rows.cluster_trial, *in_order(others), measured,
-            ROUNDING, SMALLEST, LARGEST, means, deviation, center, beyond, products,
+            *in_order(values), place, rows.members, rows.cluster_trial, *in_order(others), measured, ROUNDING,
+            SMALLEST, LARGEST, means, deviation, center, beyond, products,
         )  # fmt: skip
         return Column(means, (deviation,), center, beyond, products)
     values = values if at is None else values[at]
