@@ -66,4 +66,9 @@ INLINE void store(double *to, lanes values, int filled) {
         for (int l = 0; l < filled; l++) to[l] = values[l];
 }
 
+/* Numbers of LANES clusters or fewer, which follow each other; past the end they are 0. */
+INLINE void load_clusters(lanes *restrict to, const double *restrict from, int numbers, int filled) {
+    EACH(l) for (int i = 0; i < numbers; i++) to[i][l] = l < filled ? from[l * numbers + i] : 0.0;
+}
+
 #endif

@@ -50,11 +50,6 @@ INLINE choice adjust(int k, const lanes *restrict rest, lanes *restrict w, doubl
     return none | other;
 }
 
-/* R_j of LANES clusters; past the end they are empty. */
-INLINE void load_clusters(lanes *restrict to, const double *restrict from, int numbers, int filled) {
-    EACH(l) for (int i = 0; i < numbers; i++) to[i][l] = l < filled ? from[l * numbers + i] : 0.0;
-}
-
 /* Lower factor of M = LL' of one trial, 0 in columns that the others determine; and M l. */
 static void factor(const design *d, workplace *w, Py_ssize_t trial) {
     int p = d->p;

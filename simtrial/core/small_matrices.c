@@ -1,4 +1,4 @@
-/* Twin of `sweep` in simtrial/kernels/small_matrices.py, to the last bit but for logarithms. */
+/* Twins of `sweep` and `remaining` in simtrial/kernels/small_matrices.py, to the last bit but for logarithms. */
 #include "kernels.h"
 #include "logarithm.h"
 #include "small_matrices.h"
@@ -60,6 +60,66 @@ PyObject *core_sweep(PyObject *self, PyObject *const *given, Py_ssize_t number) 
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t from = 0; from < own.trials; from += LANES)
         sweep_tile(&own, from, own.trials - from < LANES ? (int)(own.trials - from) : LANES);
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+end:
+    free(room);
+    release_arrays(a, END);
+    return result;
+}
+
+typedef struct {
+    Py_ssize_t size, trials;
+    double tolerance;
+    const double *gram, *scale;
+    double *left;
+    lanes *m;
+} remainders;
+
+VECTORISED
+static void remaining_tile(const remainders *own, Py_ssize_t from, int filled) {
+    Py_ssize_t q = own->size, trials = own->trials;
+    lanes *restrict m = own->m;
+    for (Py_ssize_t i = 0; i < q; i++)
+        for (Py_ssize_t j = i; j < q; j++)
+            m[i * q + j] = load(PART(own->gram, (i * q + j) * trials + from, filled), filled);
+    for (Py_ssize_t k = 0; k < q; k++) {
+        lanes pivot = m[k * q + k], scale = load(PART(own->scale, k * trials + from, filled), filled);
+        choice kept = pivot > own->tolerance * scale;
+        lanes safe = chosen(kept, pivot, all(1.0));
+        store(PART(own->left, k * trials + from, filled), chosen(kept, pivot, all(0.0)) / chosen(kept, scale, all(1.0)), filled);
+        for (Py_ssize_t i = k + 1; i < q; i++) {
+            lanes ratio = chosen(kept, m[k * q + i], all(0.0)) / safe;
+            for (Py_ssize_t j = i; j < q; j++) m[i * q + j] -= ratio * m[k * q + j];
+        }
+    }
+}
+
+PyObject *core_remaining(PyObject *self, PyObject *const *given, Py_ssize_t number) {
+    (void)self;
+    enum { GRAM, SCALE, LEFT, END, MORE = 1 };
+    array a[] = {IN("gram", FLOATS), IN("scale", FLOATS), OUT("left", FLOATS)};
+    PyObject *result = NULL;
+    double *room = NULL;
+    if (number != END + MORE) return PyErr_Format(PyExc_TypeError, "remaining takes %d arguments", END + MORE), NULL;
+    remainders own = {.tolerance = PyFloat_AsDouble(given[LEFT])};
+    if (PyErr_Occurred()) return NULL;
+    a[GRAM].dimensions = 3, a[GRAM].shape[0] = a[GRAM].shape[1] = a[GRAM].shape[2] = -1;
+    if (!take_array(&a[GRAM], given[GRAM])) goto end;
+    own.size = a[GRAM].shape[0], own.trials = a[GRAM].shape[2];
+    if (a[GRAM].shape[1] != own.size || own.size > 1000) {
+        PyErr_SetString(PyExc_ValueError, "gram: square matrices are wanted");
+        goto end;
+    }
+    a[SCALE].dimensions = a[LEFT].dimensions = 2;
+    a[SCALE].shape[0] = a[LEFT].shape[0] = own.size, a[SCALE].shape[1] = a[LEFT].shape[1] = own.trials;
+    if (!take_array(&a[SCALE], given[SCALE]) || !take_array(&a[LEFT], given[LEFT + MORE])) goto end;
+    room = room_for(own.size * own.size, LANES);
+    if (room == NULL) goto end;
+    own.m = (lanes *)room, own.gram = a[GRAM].at, own.scale = a[SCALE].at, own.left = a[LEFT].at;
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t from = 0; from < own.trials; from += LANES)
+        remaining_tile(&own, from, own.trials - from < LANES ? (int)(own.trials - from) : LANES);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 end:

@@ -91,7 +91,7 @@ def sweep(matrix: Floats, count: int) -> tuple[Floats, Floats, Floats, Floats]:
     inverse, coefficients, remainder, log_determinant
         (count, count, ...), (count, q - count, ...), residual cross-products (q - count, q - count, ...), (...).
     """
-    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/small_matrices.c takes over
+    if (core := compiled()) is not None:
         size, several = len(matrix), matrix.shape[2:]
         flat = matrix.reshape(size, size, -1)
         shapes = (count, count), (count, size - count), (size - count, size - count), ()
@@ -144,6 +144,10 @@ def remaining(gram: Floats, scale: Floats, tolerance: float = ALIASED) -> Floats
     tolerance
         A variable is dropped, and has no part in the others' remainders, if its own is at most this share.
     """
+    if (core := compiled()) is not None:  # here and in `sweep` simtrial/core/small_matrices.c takes over
+        left = np.empty(scale.shape)
+        core.remaining(*in_order(gram, scale), tolerance, left)
+        return left
     work, left = gram.copy(), np.zeros_like(scale)
     for k in range(len(work)):
         pivot = work[k, k]

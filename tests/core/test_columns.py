@@ -11,8 +11,9 @@ from simtrial.kernels.imputed_values import Gaps, Practices, imputed_values
 from simtrial.kernels.random_intercept_criterion import SizeSums
 from simtrial.kernels.random_intercept_grid import XGrids, grid_parts
 from simtrial.kernels.ratio_search import compiled_search
+from simtrial.kernels.sandwich import Leverage, variance
 from simtrial.kernels.slot_sums import gram, slot_products
-from simtrial.kernels.small_matrices import sweep
+from simtrial.kernels.small_matrices import remaining, sweep
 from simtrial.moments.analysis_set import AnalysisSet
 from simtrial.moments.columns import centred
 
@@ -151,6 +152,34 @@ def test_sweeping_agrees(trials, size, count):
     for first, second in zip(swept, others, strict=True):
         np.testing.assert_array_equal(first, second)
     np.testing.assert_allclose(logs, other_logs, rtol=9 * 4 * EPS, atol=9 * 4 * EPS)  # nine logarithms near 4, rounded
+
+
+@pytest.mark.parametrize("trials", [1, 3, 4, 21])
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_what_others_leave_is_the_same_to_the_last_bit(size, trials):
+    rng = np.random.default_rng(size)
+    x = rng.normal(size=(30, size, trials))
+    x[:, -1] = np.where(rng.random(trials) < 0.5, x[:, 0], x[:, -1])  # a copy of another, or not
+    x[:, 0] *= rng.random(trials) < 0.8
+    total = np.einsum("nir,njr->ijr", x, x)
+    one, other = by_both(remaining, total, np.einsum("iir->ir", total))
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("k", "p", "responses"), [(1, 1, 1), (2, 7, 2), (3, 4, 3)])
+def test_variances_of_scores_agree(k, p, responses):
+    rng = np.random.default_rng(k)
+    trials, positions = 6, 13
+    weights, rows = rng.normal(size=(trials, positions, k)), rng.normal(size=(trials, positions, k, p))
+    y, beta = rng.normal(size=(trials, positions, k, responses)), rng.normal(size=(p, responses, trials))
+    found = Leverage(weights, np.empty(trials), np.empty(trials, dtype=bool))
+    one, other = by_both(variance, found, rows, y, beta)
+    scores = np.einsum(
+        "tck,tckr->tcr", np.abs(weights), np.abs(y) + np.einsum("tckp,prt->tckr", np.abs(rows), np.abs(beta))
+    )
+    # a score is a sum of k (p + 1) products of three, and the variance one of 13 products of two scores
+    allowed = (2 * (k * (p + 1) + 3) + positions) * EPS * np.einsum("tcr,tcs->rst", scores, scores)
+    assert (np.abs(one - other) <= allowed).all()
 
 
 def random_sums(rng, trials: int, by_trial: bool) -> SizeSums:
