@@ -66,6 +66,10 @@ def sweep(matrix: Floats, inverse: Floats, coefficients: Floats, rest: Floats, l
 def bases(
     means: Floats, sizes: Floats, products: Floats, varies: Ints, scales: Floats, place: Ints, laid_out: Floats, /
 ) -> None: ...
+def who_stands_where(
+    seen: Bools, practice: Ints, trial: Ints, rows: Ints, cluster: Ints, cluster_trial: Ints, position: Ints,
+    sizes: Floats, counts: Floats, clusters: Floats, found: Ints, /,
+) -> None: ...  # fmt: skip
 def centred(
     values: Floats, at: Ints, members: Ints, trial: Ints, others: Floats, measured: bool, rounding: float,
     smallest: float, largest: float, means: Floats, deviation: Floats, center: Floats, beyond: Bools,

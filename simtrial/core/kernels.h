@@ -22,6 +22,7 @@ KERNEL(remaining);
 KERNEL(gram);
 KERNEL(leverage);
 KERNEL(variance);
+KERNEL(who_stands_where);
 KERNEL(centred);
 KERNEL(bases);
 KERNEL(minimise);

@@ -39,6 +39,7 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(gram),
     FUNCTION(leverage),
     FUNCTION(variance),
+    FUNCTION(who_stands_where),
     FUNCTION(centred),
     FUNCTION(bases),
     FUNCTION(minimise),

@@ -10,6 +10,7 @@ import numpy as np
 
 from simtrial.arrays import Bools, Floats, Ints
 from simtrial.batch import Column, Index
+from simtrial.core import compiled
 from simtrial.kernels.segments import count_by, starts, sum_by
 
 
@@ -26,6 +27,38 @@ class Regressor:
     level: str
     measured: bool
     covariate: str
+
+
+def who_stands_where(index: Index, seen: Bools) -> dict[str, Any]:
+    """Rows, clusters and their places of an `AnalysisSet`, by name; ``seen`` (participants,) says who is analysed."""
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/analysis_set.c takes over
+        rows, (cluster, cluster_trial, position) = _whole(index.participants), map(_whole, [index.practices] * 3)
+        sizes, (counts, clusters) = np.empty(index.practices), np.empty((2, index.trials))
+        found = _whole(2)
+        core.who_stands_where(
+            *(np.ascontiguousarray(own) for own in (seen, index.participant_practice, index.practice_trial)),
+            rows, cluster, cluster_trial, position, sizes, counts, clusters, found,
+        )  # fmt: skip
+        there, some = found.tolist()
+        return {
+            "rows": rows[:there], "cluster": cluster[:some], "cluster_trial": cluster_trial[:some],
+            "sizes": sizes[:some], "counts": counts, "clusters": clusters, "position": position[:some],
+        }  # fmt: skip
+    rows = np.flatnonzero(seen)
+    members = np.bincount(index.participant_practice[rows], minlength=index.practices)
+    cluster = np.flatnonzero(members)
+    cluster_trial, sizes = index.practice_trial[cluster], members[cluster].astype(np.float64)
+    clusters = count_by(cluster_trial, index.trials)
+    first = np.concatenate([[0], np.cumsum(clusters)[:-1]]).astype(np.intp)
+    return {
+        "rows": rows, "cluster": cluster, "cluster_trial": cluster_trial, "sizes": sizes, "clusters": clusters,
+        "position": np.arange(len(cluster)) - first[cluster_trial],
+        "counts": sum_by(sizes, cluster_trial, index.trials),
+    }  # fmt: skip
+
+
+def _whole(length: int) -> Ints:
+    return np.empty(length, dtype=np.int64)
 
 
 Covered = tuple[tuple[Column, ...], Bools]
@@ -68,19 +101,7 @@ class AnalysisSet:
         """
         if like is not None and np.array_equal(seen, like.seen) and unknown is like.unknown is None:
             return like
-        rows = np.flatnonzero(seen)
-        members = np.bincount(index.participant_practice[rows], minlength=index.practices)
-        cluster = np.flatnonzero(members)
-        cluster_trial, members = index.practice_trial[cluster], members[cluster]
-        sizes = members.astype(np.float64)
-        clusters = count_by(cluster_trial, index.trials)
-        first = np.concatenate([[0], np.cumsum(clusters)[:-1]]).astype(np.intp)
-        position = np.arange(len(cluster)) - first[cluster_trial]
-        return cls(
-            index=index, seen=seen, covered=covered, rows=rows, cluster=cluster, cluster_trial=cluster_trial,
-            sizes=sizes, counts=sum_by(sizes, cluster_trial, index.trials), clusters=clusters, position=position,
-            unknown=unknown,
-        )  # fmt: skip
+        return cls(index=index, seen=seen, covered=covered, unknown=unknown, **who_stands_where(index, seen))
 
     def without(self, blank: Bools) -> AnalysisSet:
         """Leave out some of the analysed rows (rows,), and count them among the unknown."""

@@ -14,7 +14,7 @@ from simtrial.kernels.ratio_search import compiled_search
 from simtrial.kernels.sandwich import Leverage, variance
 from simtrial.kernels.slot_sums import gram, slot_products
 from simtrial.kernels.small_matrices import remaining, sweep
-from simtrial.moments.analysis_set import AnalysisSet
+from simtrial.moments.analysis_set import AnalysisSet, who_stands_where
 from simtrial.moments.columns import centred
 
 pytestmark = needs_compiled
@@ -38,6 +38,17 @@ def people(rng, trials=9) -> AnalysisSet:
     members[trial == 2] = 0
     index = Index(trials, trial, np.repeat(np.arange(len(trial)), members))
     return AnalysisSet.of(index, rng.random(len(index.participant_practice)) < 0.9)
+
+
+def test_who_stands_where_is_the_same():
+    rng = np.random.default_rng(5)
+    for trials, share in ((1, 1.0), (9, 0.5), (9, 0.0), (40, 0.97)):
+        trial = np.repeat(np.arange(trials), rng.integers(1, 9, trials))
+        index = Index(trials, trial, np.sort(rng.integers(0, len(trial), 5 * len(trial))))
+        one, other = by_both(who_stands_where, index, rng.random(index.participants) < share)
+        assert one.keys() == other.keys()
+        for name, values in one.items():
+            np.testing.assert_array_equal(values, other[name], err_msg=name, strict=True)
 
 
 def test_trials_without_anybody():
