@@ -56,7 +56,7 @@ def main(cells: int, replicates: int) -> None:
     timed = (
         (command, "load_cells", "load"), (implied_cuts, "warnings", "warnings and memory"),
         (memory, "refuse_too_large", "warnings and memory"), (loop, "run", "run"), (tasks, "block_pieces", "blocks"),
-        (block, "said", "rows"), (block, "_failed_rows", "rows"), (tasks, "table", "frames"),
+        (block, "columns_of", "rows"), (block, "_failed_rows", "rows"), (tasks, "table", "frames"),
         (tasks, "true_values", "truths"), (run_directories, "summarise", "summary"),
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:

@@ -20,7 +20,7 @@ from simtrial.scenario import Cell
 from simtrial.scenario.schema import finite_targets, targets
 from simtrial.seeding import stream
 from simtrial.store.data_checks import Checks, checks_of
-from simtrial.store.estimate_rows import Piece, said, table
+from simtrial.store.estimate_rows import Piece, columns_of, table
 
 
 def block_rows(
@@ -75,7 +75,7 @@ def _pieces(
         truths = [{"own_true_value": own[name]} if name in own else {} for name in names]
         with timed(ROWS):
             told = found.with_message
-            here = said(told)
+            here = columns_of(told)
             pieces += [Piece(size, {**labels, "estimand": n, **t, **here}) for n, t in zip(names, truths, strict=True)]
         if failures is not None and told.failed.any():
             failures += _failed_rows(table(pieces[-1:]))

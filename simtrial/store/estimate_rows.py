@@ -36,11 +36,11 @@ def rows(estimates: Estimates, labels: Mapping[str, Any], term: int = 0) -> pl.D
     labels
         Columns put first: a scalar for all trials, or one value per trial.
     """
-    return table([Piece(len(estimates.failed), {**labels, **said(estimates, term)})])
+    return table([Piece(len(estimates.failed), {**labels, **columns_of(estimates, term)})])
 
 
-def said(estimates: Estimates, term: int = 0) -> dict[str, Any]:
-    """Columns of what a method said of one term: one value for all trials, or one per trial.
+def columns_of(estimates: Estimates, term: int = 0) -> dict[str, Any]:
+    """Columns of the estimates of one term: one value for all trials, or one per trial.
 
     They are copies: a method may return arrays that it fills anew for the next block.
     """

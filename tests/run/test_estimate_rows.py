@@ -7,7 +7,7 @@ from polars.testing import assert_frame_equal
 from reference import method
 from trials import batch, fit, ragged
 
-from simtrial.store.estimate_rows import Piece, bind, said, table
+from simtrial.store.estimate_rows import Piece, bind, columns_of, table
 
 FULL = Piece(
     2,
@@ -57,7 +57,7 @@ def test_columns_of_one_name_and_different_kinds_are_refused(other: object) -> N
 def test_what_was_said_stays_when_a_method_fills_its_arrays_anew() -> None:
     """The columns of a block wait for those of the others in its chunk."""
     found = fit(batch(ragged(1)), method("lmm", df="kenward-roger"))
-    columns = {**said(found), "own_true_value": np.zeros(1)}
+    columns = {**columns_of(found), "own_true_value": np.zeros(1)}
     before = table([Piece(1, columns)])
     for values in (found.estimate, found.std_error, found.df, found.p_value, found.n_used, *found.extras.values()):
         values[...] = -1.0
