@@ -27,13 +27,13 @@ INLINE void add_products(const slot_sums *s, const double *restrict z, double *r
 
 /* Sums of one trial, of clusters `from` to below `to`. The means are all laid out before any is read: a vector that was
    just written in pieces has to wait for them. */
-INLINE void add_trial(const slot_sums *s, Py_ssize_t from, Py_ssize_t to, double *sums, double *inside) {
+INLINE void add_trial(const slot_sums *s, Py_ssize_t from, Py_ssize_t to, double *sums, double *pooled) {
     for (Py_ssize_t k = 0; k < s->of.columns; k++)
         for (Py_ssize_t c = from; c < to; c++) s->means[(c - from) * s->wide + k] = AT(s->of.means, k * s->of.clusters + c);
     for (Py_ssize_t c = from; c < to; c++)
         add_products(s, s->means + (c - from) * s->wide, sums + AT(s->slot, c) * s->block);
-    for (Py_ssize_t j = s->of.first; j < s->of.columns; j++, inside += s->wide)
-        for (Py_ssize_t i = 0; i <= j; i++) inside[i] = inside_clusters(&s->of, j, i, from, to);
+    for (Py_ssize_t j = s->of.first; j < s->of.columns; j++, pooled += s->wide)
+        for (Py_ssize_t i = 0; i <= j; i++) pooled[i] = inside_clusters(&s->of, j, i, from, to);
 }
 
 /* Put the sums of one slot into packed rows, for some trials. */
