@@ -1,7 +1,12 @@
 """What the sources of the kernels must not do, and no compiler says."""
 
 import re
+import shutil
+import subprocess
+import sysconfig
 from pathlib import Path
+
+import pytest
 
 SOURCES = sorted(Path(__file__).parents[2].glob("simtrial/core/*.[ch]"))
 FUNCTION = re.compile(
@@ -34,3 +39,22 @@ def test_the_check_sees_them() -> None:
     good = "INLINE lanes one(lanes value) {\n}\nvoid other(const lanes *value, choice (*all)[2]) {\n}\n"
     assert passed_by_value(bad) == ["keep", "sum"]
     assert passed_by_value(good) == []
+
+
+def test_the_sources_are_right_with_every_access_checked() -> None:
+    """`make sanitize` builds them so; a name that its macros have already ends that build and no other."""
+    compiler, headers = shutil.which("gcc"), sysconfig.get_path("include")
+    if compiler is None or not Path(headers, "Python.h").is_file():
+        pytest.skip("gcc or Python's headers are not here")
+    flags = [
+        "-fsyntax-only",
+        "-std=c99",
+        "-DCHECKED",
+        "-DPLAIN_BUILD",
+        "-DPy_LIMITED_API=0x030B0000",
+        "-Wall",
+        "-Wextra",
+    ]
+    files = [str(file) for file in SOURCES if file.suffix == ".c"]
+    done = subprocess.run([compiler, *flags, "-Wno-psabi", "-I", headers, *files], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
