@@ -30,7 +30,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose sweep is short."""
     text = SWEEP.replace("[0.0, 0.2]", "[0.1]")
     assert text != SWEEP
-    return study(tmp_path_factory.mktemp("small") / "run", 10, text)
+    return study(tmp_path_factory.mktemp("small") / "run", 10, text)  # a block for each of two cells
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +242,7 @@ def test_an_incomplete_run_says_so(small: Path, tmp_path: Path) -> None:
     assert found.code == 3
     assert not (tmp_path / "a.html").exists()
     assert simtrial("report", folder, "-o", tmp_path / "a.html", "--partial").code == 0
-    assert "Incomplete: 1 of 12 blocks are missing" in (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "Incomplete: 1 of 2 blocks are missing" in (tmp_path / "a.html").read_text(encoding="utf-8")
 
 
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed here: pages are not looked at")
