@@ -66,7 +66,9 @@ class IntraclusterCorrelation(Method):
         flags = made.flags & ~BIT["too_few_clusters"]
         flags |= np.where(failed & ~made.failed, BIT["tau2_not_identified"], 0)
         parts = (
-            mean_squares(made, self.within_arm, self.level) if self.estimation == "anova" else reml(made, self.level)
+            mean_squares(made, self.within_arm, self.level)
+            if self.estimation == "anova"
+            else reml(made, self.level, flat_too=False)
         )
         estimate, variance, lower, upper, p_value, boundary, *test = parts
         flat = ~failed & (1.0 - estimate <= 2.0 / CAP)  # 1, and no interval about it
@@ -86,15 +88,18 @@ Parts = tuple[Floats, Floats, Floats, Floats, Floats, NDArray[np.bool_], Floats,
 """Estimate, variance, ends of interval, P value, whether the estimate is 0, test statistic, its df (trials,) each."""
 
 
-def reml(fitted: Moments, level: float) -> Parts:
-    """Correlation from the random-intercept model; variance by the delta method from the expected information."""
+def reml(fitted: Moments, level: float, flat_too: bool = True) -> Parts:
+    """Correlation from the random-intercept model; variance by the delta method from the expected information.
+
+    ``flat_too`` as of `simtrial.kernels.random_intercept_fit.fit`.
+    """
     out, ratios = np.full((5, fitted.trials), np.nan), np.full(fitted.trials, np.nan)
     df = np.ones(fitted.trials), np.full(fitted.trials, np.inf)
     boundary = np.zeros(fitted.trials, dtype=bool)
     usable = fitted.usable
     if not len(usable):
         return *out, boundary, ratios, *df
-    fit = fitted.reml
+    fit = fitted.reml if flat_too else fitted.reml_where_told
     gamma, (tau_tau, tau_sigma, sigma_sigma) = fit.gamma, fit.information.inverse
     null = 2.0 * profile(fit.sums, np.zeros(1), fit.nu, reml=True)[0] + fit.nu * (1.0 + np.log(2.0 * np.pi / fit.nu))
     zero = gamma == 0.0

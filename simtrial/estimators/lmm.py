@@ -137,7 +137,7 @@ class LinearMixedModel(Method):
         if self.tau2 == "unconstrained":
             fit = compound_symmetry.fit(moments.size_sums(), reml=reml)
         else:
-            fit = moments.reml if reml else moments.ml
+            fit = moments.reml_where_told if reml else moments.ml
         alone = (moments.counts == moments.clusters)[usable]
         return OneVariance(fit, alone, (moments.counts - moments.rank)[usable])
 

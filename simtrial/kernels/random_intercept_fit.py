@@ -69,12 +69,14 @@ class Fit:
 
 
 @np.errstate(divide="ignore", invalid="ignore")  # a trial that has no fit divides by 0 beside the others
-def fit(sums: SizeSums, reml: bool = True, known: XGrids | None = None) -> Fit:
+def fit(sums: SizeSums, reml: bool = True, known: XGrids | None = None, flat_too: bool = True) -> Fit:
     """Fit every trial by REML or ML to the global optimum, gamma = 0 included.
 
-    Trials must have full rank X and nu > 0. ``known`` as of `grid_parts`, of the same X and trials.
+    Trials must have full rank X and nu > 0. ``known`` as of `grid_parts`, of the same X and trials. With nu = 1 under
+    REML the criterion is the same at every gamma, and its minimum one of rounding, which takes long to find. Callers
+    that fail such trials need none: without ``flat_too`` it is not sought, and gamma is 0 or that of the limit.
     """
-    if (quick := _fit_at_once(sums, reml, known)) is not None:
+    if (quick := _fit_at_once(sums, reml, known, flat_too)) is not None:
         return quick
     sums, beta = less_least_squares(sums)
     nu = sums.rows - sums.rank if reml else sums.rows
@@ -85,18 +87,18 @@ def fit(sums: SizeSums, reml: bool = True, known: XGrids | None = None) -> Fit:
     if len(several):
         own = columns.sums if len(several) == len(nu) else columns.sums.take(several)
         plain = len(several) == len(nu) and not len(columns.trials)
-        found = lowest(own, nu[several], reml, known if plain else None)
+        found = lowest(own, nu[several], reml, known if plain else None, flat_too)
         gamma[several], converged[several], endless[several] = found.gamma, found.converged, found.endless
     return fit_at(columns, gamma, nu, reml, converged, endless).moved(beta)
 
 
-def _fit_at_once(sums: SizeSums, reml: bool, known: XGrids | None) -> Fit | None:
+def _fit_at_once(sums: SizeSums, reml: bool, known: XGrids | None, flat_too: bool) -> Fit | None:
     """The same where the compiled search serves and no trial is special; else None."""
     nu = sums.rows - sums.rank if reml else sums.rows
     if compiled() is None or not len(nu) or (sums.counts.sum(axis=0) >= sums.rows).any():
         return None
     columns = turned(sums)
-    found = None if len(columns.trials) else compiled_search(sums, nu, reml, known)
+    found = None if len(columns.trials) else compiled_search(sums, nu, reml, known, flat_too)
     if found is None or found.optimum.endless.any() or nearly_perfect(sums, found.at_zero).any():
         return None
     best = found.optimum

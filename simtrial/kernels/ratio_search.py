@@ -30,6 +30,7 @@ from simtrial.kernels.ratio_survey import CAP, FAR, NEAR, STEP, Survey, grid_of,
 from simtrial.kernels.within_basis import left_within, used_up
 
 _WIDE = 1.5  # of a first piece where there is no grid
+_AT_REST = 1e-9  # rounding of F, whose terms are up to some 1e5, where it has come to rest at its limit
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,17 @@ class EvaluatedOptimum:
     at_zero: Floats
 
 
-def lowest(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None) -> Optimum:
+def lowest(
+    sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None, flat_too: bool = True
+) -> Optimum:  # fmt: skip
     """Find the global minimum of f over gamma >= 0 for every trial, as `_lowest` does."""
-    found = compiled_search(sums, nu, reml, known)
-    return _lowest(sums, nu, reml, known) if found is None else found.optimum
+    found = compiled_search(sums, nu, reml, known, flat_too)
+    return _lowest(sums, nu, reml, known, flat_too) if found is None else found.optimum
 
 
-def compiled_search(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None) -> EvaluatedOptimum | None:
+def compiled_search(
+    sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None, flat_too: bool = True
+) -> EvaluatedOptimum | None:
     """Search with the compiled kernel, None where it does not serve; numpy goes on where it is not certain at once."""
     if (core := compiled()) is None:
         return None
@@ -75,7 +80,7 @@ def compiled_search(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None
         gamma[best.endless] = CAP
     rest = np.flatnonzero(~sure)
     if len(rest):
-        best.put(rest, _lowest(sums.take(rest), nu[rest], reml))
+        best.put(rest, _lowest(sums.take(rest), nu[rest], reml, flat_too=flat_too))
     rest = np.flatnonzero(~sure | best.endless)
     if len(rest):
         again = blank_evaluation(sums.regressors, len(rest))
@@ -118,26 +123,29 @@ def _of_x(shape: tuple[int, ...], grid: Floats, known: XGrids | None) -> tuple[F
     return known.compiled[key], there
 
 
-def _lowest(sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None) -> Optimum:
+def _lowest(
+    sums: SizeSums, nu: Floats, reml: bool, known: XGrids | None = None, flat_too: bool = True
+) -> Optimum:  # fmt: skip
     """Find the global minimum of f over gamma >= 0 for every trial; ``sums`` as `simtrial.kernels.within_basis` has.
 
     gamma = 0 is a minimum exactly when f'(0) >= 0. Where f still falls at the largest gamma it falls without end as far
     as numbers can tell. It does under ML, however far out, where covariates use up what varies within clusters: of
-    (N log q + sum log(1 + n gamma)) / 2 is left J - N < 0 times log(gamma) / 2. ``known`` as of `grid_parts`.
+    (N log q + sum log(1 + n gamma)) / 2 is left J - N < 0 times log(gamma) / 2. ``known`` as of `grid_parts`,
+    ``flat_too`` as of `random_intercept_fit.fit`.
     """
     seen = survey(sums, nu, reml, known)
     near, far = np.flatnonzero(~seen.beyond), np.flatnonzero(seen.beyond)
     if not len(far):
-        return _surveyed(sums, nu, reml, seen)
+        return _surveyed(sums, nu, reml, seen, flat_too)
     found = Optimum(np.empty(len(nu)), np.empty(len(nu), dtype=bool), np.empty(len(nu), dtype=bool))
     if len(near):
-        found.put(near, _surveyed(sums.take(near), nu[near], reml, seen.take(near)))
+        found.put(near, _surveyed(sums.take(near), nu[near], reml, seen.take(near), flat_too))
     own = of_trials(sums, far)
-    found.put(far, _surveyed(own, nu[far], reml, survey(own, nu[far], reml, reach=FAR)))
+    found.put(far, _surveyed(own, nu[far], reml, survey(own, nu[far], reml, reach=FAR), flat_too))
     return found
 
 
-def _surveyed(sums: SizeSums, nu: Floats, reml: bool, seen: Survey) -> Optimum:
+def _surveyed(sums: SizeSums, nu: Floats, reml: bool, seen: Survey, flat_too: bool) -> Optimum:
     """The minimum of every trial from what a grid says of it; see `_lowest`."""
     shift = np.full(len(nu), seen.shift)
     certain = seen.one_stretch
@@ -150,16 +158,21 @@ def _surveyed(sums: SizeSums, nu: Floats, reml: bool, seen: Survey) -> Optimum:
     gamma, converged, value = choose(sums, nu, reml, shift, pieces, zero)
     endless = np.zeros(len(nu), dtype=bool)
     if not certain.all():
-        pieces = isolate(sums, nu, reml, shift, _left_open(seen, np.flatnonzero(~certain)), seen.values[1:].min(axis=0))
-        rest = choose(sums, nu, reml, shift, pieces, zero)
-        gamma, converged = np.where(certain, gamma, rest[0]), np.where(certain, converged, rest[1])
-        value = np.where(certain, value, rest[2])
-        far = np.flatnonzero(seen.beyond)
+        apart = compiled() is not None  # its kernels give a trial the same bits whatever stands beside it, numpy not
+        far, flat = np.flatnonzero(seen.beyond), ~certain & (nu <= 1.0) & (apart and reml and not flat_too)
+        reached = seen.values[1:].min(axis=0)
+        matters = reached.copy()
         if len(far):
             own = sums.take(far)
-            at = evaluate(own, np.full(len(far), CAP), nu[far], reml)
-            reached = np.minimum(value[far], seen.values[1:, far].min(axis=0))  # where rounding hides a minimum as well
-            endless[far] = _endless(CAP * at.slope, 2.0 * at.value, left_within(own), reached)
+            at, left = evaluate(own, np.full(len(far), CAP), nu[far], reml), left_within(own)
+            matters[far] = _below_rest(matters[far], 2.0 * at.value, left) if apart else matters[far]
+        pieces = isolate(sums, nu, reml, shift, _left_open(seen, np.flatnonzero(~certain & ~flat)), matters)
+        rest = choose(sums, nu, reml, shift, pieces, zero)
+        gamma, converged = np.where(certain, gamma, rest[0]), np.where(certain, converged, rest[1])
+        value = np.where(certain, value, np.where(flat, reached, rest[2]))
+        if len(far):
+            best = np.minimum(value[far], reached[far])  # where rounding hides a minimum as well
+            endless[far] = _endless(CAP * at.slope, 2.0 * at.value, left, best)
     if not reml:
         endless |= used_up(sums)
     lost = ~np.isfinite(value)
@@ -176,8 +189,19 @@ def _endless(slope: Floats, value: Floats, left: Floats, best: Floats) -> Bools:
     than rounding.
     """
     falls = (left > 0.0) & (slope < -0.25)  # half of the slowest fall, that of one degree of freedom
-    rounding = np.where(left > 0.0, -1e-6, 1e-9)  # of F, whose terms are up to some 1e5; at rest it is the limit itself
+    rounding = np.where(left > 0.0, -1e-6, _AT_REST)  # at rest it is the limit itself
     return np.asarray(falls | (value < best + rounding))
+
+
+def _below_rest(reached: Floats, value: Floats, left: Floats) -> Floats:
+    """Values of F above which a piece does not matter (trials,): ``reached``, and where F comes to rest its limit.
+
+    Minima as high as the limit are not taken, see `_endless`. On the way there F differs from it by rounding, and a
+    search for minima of rounding would keep tens of thousands of pieces; half of what counts as rounding is left to
+    that of the pieces' own bounds.
+    """
+    limit = value - 0.5 * _AT_REST
+    return np.where((left <= 0.0) & (limit < reached), limit, reached)
 
 
 def _convex_stretches(seen: Survey, trials: Ints) -> Pieces:

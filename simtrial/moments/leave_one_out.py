@@ -32,7 +32,7 @@ def coefficients(moments: Moments) -> tuple[Floats, Floats, Bools]:
     singular = np.zeros((moments.trials, rows.most), dtype=bool)
     if not len(usable):
         return every, without, singular
-    every[usable] = moments.reml.at.coefficients.T
+    every[usable] = moments.reml_where_told.at.coefficients.T
     sums = moments.size_sums()
     clusters = np.flatnonzero(np.isin(moments.cluster_trial, usable))
     step = max(1, NUMBERS // (sums.between.shape[0] * sums.between.shape[1]))

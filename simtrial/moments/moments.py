@@ -215,8 +215,18 @@ class Moments:
     @cached_property
     def reml(self) -> random_intercept_fit.Fit:
         """Random-intercept fit of the first response by REML, usable trials only."""
+        one = self.counts - self.rank <= 1
+        return self._by_reml(flat_too=True) if one[self.usable].any() else self.reml_where_told
+
+    @cached_property
+    def reml_where_told(self) -> random_intercept_fit.Fit:
+        """The same for who fails trials with one contrast left, which tells no ratio of variances: none is sought."""
+        return self._by_reml(flat_too=False)
+
+    def _by_reml(self, flat_too: bool) -> random_intercept_fit.Fit:
         shared = self.root.again and len(self.usable) == self.trials
-        return random_intercept_fit.fit(self.size_sums(), reml=True, known=self.root._grids if shared else None)
+        known = self.root._grids if shared else None
+        return random_intercept_fit.fit(self.size_sums(), reml=True, known=known, flat_too=flat_too)
 
     @cached_property
     def ml(self) -> random_intercept_fit.Fit:

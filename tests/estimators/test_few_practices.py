@@ -2,14 +2,19 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import simtrial
+from cores import needs_compiled
 from tomls import written
 
-from simtrial.estimators import method_class
+from simtrial.batch import ObservedBatch
+from simtrial.estimators import Method, method_class
 from simtrial.flags import BIT
 from simtrial.generate import simulate
+from simtrial.kernels import ratio_search
+from simtrial.kernels.ratio_pieces import Pieces
 from simtrial.moments.build import moments
 from simtrial.run.block import block_rows
 from simtrial.scenario import load
@@ -62,16 +67,43 @@ def test_show_warns_of_methods_that_fail_in_its_probe(tmp_path: Path) -> None:
     assert "fails in" not in simtrial("show", file).err
 
 
-def test_no_fit_of_a_tiny_trial_depends_on_its_neighbours() -> None:
-    """250 trials of 3 practices with about 2 people: one contrast left to REML tells no ratio of variances, and fails.
+@pytest.fixture(scope="module")
+def tiny() -> ObservedBatch:
+    """250 trials of 3 practices with about 2 people."""
+    cells = load("partners", ["mechanism.practices.number=3", "mechanism.practices.cluster_size_mean=2.0"])[1]
+    return simulate(cells[0].scenario.mechanism, 250, 1, cells[0].key, 0).observed()
+
+
+def mixed_model() -> Method:
+    wanted = {"kind": "lmm", "name": "lmm", "response": "mansa", "adjust": ["mansa_baseline"]}
+    return method_class("lmm").model_validate(wanted)
+
+
+@needs_compiled
+def test_trials_with_one_contrast_fail_without_a_search(tiny: ObservedBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A criterion that is the same everywhere would leave some 97,000 pieces a trial that may hold its minimum."""
+    left, plain = [0], ratio_search.isolate
+
+    def counted(*given: Any) -> Pieces:
+        pieces = plain(*given)
+        left.append(len(pieces))
+        return pieces
+
+    monkeypatch.setattr(ratio_search, "isolate", counted)
+    asked = mixed_model()
+    made = moments(tiny, asked.spec())
+    assert (~made.failed & (made.counts - made.rank == 1)).sum() > 20
+    asked.fit(tiny, made, None)
+    assert len(left) > 1
+    assert max(left) < 250
+
+
+def test_no_fit_of_a_tiny_trial_depends_on_its_neighbours(tiny: ObservedBatch) -> None:
+    """One contrast left to REML tells no ratio of variances, and fails.
 
     With more contrasts a trial has the same numbers alone and in its batch.
     """
-    cells = load("partners", ["mechanism.practices.number=3", "mechanism.practices.cluster_size_mean=2.0"])[1]
-    batch = simulate(cells[0].scenario.mechanism, 250, 1, cells[0].key, 0).observed()
-    lmm = method_class("lmm").model_validate(
-        {"kind": "lmm", "name": "lmm", "response": "mansa", "adjust": ["mansa_baseline"]}
-    )
+    batch, lmm = tiny, mixed_model()
     made = moments(batch, lmm.spec())
     together = lmm.fit(batch, made, None)
     one = ~made.failed & (made.counts - made.rank == 1) & (made.counts > made.clusters)

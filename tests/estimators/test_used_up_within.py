@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from cores import needs_compiled
 from hard_designs import Criterion
 from reference import method
 from trials import batch, fit
 from twins.fuzz import Tally, try_batch
 
 from simtrial.flags import text
-from simtrial.kernels import by_arm_fit, by_arm_starts, random_intercept_fit
+from simtrial.kernels import by_arm_fit, by_arm_starts, random_intercept_fit, ratio_search
 from simtrial.moments.build import moments
 
 PRACTICE = np.array([0, 0, 1, 2, 3, 4, 5, 5, 6, 7])  # two deviations within practices, one in each arm
@@ -49,6 +50,22 @@ def test_reml_comes_to_rest_at_infinity_where_that_is_lower_than_any_ratio():
         assert found.limit[0] == (found.gamma[0] > 1e10)
         ended["limit" if found.limit[0] else "inside"] += 1
     assert min(ended.values()) > 5
+
+
+@needs_compiled
+def test_a_criterion_that_comes_to_rest_is_not_searched_for_minima_of_rounding(monkeypatch):
+    """Halved until F is known to 1e-11 of the rows, the way to the limit would leave 50,000 pieces and more a trial."""
+    left, plain = [], ratio_search.isolate
+
+    def counted(*given):
+        left.append(len(pieces := plain(*given)))
+        return pieces
+
+    monkeypatch.setattr(ratio_search, "isolate", counted)
+    for seed in range(20):
+        fit(batch(saturated(seed)), method("lmm", adjust=["inner", "mansa_baseline"]))
+    assert len(left) > 5
+    assert max(left) < 20
 
 
 @pytest.mark.parametrize("df", ["between-within", "satterthwaite", "satterthwaite-observed", "kenward-roger"])

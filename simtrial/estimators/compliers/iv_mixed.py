@@ -77,7 +77,8 @@ def _identified(moments: Moments, without: Floats, there: Bools) -> tuple[Bools,
     saturated = fitted & (moments.clusters - moments.cluster_rank <= 0)
     converged, boundary = np.ones((2, moments.trials), dtype=bool)
     if len(parent.usable):
-        converged[parent.usable], boundary[parent.usable] = parent.reml.converged, parent.reml.gamma == 0.0
+        fit = parent.reml_where_told
+        converged[parent.usable], boundary[parent.usable] = fit.converged, fit.gamma == 0.0
     unfitted = fitted & ~few & ~saturated & (np.isnan(without) & there).any(axis=(0, 2))
     flags = np.where(saturated, BIT["tau2_not_identified"], 0)
     flags |= np.where(fitted & (~converged | unfitted), BIT["not_converged"], 0)

@@ -92,7 +92,7 @@ def _drawn(kind: Kind, parts: Parts, frame: pl.DataFrame, look: Look, column: st
         _grow(made, _height(fit_legend(made, handles, 2 if column == "single" else 4)))
     before = 0
     for _ in range(2):  # folded labels make panels narrower: the second time their width is known
-        made.draw_without_rendering()
+        _lay_out(made)
         gained = fit(made, titles)
         lines = sum(max(n for n, (r, _) in zip(gained, places, strict=True) if r == row) for row in range(down))
         _grow(made, (lines - before) * LINE)
@@ -136,10 +136,17 @@ def _groups(kind: Kind, parts: Parts) -> list[tuple[str, ...]]:
     return [()] * len(parts)
 
 
+def _lay_out(made: Figure) -> None:
+    """Give panels and legends their places, without the drawing that would be thrown away."""
+    engine = made.get_layout_engine()
+    assert engine is not None
+    engine.execute(made)
+
+
 def _settle(made: Figure) -> None:
     """Lay a figure out once and for all: laid out again, it would move by a rounding error."""
     for _ in range(2):  # labels move when axes shrink: the second time they have their place
-        made.draw_without_rendering()
+        _lay_out(made)
     made.set_layout_engine("none")
 
 
@@ -176,7 +183,7 @@ def one_panel(
         )
         axes = made.add_subplot(facecolor="none")
         marks = kind.panel(axes, part, frame, look)
-        made.draw_without_rendering()
+        _lay_out(made)
         fit(made)
         _settle(made)
     return made, axes, marks
