@@ -158,14 +158,13 @@ def _surveyed(sums: SizeSums, nu: Floats, reml: bool, seen: Survey, flat_too: bo
     gamma, converged, value = choose(sums, nu, reml, shift, pieces, zero)
     endless = np.zeros(len(nu), dtype=bool)
     if not certain.all():
-        apart = compiled() is not None  # its kernels give a trial the same bits whatever stands beside it, numpy not
-        far, flat = np.flatnonzero(seen.beyond), ~certain & (nu <= 1.0) & (apart and reml and not flat_too)
+        far, flat = np.flatnonzero(seen.beyond), ~certain & (nu <= 1.0) & (reml and not flat_too)
         reached = seen.values[1:].min(axis=0)
         matters = reached.copy()
         if len(far):
             own = sums.take(far)
             at, left = evaluate(own, np.full(len(far), CAP), nu[far], reml), left_within(own)
-            matters[far] = _below_rest(matters[far], 2.0 * at.value, left) if apart else matters[far]
+            matters[far] = _below_rest(matters[far], 2.0 * at.value, left)
         pieces = isolate(sums, nu, reml, shift, _left_open(seen, np.flatnonzero(~certain & ~flat)), matters)
         rest = choose(sums, nu, reml, shift, pieces, zero)
         gamma, converged = np.where(certain, gamma, rest[0]), np.where(certain, converged, rest[1])
