@@ -30,14 +30,13 @@ typedef struct {
     const double *other; /* (others, rows): columns to multiply with */
     double *means, *deviation, *center, *products;
     unsigned char *beyond;
-    double *shift;          /* (clusters,) */
-    int64_t *start, *order; /* the first row of each cluster, and clusters of a trial by size (clusters,) */
+    double *shift, *nothing; /* how much the mean is more than the first value, and what is rounding (clusters,) */
+    int64_t *start, *order;  /* the first row of each cluster, and clusters of some trials by size (clusters,) */
 } column;
 
-enum { SIZES = 64 };
+enum { SIZES = 64, TOGETHER = 256 }; /* clusters are sorted by so many, or by a trial that has more */
 
-/* Clusters from `from` to below `to` with those of a size together, up to sizes so large that their loops take longer than
-   a wrong guess of where they end. */
+/* Clusters from `from` to below `to` with those of a size together, up to sizes whose loops are long by themselves. */
 INLINE void sort_by_size(const column *one, Py_ssize_t from, Py_ssize_t to) {
     Py_ssize_t next[SIZES + 1] = {0};
     for (Py_ssize_t c = from; c < to; c++) next[one->members[c] < SIZES ? one->members[c] + 1 : SIZES]++;
@@ -67,35 +66,81 @@ INLINE double size_of_values(const column *one, const double *values, int64_t ro
     return *beyond ? 0.0 : size;
 }
 
-/* Values of a cluster become their differences from the first; how much the mean of these is. */
-INLINE double differences(double *values, int64_t members, double nothing) {
-    double sum = 0.0, anchor = values[0];
+/* Values of a cluster become deviations from its mean; their products with other columns and themselves. */
+INLINE void centre_cluster(const column *one, Py_ssize_t c) {
+    int64_t members = one->members[c];
+    Py_ssize_t row = one->start[c];
+    double *values = PART(one->deviation, row, members), anchor = values[0], nothing = one->nothing[c], sum = 0.0;
     for (int64_t i = 0; i < members; i++) {
         double difference = values[i] - anchor;
         values[i] = fabs(difference) <= nothing ? 0.0 : difference;
         sum += values[i];
     }
-    return sum / (double)members;
-}
-
-/* Deviations of a cluster, which begins at some row, from its mean; their products with other columns and themselves.
-   In one loop with the first of these: most clusters are so small that each loop costs more than its sums. */
-INLINE void deviate(const column *one, Py_ssize_t c, Py_ssize_t row, int64_t members, double shift) {
-    double *deviation = PART(one->deviation, row, members), squares = 0.0, first = 0.0;
-    const double *other = one->others ? PART(one->other, row, members) : deviation;
+    double shift = one->shift[c] = sum / (double)members, squares = 0.0;
     for (int64_t i = 0; i < members; i++) {
-        double own = deviation[i] - shift;
-        deviation[i] = own;
-        squares += own * own, first += own * other[i];
+        values[i] -= shift;
+        squares += values[i] * values[i];
     }
     if (one->products == NULL) return;
     AT(one->products, one->others * one->clusters + c) = squares;
-    if (one->others) AT(one->products, c) = first;
-    for (Py_ssize_t k = 1; k < one->others; k++) {
-        const double *next = PART(one->other, k * one->rows + row, members);
-        double sum = 0.0;
-        for (int64_t i = 0; i < members; i++) sum += deviation[i] * next[i];
-        AT(one->products, k * one->clusters + c) = sum;
+    for (Py_ssize_t k = 0; k < one->others; k++) {
+        const double *other = PART(one->other, k * one->rows + row, members);
+        double product = 0.0;
+        for (int64_t i = 0; i < members; i++) product += values[i] * other[i];
+        AT(one->products, k * one->clusters + c) = product;
+    }
+}
+
+/* The same of LANES clusters of one size side by side. */
+INLINE void centre_alike(const column *one, const int64_t *c) {
+    int64_t members = one->members[c[0]];
+    double *values[LANES];
+    lanes own[SIZES], anchor = {0}, nothing = {0}, sum = {0}, squares = {0};
+    EACH(l) {
+        values[l] = PART(one->deviation, one->start[c[l]], members);
+        anchor[l] = values[l][0], nothing[l] = one->nothing[c[l]];
+    }
+    for (int64_t i = 0; i < members; i++) {
+        lanes value = {0};
+        EACH(l) value[l] = values[l][i];
+        lanes difference = value - anchor;
+        own[i] = chosen(size_of(difference) <= nothing, all(0.0), difference);
+        sum += own[i];
+    }
+    lanes shift = sum / (double)members;
+    for (int64_t i = 0; i < members; i++) {
+        own[i] -= shift;
+        EACH(l) values[l][i] = own[i][l];
+        squares += own[i] * own[i];
+    }
+    EACH(l) one->shift[c[l]] = shift[l];
+    if (one->products == NULL) return;
+    EACH(l) AT(one->products, one->others * one->clusters + c[l]) = squares[l];
+    for (Py_ssize_t k = 0; k < one->others; k++) {
+        const double *other[LANES];
+        lanes product = {0}, beside = {0};
+        EACH(l) other[l] = PART(one->other, k * one->rows + one->start[c[l]], members);
+        for (int64_t i = 0; i < members; i++) {
+            EACH(l) beside[l] = other[l][i];
+            product += own[i] * beside;
+        }
+        EACH(l) AT(one->products, k * one->clusters + c[l]) = product[l];
+    }
+}
+
+/* Centre clusters from `from` to below `to`, those of a size together. */
+INLINE void centre_clusters(const column *one, Py_ssize_t from, Py_ssize_t to) {
+    sort_by_size(one, from, to);
+    for (Py_ssize_t k = from; k < to;) {
+        const int64_t *c = one->order + k;
+        int64_t members = one->members[c[0]];
+        if (k + LANES <= to && members < SIZES && one->members[c[LANES - 1]] == members) {
+            centre_alike(one, c);
+            k += LANES;
+        } else {
+            centre_cluster(one, c[0]);
+            k++;
+        }
     }
 }
 
@@ -107,33 +152,29 @@ INLINE void take_values(const column *one, Py_ssize_t row, int64_t rows) {
         for (int64_t i = 0; i < rows; i++) to[i] = AT(one->values, one->at[row + i]);
 }
 
-/* One trial: clusters `from` to below `to`, of which so many rows begin at one. First values stand in means, and what
-   means are more in `shift`, until all are known. */
-INLINE void centre_trial(const column *one, Py_ssize_t from, Py_ssize_t to, Py_ssize_t row, int64_t rows) {
-    double *means = one->means, *shift = one->shift, largest = 0.0, total = 0.0;
+/* The values of one trial, clusters `from` to below `to`, of which so many rows begin at one: first values stand in means. */
+INLINE void begin_trial(const column *one, Py_ssize_t from, Py_ssize_t to, Py_ssize_t row, int64_t rows) {
     unsigned char *beyond = PART(one->beyond, AT(one->trial, from), 1);
     take_values(one, row, rows);
     double nothing = one->rounding * size_of_values(one, PART(one->deviation, row, rows), rows, beyond);
     if (*beyond) memset(PART(one->deviation, row, rows), 0, (size_t)rows * sizeof(double));
-    for (Py_ssize_t c = from; c < to; row += AT(one->members, c++)) {
-        one->start[c] = row, means[c] = one->deviation[row];
-        largest = fabs(means[c]) > largest ? fabs(means[c]) : largest;
-    }
-    sort_by_size(one, from, to);
-    for (Py_ssize_t k = from; k < to; k++) {
-        Py_ssize_t c = one->order[k];
-        int64_t members = one->members[c];
-        shift[c] = differences(PART(one->deviation, one->start[c], members), members, nothing);
-        deviate(one, c, one->start[c], members, shift[c]);
-    }
+    for (Py_ssize_t c = from; c < to; row += AT(one->members, c++))
+        one->start[c] = row, one->nothing[c] = nothing, AT(one->means, c) = one->deviation[row];
+}
+
+/* Its means, once it is known how much they are more than first values. */
+INLINE void end_trial(const column *one, Py_ssize_t from, Py_ssize_t to) {
+    double *means = one->means, *shift = one->shift, largest = 0.0, total = 0.0;
+    int64_t rows = 0;
     if (!one->measured) {
         for (Py_ssize_t c = from; c < to; c++) means[c] += shift[c];
         return;
     }
     double anchor = means[from];
     for (Py_ssize_t c = from; c < to; c++) {
+        largest = fabs(means[c]) > largest ? fabs(means[c]) : largest;
         means[c] = means[c] - anchor + shift[c];
-        total += means[c] * (double)one->members[c];
+        total += means[c] * (double)one->members[c], rows += one->members[c];
     }
     double mean = total / (double)rows;
     for (Py_ssize_t c = from; c < to; c++) {
@@ -143,13 +184,27 @@ INLINE void centre_trial(const column *one, Py_ssize_t from, Py_ssize_t to, Py_s
     AT(one->center, one->trial[from]) = anchor + mean;
 }
 
+/* The first cluster of the trial after the one of cluster c, and the rows between. */
+INLINE Py_ssize_t after_trial(const column *one, Py_ssize_t c, int64_t *rows) {
+    int64_t trial = one->trial[c];
+    for (*rows = 0; c < one->clusters && one->trial[c] == trial; c++) *rows += one->members[c];
+    return c;
+}
+
 VECTORISED static void centre(const column *one) {
     Py_ssize_t row = 0;
-    for (Py_ssize_t from = 0, to; from < one->clusters; from = to) {
-        int64_t rows = 0;
-        for (to = from; to < one->clusters && one->trial[to] == one->trial[from]; to++) rows += one->members[to];
-        centre_trial(one, from, to, row, rows);
-        row += rows;
+    for (Py_ssize_t from = 0, to = 0; from < one->clusters; from = to) {
+        int64_t rows;
+        while (to < one->clusters && to - from < TOGETHER) {
+            Py_ssize_t next = after_trial(one, to, &rows);
+            begin_trial(one, to, next, row, rows);
+            to = next, row += rows;
+        }
+        centre_clusters(one, from, to);
+        for (Py_ssize_t c = from, next; c < to; c = next) {
+            next = after_trial(one, c, &rows);
+            end_trial(one, c, next);
+        }
     }
 }
 
@@ -194,9 +249,10 @@ PyObject *core_centred(PyObject *self, PyObject *const *given, Py_ssize_t number
     one.means = a[MEANS].at, one.deviation = a[DEVIATION].at, one.center = a[CENTER].at, one.beyond = a[BEYOND].at;
     one.others = a[OTHERS].shape[0], one.rows = a[DEVIATION].shape[0], one.other = a[OTHERS].at;
     one.products = a[PRODUCTS].shape[0] ? a[PRODUCTS].at : NULL;
-    room = room_for(one.clusters, 3);
+    room = room_for(one.clusters, 4);
     if (room == NULL) goto end;
-    one.shift = room, one.start = (int64_t *)(room + one.clusters), one.order = one.start + one.clusters;
+    one.shift = room, one.nothing = room + one.clusters;
+    one.start = (int64_t *)(one.nothing + one.clusters), one.order = one.start + one.clusters;
     Py_BEGIN_ALLOW_THREADS
     centre(&one);
     Py_END_ALLOW_THREADS
