@@ -9,8 +9,8 @@ from setuptools.command.build_ext import build_ext
 
 # Results must not depend on the machine: no contraction of products and sums, no reordering, no instructions of one
 # processor (`VECTORISED` in arrays.h chooses vectors at run time, with the same numbers).
-FLAGS = ["-std=c99", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden",
-         "-Wall", "-Wextra", "-Wno-psabi"]  # fmt: skip
+FLAGS = ["-std=c99", "-O3", "-funroll-loops", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+         "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-psabi"]  # fmt: skip
 CHECKED = ["-std=c99", "-O1", "-g", "-ffp-contract=off", "-Wno-psabi", "-fno-omit-frame-pointer", "-DPLAIN_BUILD",
            "-DCHECKED", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]  # fmt: skip
 STABLE = not sysconfig.get_config_var("Py_GIL_DISABLED")  # one file for every Python from 3.11 on
