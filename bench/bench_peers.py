@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from simtrial.core import serving, using
 from simtrial.estimators import kinds
 from simtrial.files.write_trials import trial_frames
 from simtrial.generate import simulate
@@ -97,7 +98,8 @@ def block(name, cell, observed):
 
     def analyse():
         shared = SharedMoments(observed)
-        return [m.fit(observed, shared.moments(m.spec()), None) for m in chosen]
+        with using(serving()):  # looked up once for a block, as in a run
+            return [m.fit(observed, shared.moments(m.spec()), None) for m in chosen]
 
     return analyse
 
