@@ -36,7 +36,8 @@ typedef struct {
 
 enum { SIZES = 64, TOGETHER = 256 }; /* clusters are sorted by so many, or by a trial that has more */
 
-/* Clusters from `from` to below `to` with those of a size together, up to sizes whose loops are long by themselves. */
+/* Clusters from `from` to below `to` with those of a size together; those of SIZES - 1 and more, whose loops are long by
+   themselves, stand together as they come. */
 INLINE void sort_by_size(const column *one, Py_ssize_t from, Py_ssize_t to) {
     Py_ssize_t next[SIZES + 1] = {0};
     for (Py_ssize_t c = from; c < to; c++) next[one->members[c] < SIZES ? one->members[c] + 1 : SIZES]++;
@@ -134,7 +135,7 @@ INLINE void centre_clusters(const column *one, Py_ssize_t from, Py_ssize_t to) {
     for (Py_ssize_t k = from; k < to;) {
         const int64_t *c = one->order + k;
         int64_t members = one->members[c[0]];
-        if (k + LANES <= to && members < SIZES && one->members[c[LANES - 1]] == members) {
+        if (k + LANES <= to && members < SIZES - 1 && one->members[c[LANES - 1]] == members) { /* and so all between */
             centre_alike(one, c);
             k += LANES;
         } else {

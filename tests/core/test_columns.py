@@ -30,14 +30,18 @@ def by_both(function, *given, **options):
     return found
 
 
-def people(rng, trials=9) -> AnalysisSet:
-    """Practices of 0 to 12 people, some trials of one practice and one trial without anybody."""
+FEW, MANY = (0, 1, 1, 2, 3, 5, 12), (1, 2, 61, 62, 63, 64, 64, 65, 66, 130)
+"""Sizes of practices: ordinary ones, and those about the largest that are sorted by their size."""
+
+
+def people(rng, trials=9, sizes=FEW) -> AnalysisSet:
+    """Practices of some sizes, some trials of one practice and one trial without anybody."""
     practices = rng.integers(1, 9, trials)
     trial = np.repeat(np.arange(trials), practices)
-    members = rng.choice([0, 1, 1, 2, 3, 5, 12], len(trial))
+    members = rng.choice(sizes, len(trial))
     members[trial == 2] = 0
     index = Index(trials, trial, np.repeat(np.arange(len(trial)), members))
-    return AnalysisSet.of(index, rng.random(len(index.participant_practice)) < 0.9)
+    return AnalysisSet.of(index, rng.random(index.participants) < (0.9 if sizes is FEW else 1.0))
 
 
 def test_who_stands_where_is_the_same():
@@ -93,8 +97,8 @@ VALUES = {
 @pytest.mark.parametrize("name", VALUES)
 def test_centring_is_the_same_to_the_last_bit(name, others, measured):
     rng = np.random.default_rng(17)
-    for _ in range(5):
-        rows = people(rng)
+    for turn in range(10):
+        rows = people(rng, sizes=MANY) if turn % 2 else people(rng, 9 if turn % 4 else 60)
         values, beside = VALUES[name](rng, len(rows.rows)), rng.normal(size=(others, len(rows.rows)))
         one, other = by_both(centred, rows, values, measured, "participant", beside)
         for field in ("means", "center", "out_of_range", "products"):
