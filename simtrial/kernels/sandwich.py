@@ -52,7 +52,7 @@ def leverage(rows: Floats, inverse: Floats, contrast: Floats, correction: Correc
         M (p, p, trials) and l (p, trials).
     """
     trials, positions, k, p = rows.shape
-    if k <= 2 and (core := compiled()) is not None:  # here and in `variance` simtrial/core/sandwich.c takes over
+    if k <= 2 and (core := compiled()) is not None:  # here and nowhere else simtrial/core/sandwich.c takes over
         found = Leverage(np.empty((trials, positions, k)), np.empty(trials), np.empty(trials, dtype=bool))
         core.leverage(*in_order(rows, inverse, contrast), POWERS[correction], found.weights, found.df, found.singular)
         return found
@@ -94,7 +94,7 @@ def variance(found: Leverage, rows: Floats, responses: Floats, coefficients: Flo
         Estimates (p, responses, trials).
     """
     trials, p = rows.shape[0], rows.shape[-1]
-    if (core := compiled()) is not None:
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/sandwich_variance.c takes over
         out = np.empty((responses.shape[-1], responses.shape[-1], trials))
         core.variance(*in_order(found.weights, rows, responses, coefficients), out)
         return out

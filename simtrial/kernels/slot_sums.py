@@ -41,7 +41,7 @@ def slot_products(
     between, pooled = np.empty((slots, packed, trials)), np.empty((packed, trials))
     if before is not None:
         between[:, :old], pooled[:old] = before
-    if (core := compiled()) is not None:  # here and in `gram` simtrial/core/slot_sums.c takes over
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/slot_sums.c takes over
         groups = (np.ascontiguousarray(group, np.int64) for group in (slot, trial))
         core.slot_products(*in_order(means, within), place, *groups, first, between, pooled)
         return between, pooled
@@ -75,7 +75,7 @@ def gram(
     if before is not None:
         total[:first, :first] = before
     own = _places(varying, q)
-    if (core := compiled()) is not None:
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/gram.c takes over
         core.gram(*in_order(means, within), own, sizes, np.ascontiguousarray(trial, np.int64), first, total)
         return total
     flat = np.zeros((trials * most, q))

@@ -32,9 +32,12 @@ class Regressor:
 def who_stands_where(index: Index, seen: Bools) -> dict[str, Any]:
     """Rows, clusters and their places of an `AnalysisSet`, by name; ``seen`` (participants,) says who is analysed."""
     if (core := compiled()) is not None:  # here and nowhere else simtrial/core/analysis_set.c takes over
-        rows, (cluster, cluster_trial, position) = _whole(index.participants), map(_whole, [index.practices] * 3)
+        rows, (cluster, cluster_trial, position) = (
+            _whole_numbers(index.participants),
+            map(_whole_numbers, [index.practices] * 3),
+        )
         sizes, (counts, clusters) = np.empty(index.practices), np.empty((2, index.trials))
-        found = _whole(2)
+        found = _whole_numbers(2)
         core.who_stands_where(
             *(np.ascontiguousarray(own) for own in (seen, index.participant_practice, index.practice_trial)),
             rows, cluster, cluster_trial, position, sizes, counts, clusters, found,
@@ -57,7 +60,8 @@ def who_stands_where(index: Index, seen: Bools) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _whole(length: int) -> Ints:
+def _whole_numbers(length: int) -> Ints:
+    """Room for so many."""
     return np.empty(length, dtype=np.int64)
 
 

@@ -106,9 +106,6 @@ def first_category(batch: ObservedBatch, name: str, rows: AnalysisSet) -> Ints:
     places, first = (rows.cluster, rows.first_cluster) if practice else (rows.rows, rows.first_row)
     codes = column.values[places]
     out = np.zeros(batch.index.trials, dtype=np.intp)
-    having = (rows.cluster_trial if practice else rows.trial)[np.flatnonzero(codes == 0)]
-    if len(having) and np.count_nonzero(having[1:] != having[:-1]) + 1 == len(first):  # every trial has category 0
-        return out
     if len(codes):
         out[rows.cluster_trial[rows.first_cluster]] = np.minimum.reduceat(codes, first)
     return out
