@@ -58,3 +58,13 @@ def test_the_sources_are_right_with_every_access_checked() -> None:
     files = [str(file) for file in SOURCES if file.suffix == ".c"]
     done = subprocess.run([compiler, *flags, "-Wno-psabi", "-I", headers, *files], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_comments_name_the_file_of_the_kernel() -> None:
+    """Where a function of numpy hands on its work, it says to which file; that is where the kernel called next is."""
+    package = SOURCES[0].parents[1]
+    calls = re.compile(r"simtrial/core/(\w+\.c) takes over.*?\bcore\.(\w+)\(", re.DOTALL)
+    found = [pair for file in package.rglob("*.py") for pair in calls.findall(file.read_text("utf-8"))]
+    assert len(found) > 20
+    sources = {file.name: file.read_text("utf-8") for file in SOURCES}
+    assert [(file, name) for file, name in found if f"PyObject *core_{name}(" not in sources.get(file, "")] == []

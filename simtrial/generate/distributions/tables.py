@@ -208,7 +208,7 @@ def record(score: Floats, items: int, lowest: float, highest: float, out: Floats
 
     ``out`` is filled with it, and may be the score itself.
     """
-    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/tables.c takes over
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/recorded.c takes over
         recorded = np.empty(score.shape) if out is None else out
         core.record(*in_order(score.ravel()), float(items), lowest, highest, recorded.reshape(-1))
         return recorded
