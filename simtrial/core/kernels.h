@@ -41,6 +41,8 @@ KERNEL(stays);
 KERNEL(from_baseline);
 KERNEL(blanked);
 KERNEL(record_both);
+KERNEL(standard_normals);
+KERNEL(uniforms);
 KERNEL(evaluate_visits);
 KERNEL(curvature_of_visits);
 KERNEL(values_of_visits);

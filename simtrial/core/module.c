@@ -64,6 +64,8 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(from_baseline),
     FUNCTION(blanked),
     FUNCTION(record_both),
+    FUNCTION(standard_normals),
+    FUNCTION(uniforms),
 #ifdef CHECKED
     {"_entry_of", (PyCFunction)(void (*)(void))core_entry_of, METH_FASTCALL, NULL},
 #endif
