@@ -49,8 +49,7 @@ class Work:
 
         def mixed_model() -> None:
             fit = random_intercept_fit.fit(sums)
-            random_intercept_fit.expected_df(fit, contrast)
-            random_intercept_fit.kenward_roger_variance(fit, contrast)
+            random_intercept_fit.small_sample(fit, contrast)
 
         return {
             "drawing": lambda: simulate(self.needed, self.trials, 1, "", 0).observed(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ FEW = 250
 
 
 class Stream(np.random.Generator):
-    """The generator of a step: numpy's with SFC64, whose uniform and normal numbers are compiled, the same to the bit."""
+    """The generator of a step, SFC64 of numpy; uniform and normal numbers are drawn by compiled kernels, bit for bit."""
 
     def random(self, size: Any = None, dtype: Any = np.float64, out: Any = None) -> Any:
         """Draw numbers from 0 to below 1, as numpy does."""
@@ -33,7 +34,7 @@ class Stream(np.random.Generator):
 
 def _serving(rng: Stream, size: Any, dtype: Any, out: Any) -> Any:
     """The compiled kernels where they serve and so many numbers are worth it, else None."""
-    many = np.prod(size) > FEW if isinstance(size, tuple) else size is not None and size > FEW
+    many = size is not None and (prod(size) if isinstance(size, tuple) else size) > FEW
     plain = many and dtype is np.float64 and out is None
     return compiled() if plain and isinstance(rng.bit_generator, np.random.SFC64) else None
 
@@ -46,7 +47,6 @@ def _filled(rng: Stream, size: Any, fill: Callable[[NDArray[np.int64], Floats], 
         fill(state["state"]["state"].view(np.int64), found.reshape(-1))
         source.state = state
     return found
-
 
 
 def stream(seed: int, cell: str, block: int, step: str) -> Stream:

@@ -16,6 +16,7 @@ KERNEL(difference);
 KERNEL(refit);
 KERNEL(interval);
 KERNEL(expected_information);
+KERNEL(small_sample);
 KERNEL(slot_products);
 KERNEL(sweep);
 KERNEL(remaining);

@@ -33,6 +33,7 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(refit),
     FUNCTION(interval),
     FUNCTION(expected_information),
+    FUNCTION(small_sample),
     FUNCTION(slot_products),
     FUNCTION(sweep),
     FUNCTION(remaining),

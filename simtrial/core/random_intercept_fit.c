@@ -1,4 +1,5 @@
-/* Twin of `expected_information` in simtrial/kernels/random_intercept_fit.py. */
+/* Twins of `expected_information` and `small_sample` in simtrial/kernels/random_intercept_fit.py: both need the same sums,
+   of which the second keeps what one contrast asks for. */
 #include "kernels.h"
 #include "random_intercept_criterion.h"
 #include "small_matrices.h"
@@ -8,21 +9,24 @@
 enum { P_TAU, P_SIGMA, Q_TT, Q_TS, Q_SS, MATRICES };
 enum { DROPPED = 4, GAMMA, INNER, OUTPUTS, INFORMATION = OUTPUTS + MATRICES, END };
 
-/* Weights of the slots for each matrix, the matrices packed, C^-1, and its products with the first two. */
+/* Weights of the slots for each matrix, the matrices packed, C^-1, and its products with the first two; for a contrast g
+   P_i g, C^-1 P_i g and Q_ij g. */
 typedef struct {
-    lanes *weights[MATRICES], *packed[MATRICES], *phi, *h[2];
+    lanes *weights[MATRICES], *packed[MATRICES], *phi, *h[2], *contrast, *moved[2], *turned[2], *by_second;
     double *room;
 } workplace;
 
 static int make_workplace(workplace *w, const size_sums *sums) {
     Py_ssize_t p = sums->regressors, places = sums->packed + TOGETHER;
-    *w = (workplace){.room = room_for(MATRICES * (sums->slots + places) + 3 * p * p, LANES)};
+    *w = (workplace){.room = room_for(MATRICES * (sums->slots + places) + 3 * p * p + 6 * p, LANES)};
     if (w->room == NULL) return 0;
     lanes *at = (lanes *)w->room;
     for (int k = 0; k < MATRICES; k++) w->weights[k] = at, at += sums->slots;
     for (int k = 0; k < MATRICES; k++) w->packed[k] = at, at += places;
     w->phi = at, at += p * p;
     for (int k = 0; k < 2; k++) w->h[k] = at, at += p * p;
+    for (int k = 0; k < 2; k++) w->moved[k] = at, w->turned[k] = at + p, at += 2 * p;
+    w->contrast = at, w->by_second = at + p;
     return 1;
 }
 
@@ -68,16 +72,25 @@ static void inform(const tile *one, workplace *w, const lanes *gamma, const lane
     information[0] = 0.5 * tt, information[1] = 0.5 * ts, information[2] = 0.5 * ss;
 }
 
+/* The sums of the tile that begins at a trial, and the information from them. */
+INLINE void inform_tile(tile *one, workplace *w, lanes *dropped, const size_sums *sums, const array *a, int reml,
+                        Py_ssize_t from, int filled, lanes *information) {
+    Py_ssize_t trials = sums->trials;
+    int p = sums->regressors;
+    lanes gamma = load(PART((const double *)a[GAMMA].at, from, filled), filled);
+    load_tile(one, sums, from, filled);
+    for (int i = 0; i < p; i++) dropped[i] = load(PART((const double *)a[DROPPED].at, i * trials + from, filled), filled);
+    for (int i = 0; i < p * p; i++) w->phi[i] = load(PART((const double *)a[INNER].at, i * trials + from, filled), filled);
+    inform(one, w, &gamma, dropped, reml, information);
+}
+
 static void inform_all(tile *one, workplace *w, lanes *dropped, const size_sums *sums, const array *a, int reml) {
     Py_ssize_t trials = sums->trials;
     int p = sums->regressors;
     for (Py_ssize_t from = 0; from < trials; from += LANES) {
         int filled = trials - from < LANES ? (int)(trials - from) : LANES;
-        lanes gamma = load(PART((const double *)a[GAMMA].at, from, filled), filled), information[3];
-        load_tile(one, sums, from, filled);
-        for (int i = 0; i < p; i++) dropped[i] = load(PART((const double *)a[DROPPED].at, i * trials + from, filled), filled);
-        for (int i = 0; i < p * p; i++) w->phi[i] = load(PART((const double *)a[INNER].at, i * trials + from, filled), filled);
-        inform(one, w, &gamma, dropped, reml, information);
+        lanes information[3];
+        inform_tile(one, w, dropped, sums, a, reml, from, filled, information);
         for (int m = 0; m < MATRICES; m++)
             for (int i = 0; i < p * p; i++)
                 store(PART((double *)a[OUTPUTS + m].at, i * trials + from, filled), w->packed[m][place(i / p, i % p)], filled);
@@ -118,5 +131,80 @@ end:
     free(w.room);
     free_tile(&one);
     release_arrays(a, END);
+    return result;
+}
+
+INLINE lanes inner_product(const lanes *restrict one, const lanes *restrict other, int p) {
+    lanes sum = {0};
+    for (int i = 0; i < p; i++) sum += one[i] * other[i];
+    return sum;
+}
+
+/* g'P_i g, and g'Q_ij g - (P_i g)'C^-1 (P_j g), from the matrices of a tile. */
+VECTORISED static void ask_of_contrast(const workplace *w, int p, lanes *shares, lanes *parts) {
+    for (int m = 0; m < 2; m++) {
+        apply(w->moved[m], w->packed[m], w->contrast, p);
+        shares[m] = inner_product(w->contrast, w->moved[m], p);
+        for (int i = 0; i < p; i++) w->turned[m][i] = inner_product(w->phi + i * p, w->moved[m], p);
+    }
+    for (int m = 0; m < 3; m++) {
+        apply(w->by_second, w->packed[Q_TT + m], w->contrast, p);
+        parts[m] = inner_product(w->contrast, w->by_second, p) - inner_product(w->moved[m == 2], w->turned[m > 0], p);
+    }
+}
+
+enum { CONTRAST = INNER + 1, ENTRIES, SHARES, PARTS, ASKED };
+
+static void ask_all(tile *one, workplace *w, lanes *dropped, const size_sums *sums, const array *a, int reml) {
+    Py_ssize_t trials = sums->trials;
+    int p = sums->regressors;
+    for (Py_ssize_t from = 0; from < trials; from += LANES) {
+        int filled = trials - from < LANES ? (int)(trials - from) : LANES;
+        lanes information[3], shares[2], parts[3];
+        inform_tile(one, w, dropped, sums, a, reml, from, filled, information);
+        for (int i = 0; i < p; i++)
+            w->contrast[i] = load(PART((const double *)a[CONTRAST].at, i * trials + from, filled), filled);
+        ask_of_contrast(w, p, shares, parts);
+        for (int k = 0; k < 3; k++) {
+            store(PART((double *)a[ENTRIES].at, k * trials + from, filled), information[k], filled);
+            store(PART((double *)a[PARTS].at, k * trials + from, filled), parts[k], filled);
+            if (k < 2) store(PART((double *)a[SHARES].at, k * trials + from, filled), shares[k], filled);
+        }
+    }
+}
+
+PyObject *core_small_sample(PyObject *self, PyObject *const *given, Py_ssize_t number) {
+    (void)self;
+    array a[] = {SIZE_SUMS, IN("dropped", FLOATS), IN("gamma", FLOATS), IN("inner", FLOATS), IN("contrast", FLOATS),
+                 OUT("entries", FLOATS), OUT("shares", FLOATS), OUT("parts", FLOATS)};
+    static const int lengths[] = {[ENTRIES] = 3, [SHARES] = 2, [PARTS] = 3};
+    size_sums sums;
+    tile one = {0};
+    workplace w = {0};
+    lanes *dropped = NULL;
+    PyObject *result = NULL;
+    if (number != ASKED + 1) return PyErr_Format(PyExc_TypeError, "small_sample takes %d arguments", ASKED + 1), NULL;
+    int reml = PyObject_IsTrue(given[ENTRIES]);
+    if (reml < 0) return NULL;
+    if (!take_sums(&sums, a, given)) goto end;
+    for (int k = DROPPED; k < ASKED; k++) {
+        int depth = k == INNER ? 2 : k != GAMMA;
+        a[k].dimensions = depth + 1;
+        for (int i = 0; i < depth; i++) a[k].shape[i] = k < ENTRIES ? sums.regressors : lengths[k];
+        a[k].shape[depth] = sums.trials;
+    }
+    if (!take_arrays(a + DROPPED, ENTRIES - DROPPED, given + DROPPED)) goto end;
+    if (!take_arrays(a + ENTRIES, ASKED - ENTRIES, given + ENTRIES + 1)) goto end;
+    dropped = (lanes *)room_for(sums.regressors, LANES);
+    if (dropped == NULL || !make_tile(&one, &sums) || !make_workplace(&w, &sums)) goto end;
+    Py_BEGIN_ALLOW_THREADS
+    ask_all(&one, &w, dropped, &sums, a, reml);
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+end:
+    free(dropped);
+    free(w.room);
+    free_tile(&one);
+    release_arrays(a, ASKED);
     return result;
 }

@@ -145,15 +145,16 @@ class OneVariance:
 
     def small_sample(self, contrast: Floats, rule: Rule) -> tuple[Floats, Floats]:
         """Variance of a contrast, Kenward and Roger's where they are the rule, and df."""
-        variance, df = self.variance(contrast), self._df(contrast, rule)
-        if rule == "kenward-roger":
-            adjusted = kernel.kenward_roger_variance(self.fit, contrast)
-            variance = np.where(self.alone | np.isnan(variance), variance, adjusted)
-        return variance, np.where(self.alone, self.residual, df)
+        variance = self.variance(contrast)
+        if rule != "kenward-roger":
+            return variance, np.where(self.alone, self.residual, self._df(contrast, rule))
+        found = kernel.small_sample(self.fit, contrast)
+        adjusted = np.where(self.alone | np.isnan(variance), variance, found.variance)
+        return adjusted, np.where(self.alone, self.residual, found.df)
 
     def _df(self, contrast: Floats, rule: Rule) -> Floats:
         observed = rule == "satterthwaite-observed"
-        return kernel.observed_df(self.fit, contrast)[0] if observed else kernel.expected_df(self.fit, contrast)
+        return kernel.observed_df(self.fit, contrast)[0] if observed else kernel.small_sample(self.fit, contrast).df
 
     def joint(self, at: list[int], kept: Bools, rule: Rule) -> JointTest:
         """F test with the df of Fai and Cornelius, or that of Kenward and Roger, who scale it as well."""

@@ -7,6 +7,7 @@ information, both from sums over cluster sizes; no matrix is larger than p.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -159,20 +160,26 @@ def expected_information(fit: Fit) -> Information:
 
     In the limit sigma2 is 0 and taken as known.
     """
-    (p_tau, p_sigma, q_tt, q_ts, q_ss), (i_tt, i_ts, i_ss) = _information(fit)
+    (p_tau, p_sigma, q_tt, q_ts, q_ss), entries = _information(fit)
+    return Information(_inverted(fit, entries), (p_tau, p_sigma), (q_tt, q_ts, q_ss))
+
+
+def _inverted(fit: Fit, entries: Sequence[Floats]) -> tuple[Floats, Floats, Floats]:
+    """Inverse of the information, given and returned by its three entries (trials,)."""
+    i_tt, i_ts, i_ss = entries
     with np.errstate(divide="ignore", invalid="ignore"):
         determinant = i_tt * i_ss - i_ts**2
         inverse = (i_ss / determinant, -i_ts / determinant, i_tt / determinant)
-    if fit.limit.any():
-        known = (1.0 / i_tt, np.zeros_like(i_tt), np.zeros_like(i_tt))
-        w_tt, w_ts, w_ss = (np.where(fit.limit, one, other) for one, other in zip(known, inverse, strict=True))
-        inverse = w_tt, w_ts, w_ss
-    return Information(inverse, (p_tau, p_sigma), (q_tt, q_ts, q_ss))
+        if fit.limit.any():
+            known = (1.0 / i_tt, np.zeros_like(i_tt), np.zeros_like(i_tt))
+            w_tt, w_ts, w_ss = (np.where(fit.limit, one, other) for one, other in zip(known, inverse, strict=True))
+            inverse = w_tt, w_ts, w_ss
+    return inverse
 
 
 def _information(fit: Fit) -> tuple[tuple[Floats, ...], tuple[Floats, ...]]:
     """P_tau, P_sigma, Q_tt, Q_ts and Q_ss (p, p, trials), and the three entries of the information (trials,)."""
-    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/random_intercept_fit.c takes over
+    if (core := compiled()) is not None:  # simtrial/core/random_intercept_fit.c takes over
         p, trials = fit.sums.regressors, len(fit.gamma)
         matrices, entries = np.empty((5, p, p, trials)), np.empty((3, trials))
         given = in_order(fit.sums.dropped, fit.gamma, fit.inner)
@@ -206,14 +213,42 @@ def variance(fit: Fit, contrast: Floats) -> Floats:
     return np.asarray(fit.sigma2 * quadratic(contrast, fit.at.inverse))
 
 
-def expected_df(fit: Fit, contrast: Floats) -> Floats:
-    """Satterthwaite df of a contrast with expected information; equals Kenward and Roger's df for one contrast."""
-    w_tt, w_ts, w_ss = fit.information.inverse
-    g = fit.weights(contrast)
-    u_tau, u_sigma = (quadratic(g, matrix) for matrix in fit.information.first)
+@dataclass(frozen=True)
+class SmallSample:
+    """What the expected information says of one contrast: ``df``, and Kenward and Roger's ``variance`` (trials,)."""
+
+    df: Floats
+    variance: Floats
+
+
+def small_sample(fit: Fit, contrast: Floats) -> SmallSample:
+    """Satterthwaite df of a contrast (p, trials), which are Kenward and Roger's as well, and their adjusted variance.
+
+    The variance is sigma2 c'(Phi + 2 Phi Lambda Phi)c with Phi = C^-1.
+    """
+    inverse, (u_tau, u_sigma), parts = _asked(fit, fit.weights(contrast))
+    plain, moved = quadratic(contrast, fit.at.inverse), np.zeros(len(fit.gamma))
+    w_tt, w_ts, w_ss = inverse
     with np.errstate(divide="ignore", invalid="ignore"):  # a dropped column, or variances that are not identified
         spread = w_tt * u_tau**2 + 2.0 * w_ts * u_tau * u_sigma + w_ss * u_sigma**2
-        return np.asarray(2.0 * quadratic(contrast, fit.at.inverse) ** 2 / spread)
+        for weight, part, times in zip(inverse, parts, (1.0, 2.0, 1.0), strict=True):
+            moved += times * weight * part
+        return SmallSample(2.0 * plain**2 / spread, fit.sigma2 * (plain + 2.0 * moved))
+
+
+def _asked(fit: Fit, g: Floats) -> tuple[tuple[Floats, Floats, Floats], Sequence[Floats], Sequence[Floats]]:
+    """The inverse of the information, and for g = Phi c both g'P_i g and the three g'(Q_ij - P_i Phi P_j)g."""
+    if (core := compiled()) is not None:  # here and in `_information` simtrial/core/random_intercept_fit.c takes over
+        entries, shares, parts = (np.empty((count, len(fit.gamma))) for count in (3, 2, 3))
+        given = in_order(fit.sums.dropped, fit.gamma, fit.inner, g)
+        core.small_sample(*fit.sums.plain, *given, fit.reml, entries, shares, parts)
+        return _inverted(fit, tuple(entries)), tuple(shares), tuple(parts)
+    found = fit.information
+    moved = [apply(matrix, g) for matrix in found.first]
+    return found.inverse, [quadratic(g, matrix) for matrix in found.first], [
+        quadratic(g, second) - np.einsum("ir,ijr,jr->r", moved[i], fit.inner, moved[j])
+        for second, i, j in zip(found.second, (0, 0, 1), (0, 1, 1), strict=True)
+    ]  # fmt: skip
 
 
 def observed_df(fit: Fit, contrast: Floats) -> tuple[Floats, NDArray[np.bool_]]:
@@ -223,7 +258,7 @@ def observed_df(fit: Fit, contrast: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     -------
     df, definite
         (trials,), and where the observed information was positive definite; elsewhere, and in the limit, df is that
-        of ``expected_df``.
+        of `small_sample`.
     """
     at, nu = fit.at, fit.nu
     g = fit.weights(contrast)
@@ -240,17 +275,5 @@ def observed_df(fit: Fit, contrast: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     with np.errstate(divide="ignore", invalid="ignore"):  # nothing is known of a dropped column
         df = value**2 * determinant / spread
     if not definite.all():
-        df = np.where(definite, df, expected_df(fit, contrast))
+        df = np.where(definite, df, small_sample(fit, contrast).df)
     return np.where(boundary, nu, df), definite
-
-
-def kenward_roger_variance(fit: Fit, contrast: Floats) -> Floats:
-    """Kenward and Roger's adjusted variance of a contrast (trials,), c'(Phi + 2 Phi Lambda Phi)c."""
-    info, g = fit.information, fit.weights(contrast)
-    moved = [apply(matrix, g) for matrix in info.first]
-    total = np.zeros(len(fit.gamma))
-    for weight, second, i, j in zip(info.inverse, info.second, (0, 0, 1), (0, 1, 1), strict=True):
-        part = quadratic(g, second) - np.einsum("ir,ijr,jr->r", moved[i], fit.inner, moved[j])
-        with np.errstate(invalid="ignore"):  # variances that are not identified
-            total += (2.0 if i != j else 1.0) * weight * part
-    return np.asarray(fit.sigma2 * (quadratic(contrast, fit.at.inverse) + 2.0 * total))
