@@ -19,7 +19,7 @@ FEW = 250
 
 
 class Stream(np.random.Generator):
-    """The generator of a step, SFC64 of numpy; uniform and normal numbers are drawn by compiled kernels, bit for bit."""
+    """Generator of a step, SFC64 of numpy; uniform and normal numbers are drawn by compiled kernels, bit by bit."""
 
     def random(self, size: Any = None, dtype: Any = np.float64, out: Any = None) -> Any:
         """Draw numbers from 0 to below 1, as numpy does."""

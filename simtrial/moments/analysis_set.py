@@ -18,8 +18,9 @@ from simtrial.kernels.segments import count_by, starts, sum_by
 class Regressor:
     """One column of X.
 
-    ``values`` are of practices or participants by ``level``; ``measured`` where it is no indicator; ``covariate`` is
-    what it belongs to, with the columns of its other categories.
+    ``values`` are of practices or participants by ``level``, in an analysis of its clusters in place of all practices;
+    ``measured`` where it is no indicator; ``binary`` where it is known to be 0 or 1 everywhere; ``covariate`` is what
+    it belongs to, with the columns of its other categories.
     """
 
     term: str
@@ -27,6 +28,7 @@ class Regressor:
     level: str
     measured: bool
     covariate: str
+    binary: bool = False
 
 
 def who_stands_where(index: Index, seen: Bools) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from simtrial.kernels.random_intercept_grid import XGrids
 from simtrial.kernels.segments import count_by, sum_by
 from simtrial.kernels.small_matrices import DOUBTFUL, independent, independent_columns, remaining
 from simtrial.moments.analysis_set import AnalysisSet, Regressor
-from simtrial.moments.columns import Column, centred, within_with
+from simtrial.moments.columns import Column, as_it_is, centred, within_with
 from simtrial.moments.moments import CONSTANT, Moments, blanked, gram_of
 from simtrial.moments.rows import (
     PRODUCT,
@@ -164,7 +164,9 @@ def _centred_columns(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> tup
 def _centred(rows: AnalysisSet, column: Regressor) -> Column:
     if column.level == "participant":
         return centred(rows, column.values, column.measured, column.level, at=rows.rows)
-    return centred(rows, column.values[rows.cluster], column.measured, column.level)
+    if column.binary:
+        return as_it_is(rows, column.values)
+    return centred(rows, column.values, column.measured, column.level)
 
 
 def _dropped(found: Moments, kept: Bools, flags: NDArray[np.int64], failed: Bools) -> Moments:

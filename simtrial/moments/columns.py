@@ -59,8 +59,6 @@ def centred(
         )  # fmt: skip
         return Column(means, (deviation,), center, beyond, products)
     values = values if at is None else values[at]
-    if not (individual or measured) and ((values == 0.0) | (values == 1.0)).all():  # an indicator, as most are
-        return Column(values, (), np.zeros(trials), np.zeros(trials, dtype=bool), np.empty((0, len(values))))
     trial, first = (rows.trial, rows.first_row) if individual else (rows.cluster_trial, rows.first_cluster)
     values, size, beyond = in_range(values, trial, trials, first)
     means, shift, inner = _by_cluster(rows, values, size) if individual else (values, None, ())
@@ -74,6 +72,12 @@ def centred(
     multiplied = [deviation * other for deviation in inner for other in (*others, deviation)]
     products = np.array([sum_by(each, rows.cluster_of_row, len(means)) for each in multiplied])
     return Column(means, inner, center, beyond, products)
+
+
+def as_it_is(rows: AnalysisSet, values: Floats) -> Column:
+    """An indicator given per cluster, which stays what it is."""
+    trials = rows.index.trials
+    return Column(values, (), np.zeros(trials), np.zeros(trials, dtype=bool), np.empty((0, len(values))))
 
 
 def in_range(values: Floats, trial: Ints, trials: int, first: Ints | None = None) -> tuple[Floats, Floats, Bools]:

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,20 +61,30 @@ def sources(spec: Spec) -> tuple[str, ...]:
 
 
 def regressors_of(batch: ObservedBatch, spec: Spec, name: str, rows: AnalysisSet | None) -> list[Regressor]:
-    """Regressors of one of the `sources`."""
+    """Regressors of one of the `sources`; of ``rows``, columns of practices are those of the analysed clusters."""
     if name == PRODUCT:
         return [] if rows is None else products(batch, spec, rows)
     if name == INTERCEPT:
-        ones = np.ones(batch.index.practices)
-        return [Regressor(term="intercept", values=ones, level="practice", measured=False, covariate="intercept")]
+        ones = np.ones(batch.index.practices if rows is None else len(rows.cluster))
+        return [_unmeasured("intercept", ones, "practice", "intercept")]
     if name == ARM:
         arm = batch.column("arm")
-        own = arm.values.astype(np.float64)
-        return [Regressor(term="arm", values=own, level=arm.level, measured=False, covariate="arm")]
+        return [_unmeasured("arm", _of_clusters(arm, rows).astype(np.float64), arm.level, "arm")]
     column = batch.column(name)
     if column.categories:
         return _contrasts(batch, name, rows)
-    return [Regressor(term=name, values=column.values, level=column.level, measured=True, covariate=name)]
+    values = _of_clusters(column, rows)
+    return [Regressor(term=name, values=values, level=column.level, measured=True, covariate=name)]
+
+
+def _unmeasured(term: str, values: Floats, level: Level, covariate: str) -> Regressor:
+    """A column of zeros and ones."""
+    return Regressor(term=term, values=values, level=level, measured=False, covariate=covariate, binary=True)
+
+
+def _of_clusters(column: Column, rows: AnalysisSet | None) -> NDArray[Any]:
+    """Values of a column, those of the analysed clusters where it is of practices and there are any."""
+    return column.values if rows is None or column.level == "participant" else column.values[rows.cluster]
 
 
 def column_of(batch: ObservedBatch, name: str) -> Column | None:
@@ -86,26 +97,26 @@ def _contrasts(batch: ObservedBatch, name: str, rows: AnalysisSet | None) -> lis
 
     So what a trial is compared with never depends on the categories that other trials have.
     """
-    column = batch.column(name)
-    values = {code: (column.values == code).astype(np.float64) for code in range(1, len(column.categories))}
-    first = np.zeros(batch.index.trials, dtype=np.intp) if rows is None else first_category(batch, name, rows)
-    if first.any():
-        trial = batch.index.practice_trial if column.level == "practice" else batch.index.participant_trial
+    column, own = batch.column(name), range(1, len(batch.column(name).categories))
+    codes = _of_clusters(column, rows)
+    values = {code: (codes == code).astype(np.float64) for code in own}
+    if rows is not None and (first := _first_code(rows, column.level, codes)).any():
+        trial = rows.cluster_trial if column.level == "practice" else batch.index.participant_trial
         values = {code: indicator * (first[trial] != code) for code, indicator in values.items()}
-    labels = column.categories
-    return [
-        Regressor(term=f"{name}={labels[code]}", values=own, level=column.level, measured=False, covariate=name)
-        for code, own in values.items()
-    ]
+    return [_unmeasured(f"{name}={column.categories[code]}", values[code], column.level, name) for code in own]
 
 
 def first_category(batch: ObservedBatch, name: str, rows: AnalysisSet) -> Ints:
     """Code of the first category that the analysed rows of each trial have, 0 without any (trials,)."""
     column = batch.column(name)
-    practice = column.level == "practice"
-    places, first = (rows.cluster, rows.first_cluster) if practice else (rows.rows, rows.first_row)
-    codes = column.values[places]
-    out = np.zeros(batch.index.trials, dtype=np.intp)
+    return _first_code(rows, column.level, _of_clusters(column, rows))
+
+
+def _first_code(rows: AnalysisSet, level: Level, codes: NDArray[Any]) -> Ints:
+    """The same from codes of the analysed clusters, or of all participants."""
+    of_clusters = level == "practice"
+    codes, first = (codes, rows.first_cluster) if of_clusters else (codes[rows.rows], rows.first_row)
+    out = np.zeros(rows.index.trials, dtype=np.intp)
     if len(codes):
         out[rows.cluster_trial[rows.first_cluster]] = np.minimum.reduceat(codes, first)
     return out
@@ -122,22 +133,17 @@ def products(batch: ObservedBatch, spec: Spec, rows: AnalysisSet) -> list[Regres
     name, column = spec.interaction, batch.column(spec.interaction)
     level: Level = "participant" if "participant" in (column.level, batch.column("arm").level) else "practice"
     arm, values = batch.at("arm", level).astype(np.float64), batch.at(name, level)
+    trial = batch.index.participant_trial
+    if level == "practice":
+        arm, values, trial = arm[rows.cluster], values[rows.cluster], rows.cluster_trial
     if column.categories:
         codes = range(1, len(column.categories))
         labels = [f"{PRODUCT}{name}={column.categories[code]}" for code in codes]
         own = [arm * (values == code) for code in codes]
-        return [
-            Regressor(term=label, values=product, level=level, measured=False, covariate=PRODUCT)
-            for label, product in zip(labels, own, strict=True)
-        ]
-    trials = batch.index.trials
-    mean = sum_by(batch.at(name)[rows.rows], rows.trial, trials) / np.maximum(rows.counts, 1.0)
-    trial = batch.index.practice_trial if level == "practice" else batch.index.participant_trial
-    return [
-        Regressor(
-            term=f"{PRODUCT}{name}", values=arm * (values - mean[trial]), level=level, measured=False, covariate=PRODUCT
-        )
-    ]
+        return [_unmeasured(label, product, level, PRODUCT) for label, product in zip(labels, own, strict=True)]
+    mean = sum_by(batch.at(name)[rows.rows], rows.trial, batch.index.trials) / np.maximum(rows.counts, 1.0)
+    product = arm * (values - mean[trial])
+    return [Regressor(term=f"{PRODUCT}{name}", values=product, level=level, measured=False, covariate=PRODUCT)]
 
 
 def outcome(batch: ObservedBatch, spec: Spec) -> Floats:
