@@ -1,6 +1,7 @@
-/* Twin of `leverage` in simtrial/kernels/sandwich.py for clusters of one or two rows: those of a trial side by side. */
+/* Twins of `leverage` and `leverage_in_bases` in simtrial/kernels/sandwich.py for clusters of one or two rows: those of a
+   trial side by side. */
+#include "in_bases.h"
 #include "kernels.h"
-#include "lanes.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -11,7 +12,9 @@ typedef struct {
     Py_ssize_t trials, positions;
     int k, p;
     double power; /* 0, -0.5 or -1 */
-    const double *rows, *inverse, *contrast;
+    const double *rows, *inverse, *contrast; /* rows: NULL where clusters are in bases */
+    in_bases in;
+    int only; /* the column that has a second row there */
     double *weights, *df;
     unsigned char *singular;
 } design;
@@ -75,25 +78,41 @@ static void factor(const design *d, workplace *w, Py_ssize_t trial) {
     }
 }
 
+/* A row by L, and by M l. */
+INLINE lanes turn(const workplace *w, const lanes *restrict row, lanes *restrict turned, int p) {
+    lanes weight = {0};
+    for (int i = 0; i < p; i++) {
+        lanes sum = {0};
+        for (int j = i; j < p; j++) sum += row[j] * w->lower[j * p + i];
+        turned[i] = sum, weight += row[i] * w->moved[i];
+    }
+    return weight;
+}
+
+/* The same of a row with one number that is not 0. */
+INLINE lanes turn_one(const workplace *w, lanes number, int at, lanes *restrict turned, int p) {
+    for (int i = 0; i < p; i++) turned[i] = i <= at ? number * w->lower[at * p + i] : all(0.0);
+    return number * w->moved[at];
+}
+
+/* Clusters of one trial, from `first` on. */
 VECTORISED
-static void of_trial(const design *d, workplace *w, Py_ssize_t trial) {
+static void of_trial(const design *d, workplace *w, Py_ssize_t trial, Py_ssize_t first_cluster, Py_ssize_t clusters) {
     int p = d->p, k = d->k;
     choice zeros = {0};
     lanes first = {0}, second = {0}, weight[2], rest[3];
     lanes *restrict turned = w->turned, *restrict rows = w->rows, *restrict g = w->g, *restrict squares = w->squares;
-    const double *restrict lower = w->lower, *restrict moved = w->moved;
     factor(d, w, trial);
     for (int i = 0; i < p * (p + 1) / 2; i++) squares[i] = all(0.0);
-    for (Py_ssize_t at = 0; at < d->positions; at += LANES) {
-        int filled = d->positions - at < LANES ? (int)(d->positions - at) : LANES;
-        load_clusters(rows, PART(d->rows, (trial * d->positions + at) * k * p, filled * k * p), k * p, filled);
-        for (int r = 0; r < k; r++) {
-            weight[r] = all(0.0);
-            for (int i = 0; i < p; i++) {
-                lanes sum = {0};
-                for (int j = i; j < p; j++) sum += rows[r * p + j] * lower[j * p + i];
-                turned[r * p + i] = sum, weight[r] += rows[r * p + i] * moved[i];
-            }
+    for (Py_ssize_t at = 0; at < clusters; at += LANES) {
+        int filled = clusters - at < LANES ? (int)(clusters - at) : LANES;
+        if (d->rows != NULL) {
+            load_clusters(rows, PART(d->rows, (trial * d->positions + at) * k * p, filled * k * p), k * p, filled);
+            for (int r = 0; r < k; r++) weight[r] = turn(w, rows + r * p, turned + r * p, p);
+        } else {
+            load_means(rows, &d->in, first_cluster + at, filled);
+            weight[0] = turn(w, rows, turned, p);
+            if (k == 2) weight[1] = turn_one(w, load_along(&d->in, 0, first_cluster + at, filled), d->only, turned + p, p);
         }
         for (int r = 0, e = 0; r < k; r++)
             for (int s = r; s < k; s++, e++) {
@@ -174,7 +193,65 @@ PyObject *core_leverage(PyObject *self, PyObject *const *given, Py_ssize_t numbe
                 .singular = a[IS_SINGULAR].at};
     if (!make_workplace(&w, &d)) goto end;
     Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t trial = 0; trial < trials; trial++) of_trial(&d, &w, trial);
+    for (Py_ssize_t trial = 0; trial < trials; trial++) of_trial(&d, &w, trial, 0, positions);
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+end:
+    free(w.room);
+    release_arrays(a, END);
+    return result;
+}
+
+static void of_all_trials(const design *d, workplace *w, const int64_t *trial) {
+    Py_ssize_t first = 0, each = d->positions * d->k;
+    for (Py_ssize_t t = 0; t < d->trials; t++) {
+        Py_ssize_t clusters = clusters_of(trial, d->in.clusters, first, t), taken = clusters * d->k;
+        for (Py_ssize_t i = taken; i < each; i++) AT(d->weights, t * each + i) = 0.0;
+        of_trial(d, w, t, first, clusters);
+        first += clusters;
+    }
+}
+
+PyObject *core_leverage_in_bases(PyObject *self, PyObject *const *given, Py_ssize_t number) {
+    (void)self;
+    enum { MEANS, SIZES, ALONG, TRIAL, INVERSE, CONTRAST, WEIGHTS, DF, IS_SINGULAR, END, MORE = 2 };
+    array a[] = {IN_BASES, IN("trial", INTS), IN("inverse", FLOATS), IN("contrast", FLOATS), OUT("weights", FLOATS),
+                 OUT("df", FLOATS), OUT("singular", BOOLS)};
+    static const int dimensions[] = {2, 1, 2, 1, 3, 2, 3, 1, 1};
+    PyObject *result = NULL;
+    workplace w = {0};
+    if (number != END + MORE) return PyErr_Format(PyExc_TypeError, "leverage_in_bases takes %d arguments", END + MORE), NULL;
+    long only = PyLong_AsLong(given[WEIGHTS]);
+    if (only == -1 && PyErr_Occurred()) return NULL;
+    double power = PyFloat_AsDouble(given[WEIGHTS + 1]);
+    if (power == -1.0 && PyErr_Occurred()) return NULL;
+    if (power != 0.0 && power != -0.5 && power != -1.0)
+        return PyErr_SetString(PyExc_ValueError, "power: 0, -0.5 or -1 is wanted"), NULL;
+    for (int i = 0; i < END; i++) a[i].dimensions = dimensions[i];
+    a[MEANS].shape[0] = a[MEANS].shape[1] = a[ALONG].shape[0] = a[WEIGHTS].shape[0] = a[WEIGHTS].shape[1] = -1;
+    if (!take_array(&a[MEANS], given[MEANS])) goto end;
+    Py_ssize_t p = a[MEANS].shape[0], clusters = a[MEANS].shape[1];
+    a[SIZES].shape[0] = a[ALONG].shape[1] = a[TRIAL].shape[0] = clusters;
+    if (!take_arrays(a + SIZES, 3, given + SIZES)) goto end;
+    Py_ssize_t k = a[ALONG].shape[0] + 1;
+    if (k > 2 || p < 1 || p > 1000 || only < -1 || only >= p || (k == 2 && only < 0)) {
+        PyErr_SetString(PyExc_ValueError, "means, along: one column at most is wanted along a direction, and one at least");
+        goto end;
+    }
+    a[WEIGHTS].shape[2] = k;
+    if (!take_array(&a[WEIGHTS], given[WEIGHTS + MORE])) goto end;
+    Py_ssize_t trials = a[WEIGHTS].shape[0], positions = a[WEIGHTS].shape[1];
+    a[INVERSE].shape[0] = a[INVERSE].shape[1] = a[CONTRAST].shape[0] = p;
+    a[INVERSE].shape[2] = a[CONTRAST].shape[1] = a[DF].shape[0] = a[IS_SINGULAR].shape[0] = trials;
+    if (!take_arrays(a + INVERSE, 2, given + INVERSE) || !take_arrays(a + DF, 2, given + DF + MORE)) goto end;
+    if (!are_clusters(&a[TRIAL], trials, positions)) goto end;
+    design d = {.trials = trials, .positions = positions, .k = (int)k, .p = (int)p, .power = power, .only = (int)only,
+                .inverse = a[INVERSE].at, .contrast = a[CONTRAST].at, .weights = a[WEIGHTS].at, .df = a[DF].at,
+                .singular = a[IS_SINGULAR].at};
+    d.in = (in_bases){clusters, (int)p, a[MEANS].at, a[SIZES].at, a[ALONG].at};
+    if (!make_workplace(&w, &d)) goto end;
+    Py_BEGIN_ALLOW_THREADS
+    of_all_trials(&d, &w, a[TRIAL].at);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 end:

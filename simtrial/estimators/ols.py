@@ -147,9 +147,8 @@ def covariance(moments: Moments, contrast: Floats | None, se: str, df: str) -> t
     else:
         found = moments.leverage("CR0" if se.startswith(("CR0", "CR1")) else se, contrast)  # type: ignore[arg-type]
         with np.errstate(invalid="ignore"):  # one cluster: 0 times infinity
-            variance = sandwich.variance(found, moments.basis, moments.responses, fit.coefficients) * _factor(
-                moments, se
-            )
+            x, y = moments.x_in_bases, moments.responses_in_bases
+            variance = sandwich.variance_in_bases(found, x, y, fit.coefficients) * _factor(moments, se)
     used = found.df if found is not None and df == "satterthwaite" else counted_df(moments, df)
     singular = np.zeros(len(n), dtype=bool) if found is None else found.singular
     return variance, used, singular

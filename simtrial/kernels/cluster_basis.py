@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -36,7 +37,7 @@ class Direction:
 
 
 class Clusters(Protocol):
-    """Rows in clusters."""
+    """Rows in clusters, and clusters in trials."""
 
     @property
     def cluster_of_row(self) -> Ints:
@@ -45,6 +46,52 @@ class Clusters(Protocol):
     @property
     def sizes(self) -> Floats:
         """n_j (clusters,)."""
+
+    @property
+    def cluster_trial(self) -> Ints:
+        """Trial of every cluster, in order (clusters,)."""
+
+    @property
+    def place(self) -> Ints:
+        """Place of every cluster among those of all trials, `most` in each (clusters,)."""
+
+    @property
+    def most(self) -> int:
+        """Largest number of clusters in a trial."""
+
+
+@dataclass(frozen=True)
+class InBases:
+    """Columns Z of clusters in the bases of X: U_j'Z.
+
+    ``rows`` say which clusters, of how many ``trials``; ``means`` (columns, clusters) of Z; ``products``
+    (V, v, clusters) from `products_along`, and which columns they are of, ``varies`` (v,); ``found`` the V directions.
+    """
+
+    rows: Clusters
+    trials: int
+    means: Floats
+    products: Floats
+    varies: Ints
+    found: tuple[Direction, ...]
+
+    @cached_property
+    def laid_out(self) -> Floats:
+        """Trials first: (trials, positions, 1 + V, columns), 0 where there is no cluster."""
+        rows, most = self.rows, self.rows.most
+        places = self.trials * most
+        out = bases(self.means, self.products, self.varies, self.found, rows.sizes, rows.place, places)
+        return out.reshape(self.trials, most, *out.shape[1:])
+
+    @property
+    def depth(self) -> int:
+        """Numbers of a cluster for each column, 1 + V."""
+        return 1 + len(self.found)
+
+    @cached_property
+    def along(self) -> Floats:
+        """Their parts along the only direction (v, clusters), or none without one; there is one at most."""
+        return self.products[0] * self.found[0].scale if self.found else self.means[:0]
 
 
 def directions(deviations: Sequence[Floats], squares: Sequence[Floats], rows: Clusters) -> tuple[Direction, ...]:

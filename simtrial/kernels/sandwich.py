@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from simtrial.arrays import Floats, in_order
 from simtrial.core import compiled
+from simtrial.kernels.cluster_basis import InBases
 from simtrial.kernels.small_matrices import cholesky
 
 Correction = Literal["CR0", "CR2", "CR3"]
@@ -52,7 +53,7 @@ def leverage(rows: Floats, inverse: Floats, contrast: Floats, correction: Correc
         M (p, p, trials) and l (p, trials).
     """
     trials, positions, k, p = rows.shape
-    if k <= 2 and (core := compiled()) is not None:  # here and nowhere else simtrial/core/sandwich.c takes over
+    if k <= 2 and (core := compiled()) is not None:  # simtrial/core/sandwich.c takes over
         found = Leverage(np.empty((trials, positions, k)), np.empty(trials), np.empty(trials, dtype=bool))
         core.leverage(*in_order(rows, inverse, contrast), POWERS[correction], found.weights, found.df, found.singular)
         return found
@@ -64,6 +65,25 @@ def leverage(rows: Floats, inverse: Floats, contrast: Floats, correction: Correc
     if correction != "CR0":
         weights = np.einsum("ijtc,tcj->tci", adjust, weights)
     return Leverage(weights, _bell_mccaffrey(turned, weights), np.asarray(singular.any(axis=-1)))
+
+
+def leverage_in_bases(x: InBases, inverse: Floats, contrast: Floats, correction: Correction) -> Leverage:
+    """Adjust every cluster for its leverage, as `leverage` does, from columns that need not be laid out."""
+    if x.depth <= 2 and (core := compiled()) is not None:  # simtrial/core/sandwich.c takes over
+        trials, rows = x.trials, x.rows
+        weights = np.empty((trials, rows.most, x.depth))
+        found = Leverage(weights, np.empty(trials), np.empty(trials, dtype=bool))
+        core.leverage_in_bases(
+            *in_order(x.means, rows.sizes, x.along), rows.cluster_trial, *in_order(inverse, contrast), _only(x),
+            POWERS[correction], found.weights, found.df, found.singular,
+        )  # fmt: skip
+        return found
+    return leverage(x.laid_out, inverse, contrast, correction)
+
+
+def _only(x: InBases) -> int:
+    """The column that varies within clusters, -1 without one."""
+    return int(x.varies[0]) if len(x.varies) else -1
 
 
 def hats(rows: Floats, inverse: Floats) -> tuple[Floats, Floats]:
@@ -94,7 +114,7 @@ def variance(found: Leverage, rows: Floats, responses: Floats, coefficients: Flo
         Estimates (p, responses, trials).
     """
     trials, p = rows.shape[0], rows.shape[-1]
-    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/sandwich_variance.c takes over
+    if (core := compiled()) is not None:  # simtrial/core/sandwich_variance.c takes over
         out = np.empty((responses.shape[-1], responses.shape[-1], trials))
         core.variance(*in_order(found.weights, rows, responses, coefficients), out)
         return out
@@ -102,6 +122,19 @@ def variance(found: Leverage, rows: Floats, responses: Floats, coefficients: Flo
     residual = responses - (rows.reshape(trials, -1, p) @ beta).reshape(responses.shape)
     score = np.einsum("tck,tckr->tcr", found.weights, residual)
     return np.asarray((score.transpose(0, 2, 1) @ score).transpose(1, 2, 0))
+
+
+def variance_in_bases(found: Leverage, x: InBases, responses: InBases, coefficients: Floats) -> Floats:
+    """Covariance of the contrast over the responses, as `variance` has it, from columns that need not be laid out."""
+    if x.depth <= 2 and (core := compiled()) is not None:  # simtrial/core/sandwich_variance.c takes over
+        count, rows = len(responses.means), x.rows
+        out = np.empty((count, count, x.trials))
+        core.variance_in_bases(
+            *in_order(found.weights, x.means, rows.sizes, x.along), rows.cluster_trial,
+            *in_order(responses.means, responses.along, coefficients), _only(x), out,
+        )  # fmt: skip
+        return out
+    return variance(found, x.laid_out, responses.laid_out, coefficients)
 
 
 def _bell_mccaffrey(turned: Floats, weights: Floats) -> Floats:

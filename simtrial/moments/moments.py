@@ -15,7 +15,7 @@ from simtrial.core import compiled
 from simtrial.flags import BIT
 from simtrial.kernels import random_intercept_fit, sandwich
 from simtrial.kernels.by_arm_criterion import ArmSums, arm_sums
-from simtrial.kernels.cluster_basis import Direction, bases, directions, products_along
+from simtrial.kernels.cluster_basis import Direction, InBases, directions, products_along
 from simtrial.kernels.random_intercept_criterion import SizeSums
 from simtrial.kernels.random_intercept_grid import XGrids
 from simtrial.kernels.slot_sums import gram, slot_products
@@ -180,31 +180,34 @@ class Moments:
     @property
     def basis(self) -> Floats:
         """X of clusters in orthonormal bases of their own, trials first (trials, positions, k, p)."""
-        return self.root._bases[0]
+        return self.root.x_in_bases.laid_out
 
-    @cached_property
-    def _bases(self) -> tuple[Floats, tuple[Direction, ...]]:
-        """X in bases of its own, and the directions of these inside clusters."""
-        along = directions(self.inner, [self.within[k, k] for k in range(len(self.inner))], self.analysed)
-        return self._laid_out(self.means, self.inner, along, np.array(self.varying, dtype=np.intp), self.within), along
-
-    def _laid_out(
-        self, means: Floats, inner: Sequence[Floats], along: tuple[Direction, ...], varies: Ints, within: Floats
-    ) -> Floats:
-        """Columns in the bases of X (trials, positions, k, columns); ``within`` begins with products with the first."""
-        rows = self.analysed
-        products = products_along(inner, along, rows, within[0] if along else None)
-        out = bases(means, products, varies, along, rows.sizes, rows.place, self.trials * rows.most)
-        return out.reshape(self.trials, rows.most, *out.shape[1:])
-
-    @cached_property
+    @property
     def responses(self) -> Floats:
         """The responses in the bases of X (trials, positions, k, responses)."""
-        if self.parent is None:
-            return self.basis[..., :0]
-        first, along = np.zeros(1, dtype=np.intp), self.root._bases[1]
-        own = self._laid_out(self.means[-1:], self.inner[-1:], along, first, self.within[:1, -1:])
-        return own if self.parent is self.root else np.concatenate([self.parent.responses, own], axis=-1)
+        return self.responses_in_bases.laid_out
+
+    @cached_property
+    def x_in_bases(self) -> InBases:
+        """X in bases of its own."""
+        if self.parent is not None:
+            return self.root.x_in_bases
+        along = directions(self.inner, [self.within[k, k] for k in range(len(self.inner))], self.analysed)
+        return self._in_bases(self.means, self.inner, np.array(self.varying, dtype=np.int64), self.within, along)
+
+    @cached_property
+    def responses_in_bases(self) -> InBases:
+        """The responses in the bases of X."""
+        p, x = self.regressors, self.root.x_in_bases
+        old, every = len(x.found), np.arange(len(self.means) - p)
+        return self._in_bases(self.means[p:], self.inner[old:], every, self.within[:1, old:], x.found)
+
+    def _in_bases(
+        self, means: Floats, inner: Sequence[Floats], varies: Ints, within: Floats, along: tuple[Direction, ...]
+    ) -> InBases:
+        """Columns in the bases of X; ``within`` begins with products with the first that varies."""
+        products = products_along(inner, along, self.analysed, within[0] if along else None)
+        return InBases(self.analysed, self.trials, means, products, varies, along)
 
     @cached_property
     def least_squares(self) -> LeastSquares:
@@ -248,9 +251,10 @@ class Moments:
         root = self.root
         inverse = self.least_squares.inverse
         if contrast is not None:
-            return sandwich.leverage(self.basis, inverse, contrast, correction)
+            return sandwich.leverage_in_bases(root.x_in_bases, inverse, contrast, correction)
         if correction not in root._leverages:
-            root._leverages[correction] = sandwich.leverage(self.basis, inverse, self.contrast("arm"), correction)
+            of_arm = self.contrast("arm")
+            root._leverages[correction] = sandwich.leverage_in_bases(root.x_in_bases, inverse, of_arm, correction)
         return root._leverages[correction]
 
     @cached_property

@@ -35,6 +35,7 @@ FITS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("lmm", {"heteroscedastic": "both"}),
     ("clda", {}),
     ("ols", {}),
+    ("gee", {}),
     ("lmm", {"tau2": "unconstrained"}),
     ("mi", {"m": 3, "analysis": {"kind": "lmm"}, "adjust": ["region"]}),
     ("mi", {"m": 2, "analysis": {"kind": "ols"}, "imputation": "joint", "burn_in": 1, "thin": 1, "adjust": ["age"]}),
