@@ -121,12 +121,17 @@ void release_arrays(array *arrays, int count) {
     }
 }
 
+/* Whether one is below 0 or above the last, all at once before any is looked for. */
+VECTORISED static int any_outside(const int64_t *places, Py_ssize_t count, int64_t limit) {
+    uint64_t outside = 0; /* its sign */
+    for (Py_ssize_t k = 0; k < count; k++) outside |= (uint64_t)places[k] | ((uint64_t)limit - 1 - (uint64_t)places[k]);
+    return outside >> 63 != 0;
+}
+
 int are_places(const array *one, int64_t limit) {
     Py_ssize_t count = one->view.len / one->view.itemsize;
     const int64_t *places = one->at;
-    uint64_t outside = 0; /* its sign: whether one is below 0 or above the last, all at once before any is looked for */
-    for (Py_ssize_t k = 0; k < count; k++) outside |= (uint64_t)places[k] | ((uint64_t)limit - 1 - (uint64_t)places[k]);
-    if (outside >> 63 == 0) return 1;
+    if (!any_outside(places, count, limit)) return 1;
     for (Py_ssize_t k = 0; k < count; k++)
         if (places[k] < 0 || places[k] >= limit) {
             PyErr_Format(PyExc_IndexError, "%s: entry %zd is no place in an array of %lld", one->name, k, (long long)limit);

@@ -18,9 +18,9 @@ typedef struct {
 INLINE void add_trial(const products *own, Py_ssize_t from, Py_ssize_t to, double *restrict sums) {
     Py_ssize_t clusters = to - from, wide = filled_up(clusters), q = own->of.columns;
     for (Py_ssize_t k = 0; k < q; k++) {
-        double *row = own->means + k * own->wide;
-        memcpy(row, PART(own->of.means, k * own->of.clusters + from, clusters), (size_t)clusters * sizeof(double));
-        for (Py_ssize_t c = clusters; c < wide; c++) row[c] = 0.0;
+        double *restrict row = own->means + k * own->wide;
+        const double *mean = PART(own->of.means, k * own->of.clusters + from, clusters);
+        for (Py_ssize_t c = 0; c < wide; c += LANES) store_all(row + c, load_some(mean + c, clusters - c));
     }
     for (Py_ssize_t j = own->of.first; j < q; j++, sums += q) {
         const double *mean = own->means + j * own->wide, *size = PART(own->sizes, from, clusters);

@@ -11,14 +11,6 @@ typedef struct {
     const double *means, *sizes, *along; /* (columns, clusters), (clusters,), (columns with such a part, clusters) */
 } in_bases;
 
-/* Of LANES clusters that follow each other a number each; past the last of them 0. */
-INLINE lanes load_some(const double *from, int filled) {
-    if (filled == LANES) return together(from);
-    lanes out = {0};
-    for (int l = 0; l < filled; l++) out[l] = from[l];
-    return out;
-}
-
 /* The row of means, of all columns. */
 INLINE void load_means(lanes *restrict to, const in_bases *b, Py_ssize_t first, int filled) {
     lanes root = square_root(load_some(PART(b->sizes, first, filled), filled));

@@ -46,6 +46,14 @@ INLINE lanes together(const double *from) {
     return out;
 }
 
+/* Of those that follow each other as many as there are; in the other lanes 0. */
+INLINE lanes load_some(const double *from, Py_ssize_t filled) {
+    if (filled >= LANES) return together(from);
+    lanes out = {0};
+    for (int l = 0; l < filled; l++) out[l] = from[l];
+    return out;
+}
+
 #define AHEAD (2 * LANES) /* where the tile after the next begins: rows of an array are far apart in memory */
 
 /* LANES numbers from an array whose last axis is trials; those past its end repeat the last, and are not written back. */
