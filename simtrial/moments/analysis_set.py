@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simtrial.arrays import Bools, Floats, Ints
 from simtrial.batch import Column, Index
@@ -155,6 +156,18 @@ class AnalysisSet:
     def members(self) -> Ints:
         """Analysed participants of each cluster (clusters,), as whole numbers."""
         return self.sizes.astype(np.intp)
+
+    def by_trial(self, values: NDArray[np.generic]) -> Floats:
+        """Sum over the clusters of every trial: (clusters,) -> (trials,)."""
+        out = np.zeros(self.index.trials)
+        if len(values):
+            out[self._trials_there] = np.add.reduceat(values, self.first_cluster, dtype=np.float64)
+        return out
+
+    @cached_property
+    def _trials_there(self) -> Ints:
+        """Trials that have a cluster."""
+        return self.cluster_trial[self.first_cluster]
 
     def spread(self, values: Floats) -> Floats:
         """Give every row the value of its cluster: (clusters,) -> (rows,)."""

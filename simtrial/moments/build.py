@@ -15,7 +15,7 @@ from simtrial.errors import SimtrialError
 from simtrial.expressions import truth
 from simtrial.flags import BIT
 from simtrial.kernels.random_intercept_grid import XGrids
-from simtrial.kernels.segments import count_by, sum_by
+from simtrial.kernels.segments import count_by
 from simtrial.kernels.small_matrices import DOUBTFUL, independent, independent_columns, remaining
 from simtrial.moments.analysis_set import AnalysisSet, Regressor
 from simtrial.moments.columns import Column, as_it_is, centred, within_with
@@ -49,8 +49,7 @@ def with_received(found: Moments, batch: ObservedBatch, spec: Spec) -> Moments:
     """Add receipt as a second response; rows whose receipt is unknown are left out, counted and flagged."""
     receipt, unknown = _receipt(batch, spec)
     rows = found.analysed
-    blank = unknown[rows.rows]
-    if blank.any():
+    if unknown.any() and (blank := unknown[rows.rows]).any():
         flag = np.where(count_by(rows.trial[blank], found.trials) > 0, BIT["blank_receipt"], 0)
         rows = rows.without(blank)
         found = x_moments(batch, spec, rows).with_response(outcome(batch, spec), at=rows.rows)
@@ -112,7 +111,7 @@ def _constant_in_clusters(columns: Sequence[Regressor], found: Moments, squares:
     """Columns (p, trials) of covariates none of whose columns varies within an analysed cluster."""
     level = np.ones((len(columns), found.trials), dtype=bool)
     for at, k in enumerate(found.varying):
-        inside = sum_by(found.within[at, at], found.cluster_trial, found.trials)
+        inside = found.analysed.by_trial(found.within[at, at])
         level[k] = inside <= CONSTANT * squares[k]
     names = [column.covariate for column in columns]
     for name in {name for name in names if names.count(name) > 1}:
@@ -239,11 +238,11 @@ def _centred_alike(
 
 
 def _flags(batch: ObservedBatch, spec: Spec, rows: AnalysisSet, arm: Column, kept: Bools) -> NDArray[np.int64]:
-    trials, rank = batch.index.trials, kept.sum(axis=0)
+    rank = kept.sum(axis=0)
     flags = np.where(rows.counts <= rank, BIT["no_data"], 0).astype(np.int64)
     flags |= np.where(~kept[-1] & (rows.counts > 0), BIT["arm_aliased"], 0)
     # practices with people on either side: where receipt stands for arm, one may be on both
-    fewest = np.minimum(*(sum_by(side, rows.cluster_trial, trials) for side in (arm.means > 0.0, arm.means < 1.0)))
+    fewest = np.minimum(rows.by_trial(arm.means > 0.0), rows.by_trial(arm.means < 1.0))
     flags |= np.where(fewest < 2, BIT["too_few_clusters"], 0)
     flags |= np.where((fewest == 0) & (rows.clusters > 0), BIT["one_arm"], 0)
     if kept.all():

@@ -186,7 +186,7 @@ def _in_control(moments: Moments) -> Bools:
 def _receipt_squares(moments: Moments) -> Floats:
     """Mean square of receipt per trial (trials,)."""
     mean, inside = moments.sizes * moments.means[-1] ** 2, moments.within[-1, -1]
-    return sum_by(mean + inside, moments.cluster_trial, moments.trials) / np.maximum(moments.counts, 1.0)
+    return moments.analysed.by_trial(mean + inside) / np.maximum(moments.counts, 1.0)
 
 
 def _explained(moments: Moments, joint: Floats, theta: Floats) -> Bools:
