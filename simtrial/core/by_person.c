@@ -67,7 +67,7 @@ end:
     return result;
 }
 
-VECTORISED static void mark(const double *uniform, double probability, Py_ssize_t people, int64_t *marks) {
+VECTORISED static void mark(const double *uniform, double probability, Py_ssize_t people, double *marks) {
     for (Py_ssize_t k = 0; k < people; k++) marks[k] = uniform[k] >= probability;
 }
 
@@ -76,7 +76,7 @@ PyObject *core_spared(PyObject *self, PyObject *const *given, Py_ssize_t number)
     enum { UNIFORM, PROBABILITY, MARKS, END };
     array a[] = {
         {.name = "uniform", .dimensions = 1, .shape = {-1}},
-        {.name = "marks", .kind = INTS, .writable = 1, .dimensions = 1},
+        {.name = "marks", .writable = 1, .dimensions = 1},
     };
     PyObject *result = NULL;
     if (number != END) return PyErr_Format(PyExc_TypeError, "spared takes %d arguments", END), NULL;
@@ -95,7 +95,7 @@ end:
 }
 
 VECTORISED static void mark_both(const double *latent, double limit, const double *uniform, double probability,
-                                 Py_ssize_t people, int64_t *marks) {
+                                 Py_ssize_t people, double *marks) {
     for (Py_ssize_t k = 0; k < people; k++) marks[k] = (latent[k] <= limit) & !(uniform[k] < probability);
 }
 
@@ -105,7 +105,7 @@ PyObject *core_stays(PyObject *self, PyObject *const *given, Py_ssize_t number) 
     array a[] = {
         {.name = "latent", .dimensions = 1, .shape = {-1}},
         {.name = "uniform", .dimensions = 1},
-        {.name = "marks", .kind = INTS, .writable = 1, .dimensions = 1},
+        {.name = "marks", .writable = 1, .dimensions = 1},
     };
     PyObject *result = NULL;
     if (number != END) return PyErr_Format(PyExc_TypeError, "stays takes %d arguments", END), NULL;

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from simtrial.arrays import Bools, Floats, in_order
 from simtrial.core import compiled
@@ -36,23 +35,23 @@ def with_effect(score: Floats, effect: Floats | float, reached: Bools) -> Floats
     return np.asarray(score + effect * reached)
 
 
-def spared(uniform: Floats, probability: float) -> NDArray[np.int64]:
+def spared(uniform: Floats, probability: float) -> Floats:
     """1 for those to whom an event of this probability does not happen, 0 for the others, by uniforms (people,)."""
     if (core := compiled()) is not None:  # here and nowhere else simtrial/core/by_person.c takes over
-        marks = np.empty(len(uniform), dtype=np.int64)
+        marks = np.empty(len(uniform))
         core.spared(*in_order(uniform), probability, marks)
         return marks
-    return (uniform >= probability).astype(np.int64)
+    return (uniform >= probability).astype(np.float64)
 
 
-def stays(latent: Floats, limit: float, uniform: Floats, probability: float) -> NDArray[np.int64]:
+def stays(latent: Floats, limit: float, uniform: Floats, probability: float) -> Floats:
     """1 for those whose latent score reaches no further than a limit and who are `spared` besides (people,)."""
     if (core := compiled()) is not None:  # here and nowhere else simtrial/core/by_person.c takes over
-        marks = np.empty(len(latent), dtype=np.int64)
+        marks = np.empty(len(latent))
         one, other = in_order(latent, uniform)
         core.stays(one, limit, other, probability, marks)
         return marks
-    return ((latent <= limit) > (uniform < probability)).astype(np.int64)
+    return ((latent <= limit) > (uniform < probability)).astype(np.float64)
 
 
 def alike(value: Floats | float, people: int) -> Floats:

@@ -230,10 +230,10 @@ def test_values_of_people(people: int) -> None:
     for number in (0.0, 0.4, 1.0, *uniform[:2]):
         for found in either(lambda number=number: spared(uniform, number)):
             np.testing.assert_array_equal(found, uniform >= number)
-            assert found.dtype == np.int64
+            assert found.dtype == np.float64
         for found in either(lambda number=number: stays(one, 0.3, uniform, number)):
             np.testing.assert_array_equal(found, (one <= 0.3) & ~(uniform < number))
-            assert found.dtype == np.int64
+            assert found.dtype == np.float64
     for found in either(lambda: blanked(one, reached, np.nan)):
         np.testing.assert_array_equal(found, np.where(reached, np.nan, one))
 

@@ -199,7 +199,7 @@ class Dropout(Step):
             if self.withdrawn_before_baseline:
                 gone = uniform < self.died + self.withdrawn_before_baseline
                 withdrew = gone & ~died
-        values = {"followed_up": (stay > gone).astype(np.int64)}
+        values = {"followed_up": (stay > gone).astype(np.float64)}
         if tells_deaths:
             values["died"] = died.astype(np.int64)
         if self.withdrawn_before_baseline:

@@ -113,7 +113,7 @@ class Missingness(Step):
                 complete = spared(uniform, chances.followup)
             else:
                 by_arm = np.where(batch.at("arm") == 1, chances.followup_intervention, chances.followup)
-                complete = (uniform >= by_arm).astype(np.int64)
+                complete = (uniform >= by_arm).astype(np.float64)
             values[f"{name}_followup_complete"] = complete
         # afterwards, and by the numbers drawn anyway: tying one instrument moves no other
         for name, chances in self.instruments.items():
