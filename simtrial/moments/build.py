@@ -19,6 +19,7 @@ from simtrial.kernels.segments import count_by
 from simtrial.kernels.small_matrices import DOUBTFUL, independent, independent_columns, remaining
 from simtrial.moments.analysis_set import AnalysisSet, Regressor
 from simtrial.moments.columns import Column, as_it_is, centred, within_with
+from simtrial.moments.growing import Growing
 from simtrial.moments.moments import CONSTANT, Moments, blanked, gram_of
 from simtrial.moments.rows import (
     PRODUCT,
@@ -86,13 +87,14 @@ def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet, like: Moments
     within, inner = np.empty((0, 0, clusters)), tuple[Floats, ...]()
     for k in varying:
         within, inner = within_with(rows, within, inner, made[k]), (*inner, *made[k].inner)
+    room = Growing.of([c.means for c in made], clusters), Growing.of(inner, len(rows.rows))
     level = np.ones((len(columns), trials), dtype=bool)
-    every = np.stack([c.means for c in made])
+    every = room[0].values
     found = Moments(
         analysed=rows, terms=tuple(c.term for c in columns), means=every, varying=varying, inner=inner, within=within,
         gram=gram_of(rows, every, within, varying), center=np.stack([c.center for c in made]),
         kept=np.ones_like(level), cluster_level=level, cluster_rank=np.zeros(trials),
-        failed=np.zeros(trials, dtype=bool), flags=np.zeros(trials, dtype=np.int64), columns=tuple(made),
+        failed=np.zeros(trials, dtype=bool), flags=np.zeros(trials, dtype=np.int64), columns=tuple(made), _room=room,
     )  # fmt: skip
     squares = np.einsum("iir->ir", found.gram)
     level &= _constant_in_clusters(columns, found, squares)
@@ -180,7 +182,7 @@ def _dropped(found: Moments, kept: Bools, flags: NDArray[np.int64], failed: Bool
     total[at, at] += ~kept
     return replace(
         found, means=means, inner=inner, within=within, gram=blanked(total, failed), kept=kept, flags=flags,
-        failed=failed, _leverages={}, _grids=XGrids(), again=[],
+        failed=failed, _leverages={}, _grids=XGrids(), again=[], _room=None,
     )  # fmt: skip
 
 

@@ -38,11 +38,13 @@ def centred(
     level: str,
     others: Floats | None = None,
     at: Ints | None = None,
+    into: tuple[Floats, Floats] | None = None,
 ) -> Column:
     """Center a column given per analysed row, or per cluster at practice level.
 
     ``others`` (columns, rows) are deviations of other columns that it is multiplied with; ``at`` (rows,) the places of
-    the rows among the values, where these are of more people.
+    the rows among the values, where these are of more people. Means and deviations of people's columns are put
+    ``into`` the arrays given (clusters,) and (rows,).
 
     The mean of equal values is that value exactly, and deviations that are rounding beside the size of the column are 0
     exactly, so that whatever is constant in a cluster or a trial has no sum of squares there.
@@ -50,7 +52,8 @@ def centred(
     individual, trials = level == "participant", rows.index.trials
     others = np.empty((0, len(rows.rows))) if others is None else others
     if individual and (core := compiled()) is not None:  # here and nowhere else simtrial/core/columns.c takes over
-        means, deviation, center = np.empty(len(rows.cluster)), np.empty(len(rows.rows)), np.zeros(trials)
+        means, deviation = (np.empty(len(rows.cluster)), np.empty(len(rows.rows))) if into is None else into
+        center = np.zeros(trials)
         beyond, products = np.zeros(trials, dtype=bool), np.empty((len(others) + 1, len(means)))
         place = NONE if at is None else at
         core.centred(
@@ -71,6 +74,9 @@ def centred(
         means = means + shift
     multiplied = [deviation * other for deviation in inner for other in (*others, deviation)]
     products = np.array([sum_by(each, rows.cluster_of_row, len(means)) for each in multiplied])
+    if into is not None:
+        into[0][:], into[1][:] = means, inner[0]
+        means, inner = into[0], into[1:]
     return Column(means, inner, center, beyond, products)
 
 

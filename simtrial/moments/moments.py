@@ -22,6 +22,7 @@ from simtrial.kernels.slot_sums import gram, slot_products
 from simtrial.kernels.small_matrices import sweep
 from simtrial.moments.analysis_set import AnalysisSet
 from simtrial.moments.columns import Column, centred, within_with
+from simtrial.moments.growing import Growing
 from simtrial.moments.rows import PRODUCT
 
 PERFECT = 1e-13  # residual share of the outcome's sum of squares below which the fit is called perfect
@@ -90,6 +91,7 @@ class Moments:
     again: list[bool] = field(default_factory=list, repr=False)
     _leverages: dict[str, sandwich.Leverage] = field(default_factory=dict, repr=False)
     _grids: XGrids = field(default_factory=XGrids, repr=False)
+    _room: tuple[Growing, Growing] | None = field(default=None, repr=False)  # means and deviations, as they stand there
 
     @property
     def trials(self) -> int:
@@ -281,25 +283,20 @@ class Moments:
         ``at`` are the places of the rows among the values, where these are of more people.
         """
         rows, p = self.analysed, self.regressors
-        added = centred(rows, values, measured, "participant", self._inside, at)
-        means = np.concatenate([self.means, added.means[None]])
+        before = self._room or (Growing.of(self.means, len(rows.cluster)), Growing.of(self.inner, len(rows.rows)))
+        means, inner = (room.grown() for room in before)
+        into = means.values[-1], inner.values[-1]
+        added = centred(rows, values, measured, "participant", before[1].values, at, into)
         within = within_with(rows, self.within, self.inner, added)
         varying = *self.varying, len(self.means)
-        total = gram_of(rows, means, within, varying, self.gram)
+        total = gram_of(rows, means.values, within, varying, self.gram)
         made = replace(
-            self, means=means, varying=varying, inner=(*self.inner, *added.inner), within=within,
-            gram=blanked(total, self.failed),
-            center=np.concatenate([self.center, added.center[None]]), parent=self, _leverages={},
+            self, means=means.values, varying=varying, inner=(*self.inner, *added.inner), within=within,
+            gram=blanked(total, self.failed), center=np.concatenate([self.center, added.center[None]]), parent=self,
+            _leverages={}, _room=(means, inner),
         )  # fmt: skip
         made = made._fail(added.out_of_range, "out_of_range")
-        return made if len(means) > p + 1 else made._judged()
-
-    @cached_property
-    def _inside(self) -> Floats:
-        """The deviations from cluster means as one array (V, rows)."""
-        if len(self.inner) == 1:
-            return self.inner[0][None]
-        return np.array(self.inner).reshape(len(self.inner), len(self.analysed.rows))
+        return made if len(means.values) > p + 1 else made._judged()
 
     def _judged(self) -> Moments:
         """Fail trials whose outcome leaves no residual."""
