@@ -51,7 +51,8 @@ def report(
     With a ``joint`` test of several coefficients the target has its p-value and df, and no estimate. Where rows depend
     on an expression, ``n_unknown`` counts the people left out because it is unknown for them.
     """
-    flags = np.where(failed, flags & ~OF_A_FIT, flags)
+    if failed.any():
+        flags = np.where(failed, flags & ~OF_A_FIT, flags)
     unsaid = np.isnan(estimate[0]) | np.isnan(variance[0]) if joint is None else np.isnan(joint.statistic)
     if in_outcome_units and joint is None:
         flat = ~failed & (variance[0] <= rounding_variance(moments))
@@ -60,18 +61,20 @@ def report(
             unsaid, flags = unsaid | flat, flags | np.where(explained, BIT["constant_outcome"], 0)
     df = df if joint is None else np.concatenate([joint.df_den[None], df[1:]])
     failed = failed | unsaid | ~(df[0] > 0)
-    blank = np.array([failed | ~moments.kept[moments.terms.index(t)] if t in moments.terms else failed for t in terms])
-    estimate, variance, df = (np.where(blank, np.nan, x) for x in (estimate, variance, df))
+    kept = [moments.kept[moments.terms.index(t)] if t in moments.terms else True for t in terms]
+    blank = np.array([failed | ~np.asarray(own) for own in kept])
+    if blank.any():
+        estimate, variance, df = (np.where(blank, np.nan, x) for x in (estimate, variance, df))
     std_error, lower, upper, p_value = wald(estimate, variance, df, level)
     if joint is not None:
         p_value[0] = np.where(failed, np.nan, joint.p_value)
         extras = {**extras, "statistic": joint.statistic, "df_num": joint.df_num, "df_den": joint.df_den}
-    extras = {name: np.where(failed, np.nan, values) for name, values in extras.items()}
-    if moments.analysed.unknown is not None:
-        extras["n_unknown"] = moments.analysed.unknown
     if failed.any():
+        extras = {name: np.where(failed, np.nan, values) for name, values in extras.items()}
         flags = flags | np.where(failed & (flags & FATAL == 0), BIT["invalid_result"], 0)
         flags = np.where(failed, first_causes(flags), flags)
+    if moments.analysed.unknown is not None:
+        extras = {**extras, "n_unknown": moments.analysed.unknown}
     return Estimates(
         terms=terms, estimate=estimate, std_error=std_error, df=df, ci_lower=lower, ci_upper=upper, p_value=p_value,
         failed=failed, flags=flags, n_used=moments.counts, clusters_used=moments.clusters, extras=extras, joint=joint,

@@ -66,19 +66,19 @@ class LinearMixedModel(Method):
         """Fit every trial; see `simtrial.kernels.random_intercept_fit` for the algorithm."""
         target = self.target_term(moments)
         terms = terms_of(moments, target, every_term)
-        trials, usable = moments.trials, moments.usable
+        trials, usable = moments.trials, moments.fitted
         failed, flags = self.starting(moments)
         failed, flags = failed.copy(), flags.copy()
         joint = None if target in moments.terms else JointTest.failed(trials)
         blank = np.full((len(terms), trials), np.nan)
         estimate, variance, df = blank, blank.copy(), blank.copy()
         extras = {name: np.full(trials, np.nan) for name in self._extras()}
-        if len(usable):
+        if len(moments.usable):
             fit = self._fitted(moments)
             flags[usable] |= fit.flags
             failed[usable] |= self._not_told(moments, fit, target)
             if joint is not None:
-                joint = self._joint(moments, fit).spread(usable, trials)
+                joint = self._joint(moments, fit).spread(moments.usable, trials)
             for at, term in enumerate(terms):
                 if term not in moments.terms:
                     continue
@@ -106,7 +106,7 @@ class LinearMixedModel(Method):
 
     def _not_told(self, moments: Moments, fit: MixedFit, target: str) -> NDArray[np.bool_]:
         """Usable trials in which the data do not tell the variance of the target, or leave none."""
-        tested, usable = [target] if target in moments.terms else moments.products, moments.usable
+        tested, usable = [target] if target in moments.terms else moments.products, moments.fitted
         kept = moments.kept[[moments.terms.index(term) for term in tested]][:, usable]
         return fit.not_told((moments.contrast(term)[:, usable] for term in tested), kept)
 
@@ -127,11 +127,11 @@ class LinearMixedModel(Method):
 
     def _plain_df(self, moments: Moments) -> Floats:
         """Df that is the same for every contrast, usable trials only."""
-        residual = (moments.counts - moments.rank)[moments.usable]
+        residual = (moments.counts - moments.rank)[moments.fitted]
         return np.full(len(residual), np.inf) if self.df == "normal" else residual
 
     def _fitted(self, moments: Moments) -> MixedFit:
-        reml, usable = self.estimation == "reml", moments.usable
+        reml, usable = self.estimation == "reml", moments.fitted
         if self.heteroscedastic != "none":
             return VariancesByArm(by_arm_fit.fit(moments.by_arm, self.heteroscedastic, reml=reml))
         if self.tau2 == "unconstrained":
@@ -144,7 +144,7 @@ class LinearMixedModel(Method):
     def _inference(self, moments: Moments, fit: MixedFit, contrast: Floats, term: str) -> tuple[Floats, Floats]:
         """Variance and df of a contrast."""
         if self.df == "between-within":
-            return fit.variance(contrast), between_within(moments, term)[moments.usable]
+            return fit.variance(contrast), between_within(moments, term)[moments.fitted]
         if self.df == "normal" or self.df == "residual":
             return fit.variance(contrast), self._plain_df(moments)
         return fit.small_sample(contrast, self.df)

@@ -14,6 +14,8 @@ def critical(df: Floats, level: float) -> Floats:
     """Two-sided critical value of Student's t; infinite df is the normal distribution, NaN stays NaN."""
     upper = 0.5 + level / 2
     finite = np.isfinite(df)
+    if finite.all():
+        return _quantile(df.tobytes(), df.dtype.str, upper).reshape(df.shape).copy()
     value = np.where(np.isnan(df), np.nan, float(ndtri(upper)))
     value[finite] = _quantile(df[finite].tobytes(), df.dtype.str, upper)
     return value

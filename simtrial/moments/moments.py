@@ -139,6 +139,11 @@ class Moments:
         return np.flatnonzero(~self.failed)
 
     @cached_property
+    def fitted(self) -> Ints | slice:
+        """The same as an index, all of them at once where that is so."""
+        return slice(None) if len(self.usable) == self.trials else self.usable
+
+    @cached_property
     def slot_sums(self) -> tuple[Floats, Floats]:
         """Packed sums of z_j z_j' over the clusters of a slot (slots, K, trials), and pooled within (K, trials).
 
