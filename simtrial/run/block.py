@@ -55,6 +55,7 @@ def _pieces(
     with timed(OWN_TRUTH):
         own = own_values(finite_targets(scenario), scenario.mechanism, drawn, seed, cell.key, block)
     observed = drawn.observed()
+    del drawn  # what follows takes its memory, which the processor has at hand
     if data is not None:
         data[str(block)] = checks_of(observed)
     shared = SharedMoments(observed)
