@@ -66,19 +66,17 @@ def stream(seed: int, cell: str, block: int, step: str) -> Stream:
         What the draws are for, e.g. ``"outcomes.mansa"`` or ``"method:mi"``.
     """
     # as SeedSequence(seed, spawn_key=(*four words of cell and step, block)), in the words that this comes down to
-    words = np.concatenate([_words(int(seed), cell, step), _in_words(int(block))])
-    return Stream(np.random.SFC64(np.random.SeedSequence(words)))
+    words = np.frombuffer(_words(int(seed), cell, step) + _in_words(int(block)), dtype="<u4")
+    return Stream(np.random.SFC64(np.random.SeedSequence(words.astype(np.uint32, copy=False))))
 
 
 @lru_cache(maxsize=1024)  # the same for every block of a cell
-def _words(seed: int, cell: str, step: str) -> NDArray[np.uint32]:
+def _words(seed: int, cell: str, step: str) -> bytes:
     """The seed in four words or more, and four words that stand for a cell and a step."""
-    own = _in_words(seed)
-    named = np.frombuffer(hashlib.sha256(f"{cell}\0{step}".encode()).digest()[:16], dtype="<u4")
-    return np.concatenate([own, np.zeros(max(4 - len(own), 0), dtype=np.uint32), named.astype(np.uint32)])
+    named = hashlib.sha256(f"{cell}\0{step}".encode()).digest()[:16]
+    return _in_words(seed).ljust(16, b"\0") + named
 
 
-def _in_words(number: int) -> NDArray[np.uint32]:
+def _in_words(number: int) -> bytes:
     """A whole number from 0 in words of 32 bits, the lowest first."""
-    size = max(-(-number.bit_length() // 32), 1)
-    return np.frombuffer(number.to_bytes(4 * size, "little"), dtype="<u4").astype(np.uint32)
+    return number.to_bytes(4 * max(-(-number.bit_length() // 32), 1), "little")

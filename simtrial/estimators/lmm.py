@@ -66,38 +66,41 @@ class LinearMixedModel(Method):
         """Fit every trial; see `simtrial.kernels.random_intercept_fit` for the algorithm."""
         target = self.target_term(moments)
         terms = terms_of(moments, target, every_term)
-        trials, usable = moments.trials, moments.fitted
         failed, flags = self.starting(moments)
-        failed, flags = failed.copy(), flags.copy()
-        joint = None if target in moments.terms else JointTest.failed(trials)
-        blank = np.full((len(terms), trials), np.nan)
-        estimate, variance, df = blank, blank.copy(), blank.copy()
-        extras = {name: np.full(trials, np.nan) for name in self._extras()}
+        joint = None if target in moments.terms else JointTest.failed(moments.trials)
+        estimate, variance, df = np.full((3, len(terms), moments.trials), np.nan)
+        extras = dict.fromkeys(self._extras(), np.full(moments.trials, np.nan))
         if len(moments.usable):
-            fit = self._fitted(moments)
+            fit, usable = self._fitted(moments), moments.fitted
+            failed, flags = failed.copy(), flags.copy()
             flags[usable] |= fit.flags
             failed[usable] |= self._not_told(moments, fit, target)
             if joint is not None:
-                joint = self._joint(moments, fit).spread(moments.usable, trials)
+                joint = self._joint(moments, fit).spread(moments.usable, moments.trials)
             for at, term in enumerate(terms):
-                if term not in moments.terms:
-                    continue
-                contrast = moments.contrast(term)[:, usable]
-                shift = moments.center[moments.regressors, usable] if term == "intercept" else 0.0
-                value = (contrast * fit.coefficients).sum(axis=0) + shift
-                estimate[at, usable] = np.where(fit.converged, value, np.nan)  # refused: no optimum, or only a bound
-                variance[at, usable], df[at, usable] = self._inference(moments, fit, contrast, term)
-                variance[at, usable] = np.where(fit.converged, variance[at, usable], np.nan)
-            for name, values in fit.variances.items():
-                extras[name][usable] = values
-            extras["loglik"][usable] = -0.5 * fit.deviance
+                if term in moments.terms:
+                    estimate[at], variance[at], df[at] = map(moments.spread, self._of_term(moments, fit, term))
+            extras |= {name: moments.spread(values) for name, values in fit.variances.items()}
+            extras["loglik"] = moments.spread(-0.5 * fit.deviance)
         saturated = ~failed & ((moments.clusters - moments.cluster_rank <= 0) | self._flat(moments))
-        flags[saturated] |= BIT["tau2_not_identified"]
+        if saturated.any():
+            flags = np.where(saturated, flags | BIT["tau2_not_identified"], flags)
         reported = report(
             moments, terms, estimate, variance, df, self.level,
             failed=failed | saturated, flags=flags, extras=extras, joint=joint,
         )  # fmt: skip
         return self.tested(reported)
+
+    def _of_term(self, moments: Moments, fit: MixedFit, term: str) -> tuple[Floats, Floats, Floats]:
+        """Estimate, variance and df of a coefficient, usable trials only."""
+        contrast = moments.contrast(term)[:, moments.fitted]
+        shift = moments.center[moments.regressors, moments.fitted] if term == "intercept" else 0.0
+        estimate = (contrast * fit.coefficients).sum(axis=0) + shift
+        variance, df = self._inference(moments, fit, contrast, term)
+        if fit.converged.all():
+            return estimate, variance, df
+        refused = ~fit.converged  # no optimum, or only a bound
+        return np.where(refused, np.nan, estimate), np.where(refused, np.nan, variance), df
 
     def _flat(self, moments: Moments) -> NDArray[np.bool_]:
         """Trials that leave REML one contrast, whose likelihood is the same at every ratio of variances."""

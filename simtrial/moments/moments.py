@@ -143,6 +143,14 @@ class Moments:
         """The same as an index, all of them at once where that is so."""
         return slice(None) if len(self.usable) == self.trials else self.usable
 
+    def spread(self, values: Floats) -> Floats:
+        """Give every trial what is known of the usable ones, NaN to the others: (..., usable) -> (..., trials)."""
+        if len(self.usable) == self.trials:
+            return values
+        out = np.full((*values.shape[:-1], self.trials), np.nan)
+        out[..., self.usable] = values
+        return out
+
     @cached_property
     def slot_sums(self) -> tuple[Floats, Floats]:
         """Packed sums of z_j z_j' over the clusters of a slot (slots, K, trials), and pooled within (K, trials).

@@ -175,9 +175,12 @@ def _covered(batch: ObservedBatch, names: Sequence[str], before: Covered | None)
     seen: dict[Level, Bools] = {}
     for column in columns:
         there = column.values >= 0 if column.categories else ~np.isnan(column.values)
-        seen[column.level] = seen[column.level] & there if column.level in seen else there
+        if not there.all():  # most columns have all their values: then there is no one to leave out
+            seen[column.level] = seen[column.level] & there if column.level in seen else there
+    everyone = np.ones(batch.index.participants, dtype=bool)
     places = [(batch.index.rows(level, "participant"), there) for level, there in seen.items()]
-    return columns, reduce(operator.and_, (there if rows is None else there[rows] for rows, there in places))
+    own = (there if rows is None else there[rows] for rows, there in places)
+    return columns, reduce(operator.and_, own, everyone)
 
 
 def coefficients_needed(batch: ObservedBatch, spec: Spec) -> NDArray[np.int64]:
