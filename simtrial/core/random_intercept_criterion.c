@@ -9,7 +9,7 @@
 #include <string.h>
 
 static void expect_sums(array *arguments) {
-    static const int dimensions[] = {2, 2, 3, 2};
+    static const int dimensions[] = {2, 2, 2, 2};
     for (int k = 0; k < 4; k++) {
         arguments[k].dimensions = dimensions[k];
         for (int i = 0; i < MOST_DIMENSIONS; i++) arguments[k].shape[i] = -1;
@@ -22,8 +22,8 @@ static int sums_of(size_sums *sums, const array *arguments) {
     const Py_ssize_t *between = arguments[2].shape, *within = arguments[3].shape;
     Py_ssize_t q = 1;
     while (q * (q + 1) / 2 < between[1] && q < 1000) q++;
-    int alike = sizes[0] == counts[0] && (sizes[1] == 1 || sizes[1] == counts[1]) && between[0] == counts[0] &&
-                between[2] == counts[1] && within[0] == between[1] && within[1] == counts[1];
+    int alike = sizes[0] == counts[0] && (sizes[1] == 1 || sizes[1] == counts[1]) && within[0] == between[1] &&
+                between[0] == counts[0] * counts[1] && within[1] == counts[1];
     if (!alike || q < 2 || q * (q + 1) / 2 != between[1]) {
         PyErr_SetString(PyExc_ValueError, "sizes, counts, between and within are not of the same slots, columns and trials");
         return 0;
@@ -70,6 +70,16 @@ int make_tile(tile *one, const size_sums *sums) {
 
 void free_tile(tile *one) { free(one->room); }
 
+/* The sums of one slot, of the trials of a tile; of those past its end the last. */
+INLINE void load_slot(lanes *restrict to, const size_sums *sums, Py_ssize_t slot, Py_ssize_t from, int filled) {
+    const double *own[LANES];
+    EACH(l) {
+        Py_ssize_t trial = from + (l < filled ? l : filled - 1);
+        own[l] = PART(sums->between, (trial * sums->slots + slot) * sums->apart, sums->packed);
+    }
+    for (Py_ssize_t k = 0; k < sums->packed; k++) to[k] = (lanes){own[0][k], own[1][k], own[2][k], own[3][k]};
+}
+
 void load_tile(tile *one, const size_sums *sums, Py_ssize_t from, int filled) {
     Py_ssize_t trials = sums->trials, used = 0;
     for (Py_ssize_t s = 0; s < sums->slots; s++) {
@@ -78,8 +88,7 @@ void load_tile(tile *one, const size_sums *sums, Py_ssize_t from, int filled) {
         one->sizes[used] = sums->shared ? all(AT(sums->sizes, s)) : load(PART(sums->sizes, s * trials + from, filled), filled);
         one->slot[used] = s;
         one->sizes[used] = chosen(one->counts[used] == 0.0, all(0.0), one->sizes[used]);
-        for (int k = 0; k < one->packed; k++)
-            one->between[used * one->places + k] = load(PART(sums->between, s * sums->apart + k * trials + from, filled), filled);
+        load_slot(one->between + used * one->places, sums, s, from, filled);
         used++;
     }
     one->slots = used;

@@ -4,9 +4,9 @@
 
 #include "small_matrices.h"
 
-/* The arrays of SizeSums. */
+/* The arrays of SizeSums; between (trials, slots, packed), so that what a tile needs stands together. */
 typedef struct {
-    Py_ssize_t slots, trials, packed, apart; /* apart: numbers from one slot of between to the next */
+    Py_ssize_t slots, trials, packed, apart; /* apart: numbers from the sums of one slot to those of the next */
     int regressors;
     int shared; /* sizes are the same in every trial: (slots, 1) */
     const double *sizes, *counts, *between, *within;

@@ -12,8 +12,8 @@ typedef struct {
     cluster_columns of;
     Py_ssize_t slots, trials, packed, wide, block; /* a block: the sums of a slot */
     const int64_t *slot;
-    double *between, *pooled; /* (slots, packed, trials), (packed, trials); rows of old columns are left alone */
-    double *sums, *inside;    /* of some trials: (SIDE_BY_SIDE, slots, added, wide), (SIDE_BY_SIDE, added, wide) */
+    double *between, *pooled; /* (trials, slots, packed), (packed, trials); sums of old columns are left alone */
+    double *sums, *inside;    /* of one trial (slots, added, wide), and of some (SIDE_BY_SIDE, added, wide) */
     double *means;            /* of one trial (clusters, wide) */
 } slot_sums;
 
@@ -36,38 +36,42 @@ INLINE void add_trial(const slot_sums *s, Py_ssize_t from, Py_ssize_t to, double
         for (Py_ssize_t i = 0; i <= j; i++) pooled[i] = inside_clusters(&s->of, j, i, from, to);
 }
 
-/* Put the sums of one slot into packed rows, for some trials. */
-INLINE void put_packed(const slot_sums *s, const double *sums, Py_ssize_t apart, Py_ssize_t from, Py_ssize_t some,
-                       double *packed) {
+/* Put the sums of one slot, packed, where they stand. */
+INLINE void put_slot(const slot_sums *s, const double *sums, double *to) {
     for (Py_ssize_t j = s->of.first; j < s->of.columns; j++, sums += s->wide)
-        for (Py_ssize_t i = 0; i <= j; i++) {
-            double *to = packed + (j * (j + 1) / 2 + i) * s->trials;
-            __builtin_prefetch(to + from + SIDE_BY_SIDE, 1);
-            put(sums + i, apart, some, PART(to, from, some));
-        }
+        for (Py_ssize_t i = 0; i <= j; i++) to[j * (j + 1) / 2 + i] = sums[i];
+}
+
+/* Put what some trials have within clusters into packed rows. */
+INLINE void put_packed(const slot_sums *s, Py_ssize_t from, Py_ssize_t some) {
+    const double *sums = s->inside;
+    for (Py_ssize_t j = s->of.first; j < s->of.columns; j++, sums += s->wide)
+        for (Py_ssize_t i = 0; i <= j; i++)
+            put(sums + i, s->block, some, PART(s->pooled, (j * (j + 1) / 2 + i) * s->trials + from, some));
 }
 
 VECTORISED static void add_all(const slot_sums *s) {
-    for (Py_ssize_t from = 0, c = 0, next; from < s->trials; from += SIDE_BY_SIDE) {
+    for (Py_ssize_t from = 0, c = 0; from < s->trials; from += SIDE_BY_SIDE) {
         Py_ssize_t some = s->trials - from < SIDE_BY_SIDE ? s->trials - from : SIDE_BY_SIDE;
-        memset(s->sums, 0, (size_t)((s->slots + 1) * s->block * SIDE_BY_SIDE) * sizeof(double)); /* inside follows */
-        for (; c < s->of.clusters && s->of.trial[c] < from + some; c = next) {
-            Py_ssize_t l = s->of.trial[c] - from;
-            next = next_trial(&s->of, c);
-            add_trial(s, c, next, s->sums + l * s->slots * s->block, s->inside + l * s->block);
+        memset(s->inside, 0, (size_t)(s->block * SIDE_BY_SIDE) * sizeof(double));
+        for (Py_ssize_t trial = from; trial < from + some; trial++) {
+            Py_ssize_t begun = c;
+            memset(s->sums, 0, (size_t)(s->slots * s->block) * sizeof(double));
+            if (c < s->of.clusters && s->of.trial[c] == trial) c = next_trial(&s->of, c);
+            add_trial(s, begun, c, s->sums, s->inside + (trial - from) * s->block);
+            for (Py_ssize_t e = 0; e < s->slots; e++)
+                put_slot(s, s->sums + e * s->block, PART(s->between, (trial * s->slots + e) * s->packed, s->packed));
         }
-        for (Py_ssize_t e = 0; e < s->slots; e++)
-            put_packed(s, s->sums + e * s->block, s->slots * s->block, from, some, s->between + e * s->packed * s->trials);
-        put_packed(s, s->inside, s->block, from, some, s->pooled);
+        put_packed(s, from, some);
     }
 }
 
 static int make_room(slot_sums *s) {
     Py_ssize_t most = most_clusters(&s->of);
     s->wide = filled_up(s->of.columns), s->block = (s->of.columns - s->of.first) * s->wide;
-    s->sums = room_for((s->slots + 1) * SIDE_BY_SIDE + most, s->block + s->wide);
+    s->sums = room_for(s->slots + SIDE_BY_SIDE + most, s->block + s->wide);
     if (s->sums == NULL) return 0;
-    s->inside = s->sums + s->slots * s->block * SIDE_BY_SIDE, s->means = s->inside + s->block * SIDE_BY_SIDE;
+    s->inside = s->sums + s->slots * s->block, s->means = s->inside + s->block * SIDE_BY_SIDE;
     memset(s->means, 0, (size_t)(most * s->wide) * sizeof(double));
     return 1;
 }
@@ -81,12 +85,12 @@ PyObject *core_slot_products(PyObject *self, PyObject *const *given, Py_ssize_t 
     slot_sums s = {.sums = NULL};
     if (number != END + 1) return PyErr_Format(PyExc_TypeError, "slot_products takes %d arguments", END + 1), NULL;
     if (!take_columns(a, given, given[SHARED], &s.of)) goto end;
-    a[BETWEEN].dimensions = 3, a[BETWEEN].shape[0] = a[BETWEEN].shape[2] = -1;
-    s.packed = a[BETWEEN].shape[1] = s.of.columns * (s.of.columns + 1) / 2;
+    a[BETWEEN].dimensions = 3, a[BETWEEN].shape[0] = a[BETWEEN].shape[1] = -1;
+    s.packed = a[BETWEEN].shape[2] = s.of.columns * (s.of.columns + 1) / 2;
     if (!take_array(&a[BETWEEN], given[BETWEEN + 1])) goto end;
-    a[POOLED].dimensions = 2, a[POOLED].shape[0] = s.packed, a[POOLED].shape[1] = a[BETWEEN].shape[2];
+    a[POOLED].dimensions = 2, a[POOLED].shape[0] = s.packed, a[POOLED].shape[1] = a[BETWEEN].shape[0];
     if (!take_array(&a[POOLED], given[POOLED + 1])) goto end;
-    s.slots = a[BETWEEN].shape[0], s.trials = a[BETWEEN].shape[2], s.slot = a[GROUP].at;
+    s.trials = a[BETWEEN].shape[0], s.slots = a[BETWEEN].shape[1], s.slot = a[GROUP].at;
     s.between = a[BETWEEN].at, s.pooled = a[POOLED].at;
     if (!are_places(&a[GROUP], s.slots) || !are_columns(a, &s.of, s.trials) || !make_room(&s)) goto end;
     Py_BEGIN_ALLOW_THREADS

@@ -58,21 +58,20 @@ class SizeSums:
 
     @cached_property
     def plain(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Sizes, counts, between and within as the compiled kernels take them: in the order of C, slots aside."""
+        """Sizes, counts, between and within as the compiled kernels take them: sums of a trial together, by slot."""
         sizes, counts, within = in_order(self.sizes, self.counts, self.within)
-        slot = self.between[:1]
-        ordered = slot.flags.c_contiguous and self.between.strides[0] >= slot.nbytes
-        return sizes, counts, self.between if ordered else np.ascontiguousarray(self.between), within
+        return sizes, counts, self._by_trial.reshape(-1, len(within)), within
+
+    @property
+    def _by_trial(self) -> Floats:
+        """Between with trials first (trials, slots, K)."""
+        return self.between.transpose(2, 0, 1)
 
     def take(self, trials: NDArray[np.intp]) -> SizeSums:
         """Return the sums of chosen trials, in the order given."""
+        if self.between.strides[2] > self.between.strides[1]:  # as the compiled kernels have them, and so they stay
+            return self._with(self._by_trial[trials].transpose(1, 2, 0), trials)
         return self._with(self.between[:, :, trials], trials)
-
-    def take_to_evaluate(self, trials: NDArray[np.intp]) -> SizeSums:
-        """Return the same for `evaluate` and nothing else: copied once, into the order that a compiled kernel takes."""
-        if compiled() is None:
-            return self.take(trials)
-        return self._with(np.take(self.plain[2], trials, axis=2), trials)
 
     def _with(self, between: Floats, trials: NDArray[np.intp]) -> SizeSums:
         sizes = self.sizes if self.sizes.shape[1] == 1 else self.sizes[:, trials]

@@ -77,7 +77,7 @@ def _judged(
     """Pieces without a minimum that matters, and those not to be halved (pieces,)."""
     trial, half = pieces.trial, 0.5 * (pieces.high - pieces.low)
     u, own = np.exp(pieces.start), nu[trial]
-    at = evaluate(sums.take_to_evaluate(trial), u - shift[trial], own, reml)
+    at = evaluate(sums.take(trial), u - shift[trial], own, reml)
     slope, curvature = 2.0 * u * at.slope, 2.0 * u * (u * at.curvature + at.slope)
     x = -u * at.rss1 / at.rss
     bend = curvature + own * (x**2 - u * (at.rss1 + u * at.rss2) / at.rss)  # D''
@@ -91,8 +91,8 @@ def _judged(
     return drop, (curvature > away) | (half < _NARROW) | (change < _FLAT * sums.rows[trial])
 
 
-def of_trials(sums: SizeSums, trials: Ints, to_evaluate: bool = False) -> SizeSums:
-    """Sums of some trials; those themselves where it is all of them in order. ``to_evaluate`` and nothing else."""
+def of_trials(sums: SizeSums, trials: Ints) -> SizeSums:
+    """Sums of some trials; those themselves where it is all of them in order."""
     if np.array_equal(trials, np.arange(len(sums.rows))):
         return sums
-    return sums.take_to_evaluate(trials) if to_evaluate else sums.take(trials)
+    return sums.take(trials)

@@ -48,7 +48,7 @@ def _refine(sums: SizeSums, nu: Floats, reml: bool, shift: Floats, pieces: Piece
 
     F is infinite where the steps end at an end of the piece, which then holds no minimum.
     """
-    own = of_trials(sums, pieces.trial, to_evaluate=True)
+    own = of_trials(sums, pieces.trial)
     nu, shift = nu[pieces.trial], shift[pieces.trial]
     t, low, high = pieces.start, pieces.low - _MARGIN, pieces.high + _MARGIN
     found, value, done = t.copy(), np.full(len(t), np.inf), np.zeros(len(t), dtype=bool)
@@ -70,7 +70,7 @@ def _refine(sums: SizeSums, nu: Floats, reml: bool, shift: Floats, pieces: Piece
             break
         keep = ~done[active]
         if keep.mean() < 0.7:
-            own, nu, moving, active = own.take_to_evaluate(np.flatnonzero(keep)), nu[keep], moving[keep], active[keep]
+            own, nu, moving, active = own.take(np.flatnonzero(keep)), nu[keep], moving[keep], active[keep]
             new, low, high, ends = new[keep], low[keep], high[keep], (ends[0][keep], ends[1][keep])
             t, curvature = t[keep], curvature[keep]
         before, t = (t, curvature), new

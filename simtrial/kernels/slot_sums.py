@@ -38,12 +38,14 @@ def slot_products(
     first, old = (0, 0) if before is None else (columns - 1, before[0].shape[1])
     place = _places(varying, columns)
     packed = columns * (columns + 1) // 2
-    between, pooled = np.empty((slots, packed, trials)), np.empty((packed, trials))
+    core, pooled = compiled(), np.empty((packed, trials))
+    together = np.empty((trials, slots, packed))  # those of a trial, as the compiled kernels go through them
+    between = np.empty((slots, packed, trials)) if core is None else together.transpose(1, 2, 0)
     if before is not None:
         between[:, :old], pooled[:old] = before
-    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/slot_sums.c takes over
+    if core is not None:  # here and nowhere else simtrial/core/slot_sums.c takes over
         groups = (np.ascontiguousarray(group, np.int64) for group in (slot, trial))
-        core.slot_products(*in_order(means, within), place, *groups, first, between, pooled)
+        core.slot_products(*in_order(means, within), place, *groups, first, together, pooled)
         return between, pooled
     key = slot * trials + trial
     for k, (i, j) in enumerate(zip(*pairs(columns), strict=True)):
