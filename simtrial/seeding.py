@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from functools import lru_cache
 from math import prod
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,34 +19,57 @@ FEW = 250
 """Numbers up to which numpy is as quick as handing the state of its generator to the compiled kernels and back."""
 
 
+TRIED = 20_000
+"""Numbers of each kind by which kernels are compared with numpy once: some 150 at an edge of a layer, 5 of the tail."""
+
+
 class Stream(np.random.Generator):
     """Generator of a step, SFC64 of numpy; uniform and normal numbers are drawn by compiled kernels, bit by bit."""
 
     def random(self, size: Any = None, dtype: Any = np.float64, out: Any = None) -> Any:
         """Draw numbers from 0 to below 1, as numpy does."""
-        core = _serving(self, size, dtype, out)
+        core = None if dtype is not np.float64 or out is not None else drawing(self, size)
         return super().random(size, dtype, out) if core is None else _filled(self, size, core.uniforms)
 
     def standard_normal(self, size: Any = None, dtype: Any = np.float64, out: Any = None) -> Any:
         """Draw standard normal numbers, as numpy does."""
-        core = _serving(self, size, dtype, out)
+        core = None if dtype is not np.float64 or out is not None else drawing(self, size)
         return super().standard_normal(size, dtype, out) if core is None else _filled(self, size, core.standard_normals)
 
 
-def _serving(rng: Stream, size: Any, dtype: Any, out: Any) -> Any:
-    """The compiled kernels where they serve and so many numbers are worth it, else None."""
+def drawing(rng: np.random.Generator, size: int | tuple[int, ...] | None) -> ModuleType | None:
+    """The compiled kernels where they serve, know this generator, and so many numbers are worth it; else None."""
     many = size is not None and (prod(size) if isinstance(size, tuple) else size) > FEW
-    plain = many and dtype is np.float64 and out is None
-    return compiled() if plain and isinstance(rng.bit_generator, np.random.SFC64) else None
+    if not many or not isinstance(rng.bit_generator, np.random.SFC64):
+        return None
+    core = compiled()
+    return core if core is not None and _draws_as_numpy(core) else None
+
+
+@lru_cache(maxsize=2)
+def _draws_as_numpy(core: ModuleType) -> bool:
+    """Whether kernels draw what the numpy here draws: numpy may change how it makes normal numbers of random words."""
+    plain, own = (np.random.Generator(np.random.SFC64(1)) for _ in range(2))
+    normals, uniforms = (np.empty(TRIED) for _ in range(2))
+    move_on(own, lambda state: core.standard_normals(state, normals))
+    move_on(own, lambda state: core.uniforms(state, uniforms))
+    same = np.array_equal(plain.standard_normal(TRIED), normals) and np.array_equal(plain.random(TRIED), uniforms)
+    return bool(same)
+
+
+def move_on(rng: np.random.Generator, draw: Callable[[NDArray[np.int64]], None]) -> None:
+    """Let a kernel draw from the state of a generator, four words, and move it on."""
+    source = rng.bit_generator
+    with source.lock:
+        state: Any = source.state
+        draw(state["state"]["state"].view(np.int64))
+        source.state = state
 
 
 def _filled(rng: Stream, size: Any, fill: Callable[[NDArray[np.int64], Floats], None]) -> Floats:
-    """Numbers of a kernel, which moves the state of the generator on."""
-    found, source = np.empty(size), rng.bit_generator
-    with source.lock:
-        state: Any = source.state
-        fill(state["state"]["state"].view(np.int64), found.reshape(-1))
-        source.state = state
+    """Numbers of a kernel."""
+    found = np.empty(size)
+    move_on(rng, lambda state: fill(state, found.reshape(-1)))
     return found
 
 

@@ -1,5 +1,6 @@
 /* Twins of simtrial/generate/by_person.py: the same products and sums in the same order, to the last bit. */
 #include "kernels.h"
+#include "random_numbers.h"
 
 VECTORISED static void add_up(double first, const double *of_first, double second, const double *of_second,
                               Py_ssize_t people, double *found) {
@@ -67,26 +68,23 @@ end:
     return result;
 }
 
-VECTORISED static void mark(const double *uniform, double probability, Py_ssize_t people, double *marks) {
-    for (Py_ssize_t k = 0; k < people; k++) marks[k] = uniform[k] >= probability;
+static void mark(state *s, double probability, Py_ssize_t people, double *marks) {
+    for (Py_ssize_t k = 0; k < people; k++) marks[k] = next_uniform(s) >= probability;
 }
 
 PyObject *core_spared(PyObject *self, PyObject *const *given, Py_ssize_t number) {
     (void)self;
-    enum { UNIFORM, PROBABILITY, MARKS, END };
-    array a[] = {
-        {.name = "uniform", .dimensions = 1, .shape = {-1}},
-        {.name = "marks", .writable = 1, .dimensions = 1},
-    };
+    enum { STATE, PROBABILITY, MARKS, END };
+    array a[] = {STATE_OF_GENERATOR, {.name = "marks", .writable = 1, .dimensions = 1, .shape = {-1}}};
     PyObject *result = NULL;
     if (number != END) return PyErr_Format(PyExc_TypeError, "spared takes %d arguments", END), NULL;
     double probability = PyFloat_AsDouble(given[PROBABILITY]);
     if (probability == -1.0 && PyErr_Occurred()) return NULL;
-    if (!take_array(&a[0], given[UNIFORM])) goto end;
-    a[1].shape[0] = a[0].shape[0];
-    if (!take_array(&a[1], given[MARKS])) goto end;
+    if (!take_array(&a[0], given[STATE]) || !take_array(&a[1], given[MARKS])) goto end;
     Py_BEGIN_ALLOW_THREADS
-    mark(a[0].at, probability, a[0].shape[0], a[1].at);
+    state s = begin(a[0].at);
+    mark(&s, probability, a[1].shape[0], a[1].at);
+    end(&s, a[0].at);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 end:
@@ -94,29 +92,30 @@ end:
     return result;
 }
 
-VECTORISED static void mark_both(const double *latent, double limit, const double *uniform, double probability,
-                                 Py_ssize_t people, double *marks) {
-    for (Py_ssize_t k = 0; k < people; k++) marks[k] = (latent[k] <= limit) & !(uniform[k] < probability);
+static void mark_both(state *s, double probability, const double *latent, double limit, Py_ssize_t people, double *marks) {
+    for (Py_ssize_t k = 0; k < people; k++) marks[k] = (latent[k] <= limit) & !(next_uniform(s) < probability);
 }
 
 PyObject *core_stays(PyObject *self, PyObject *const *given, Py_ssize_t number) {
     (void)self;
-    enum { LATENT, LIMIT, UNIFORM, PROBABILITY, MARKS, END };
+    enum { STATE, PROBABILITY, LATENT, LIMIT, MARKS, END };
     array a[] = {
+        STATE_OF_GENERATOR,
         {.name = "latent", .dimensions = 1, .shape = {-1}},
-        {.name = "uniform", .dimensions = 1},
         {.name = "marks", .writable = 1, .dimensions = 1},
     };
     PyObject *result = NULL;
     if (number != END) return PyErr_Format(PyExc_TypeError, "stays takes %d arguments", END), NULL;
-    double limit = PyFloat_AsDouble(given[LIMIT]);
-    double probability = limit == -1.0 && PyErr_Occurred() ? 0.0 : PyFloat_AsDouble(given[PROBABILITY]);
+    double probability = PyFloat_AsDouble(given[PROBABILITY]);
+    double limit = probability == -1.0 && PyErr_Occurred() ? 0.0 : PyFloat_AsDouble(given[LIMIT]);
     if (PyErr_Occurred()) return NULL;
-    if (!take_array(&a[0], given[LATENT])) goto end;
-    a[1].shape[0] = a[2].shape[0] = a[0].shape[0];
-    if (!take_array(&a[1], given[UNIFORM]) || !take_array(&a[2], given[MARKS])) goto end;
+    if (!take_array(&a[0], given[STATE]) || !take_array(&a[1], given[LATENT])) goto end;
+    a[2].shape[0] = a[1].shape[0];
+    if (!take_array(&a[2], given[MARKS])) goto end;
     Py_BEGIN_ALLOW_THREADS
-    mark_both(a[0].at, limit, a[1].at, probability, a[0].shape[0], a[2].at);
+    state s = begin(a[0].at);
+    mark_both(&s, probability, a[1].at, limit, a[1].shape[0], a[2].at);
+    end(&s, a[0].at);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 end:

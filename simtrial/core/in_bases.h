@@ -7,14 +7,13 @@
 
 typedef struct {
     Py_ssize_t clusters;
-    int columns;
     const double *means, *sizes, *along; /* (columns, clusters), (clusters,), (columns with such a part, clusters) */
 } in_bases;
 
-/* The row of means, of all columns. */
-INLINE void load_means(lanes *restrict to, const in_bases *b, Py_ssize_t first, int filled) {
+/* The row of means, of so many columns. */
+INLINE void load_means(lanes *restrict to, const in_bases *b, Py_ssize_t first, int filled, int columns) {
     lanes root = square_root(load_some(PART(b->sizes, first, filled), filled));
-    for (int i = 0; i < b->columns; i++) to[i] = root * load_some(PART(b->means, i * b->clusters + first, filled), filled);
+    for (int i = 0; i < columns; i++) to[i] = root * load_some(PART(b->means, i * b->clusters + first, filled), filled);
 }
 
 /* The part along the direction, of one of the columns that have one. */

@@ -1,26 +1,11 @@
-/* Numbers of numpy's generator SFC64 (Doty-Humphrey's small fast counter, with 64 bits), the same to the last bit: without
-   a call through two pointers for each, which take most of numpy's time. */
+/* Uniform and normal numbers as numpy draws them, but for its call through a pointer for each, which takes most of the
+   time. */
+#include "random_numbers.h"
 #include "kernels.h"
 #include "normal_layers.h"
 
 #include <math.h>
 #include <string.h>
-
-/* Three words that are mixed, and a counter. */
-typedef struct {
-    uint64_t a, b, c, counter;
-} state;
-
-INLINE uint64_t next_word(state *s) {
-    uint64_t word = s->a + s->b + s->counter++;
-    s->a = s->b ^ (s->b >> 11);
-    s->b = s->c + (s->c << 3);
-    s->c = ((s->c << 24) | (s->c >> 40)) + word;
-    return word;
-}
-
-/* From 0 to below 1, in steps of 2^-53. */
-INLINE double next_uniform(state *s) { return (double)(next_word(s) >> 11) * 0x1p-53; }
 
 /* Beyond the lowest layer, by an exponential envelope (Marsaglia 1964). */
 static double beyond(state *s, int negative) {
@@ -66,16 +51,14 @@ typedef void filling(state *s, double *out, Py_ssize_t numbers);
 
 static PyObject *fill(PyObject *const *given, Py_ssize_t number, const char *name, filling *with) {
     enum { STATE, NUMBERS, END };
-    array a[] = {{.name = "state", .kind = INTS, .writable = 1, .dimensions = 1, .shape = {4}},
-                 {.name = "numbers", .writable = 1, .dimensions = 1, .shape = {-1}}};
+    array a[] = {STATE_OF_GENERATOR, {.name = "numbers", .writable = 1, .dimensions = 1, .shape = {-1}}};
     PyObject *result = NULL;
     if (number != END) return PyErr_Format(PyExc_TypeError, "%s takes %d arguments", name, END), NULL;
     if (!take_arrays(a, END, given)) goto end;
     Py_BEGIN_ALLOW_THREADS
-    uint64_t *words = a[STATE].at;
-    state s = {words[0], words[1], words[2], words[3]};
+    state s = begin(a[STATE].at);
     with(&s, a[NUMBERS].at, a[NUMBERS].shape[0]);
-    words[0] = s.a, words[1] = s.b, words[2] = s.c, words[3] = s.counter;
+    end(&s, a[STATE].at);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 end:

@@ -95,10 +95,9 @@ INLINE lanes turn_one(const workplace *w, lanes number, int at, lanes *restrict 
     return number * w->moved[at];
 }
 
-/* Clusters of one trial, from `first` on. */
-VECTORISED
-static void of_trial(const design *d, workplace *w, Py_ssize_t trial, Py_ssize_t first_cluster, Py_ssize_t clusters) {
-    int p = d->p, k = d->k;
+/* Clusters of one trial, from `first_cluster` on. */
+INLINE void weigh_clusters(const design *d, workplace *w, Py_ssize_t trial, Py_ssize_t first_cluster, Py_ssize_t clusters,
+                           int p, int k, int laid_out) {
     choice zeros = {0};
     lanes first = {0}, second = {0}, weight[2], rest[3];
     lanes *restrict turned = w->turned, *restrict rows = w->rows, *restrict g = w->g, *restrict squares = w->squares;
@@ -106,11 +105,11 @@ static void of_trial(const design *d, workplace *w, Py_ssize_t trial, Py_ssize_t
     for (int i = 0; i < p * (p + 1) / 2; i++) squares[i] = all(0.0);
     for (Py_ssize_t at = 0; at < clusters; at += LANES) {
         int filled = clusters - at < LANES ? (int)(clusters - at) : LANES;
-        if (d->rows != NULL) {
+        if (laid_out) {
             load_clusters(rows, PART(d->rows, (trial * d->positions + at) * k * p, filled * k * p), k * p, filled);
             for (int r = 0; r < k; r++) weight[r] = turn(w, rows + r * p, turned + r * p, p);
         } else {
-            load_means(rows, &d->in, first_cluster + at, filled);
+            load_means(rows, &d->in, first_cluster + at, filled, p);
             weight[0] = turn(w, rows, turned, p);
             if (k == 2) weight[1] = turn_one(w, load_along(&d->in, 0, first_cluster + at, filled), d->only, turned + p, p);
         }
@@ -145,6 +144,27 @@ static void of_trial(const design *d, workplace *w, Py_ssize_t trial, Py_ssize_t
         }
     AT(d->df, trial) = one * one / (two + trace);
     AT(d->singular, trial) = (unsigned char)any_of(zeros);
+}
+
+/* A call with a number of columns that the compiler knows, so that it lays out short loops without one: for numbers that
+   are common, and once for any other. The same steps in the same order. */
+#define FOR_COLUMNS(columns, CALL)                                                                                      \
+    switch (columns) {                                                                                                  \
+    case 4: CALL(4); break;                                                                                             \
+    case 5: CALL(5); break;                                                                                             \
+    case 6: CALL(6); break;                                                                                             \
+    case 7: CALL(7); break;                                                                                             \
+    case 8: CALL(8); break;                                                                                             \
+    default: CALL(columns);                                                                                             \
+    }
+
+VECTORISED
+static void of_trial(const design *d, workplace *w, Py_ssize_t trial, Py_ssize_t first_cluster, Py_ssize_t clusters) {
+#define OF_TWO(p) weigh_clusters(d, w, trial, first_cluster, clusters, p, 2, 0)
+    if (d->rows != NULL) weigh_clusters(d, w, trial, first_cluster, clusters, d->p, d->k, 1);
+    else if (d->k != 2) weigh_clusters(d, w, trial, first_cluster, clusters, d->p, d->k, 0);
+    else FOR_COLUMNS(d->p, OF_TWO)
+#undef OF_TWO
 }
 
 static int make_workplace(workplace *w, const design *d) {
@@ -248,7 +268,7 @@ PyObject *core_leverage_in_bases(PyObject *self, PyObject *const *given, Py_ssiz
     design d = {.trials = trials, .positions = positions, .k = (int)k, .p = (int)p, .power = power, .only = (int)only,
                 .inverse = a[INVERSE].at, .contrast = a[CONTRAST].at, .weights = a[WEIGHTS].at, .df = a[DF].at,
                 .singular = a[IS_SINGULAR].at};
-    d.in = (in_bases){clusters, (int)p, a[MEANS].at, a[SIZES].at, a[ALONG].at};
+    d.in = (in_bases){clusters, a[MEANS].at, a[SIZES].at, a[ALONG].at};
     if (!make_workplace(&w, &d)) goto end;
     Py_BEGIN_ALLOW_THREADS
     of_all_trials(&d, &w, a[TRIAL].at);

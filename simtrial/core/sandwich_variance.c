@@ -35,8 +35,8 @@ INLINE void weigh_residuals(const scores *s, Py_ssize_t first, int filled) {
 /* The same of clusters in bases, of which `place` is where their weights stand. */
 INLINE void weigh_in_bases(const scores *s, Py_ssize_t first, Py_ssize_t place, int filled) {
     int k = s->k, p = s->p, responses = s->responses;
-    load_means(s->rows_here, &s->x, first, filled);
-    load_means(s->y_here, &s->in, first, filled);
+    load_means(s->rows_here, &s->x, first, filled, p);
+    load_means(s->y_here, &s->in, first, filled, responses);
     lanes weight[2] = {{0}}, along = {0};
     for (int row = 0; row < k; row++)
         for (int l = 0; l < filled; l++) weight[row][l] = AT(s->weights, (place + l) * k + row);
@@ -157,8 +157,8 @@ PyObject *core_variance_in_bases(PyObject *self, PyObject *const *given, Py_ssiz
     if (!are_clusters(&a[TRIAL], trials, positions)) goto end;
     scores s = {.trials = trials, .positions = positions, .k = (int)k, .p = (int)p, .responses = (int)responses,
                 .only = (int)only, .weights = a[WEIGHTS].at, .coefficients = a[COEFFICIENTS].at, .variance = a[VARIANCE].at};
-    s.x = (in_bases){clusters, (int)p, a[MEANS].at, a[SIZES].at, a[ALONG].at};
-    s.in = (in_bases){clusters, (int)responses, a[RESPONSES].at, a[SIZES].at, a[ALONG_TOO].at};
+    s.x = (in_bases){clusters, a[MEANS].at, a[SIZES].at, a[ALONG].at};
+    s.in = (in_bases){clusters, a[RESPONSES].at, a[SIZES].at, a[ALONG_TOO].at};
     room = room_for(p + responses + responses * (responses + 1) + p * responses, LANES);
     if (room == NULL) goto end;
     s.rows_here = (lanes *)room, s.y_here = s.rows_here + p, s.score = s.y_here + responses;

@@ -6,6 +6,7 @@ import numpy as np
 
 from simtrial.arrays import Bools, Floats, in_order
 from simtrial.core import compiled
+from simtrial.seeding import drawing, move_on
 
 
 def weighted_sum(
@@ -35,23 +36,23 @@ def with_effect(score: Floats, effect: Floats | float, reached: Bools) -> Floats
     return np.asarray(score + effect * reached)
 
 
-def spared(uniform: Floats, probability: float) -> Floats:
-    """1 for those to whom an event of this probability does not happen, 0 for the others, by uniforms (people,)."""
-    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/by_person.c takes over
-        marks = np.empty(len(uniform))
-        core.spared(*in_order(uniform), probability, marks)
+def spared(rng: np.random.Generator, people: int, probability: float) -> Floats:
+    """1 for those to whom an event of this probability does not happen, 0 for the others, by a uniform number each."""
+    marks = np.empty(people)
+    if (core := drawing(rng, people)) is not None:  # here and nowhere else simtrial/core/by_person.c takes over
+        move_on(rng, lambda state: core.spared(state, probability, marks))
         return marks
-    return (uniform >= probability).astype(np.float64)
+    return np.greater_equal(rng.random(people), probability, out=marks)
 
 
-def stays(latent: Floats, limit: float, uniform: Floats, probability: float) -> Floats:
+def stays(latent: Floats, limit: float, rng: np.random.Generator, probability: float) -> Floats:
     """1 for those whose latent score reaches no further than a limit and who are `spared` besides (people,)."""
-    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/by_person.c takes over
-        marks = np.empty(len(latent))
-        one, other = in_order(latent, uniform)
-        core.stays(one, limit, other, probability, marks)
+    marks = np.empty(len(latent))
+    if (core := drawing(rng, len(latent))) is not None:  # here and nowhere else simtrial/core/by_person.c takes over
+        (scores,) = in_order(latent)
+        move_on(rng, lambda state: core.stays(state, probability, scores, limit, marks))
         return marks
-    return ((latent <= limit) > (uniform < probability)).astype(np.float64)
+    return np.greater(latent <= limit, rng.random(len(latent)) < probability, out=marks)
 
 
 def alike(value: Floats | float, people: int) -> Floats:

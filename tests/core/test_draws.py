@@ -30,6 +30,7 @@ from simtrial.generate.distributions.tables import (
     record,
 )
 from simtrial.scenario import load
+from simtrial.seeding import stream
 
 pytestmark = needs_compiled
 
@@ -227,12 +228,13 @@ def test_values_of_people(people: int) -> None:
     for effect in (0.045, -0.045, other):
         for found in either(lambda effect=effect: with_effect(one, effect, reached)):
             assert found.tobytes() == (one + effect * reached).tobytes()
-    for number in (0.0, 0.4, 1.0, *uniform[:2]):
-        for found in either(lambda number=number: spared(uniform, number)):
-            np.testing.assert_array_equal(found, uniform >= number)
+    drawn = stream(1, "", 0, "marks").random(people)
+    for number in (0.0, 0.4, 1.0, *drawn[:2]):
+        for found in either(lambda number=number: spared(stream(1, "", 0, "marks"), people, number)):
+            np.testing.assert_array_equal(found, drawn >= number)
             assert found.dtype == np.float64
-        for found in either(lambda number=number: stays(one, 0.3, uniform, number)):
-            np.testing.assert_array_equal(found, (one <= 0.3) & ~(uniform < number))
+        for found in either(lambda number=number: stays(one, 0.3, stream(1, "", 0, "marks"), number)):
+            np.testing.assert_array_equal(found, (one <= 0.3) & ~(drawn < number))
             assert found.dtype == np.float64
     for found in either(lambda: blanked(one, reached, np.nan)):
         np.testing.assert_array_equal(found, np.where(reached, np.nan, one))

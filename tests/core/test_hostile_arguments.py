@@ -25,7 +25,7 @@ REFUSED = (TypeError, ValueError, IndexError, BufferError, MemoryError)
 KERNELS = [name for name in dir(core._extension) if not name.startswith("_") and not name.isupper()]
 NO_PLACES = {("minimise", 2), ("minimise", 7), ("difference", 3), ("difference", 9), ("in_random_order", 0),
              ("in_random_order", 2), ("practice_of_people", 1), ("sessions_at", 7), ("sessions_at", 8),
-             ("standard_normals", 0), ("uniforms", 0),
+             ("standard_normals", 0), ("uniforms", 0), ("spared", 0), ("stays", 0),
              *(("who_stands_where", at) for at in (3, 4, 5, 6, 10))}  # fmt: skip
 """Whole numbers that are no places in an array: which trial follows which, marks, codes, words, and what is filled."""
 ALLOCATION = {"method": "minimisation", "factors": ["region"]}

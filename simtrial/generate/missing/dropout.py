@@ -188,7 +188,7 @@ class Dropout(Step):
         limit = self._same_limit()
         more = self.practice_rate or self.withdrawn_before_baseline or self.drawn_first or tells_deaths
         if limit is not None and self.died and not more:
-            return {"followed_up": stays(latent, limit, rng.random(index.participants), self.died)}
+            return {"followed_up": stays(latent, limit, rng, self.died)}
         stay = self._stays(latent, batch)
         if self.practice_rate:
             stay &= (of_practices >= self.practice_rate)[index.participant_practice]

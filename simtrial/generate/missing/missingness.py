@@ -103,17 +103,16 @@ class Missingness(Step):
         """Draw whose scores are complete."""
         people = batch.index.participants
         values = {
-            "baseline_complete": spared(rng.random(people), self.baseline),
-            "followup_complete": spared(rng.random(people), self.followup),
+            "baseline_complete": spared(rng, people, self.baseline),
+            "followup_complete": spared(rng, people, self.followup),
         }
         for name, chances in self.instruments.items():
-            values[f"{name}_baseline_complete"] = spared(rng.random(people), chances.baseline)
-            uniform = rng.random(people)
+            values[f"{name}_baseline_complete"] = spared(rng, people, chances.baseline)
             if chances.followup_intervention is None:
-                complete = spared(uniform, chances.followup)
+                complete = spared(rng, people, chances.followup)
             else:
                 by_arm = np.where(batch.at("arm") == 1, chances.followup_intervention, chances.followup)
-                complete = (uniform >= by_arm).astype(np.float64)
+                complete = (rng.random(people) >= by_arm).astype(np.float64)
             values[f"{name}_followup_complete"] = complete
         # afterwards, and by the numbers drawn anyway: tying one instrument moves no other
         for name, chances in self.instruments.items():
