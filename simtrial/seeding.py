@@ -43,12 +43,15 @@ def drawing(rng: np.random.Generator, size: int | tuple[int, ...] | None) -> Mod
     if not many or not isinstance(rng.bit_generator, np.random.SFC64):
         return None
     core = compiled()
-    return core if core is not None and _draws_as_numpy(core) else None
+    return core if core is not None and _draws_as_numpy() else None
 
 
-@lru_cache(maxsize=2)
-def _draws_as_numpy(core: ModuleType) -> bool:
+@lru_cache(maxsize=1)
+def _draws_as_numpy() -> bool:
     """Whether kernels draw what the numpy here draws: numpy may change how it makes normal numbers of random words."""
+    core = compiled()
+    if core is None:
+        return False
     plain, own = (np.random.Generator(np.random.SFC64(1)) for _ in range(2))
     normals, uniforms = (np.empty(TRIED) for _ in range(2))
     move_on(own, lambda state: core.standard_normals(state, normals))

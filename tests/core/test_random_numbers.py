@@ -1,4 +1,4 @@
-"""Uniform and normal numbers of the compiled kernels are numpy's, to the last bit, and leave the stream where it does."""
+"""Uniform and normal numbers of the compiled kernels are those of numpy, and leave the stream where it does."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
