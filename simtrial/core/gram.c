@@ -20,7 +20,10 @@ INLINE void add_trial(const products *own, Py_ssize_t from, Py_ssize_t to, doubl
     for (Py_ssize_t k = 0; k < q; k++) {
         double *restrict row = own->means + k * own->wide;
         const double *mean = PART(own->of.means, k * own->of.clusters + from, clusters);
-        for (Py_ssize_t c = 0; c < wide; c += LANES) store_all(row + c, load_some(mean + c, clusters - c));
+        for (Py_ssize_t c = 0; c < wide; c += LANES) {
+            __builtin_prefetch(mean + c + TRIAL_AHEAD);
+            store_all(row + c, load_some(mean + c, clusters - c));
+        }
     }
     for (Py_ssize_t j = own->of.first; j < q; j++, sums += q) {
         const double *mean = own->means + j * own->wide, *size = PART(own->sizes, from, clusters);

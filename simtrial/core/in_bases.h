@@ -10,10 +10,15 @@ typedef struct {
     const double *means, *sizes, *along; /* (columns, clusters), (clusters,), (columns with such a part, clusters) */
 } in_bases;
 
-/* The row of means, of so many columns. */
-INLINE void load_means(lanes *restrict to, const in_bases *b, Py_ssize_t first, int filled, int columns) {
-    lanes root = square_root(load_some(PART(b->sizes, first, filled), filled));
-    for (int i = 0; i < columns; i++) to[i] = root * load_some(PART(b->means, i * b->clusters + first, filled), filled);
+/* The roots of sizes, by which the row of means stands in the bases. */
+INLINE lanes root_of_sizes(const in_bases *b, Py_ssize_t first, int filled) {
+    return square_root(load_some(PART(b->sizes, first, filled), filled));
+}
+
+INLINE lanes load_column(const in_bases *b, int column, Py_ssize_t first, int filled) {
+    const double *from = PART(b->means, column * b->clusters + first, filled);
+    __builtin_prefetch(from + TRIAL_AHEAD);
+    return load_some(from, filled);
 }
 
 /* The part along the direction, of one of the columns that have one. */

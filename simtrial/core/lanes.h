@@ -56,6 +56,8 @@ INLINE lanes load_some(const double *from, Py_ssize_t filled) {
 
 #define AHEAD (2 * LANES) /* where the tile after the next begins: rows of an array are far apart in memory */
 
+#define TRIAL_AHEAD 48 /* where the clusters of the next trial are, or nearly: columns of clusters are far apart as well */
+
 /* LANES numbers from an array whose last axis is trials; those past its end repeat the last, and are not written back. */
 INLINE lanes load(const double *from, int filled) {
     __builtin_prefetch(from + AHEAD);

@@ -109,7 +109,8 @@ INLINE void weigh_clusters(const design *d, workplace *w, Py_ssize_t trial, Py_s
             load_clusters(rows, PART(d->rows, (trial * d->positions + at) * k * p, filled * k * p), k * p, filled);
             for (int r = 0; r < k; r++) weight[r] = turn(w, rows + r * p, turned + r * p, p);
         } else {
-            load_means(rows, &d->in, first_cluster + at, filled, p);
+            lanes root = root_of_sizes(&d->in, first_cluster + at, filled);
+            for (int i = 0; i < p; i++) rows[i] = root * load_column(&d->in, i, first_cluster + at, filled);
             weight[0] = turn(w, rows, turned, p);
             if (k == 2) weight[1] = turn_one(w, load_along(&d->in, 0, first_cluster + at, filled), d->only, turned + p, p);
         }

@@ -35,16 +35,16 @@ INLINE void weigh_residuals(const scores *s, Py_ssize_t first, int filled) {
 /* The same of clusters in bases, of which `place` is where their weights stand. */
 INLINE void weigh_in_bases(const scores *s, Py_ssize_t first, Py_ssize_t place, int filled) {
     int k = s->k, p = s->p, responses = s->responses;
-    load_means(s->rows_here, &s->x, first, filled, p);
-    load_means(s->y_here, &s->in, first, filled, responses);
     lanes weight[2] = {{0}}, along = {0};
     for (int row = 0; row < k; row++)
         for (int l = 0; l < filled; l++) weight[row][l] = AT(s->weights, (place + l) * k + row);
+    weight[0] *= root_of_sizes(&s->x, first, filled); /* of the row of means, which then are taken as they are */
+    for (int i = 0; i < p; i++) s->rows_here[i] = load_column(&s->x, i, first, filled);
     if (k == 2) along = load_along(&s->x, 0, first, filled);
     for (int r = 0; r < responses; r++) {
         lanes fitted = {0};
         for (int i = 0; i < p; i++) fitted += s->rows_here[i] * s->beta[i * responses + r];
-        s->score[r] = weight[0] * (s->y_here[r] - fitted);
+        s->score[r] = weight[0] * (load_column(&s->in, r, first, filled) - fitted);
         if (k == 2)
             s->score[r] += weight[1] * (load_along(&s->in, r, first, filled) - along * s->beta[s->only * responses + r]);
     }
@@ -159,9 +159,9 @@ PyObject *core_variance_in_bases(PyObject *self, PyObject *const *given, Py_ssiz
                 .only = (int)only, .weights = a[WEIGHTS].at, .coefficients = a[COEFFICIENTS].at, .variance = a[VARIANCE].at};
     s.x = (in_bases){clusters, a[MEANS].at, a[SIZES].at, a[ALONG].at};
     s.in = (in_bases){clusters, a[RESPONSES].at, a[SIZES].at, a[ALONG_TOO].at};
-    room = room_for(p + responses + responses * (responses + 1) + p * responses, LANES);
+    room = room_for(p + responses * (responses + 1) + p * responses, LANES);
     if (room == NULL) goto end;
-    s.rows_here = (lanes *)room, s.y_here = s.rows_here + p, s.score = s.y_here + responses;
+    s.rows_here = (lanes *)room, s.score = s.rows_here + p;
     s.sums = s.score + responses, s.beta = (double *)(s.sums + responses * responses);
     Py_BEGIN_ALLOW_THREADS
     variance_of_all(&s, a[TRIAL].at);
