@@ -76,7 +76,7 @@ static PyMethodDef FUNCTIONS[] = {
 };
 
 static int begin(PyObject *module) {
-    if (PyModule_AddIntConstant(module, "VERSION", 3) < 0) return -1;
+    if (PyModule_AddIntConstant(module, "VERSION", 4) < 0) return -1;
     return PyModule_AddIntConstant(module, "LANES", LANES);
 }
 
