@@ -1,17 +1,19 @@
 """Columns, their products and small matrices by either core: the same to the last bit where sums have one order."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cores import needs_compiled
 
 from simtrial import core
 from simtrial.batch import Index
-from simtrial.kernels.cluster_basis import Direction, bases
+from simtrial.kernels.cluster_basis import Direction, InBases, bases
 from simtrial.kernels.imputed_values import Gaps, Practices, imputed_values
 from simtrial.kernels.random_intercept_criterion import SizeSums
 from simtrial.kernels.random_intercept_grid import XGrids, grid_parts
 from simtrial.kernels.ratio_search import compiled_search
-from simtrial.kernels.sandwich import Leverage, variance
+from simtrial.kernels.sandwich import Leverage, leverage, leverage_in_bases, variance, variance_in_bases
 from simtrial.kernels.slot_sums import gram, slot_products
 from simtrial.kernels.small_matrices import remaining, sweep
 from simtrial.moments.analysis_set import AnalysisSet, who_stands_where
@@ -195,6 +197,61 @@ def test_variances_of_scores_agree(k, p, responses):
     # a score is a sum of k (p + 1) products of three, and the variance one of 13 products of two scores
     allowed = (2 * (k * (p + 1) + 3) + positions) * EPS * np.einsum("tcr,tcs->rst", scores, scores)
     assert (np.abs(one - other) <= allowed).all()
+
+
+@pytest.mark.parametrize("correction", ["CR0", "CR2", "CR3"])
+@pytest.mark.parametrize("varying", [[], [2], [0]])
+def test_sandwiches_of_columns_as_they_stand_are_those_of_columns_laid_out(varying, correction):
+    """Trials of one practice and of none, practices where nothing varies, and some that are the whole of a column."""
+    rng = np.random.default_rng(6)
+    for turn in range(12):
+        rows = people(rng, 9 if turn % 2 else 30)
+        clusters, trials, p, v = len(rows.cluster), rows.index.trials, 3, len(varying)
+        found = tuple(Direction(np.empty(0), np.where(rng.random(clusters) < 0.2, 0.0, 0.4)) for _ in varying)
+        products, varies = rng.normal(size=(v, v, clusters)), np.array(varying, dtype=np.int64)
+        x = InBases(rows, trials, rng.normal(size=(p, clusters)), products, varies, found)
+        y = InBases(
+            rows, trials, rng.normal(size=(2, clusters)), rng.normal(size=(v, 2, clusters)), np.arange(2), found
+        )
+        flat = x.laid_out.reshape(trials, -1, p)
+        gram = flat.transpose(0, 2, 1) @ flat + np.eye(p)  # so that all trials have an inverse
+        inverse, contrast = np.linalg.inv(gram).transpose(1, 2, 0), rng.normal(size=(p, trials))
+        beta = rng.normal(size=(p, 2, trials))
+        one, other = by_both(leverage_in_bases, x, inverse, contrast, correction)
+        np.testing.assert_allclose(one.weights, other.weights, rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(one.df, other.df, rtol=1e-10)
+        np.testing.assert_array_equal(one.singular, other.singular)
+        np.testing.assert_allclose(*by_both(variance_in_bases, one, x, y, beta), rtol=1e-11, atol=1e-13)
+        with core.using("compiled"):
+            dense = leverage(x.laid_out, inverse, contrast, correction)
+            np.testing.assert_allclose(dense.weights, other.weights, rtol=1e-13, atol=1e-15)
+            np.testing.assert_allclose(dense.df, other.df, rtol=1e-12)
+
+
+def test_sums_of_some_trials_are_theirs_in_either_order_of_memory():
+    """Those of the compiled kernels stand together by trial, and stay so."""
+    sums = random_sums(np.random.default_rng(9), 13, True)
+    together = replace(sums, between=np.ascontiguousarray(sums.between.transpose(2, 0, 1)).transpose(1, 2, 0))
+    some = np.array([4, 0, 0, 12])
+    for own in (sums, together):
+        taken = own.take(some)
+        np.testing.assert_array_equal(taken.between, sums.between[:, :, some])
+        np.testing.assert_array_equal(taken.plain[2], sums.between[:, :, some].transpose(2, 0, 1).reshape(20, -1))
+    assert np.shares_memory(together.plain[2], together.between)
+
+
+def test_sums_over_the_clusters_of_a_trial():
+    rng = np.random.default_rng(2)
+    for trials in (1, 9, 40):
+        rows = people(rng, trials)
+        values = rng.integers(-9, 9, len(rows.cluster)) / 8.0  # whose sums are exact in any order
+        expected = np.bincount(rows.cluster_trial, weights=values, minlength=trials)
+        np.testing.assert_array_equal(rows.by_trial(values), expected)
+        np.testing.assert_array_equal(
+            rows.by_trial(values > 0), np.bincount(rows.cluster_trial[values > 0], minlength=trials)
+        )
+    nobody = AnalysisSet.of(rows.index, np.zeros(rows.index.participants, dtype=bool))
+    np.testing.assert_array_equal(nobody.by_trial(np.empty(0)), np.zeros(40))
 
 
 def random_sums(rng, trials: int, by_trial: bool) -> SizeSums:
