@@ -29,7 +29,7 @@ INLINE lanes load_along(const in_bases *b, int column, Py_ssize_t first, int fil
 /* Clusters of a trial follow each other; so many there are of the one that begins at a cluster. */
 INLINE Py_ssize_t clusters_of(const int64_t *trial, Py_ssize_t all_clusters, Py_ssize_t first, int64_t which) {
     Py_ssize_t last = first;
-    while (last < all_clusters && trial[last] == which) last++;
+    while (last < all_clusters && AT(trial, last) == which) last++;
     return last - first;
 }
 

@@ -46,6 +46,7 @@ KERNEL(blanked);
 KERNEL(record_both);
 KERNEL(standard_normals);
 KERNEL(uniforms);
+KERNEL(check);
 KERNEL(evaluate_visits);
 KERNEL(curvature_of_visits);
 KERNEL(values_of_visits);

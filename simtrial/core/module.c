@@ -69,6 +69,7 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(record_both),
     FUNCTION(standard_normals),
     FUNCTION(uniforms),
+    FUNCTION(check),
 #ifdef CHECKED
     {"_entry_of", (PyCFunction)(void (*)(void))core_entry_of, METH_FASTCALL, NULL},
 #endif

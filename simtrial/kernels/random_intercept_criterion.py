@@ -60,7 +60,8 @@ class SizeSums:
     def plain(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Sizes, counts, between and within as the compiled kernels take them: sums of a trial together, by slot."""
         sizes, counts, within = in_order(self.sizes, self.counts, self.within)
-        return sizes, counts, self._by_trial.reshape(-1, len(within)), within
+        sums = self._by_trial.reshape(-1, len(within))
+        return sizes, counts, sums if sums.strides[1] == sums.itemsize else np.ascontiguousarray(sums), within
 
     @property
     def _by_trial(self) -> Floats:

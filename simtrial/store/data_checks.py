@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.batch import Array, ObservedBatch
+from simtrial.core import compiled
 from simtrial.store.chunks import stored_chunks
 from simtrial.store.identity import Identity
 
@@ -40,14 +41,23 @@ def checks_of(batch: ObservedBatch) -> Checks:
 
 
 def _check(values: Array, weights: NDArray[np.float64], about: str = "") -> str:
-    digest = _digest(values) ^ _named(about) ^ len(values)
+    digest, sums = _digest_and_sums(values, weights)
+    return " ".join([f"{digest ^ _named(about) ^ len(values):016x}", *(f"{s:.12g}" for s in sums)])
+
+
+def _digest_and_sums(values: Array, weights: NDArray[np.float64]) -> tuple[int, Sequence[float]]:
+    """Digest, and the sums of a check: of the values by weights, of their sizes, of the weights of the missing."""
+    if (core := compiled()) is not None and values.dtype in (np.float64, np.int64):  # core/data_checks.c takes over
+        words, sums, digest = np.ascontiguousarray(values), np.empty(3), np.empty(1, dtype=np.int64)
+        odd, real = _odd(len(words)).view(np.int64), words.dtype == np.float64
+        core.check(words.view(np.int64), weights, odd, real, sums, digest)
+        return int(digest.view(np.uint64)[0]), sums.tolist()
     numbers = np.asarray(values, dtype=np.float64)
     missing = np.isnan(numbers)
     blanks = 0.0
     if missing.any():
         numbers, blanks = np.where(missing, 0.0, numbers), float(weights[missing].sum())
-    sums = (numbers @ weights, np.abs(numbers).sum(), blanks)
-    return " ".join([f"{digest:016x}", *(f"{s:.12g}" for s in sums)])
+    return _digest(values), (float(numbers @ weights), float(np.abs(numbers).sum()), blanks)
 
 
 def _digest(values: Array) -> int:
@@ -59,8 +69,13 @@ def _digest(values: Array) -> int:
     words = np.ascontiguousarray(values if values.dtype.itemsize == 8 else values.astype(np.int64)).view(np.uint64)
     words = words * np.uint64(0x9E3779B97F4A7C15)
     words ^= words >> np.uint64(32)
-    words *= _odd_weights(1 << max(len(words) - 1, 0).bit_length())[: len(words)]
+    words *= _odd(len(words))
     return int(words.sum(dtype=np.uint64))
+
+
+def _odd(size: int) -> NDArray[np.uint64]:
+    """Weights of so many words."""
+    return _odd_weights(1 << max(size - 1, 0).bit_length())[:size]
 
 
 @lru_cache(maxsize=8)

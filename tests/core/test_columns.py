@@ -1,5 +1,6 @@
 """Columns, their products and small matrices by either core: the same to the last bit where sums have one order."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -228,15 +229,25 @@ def test_sandwiches_of_columns_as_they_stand_are_those_of_columns_laid_out(varyi
             np.testing.assert_allclose(dense.df, other.df, rtol=1e-12)
 
 
-def test_sums_of_some_trials_are_theirs_in_either_order_of_memory():
-    """Those of the compiled kernels stand together by trial, and stay so."""
-    sums = random_sums(np.random.default_rng(9), 13, True)
-    together = replace(sums, between=np.ascontiguousarray(sums.between.transpose(2, 0, 1)).transpose(1, 2, 0))
-    some = np.array([4, 0, 0, 12])
-    for own in (sums, together):
+@pytest.mark.parametrize(("trials", "slots"), [(13, 5), (13, 1), (1, 5), (1, 1)])
+def test_sums_of_some_trials_are_theirs_in_any_order_of_memory(trials, slots):
+    """Those of the compiled kernels stand together by trial, and stay so; kernels take all of them."""
+    sums = random_sums(np.random.default_rng(9), trials, True, slots)
+    some, grid = np.array([trials - 1, 0, 0]), np.array([0.0, 0.5])
+    with core.using("compiled"):
+        expected = grid_parts(sums, grid)
+    for order in itertools.permutations(range(3)):
+        moved = np.ascontiguousarray(sums.between.transpose(order)).transpose(np.argsort(order))
+        own = replace(sums, between=moved)
         taken = own.take(some)
         np.testing.assert_array_equal(taken.between, sums.between[:, :, some])
-        np.testing.assert_array_equal(taken.plain[2], sums.between[:, :, some].transpose(2, 0, 1).reshape(20, -1))
+        np.testing.assert_array_equal(
+            taken.plain[2], sums.between[:, :, some].transpose(2, 0, 1).reshape(3 * slots, -1)
+        )
+        with core.using("compiled"):
+            np.testing.assert_array_equal(grid_parts(own, grid), expected)
+            np.testing.assert_array_equal(grid_parts(taken, grid), np.asarray(expected)[..., some])
+    together = replace(sums, between=np.ascontiguousarray(sums.between.transpose(2, 0, 1)).transpose(1, 2, 0))
     assert np.shares_memory(together.plain[2], together.between)
 
 
@@ -254,9 +265,9 @@ def test_sums_over_the_clusters_of_a_trial():
     np.testing.assert_array_equal(nobody.by_trial(np.empty(0)), np.zeros(40))
 
 
-def random_sums(rng, trials: int, by_trial: bool) -> SizeSums:
+def random_sums(rng, trials: int, by_trial: bool, slots: int = 5) -> SizeSums:
     """Sums of two columns and a response, where every trial has its own sizes or all have the same."""
-    slots, q = 5, 3
+    q = 3
     z = rng.normal(size=(slots, 4, q, trials))
     z[:, :, 0] = 1.0
     between = np.einsum("snir,snjr->sijr", z, z)

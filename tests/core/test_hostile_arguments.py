@@ -19,6 +19,7 @@ from simtrial import core
 from simtrial.generate import simulate
 from simtrial.moments.build import moments
 from simtrial.scenario import load
+from simtrial.store.data_checks import checks_of
 
 pytestmark = needs_compiled
 REFUSED = (TypeError, ValueError, IndexError, BufferError, MemoryError)
@@ -26,6 +27,7 @@ KERNELS = [name for name in dir(core._extension) if not name.startswith("_") and
 NO_PLACES = {("minimise", 2), ("minimise", 7), ("difference", 3), ("difference", 9), ("in_random_order", 0),
              ("in_random_order", 2), ("practice_of_people", 1), ("sessions_at", 7), ("sessions_at", 8),
              ("standard_normals", 0), ("uniforms", 0), ("spared", 0), ("stays", 0),
+             ("check", 0), ("check", 2), ("check", 5),
              *(("who_stands_where", at) for at in (3, 4, 5, 6, 10))}  # fmt: skip
 """Whole numbers that are no places in an array: which trial follows which, marks, codes, words, and what is filled."""
 ALLOCATION = {"method": "minimisation", "factors": ["region"]}
@@ -58,6 +60,7 @@ def calls() -> dict[str, tuple[Any, ...]]:
         scenario = load("partners")[1][0].scenario
         simulate(scenario.needed, 11, 1, "", 0)
         batch = simulate(scenario.mechanism, 11, 1, "", 0).observed()
+        checks_of(batch)
         for kind, options in FITS:
             chosen = method(kind, **{"adjust": ["mansa_baseline", "region"], **options})
             chosen.fit(batch, moments(batch, chosen.spec()), np.random.default_rng(1), False)

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cores import needs_compiled
 from runs import chunks, go, quick, record
 from tomls import written
 
+from simtrial import core
 from simtrial.generate import simulate
 from simtrial.scenario import load
-from simtrial.store.data_checks import MEMBERS, _digest, alike, checks_of, stored_checks
+from simtrial.store.data_checks import MEMBERS, _check, _digest, _weights, alike, checks_of, stored_checks
 from simtrial.store.directory import read_run
 from simtrial.store.identity import from_json
 
@@ -70,6 +72,26 @@ def test_what_a_check_tells_apart(observed, change, state):
     before = checks_of(observed)["mansa_baseline"]
     assert len(np.unique(observed.column("mansa_baseline").values[[3, 17]])) == 2
     assert alike(before, moved(observed, "mansa_baseline", change)) == state
+
+
+@needs_compiled
+@pytest.mark.parametrize("kind", [np.float64, np.int64, np.bool_, np.int32, np.float32])
+@pytest.mark.parametrize("size", [0, 1, 2, 5, 1000])
+def test_either_core_makes_the_same_check_but_for_rounding(kind, size):
+    """Digests are equal; sums of n terms differ by n rounding errors of their sizes at most, printed to 12 digits."""
+    rng = np.random.default_rng(size)
+    values = (rng.normal(0, 1e6, size)).astype(kind)
+    for odd in (np.nan, -np.inf, -0.0, 5e-324) if np.issubdtype(kind, np.floating) and size > 4 else (values[:1],):
+        values[size // 2 : size // 2 + 1] = odd
+        found = []
+        for name in core.CORES:
+            with core.using(name), np.errstate(invalid="ignore"):
+                found.append(_check(values, _weights(size), "a"))
+        digests, sums = zip(*((check.split()[0], np.array(check.split()[1:], float)) for check in found), strict=True)
+        assert digests[0] == digests[1]
+        np.testing.assert_allclose(
+            sums[0], sums[1], rtol=2e-11, atol=1e-15 * size * np.nan_to_num(sums[0][1], posinf=0.0)
+        )
 
 
 def test_one_value_in_a_block_of_thousands_is_noticed(observed):
