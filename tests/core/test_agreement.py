@@ -28,6 +28,7 @@ from simtrial.estimators import Estimates
 from simtrial.kernels import random_intercept_fit
 from simtrial.kernels.random_intercept_criterion import evaluate
 from simtrial.kernels.sandwich import SINGULAR, hats, leverage
+from simtrial.kernels.small_matrices import ALIASED
 from simtrial.moments.build import moments
 from simtrial.run.block import block_rows
 from simtrial.scenario import load
@@ -51,8 +52,11 @@ TWO_VISITS: tuple[tuple[str, dict[str, Any]], ...] = (("clda", {}), ("clda", {"e
 UNCONSTRAINED = ("lmm", {"df": "satterthwaite", "tau2": "unconstrained"})  # as singular as you like in odd designs
 EPS, PRODUCTS = np.finfo(np.float64).eps, 20
 """Rounding of one product, and how many an entry of H is made of, with those that its factors are made of."""
-CLOSE, NEAR_COPIES = np.array([1e-12, 1e-9]), np.array([2e-6, 2e-5])
+CLOSE = np.array([1e-12, 1e-9])
 """For estimates and standard errors, in standard errors; for df, half-widths and p-values, relative to these."""
+NEAR_COPIES = 2.0 * EPS / ALIASED * np.array([1.0, 10.0])
+"""The same beside a column that others leave a share s of: coefficients are known to eps / s (`small_matrices`), which is
+at most eps / ALIASED where it is kept, and each core has that error."""
 
 
 def both(batch: Any, chosen: Any) -> tuple[Estimates, Estimates]:
