@@ -55,8 +55,8 @@ EPS, PRODUCTS = np.finfo(np.float64).eps, 20
 CLOSE = np.array([1e-12, 1e-9])
 """For estimates and standard errors, in standard errors; for df, half-widths and p-values, relative to these."""
 NEAR_COPIES = 2.0 * EPS / ALIASED * np.array([1.0, 10.0])
-"""The same beside a column that others leave a share s of: coefficients are known to eps / s (`small_matrices`), which is
-at most eps / ALIASED where it is kept, and each core has that error."""
+"""The same beside a column of which others leave a share s: coefficients are known to eps / s (`small_matrices`), which
+is at most eps / ALIASED where it is kept, and each core has that error."""
 
 
 def both(batch: Any, chosen: Any) -> tuple[Estimates, Estimates]:
