@@ -27,8 +27,10 @@ from unittest import mock
 
 import numpy as np
 
+from simtrial.core import missing, using
 from simtrial.generate import simulate
 from simtrial.moments.moments import Moments
+from simtrial.seeding import Stream
 
 DRAWS = ("random", "standard_normal", "standard_gamma", "binomial", "integers", "poisson", "normal", "multinomial",
          "hypergeometric", "choice", "permutation", "permuted", "shuffle")  # fmt: skip
@@ -61,19 +63,20 @@ def numbers_of(needed: Any, trials: int) -> list[Call]:
     module = importlib.import_module("simtrial.generate.simulate")
     plain = module.stream
     Noting.calls.clear()
-    with mock.patch.object(module, "stream", lambda *names: Noting(plain(*names).bit_generator)):
+    with using("numpy"), mock.patch.object(module, "stream", lambda *names: Noting(plain(*names).bit_generator)):
         simulate(needed, trials, 1, "", 0)
     return list(Noting.calls)
 
 
 def drawing(calls: list[Call]) -> Callable[[], None]:
-    """The random numbers of a block, and nothing else."""
-    rng = np.random.Generator(np.random.SFC64(1))
+    """The random numbers of a block, and nothing else, by the quicker of the cores."""
+    rng = Stream(np.random.SFC64(1))
     asked = [(getattr(rng, name), given, named) for name, given, named in calls]
 
     def draw() -> None:
-        for function, given, named in asked:
-            function(*given, **named)
+        with using("compiled" if not missing() else "numpy"):
+            for function, given, named in asked:
+                function(*given, **named)
 
     return draw
 

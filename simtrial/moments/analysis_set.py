@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from simtrial.arrays import Bools, Floats, Ints
 from simtrial.batch import Column, Index
 from simtrial.core import compiled
-from simtrial.kernels.segments import count_by, starts, sum_by
+from simtrial.kernels.segments import count_by, sum_by
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,12 @@ class AnalysisSet:
         more = count_by(self.trial[blank], self.index.trials)
         return AnalysisSet.of(self.index, seen, more if self.unknown is None else self.unknown + more)
 
+    def with_unknown(self, unknown: Floats) -> AnalysisSet:
+        """The same rows, with people counted who are left out because something is unknown (trials,)."""
+        made = copy(self)  # with what is known of the rows by now
+        object.__setattr__(made, "unknown", unknown)
+        return made
+
     @property
     def most(self) -> int:
         """Largest number of clusters in a trial, at least 1."""
@@ -145,7 +152,8 @@ class AnalysisSet:
     @cached_property
     def first_cluster(self) -> Ints:
         """First cluster of every trial that has one."""
-        return starts(self.cluster_trial)
+        clusters = self.clusters.astype(np.intp)
+        return (np.cumsum(clusters) - clusters)[self.trials_there]
 
     @cached_property
     def first_row(self) -> Ints:
@@ -161,13 +169,13 @@ class AnalysisSet:
         """Sum over the clusters of every trial: (clusters,) -> (trials,)."""
         out = np.zeros(self.index.trials)
         if len(values):
-            out[self._trials_there] = np.add.reduceat(values, self.first_cluster, dtype=np.float64)
+            out[self.trials_there] = np.add.reduceat(values, self.first_cluster, dtype=np.float64)
         return out
 
     @cached_property
-    def _trials_there(self) -> Ints:
+    def trials_there(self) -> Ints:
         """Trials that have a cluster."""
-        return self.cluster_trial[self.first_cluster]
+        return np.flatnonzero(self.clusters > 0)
 
     def spread(self, values: Floats) -> Floats:
         """Give every row the value of its cluster: (clusters,) -> (rows,)."""

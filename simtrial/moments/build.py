@@ -56,7 +56,7 @@ def with_received(found: Moments, batch: ObservedBatch, spec: Spec) -> Moments:
         found = x_moments(batch, spec, rows).with_response(outcome(batch, spec), at=rows.rows)
         found = replace(found, flags=found.flags | flag)
     elif rows.unknown is None:
-        rows = replace(rows, unknown=np.zeros(found.trials))
+        rows = rows.with_unknown(np.zeros(found.trials))
     made = found.with_response(receipt, measured=False, at=rows.rows)
     return replace(made, analysed=rows)
 
@@ -99,14 +99,14 @@ def x_moments(batch: ObservedBatch, spec: Spec, rows: AnalysisSet, like: Moments
     squares = np.einsum("iir->ir", found.gram)
     level &= _constant_in_clusters(columns, found, squares)
     kept = _independent(found, squares)
-    found = replace(found, cluster_rank=_cluster_rank(found, squares, kept))
+    rank = _cluster_rank(found, squares, kept)
     flags = _flags(batch, spec, rows, made[-1], kept)
     beyond = np.any([c.out_of_range for c in made], axis=0)
     flags = np.where(beyond, BIT["out_of_range"], flags)
     failed = (flags & (BIT["no_data"] | BIT["arm_aliased"] | BIT["out_of_range"])) != 0
     if kept.all() and not failed.any():
-        return replace(found, flags=flags)  # nothing to drop: the sums stand
-    return _dropped(found, kept, flags, failed)
+        return replace(found, cluster_rank=rank, flags=flags)  # nothing to drop: the sums stand
+    return _dropped(replace(found, cluster_rank=rank), kept, flags, failed)
 
 
 def _constant_in_clusters(columns: Sequence[Regressor], found: Moments, squares: Floats) -> Bools:

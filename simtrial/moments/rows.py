@@ -118,7 +118,7 @@ def _first_code(rows: AnalysisSet, level: Level, codes: NDArray[Any]) -> Ints:
     codes, first = (codes, rows.first_cluster) if of_clusters else (codes[rows.rows], rows.first_row)
     out = np.zeros(rows.index.trials, dtype=np.intp)
     if len(codes):
-        out[rows.cluster_trial[rows.first_cluster]] = np.minimum.reduceat(codes, first)
+        out[rows.trials_there] = np.minimum.reduceat(codes, first)
     return out
 
 
