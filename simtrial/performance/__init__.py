@@ -111,17 +111,19 @@ def performance(rows: pl.DataFrame, truths: pl.DataFrame, options: Options | Non
     known = {(r["cell"], r["estimand"]): r for r in truths.iter_rows(named=True)}
     lines: list[tuple[object, ...]] = []
     for cell, estimand in rows.select("cell", "estimand").unique(maintain_order=True).iter_rows():
-        group = rows.filter((pl.col("cell") == cell) & (pl.col("estimand") == estimand))
+        here = (pl.col("cell") == cell) & (pl.col("estimand") == estimand)
         truth = known.get((cell, estimand), {})
-        methods = [str(method) for method in group["method"].unique(maintain_order=True)]
-        group = _complete(group) if chosen.common else group
+        methods = [str(m) for m in rows.select(pl.col("method").filter(here).unique(maintain_order=True))["method"]]
+        group = _complete(rows.filter(here)) if chosen.common else rows  # a copy of a million replicates fills memory
 
-        def sampled(method: str, group: pl.DataFrame = group, truth: dict[str, Any] = truth) -> _Rows:
-            part = group.filter(pl.col("method") == method)
+        def sampled(
+            method: str, group: pl.DataFrame = group, here: pl.Expr = here, truth: dict[str, Any] = truth
+        ) -> _Rows:
+            part = group.filter(here & (pl.col("method") == method))
             return sample_of(part, truth, chosen, method), part
 
         reference = sampled(chosen.reference) if chosen.reference is not None and chosen.reference in methods else None
-        for method in methods:  # one at a time: what is made of a million replicates fills memory
+        for method in methods:  # one at a time, for the same reason
             sample, part = sampled(method)
             found = [("failures", count(int(sample.failed.sum()), len(sample.failed))), *_flag_counts(part["flags"])]
             found += _set_counts(part)
