@@ -95,8 +95,15 @@ def connected(cluster: Any) -> Iterator[Any]:
 
 
 def _root(error: BaseException) -> BaseException:
-    """What an exception comes from: dask tells the time that it waited, its cause what was wrong."""
-    return error if error.__cause__ is None else _root(error.__cause__)
+    """What an exception comes from: dask tells the time that it waited, its cause what was wrong.
+
+    A cause without words is passed over: an attempt may be cut short, and then the time is all there is to tell.
+    """
+    cause = error.__cause__
+    if cause is None:
+        return error
+    root = _root(cause)
+    return root if str(root) else error
 
 
 @contextlib.contextmanager

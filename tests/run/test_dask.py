@@ -1,6 +1,8 @@
 """A cluster of dask: who may work on it, what its failure looks like, and that it listens to this machine only."""
 
+import asyncio
 import gc
+import itertools
 import logging
 import os
 import re
@@ -18,7 +20,7 @@ from tomls import SMALL, written
 
 from simtrial.errors import EnvironmentFailure
 from simtrial.run import dask_worker
-from simtrial.run.dask_cluster import CONTACT
+from simtrial.run.dask_cluster import CONTACT, _root
 from simtrial.run.engines.dask import Joined
 from simtrial.store import directory
 
@@ -156,8 +158,21 @@ def test_a_scheduler_that_is_not_there(address: str, cause: str, monkeypatch: py
     monkeypatch.setattr("simtrial.run.dask_cluster.CONTACT", 0.3)
     with pytest.raises(EnvironmentFailure, match=re.escape(f"no scheduler answers at {address} (")) as caught:
         list(Joined(address)(identity, range(3), 1))
-    assert cause in str(caught.value)
+    # the last attempt may be under way when the time is over, which is told then
+    assert cause in str(caught.value) or f"Timed out trying to connect to {address} after 0.3 s" in str(caught.value)
     assert CONTACT <= 10
+
+
+def test_the_root_of_an_error_is_its_last_cause_that_has_words() -> None:
+    def chain(*errors: BaseException) -> BaseException:
+        for error, cause in itertools.pairwise(errors):
+            error.__cause__ = cause
+        return errors[0]
+
+    timed_out, refused = OSError("Timed out"), ConnectionRefusedError("refused")
+    assert _root(chain(timed_out, ValueError("between"), refused)) is refused
+    timed_out = OSError("Timed out")
+    assert _root(chain(timed_out, TimeoutError(), asyncio.CancelledError())) is timed_out
 
 
 def test_something_else_than_a_scheduler_answers() -> None:
