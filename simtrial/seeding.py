@@ -37,9 +37,12 @@ class Stream(np.random.Generator):
         return super().standard_normal(size, dtype, out) if core is None else _filled(self, size, core.standard_normals)
 
 
-def drawing(rng: np.random.Generator, size: int | tuple[int, ...] | None) -> ModuleType | None:
-    """The compiled kernels where they serve, know this generator, and so many numbers are worth it; else None."""
-    many = size is not None and (prod(size) if isinstance(size, tuple) else size) > FEW
+def drawing(rng: np.random.Generator, size: Any) -> ModuleType | None:
+    """The compiled kernels where they serve, know this generator, and so many numbers are worth it; else None.
+
+    ``size`` is whatever numpy takes: a number, several, or None.
+    """
+    many = size is not None and (prod(size) if np.iterable(size) else size) > FEW
     if not many or not isinstance(rng.bit_generator, np.random.SFC64):
         return None
     core = compiled()

@@ -40,6 +40,12 @@ DRAWS: tuple[Callable[[np.random.Generator], Any], ...] = (
     lambda rng: rng.random(FEW + 1),
     lambda rng: rng.standard_normal((7, 3, 50)),
     lambda rng: rng.random((4, 100)),
+    lambda rng: rng.standard_normal([20, 30]),
+    lambda rng: rng.random(np.array([20, 30])),
+    lambda rng: rng.random([]),
+    lambda rng: rng.standard_normal(size=(400,)),
+    lambda rng: rng.random(400, "float64"),
+    lambda rng: rng.standard_normal(400, dtype=np.dtype("f8")),
     lambda rng: rng.standard_normal(5),
     lambda rng: rng.random(),
     lambda rng: rng.standard_normal(0),
@@ -64,6 +70,17 @@ def test_any_order_of_draws_gives_the_numbers_of_numpy(seed: int) -> None:
         assert (np.shape(found), np.asarray(found).dtype) == (np.shape(expected), np.asarray(expected).dtype)
         assert np.asarray(found).tobytes() == np.asarray(expected).tobytes()
     assert str(own.bit_generator.state) == str(numpys.bit_generator.state)
+
+
+@pytest.mark.parametrize("size", [-300, (-20, -20), 300.0, "many", (300, None)])
+def test_sizes_that_are_none_are_refused_as_numpy_refuses_them(size: Any) -> None:
+    own, numpys = pair()
+    for name in ("random", "standard_normal"):
+        with pytest.raises((TypeError, ValueError)) as expected:
+            getattr(numpys, name)(size)
+        with pytest.raises(type(expected.value)):
+            getattr(own, name)(size)
+    assert own.random() == numpys.random()
 
 
 def test_what_a_stream_spawns_draws_alike() -> None:
