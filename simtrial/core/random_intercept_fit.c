@@ -98,40 +98,51 @@ static void inform_all(tile *one, workplace *w, lanes *dropped, const size_sums 
     }
 }
 
-PyObject *core_expected_information(PyObject *self, PyObject *const *given, Py_ssize_t number) {
-    (void)self;
-    array a[] = {SIZE_SUMS, IN("dropped", FLOATS), IN("gamma", FLOATS), IN("inner", FLOATS), OUT("p_tau", FLOATS),
-                 OUT("p_sigma", FLOATS), OUT("q_tt", FLOATS), OUT("q_ts", FLOATS), OUT("q_ss", FLOATS),
-                 OUT("information", FLOATS)};
+/* What a kernel of this file does with the tiles of all trials, once its arguments are taken. */
+typedef void work(tile *one, workplace *w, lanes *dropped, const size_sums *sums, const array *a, int reml);
+
+/* Takes sums, inputs up to `outputs`, reml, and outputs up to `end`, and does the work. Each array has so many axes of
+   the length given, 0 for the number of regressors, before that of trials. */
+static PyObject *do_by_tiles(array *a, int outputs, int end, const int *axes, const int *length, PyObject *const *given,
+                             work *all_tiles) {
     size_sums sums;
     tile one = {0};
     workplace w = {0};
     lanes *dropped = NULL;
     PyObject *result = NULL;
-    if (number != END + 1) return PyErr_Format(PyExc_TypeError, "expected_information takes %d arguments", END + 1), NULL;
-    int reml = PyObject_IsTrue(given[OUTPUTS]);
+    int reml = PyObject_IsTrue(given[outputs]);
     if (reml < 0) return NULL;
     if (!take_sums(&sums, a, given)) goto end;
-    for (int k = DROPPED; k < END; k++) {
-        int square = k == INNER || (k >= OUTPUTS && k < INFORMATION), depth = square ? 2 : k != GAMMA;
-        a[k].dimensions = depth + 1;
-        for (int i = 0; i < depth; i++) a[k].shape[i] = k == INFORMATION ? 3 : sums.regressors;
-        a[k].shape[depth] = sums.trials;
+    for (int k = DROPPED; k < end; k++) {
+        a[k].dimensions = axes[k] + 1;
+        for (int i = 0; i < axes[k]; i++) a[k].shape[i] = length[k] ? length[k] : sums.regressors;
+        a[k].shape[axes[k]] = sums.trials;
     }
-    if (!take_arrays(a + DROPPED, OUTPUTS - DROPPED, given + DROPPED)) goto end;
-    if (!take_arrays(a + OUTPUTS, END - OUTPUTS, given + OUTPUTS + 1)) goto end;
+    if (!take_arrays(a + DROPPED, outputs - DROPPED, given + DROPPED)) goto end;
+    if (!take_arrays(a + outputs, end - outputs, given + outputs + 1)) goto end;
     dropped = (lanes *)room_for(sums.regressors, LANES);
     if (dropped == NULL || !make_tile(&one, &sums) || !make_workplace(&w, &sums)) goto end;
     Py_BEGIN_ALLOW_THREADS
-    inform_all(&one, &w, dropped, &sums, a, reml);
+    all_tiles(&one, &w, dropped, &sums, a, reml);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 end:
     free(dropped);
     free(w.room);
     free_tile(&one);
-    release_arrays(a, END);
+    release_arrays(a, end);
     return result;
+}
+
+PyObject *core_expected_information(PyObject *self, PyObject *const *given, Py_ssize_t number) {
+    (void)self;
+    array a[] = {SIZE_SUMS, IN("dropped", FLOATS), IN("gamma", FLOATS), IN("inner", FLOATS), OUT("p_tau", FLOATS),
+                 OUT("p_sigma", FLOATS), OUT("q_tt", FLOATS), OUT("q_ts", FLOATS), OUT("q_ss", FLOATS),
+                 OUT("information", FLOATS)};
+    static const int axes[END] = {[DROPPED] = 1, [GAMMA] = 0, [INNER] = 2, 2, 2, 2, 2, 2, [INFORMATION] = 1};
+    static const int length[END] = {[INFORMATION] = 3};
+    if (number != END + 1) return PyErr_Format(PyExc_TypeError, "expected_information takes %d arguments", END + 1), NULL;
+    return do_by_tiles(a, OUTPUTS, END, axes, length, given, inform_all);
 }
 
 INLINE lanes inner_product(const lanes *restrict one, const lanes *restrict other, int p) {
@@ -177,34 +188,8 @@ PyObject *core_small_sample(PyObject *self, PyObject *const *given, Py_ssize_t n
     (void)self;
     array a[] = {SIZE_SUMS, IN("dropped", FLOATS), IN("gamma", FLOATS), IN("inner", FLOATS), IN("contrast", FLOATS),
                  OUT("entries", FLOATS), OUT("shares", FLOATS), OUT("parts", FLOATS)};
-    static const int lengths[] = {[ENTRIES] = 3, [SHARES] = 2, [PARTS] = 3};
-    size_sums sums;
-    tile one = {0};
-    workplace w = {0};
-    lanes *dropped = NULL;
-    PyObject *result = NULL;
+    static const int axes[ASKED] = {[DROPPED] = 1, [GAMMA] = 0, [INNER] = 2, [CONTRAST] = 1, 1, 1, 1};
+    static const int length[ASKED] = {[ENTRIES] = 3, [SHARES] = 2, [PARTS] = 3};
     if (number != ASKED + 1) return PyErr_Format(PyExc_TypeError, "small_sample takes %d arguments", ASKED + 1), NULL;
-    int reml = PyObject_IsTrue(given[ENTRIES]);
-    if (reml < 0) return NULL;
-    if (!take_sums(&sums, a, given)) goto end;
-    for (int k = DROPPED; k < ASKED; k++) {
-        int depth = k == INNER ? 2 : k != GAMMA;
-        a[k].dimensions = depth + 1;
-        for (int i = 0; i < depth; i++) a[k].shape[i] = k < ENTRIES ? sums.regressors : lengths[k];
-        a[k].shape[depth] = sums.trials;
-    }
-    if (!take_arrays(a + DROPPED, ENTRIES - DROPPED, given + DROPPED)) goto end;
-    if (!take_arrays(a + ENTRIES, ASKED - ENTRIES, given + ENTRIES + 1)) goto end;
-    dropped = (lanes *)room_for(sums.regressors, LANES);
-    if (dropped == NULL || !make_tile(&one, &sums) || !make_workplace(&w, &sums)) goto end;
-    Py_BEGIN_ALLOW_THREADS
-    ask_all(&one, &w, dropped, &sums, a, reml);
-    Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
-end:
-    free(dropped);
-    free(w.room);
-    free_tile(&one);
-    release_arrays(a, ASKED);
-    return result;
+    return do_by_tiles(a, ENTRIES, ASKED, axes, length, given, ask_all);
 }

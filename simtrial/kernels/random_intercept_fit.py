@@ -226,7 +226,7 @@ def small_sample(fit: Fit, contrast: Floats) -> SmallSample:
 
     The variance is sigma2 c'(Phi + 2 Phi Lambda Phi)c with Phi = C^-1.
     """
-    inverse, (u_tau, u_sigma), parts = _asked(fit, fit.weights(contrast))
+    inverse, (u_tau, u_sigma), parts = _of_contrast(fit, fit.weights(contrast))
     plain, moved = quadratic(contrast, fit.at.inverse), np.zeros(len(fit.gamma))
     w_tt, w_ts, w_ss = inverse
     with np.errstate(divide="ignore", invalid="ignore"):  # a dropped column, or variances that are not identified
@@ -236,7 +236,7 @@ def small_sample(fit: Fit, contrast: Floats) -> SmallSample:
         return SmallSample(2.0 * plain**2 / spread, fit.sigma2 * (plain + 2.0 * moved))
 
 
-def _asked(fit: Fit, g: Floats) -> tuple[tuple[Floats, Floats, Floats], Sequence[Floats], Sequence[Floats]]:
+def _of_contrast(fit: Fit, g: Floats) -> tuple[tuple[Floats, Floats, Floats], Sequence[Floats], Sequence[Floats]]:
     """The inverse of the information, and for g = Phi c both g'P_i g and the three g'(Q_ij - P_i Phi P_j)g."""
     if (core := compiled()) is not None:  # here and in `_information` simtrial/core/random_intercept_fit.c takes over
         entries, shares, parts = (np.empty((count, len(fit.gamma))) for count in (3, 2, 3))

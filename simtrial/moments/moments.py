@@ -222,7 +222,9 @@ class Moments:
     ) -> InBases:
         """Columns in the bases of X; ``within`` begins with products with the first that varies."""
         products = products_along(inner, along, self.analysed, within[0] if along else None)
-        return InBases(self.analysed, self.trials, means, products, varies, along)
+        return InBases(
+            rows=self.analysed, trials=self.trials, means=means, products=products, varies=varies, found=along
+        )
 
     @cached_property
     def least_squares(self) -> LeastSquares:
