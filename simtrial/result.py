@@ -15,6 +15,7 @@ from simtrial.errors import SimtrialError, unknown
 from simtrial.files.read_results import Reading, Results, pairs, results
 from simtrial.flags import CAUSES
 from simtrial.performance import MEASURES, PAIRED, SEEN, Form, Options, performance
+from simtrial.performance.long_rows import LongRows, rows_of
 from simtrial.performance.marginal import over_other_factors
 from simtrial.performance.spoken import unknown_measure
 from simtrial.performance.summary import options_of
@@ -22,7 +23,7 @@ from simtrial.report.performance import with_truths
 from simtrial.report.tables import with_factors
 from simtrial.scenario.cells import short_names
 from simtrial.store.estimate_rows import bind
-from simtrial.store.reading import SUMMARISED, read_run_by_cell
+from simtrial.store.reading import SUMMARISED, stored_cells
 
 if TYPE_CHECKING:
     from simtrial.verdict import Verdict
@@ -54,14 +55,19 @@ def open(run: PathLike, *, partial: bool = False) -> Result:
 
 def stored_result(folder: Path, *, partial: bool = False, request: Mapping[str, Any] | None = None) -> Result:
     """Result of a run directory, or of the part of it that a request is for."""
-    _, cells, run = read_run_by_cell([folder], partial, SUMMARISED, request)
+    _, cells, run = stored_cells([folder], partial, SUMMARISED, request)
 
     def rows(columns: Sequence[str] | None) -> Iterator[pl.DataFrame]:
         """Rows cell by cell."""
-        return read_run_by_cell([folder], partial, columns, request)[0]
+        return (cell.whole() for cell in stored_cells([folder], partial, columns, request)[0])
+
+    def summarised() -> Iterator[pl.DataFrame | LongRows]:
+        """Rows cell by cell, as measures are made from them."""
+        return map(rows_of, stored_cells([folder], partial, SUMMARISED, request)[0])
 
     name = f"run '{run['scenario']['name']}' in {folder}"
-    return Result(name, rows, cells, options_of(run), run=run, folder=folder, partial=partial, request=request)
+    options = options_of(run)
+    return Result(name, rows, summarised, cells, options, run=run, folder=folder, partial=partial, request=request)
 
 
 def read(
@@ -106,8 +112,8 @@ def read(
     known = found.cells.filter(pl.col("true_value").is_not_null() | pl.col("own"))
     options = Options(alphas=dict.fromkeys(methods, 1 - level))
     return Result(
-        f"results in {file}", rows, found.cells, options, run={}, folder=None, truths=known, paired=refuse,
-        imported=(found, level),
+        f"results in {file}", rows, lambda: rows(None), found.cells, options, run={}, folder=None, truths=known,
+        paired=refuse, imported=(found, level),
     )  # fmt: skip
 
 
@@ -120,6 +126,7 @@ class Result:
 
     _name: str
     _rows: Callable[[Sequence[str] | None], Iterator[pl.DataFrame]]
+    _summarised: Callable[[], Iterator[pl.DataFrame | LongRows]]
     _cells: pl.DataFrame
     _options: Options
     run: Mapping[str, Any]
@@ -206,7 +213,7 @@ class Result:
         shown = self.methods if methods is None else _listed(methods)
         _refuse("method", [m for m in shown if m not in self.methods], self.methods)
         truths = self._with_truth()
-        frame = pl.concat([performance(rows, truths, options) for rows in self._rows(SUMMARISED)])
+        frame = pl.concat([performance(rows, truths, options) for rows in self._summarised()])
         frame = frame.filter(pl.col("method").is_in(shown))
         if wanted is not None:
             beside = PAIRED if reference is not None and not any(name in PAIRED for name in wanted) else ()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from simtrial.arrays import Bools, Floats
 from simtrial.check.causes import cause
-from simtrial.performance import Options, Sample, sample_of
+from simtrial.performance import Options, Sample, sample_of, truth_of
 
 ROUNDING = 1e-9
 """Relative difference within which numbers are the same on another machine or with another library."""
@@ -84,7 +84,7 @@ def _new_failure(before: pl.DataFrame, now: pl.DataFrame) -> str:
 
 
 def _side(rows: pl.DataFrame, truth: Mapping[str, Any], options: Options, method: str) -> Side:
-    sample = sample_of(rows, truth, options, method)
+    sample = sample_of(rows, truth_of(truth, options.alpha(method)))
     df = rows["df"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     return Side(sample, np.where(sample.failed, np.nan, df))
 

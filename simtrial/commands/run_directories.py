@@ -165,29 +165,31 @@ def summarise(
     from simtrial.performance.summary import options_of
     from simtrial.report import tables
     from simtrial.report.performance import print_performance
+    from simtrial.run.kept_memory import keep_freed_memory
     from simtrial.store.directory import read_run
-    from simtrial.store.reading import SUMMARISED, read_run_by_cell
+    from simtrial.store.reading import SUMMARISED, stored_cells
     from simtrial.store.several import Reading, read_several
 
     chosen = chosen or Selection()
     chosen.check(form)
+    keep_freed_memory()
     if request is None:
         runs = read_several(folders, partial, SUMMARISED)
     else:
-        rows_of, own, run = read_run_by_cell(folders, partial, SUMMARISED, request)
-        runs = [Reading(folders=folders, parts=rows_of, cells=own, own_cells=own, run=run)]
+        parts, own, run = stored_cells(folders, partial, SUMMARISED, request)
+        runs = [Reading(folders=folders, parts=parts, cells=own, own_cells=own, run=run)]
     cells = pl.concat([one.cells for one in runs], how="diagonal")
     labels, wanted = tables.cell_labels(cells), chosen.cells_of(cells)
     frames, beside, again = [], [], list[str]()
     for one in runs:
         stated = options_of(one.run)
         options = _options(one.run, stated, mcse, common, chosen)
-        parts, replays, lines = _performance(one, options, chosen, wanted, labels)
-        frames += parts
+        measured, replays, lines = _performance(one, options, chosen, wanted, labels)
+        frames += measured
         again += replays
         beside += lines
         if len(folders) == 1 and options == stated and chosen.everything and request in (None, read_run(folders[0])):
-            _keep(folders[0], pl.concat(parts))
+            _keep(folders[0], pl.concat(measured))
     if not frames:
         raise IncompleteRunError(f"{folders[0]}: no block of the cells that --cell names is finished yet")
     print_performance(chosen.of(pl.concat(frames), form), cells, form, shown=chosen.shown)
@@ -217,6 +219,7 @@ def _performance(
     """Performance of a run's wanted cells, commands for its failed fits, and published results beside it."""
     import polars as pl
 
+    from simtrial.performance.long_rows import rows_of
     from simtrial.performance.summary import summary
     from simtrial.report import tables
 
@@ -225,11 +228,11 @@ def _performance(
     its_labels = {cell: its[name] for cell, name in own.items()}
     published: list[dict[str, Any]] = one.run["scenario"].get("published", [])
     frames, again, beside = list[pl.DataFrame](), list[str](), list[list[str]]()
-    for rows in (part for part in one.parts if part["cell"][0] in wanted):
+    for part in (part for part in one.parts if part.cell in wanted):
+        rows = rows_of(part)
         frames.append(summary(rows, one.cells, options))
         if len(one.folders) == 1:
-            of_methods = rows.filter(pl.col("method").is_in(list(chosen.methods))) if chosen.methods else rows
-            again += tables.replay_commands(of_methods, str(one.folders[0]), its_labels)
+            again += tables.replay_commands(rows, str(one.folders[0]), its_labels, chosen.methods)
         beside += tables.beside_published(rows, published, labels)
     return frames, again, beside
 

@@ -33,16 +33,17 @@ from simtrial.performance.sample import (
     varies,
     without_each,
 )
+from simtrial.performance.tiled import where
 
 
 def n_estimates(sample: Sample, form: Form) -> Value:
     """Replicates with an estimate."""
-    return Value(float(np.sum(~np.isnan(sample.estimate))), NOTHING, len(sample.estimate))
+    return Value(float((~np.isnan(sample.estimate)).sum()), NOTHING, len(sample.estimate))
 
 
 def n_std_errors(sample: Sample, form: Form) -> Value:
     """Replicates with a standard error."""
-    return Value(float(np.sum(~np.isnan(sample.std_error))), NOTHING, len(sample.std_error))
+    return Value(float((~np.isnan(sample.std_error)).sum()), NOTHING, len(sample.std_error))
 
 
 def mean_estimate(sample: Sample, form: Form) -> Value:
@@ -63,9 +64,9 @@ def bias(sample: Sample, form: Form) -> Value:
 
 def relative_bias(sample: Sample, form: Form) -> Value:
     """Bias in percent of the absolute true value; undefined for a true value of 0."""
-    if sample.own is not None:
-        (d, u), (_, own) = sample.errors(), sample.beside_truth(sample.estimate)
-        return over_truth(100 * d, np.asarray(own)).scaled(u)
+    d, theta, u = sample.errors_beside_truth()
+    if not isinstance(theta, float):
+        return over_truth(100 * d, theta).scaled(u)
     found = bias(sample, form)
     return undefined(found.n) if sample.truth == 0 else found.scaled(100 / abs(sample.truth))
 
@@ -83,10 +84,10 @@ def standardised_bias(sample: Sample, form: Form) -> Value:
     if n < 3 or not varies(e):
         return undefined(n)
     u = unit(e)
-    e, theta = e / u, np.asarray(theta) / u
-    s = sqrt(variance_of(e))
-    b = float(e.mean()) - float(np.mean(theta))
-    influence = (e - e.mean() - (theta - np.mean(theta))) / s - b / (2 * s) * (((e - e.mean()) / s) ** 2 - 1)
+    e, theta = e / u, theta / u
+    s, centre = sqrt(variance_of(e)), theta if isinstance(theta, float) else float(theta.mean())
+    b = float(e.mean()) - centre
+    influence = (e - e.mean() - (theta - centre)) / s - b / (2 * s) * (((e - e.mean()) / s) ** 2 - 1)
     error = float(np.hypot(influence.std(ddof=1) / sqrt(n), sample.truth_mcse / u / s))
     return Value(100 * b / s, 100 * error, n)
 
@@ -216,9 +217,9 @@ def _root(found: Value) -> Value:
 
 def relative_mse(sample: Sample, form: Form) -> Value:
     """MSE over theta^2; undefined for a true value of 0."""
-    if sample.own is not None:
-        (d, u), (_, own) = sample.errors(), sample.beside_truth(sample.estimate)
-        return over_truth(d**2, np.asarray(own) / u, power=2)
+    d, theta, u = sample.errors_beside_truth()
+    if not isinstance(theta, float):
+        return over_truth(d**2, theta / u, power=2)
     found, u = _mse(sample)
     if sample.truth == 0:
         return undefined(found.n)
@@ -242,7 +243,7 @@ def mean_absolute_error(sample: Sample, form: Form) -> Value:
 def coverage(sample: Sample, form: Form) -> Share:
     """Share of confidence sets that contain the true value, ends included; MCSE sqrt(c(1-c)/n)."""
     found = share(sample.covered)
-    return found if found.n else undefined(int(np.sum(~np.isnan(sample.width))) if sample.own is None else 0)
+    return found if found.n else undefined(int((~np.isnan(sample.width)).sum()) if sample.own is None else 0)
 
 
 def bias_eliminated_coverage(sample: Sample, form: Form) -> Share:
@@ -259,8 +260,8 @@ def worst_case_coverage(sample: Sample, form: Form) -> Share:
         return undefined(len(sample.estimate) if sample.own is None else 0)
     if np.isnan(sample.covered).all() and not np.isnan(sample.p_value).all():
         return undefined()  # a test of several terms, which has no interval anywhere
-    covered = np.where(np.isnan(sample.covered), 0.0, sample.covered)
-    return share(np.where(np.isnan(sample.theta), NOTHING, covered))
+    covered = where(np.isnan(sample.covered), 0.0, sample.covered)
+    return share(where(np.isnan(sample.theta), NOTHING, covered))
 
 
 def lower_miss(sample: Sample, form: Form) -> Share:
@@ -286,23 +287,25 @@ def rejection_rate(sample: Sample, form: Form) -> Share:
 def type_s_rate(sample: Sample, form: Form) -> Share:
     """Share of rejections whose estimate has the wrong sign; undefined for a true value of 0."""
     e, theta = _rejections(sample)
-    if sample.own is not None:
-        e, theta = e[theta != 0], theta[theta != 0]
+    if not isinstance(theta, float):
+        known = theta != 0
+        e, theta = e[known], theta[known]
     elif sample.truth == 0 or np.isnan(sample.truth):
         return undefined(len(e))
     return share((np.sign(e) != np.sign(theta)).astype(np.float64))
 
 
-def _rejections(sample: Sample) -> tuple[Floats, Floats]:
+def _rejections(sample: Sample) -> tuple[Floats, Floats | float]:
     """Estimates that reject the null hypothesis, and their true values."""
     (e, rejected), theta = sample.beside_truth(sample.estimate, sample.rejected)
-    return e[rejected == 1], np.broadcast_to(theta, e.shape)[rejected == 1]
+    chosen = rejected == 1
+    return e[chosen], theta if isinstance(theta, float) else theta[chosen]
 
 
 def exaggeration_ratio(sample: Sample, form: Form) -> Value:
     """Mean |e| of the rejections over |theta|, or over mean |theta| of the same; undefined for a true value of 0."""
     e, theta = _rejections(sample)
-    if sample.own is not None:
+    if not isinstance(theta, float):
         return over_truth(np.abs(e), np.abs(theta))
     if sample.truth == 0 or np.isnan(sample.truth):
         return undefined(len(e))

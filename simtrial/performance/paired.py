@@ -19,6 +19,7 @@ from simtrial.performance.sample import (
     varies,
     without_each,
 )
+from simtrial.performance.tiled import where
 
 
 def relative_precision(sample: Sample, reference: Sample, form: Form) -> Value:
@@ -35,7 +36,8 @@ def relative_precision(sample: Sample, reference: Sample, form: Form) -> Value:
     top, bottom = (r - r.mean()) ** 2, (e - e.mean()) ** 2
     ratio = float(top.sum() / bottom.sum())
     if form == "normal":
-        rho = float(np.corrcoef(e, r)[0, 1])
+        shared = float(((e - e.mean()) * (r - r.mean())).sum())
+        rho = shared / sqrt(float(top.sum()) * float(bottom.sum()))
         error = 2 * ratio * sqrt(max(1 - rho**2, 0.0) / (n - 1))
     elif form == "jackknife":
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -84,5 +86,5 @@ def width_difference(sample: Sample, reference: Sample, form: Form) -> Value:
     """Mean width of the intervals less that of the reference, on replicates where both are bounded."""
     u = unit(sample.ci_lower, sample.ci_upper, reference.ci_lower, reference.ci_upper)
     a, b = sample.width_in(u), reference.width_in(u)
-    one, other = present(np.where(np.isinf(a), np.nan, a), np.where(np.isinf(b), np.nan, b))
+    one, other = present(where(np.isinf(a), np.nan, a), where(np.isinf(b), np.nan, b))
     return mean(one - other).scaled(u)

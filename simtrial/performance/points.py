@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from simtrial.arrays import Floats
-from simtrial.performance import Options, Sample, sample_of
+from simtrial.performance import Options, Sample, sample_of, truth_of
 from simtrial.performance.sample import Z
 
 POINTS = {
@@ -31,7 +31,7 @@ def points(rows: pl.DataFrame, cells: pl.DataFrame, options: Options) -> pl.Data
     known = {(r["cell"], r["estimand"]): r for r in cells.iter_rows(named=True)}
     parts = [pl.DataFrame(schema=POINTS)]
     for (cell, estimand, method), group in rows.group_by("cell", "estimand", "method", maintain_order=True):
-        sample = sample_of(group, known.get((cell, estimand), {}), options, str(method))
+        sample = sample_of(group, truth_of(known.get((cell, estimand), {}), options.alpha(str(method))))
         parts.append(_lines(sample, group, {"estimand": estimand, "cell": cell, "method": method}))
     return pl.concat(parts)
 

@@ -22,6 +22,7 @@ from simtrial.performance.sample import (
     unit,
     variance_of,
 )
+from simtrial.performance.tiled import ordered, quantiles
 
 TRIM = 0.05  # share cut off either end
 FENCE = 2.0  # winsorised at the quartiles and this many interquartile ranges beyond
@@ -33,27 +34,29 @@ def trimmed_bias(sample: Sample, form: Form) -> Value:
     Tukey and McLaughlin (1963).
     """
     d, u = sample.errors()
-    d = np.sort(d)
     n = len(d)
     cut = int(TRIM * n)
     if n - 2 * cut < 2:
         return undefined(n)
-    clipped = np.clip(d, d[cut], d[n - 1 - cut])
+    low, high = ordered(d, [cut, n - 1 - cut])
+    clipped = d.clip(low, high)
     error = sqrt(variance_of(clipped)) / ((1 - 2 * cut / n) * sqrt(n))
-    return both_errors(Value(average(d[cut : n - cut]), error, n).scaled(u), sample.truth_mcse)
+    # those cut off count as the bounds in the winsorised mean
+    inner = low if low == high else (n * average(clipped) - cut * (low + high)) / (n - 2 * cut)
+    return both_errors(Value(float(inner), error, n).scaled(u), sample.truth_mcse)
 
 
 def fences(x: Floats) -> tuple[float, float]:
     """Return the quartiles moved out by `FENCE` interquartile ranges."""
     u = unit(x)
-    low, high = np.quantile(x / u, [0.25, 0.75])
+    low, high = quantiles(x / u, [0.25, 0.75])
     return float(low - FENCE * (high - low)) * u, float(high + FENCE * (high - low)) * u
 
 
 def _winsorised(sample: Sample) -> Sample:
     e = sample.estimate
-    seen = e[~np.isnan(e)]
-    return sample if len(seen) < 3 else replace(sample, estimate=np.clip(e, *fences(seen)))
+    (seen,) = present(e)
+    return sample if len(seen) < 3 else replace(sample, estimate=e.clip(*fences(seen)))
 
 
 def winsorised_bias(sample: Sample, form: Form) -> Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from math import frexp, ldexp, sqrt
 from typing import Literal
 
@@ -10,17 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtrial.arrays import Bools, Floats
-from simtrial.kernels.interval_sets import holds, width
+from simtrial.kernels import interval_sets
+from simtrial.performance.tiled import by_tile, has_missing, ordered, tiles_of, where
 
 Form = Literal["robust", "jackknife", "normal"]
 NOTHING = float("nan")
 Z = 1.959963984540054  # upper 2.5% point of the normal distribution
+
+_holds, _width = by_tile(interval_sets.holds), by_tile(interval_sets.width)
 
 
 @dataclass(frozen=True)
 class Sample:
     """Results of one method against one estimand in one cell; arrays (replicates,), NaN where something is missing.
 
+    Of more replicates than are held in memory, the arrays are `simtrial.performance.tiled.Tiled`.
     ``truth`` with its own Monte Carlo error ``truth_mcse``; ``alpha`` the nominal type I error. ``own`` (replicates,)
     takes the place of ``truth`` where every trial has a true value of its own, known without error. ``apart`` and
     ``empty`` (replicates,) say which confidence sets are two rays, or hold nothing (see
@@ -60,13 +65,18 @@ class Sample:
 
     def errors(self) -> tuple[Floats, float]:
         """Return e - theta of the replicates that have both, in a unit that lets them be squared, and that unit."""
+        d, _, u = self.errors_beside_truth()
+        return d, u
+
+    def errors_beside_truth(self) -> tuple[Floats, Floats | float, float]:
+        """Return e - theta as `errors` does, theta of the same replicates as it is, and the unit."""
         (e,), theta = self.beside_truth(self.estimate)
         u = unit(e, theta)
-        return e / u - theta / u, u
+        return e / u - theta / u, theta, u
 
     def holds(self, value: Floats | float) -> Floats:
         """1 where the confidence set holds a value, 0 where not, NaN where there is no set or no value."""
-        return holds(self.ci_lower, self.ci_upper, self._apart, self._empty, value)
+        return _holds(self.ci_lower, self.ci_upper, self._apart, self._empty, value)
 
     @property
     def width(self) -> Floats:
@@ -75,7 +85,7 @@ class Sample:
 
     def width_in(self, unit: float) -> Floats:
         """Width of the confidence sets (replicates,) in a unit, in which that of finite ends is finite."""
-        return width(self.ci_lower / unit, self.ci_upper / unit, self._apart, self._empty)
+        return _width(self.ci_lower / unit, self.ci_upper / unit, self._apart, self._empty)
 
     @property
     def _apart(self) -> Bools | bool:
@@ -92,7 +102,7 @@ class Sample:
         By p-value, or by the confidence set leaving out 0 where there is no p-value.
         """
         by_p = (self.p_value < self.alpha).astype(np.float64)
-        return np.where(np.isnan(self.p_value), 1.0 - self.holds(0.0), by_p)
+        return where(np.isnan(self.p_value), 1.0 - self.holds(0.0), by_p)
 
     @property
     def covered(self) -> Floats:
@@ -105,10 +115,10 @@ class Sample:
         An interval or ray misses by the side it lies on. Two rays lie on both sides and an empty set on none: they miss
         by the side of the estimate.
         """
-        by_estimate = np.asarray(self._apart) | np.asarray(self._empty)
-        low, high = (np.where(by_estimate, self.estimate, end) for end in (self.ci_lower, self.ci_upper))
+        by_estimate = np.logical_or(self._apart, self._empty)
+        low, high = (where(by_estimate, self.estimate, end) for end in (self.ci_lower, self.ci_upper))
         beyond = (low > self.theta) if above else (high < self.theta)
-        return np.where(np.isnan(self.covered), np.nan, beyond & (self.covered == 0.0))
+        return where(np.isnan(self.covered), np.nan, beyond & (self.covered == 0.0))
 
 
 @dataclass(frozen=True)
@@ -168,7 +178,10 @@ def undefined(n: int = 0) -> Value:
 
 def present(*arrays: Floats) -> tuple[Floats, ...]:
     """Keep the replicates in which none of the arrays is missing."""
-    seen = np.logical_and.reduce([~np.isnan(a) for a in arrays])
+    holed = [a for a in arrays if has_missing(a)]
+    if not holed:
+        return arrays
+    seen = reduce(np.logical_and, [~np.isnan(a) for a in holed])
     return tuple(a[seen] for a in arrays)
 
 
@@ -177,9 +190,13 @@ def unit(*arrays: Floats | float) -> float:
 
     Values over it can be squared and summed whatever their size, and as a power of two it rounds nothing.
     """
-    finite = [np.abs(a, where=np.isfinite(a), out=np.zeros(np.shape(a))) for a in arrays]
-    largest = max((float(np.max(a, initial=0.0)) for a in finite), default=0.0)
+    largest = max((_largest(tile) for a in arrays for tile in tiles_of(a)), default=0.0)
     return ldexp(1.0, min(max(frexp(largest)[1], -1021), 1023)) if largest > 0 else 1.0
+
+
+def _largest(x: Floats) -> float:
+    """Largest finite size."""
+    return float(np.max(np.abs(x, where=np.isfinite(x), out=np.zeros(x.shape)), initial=0.0))
 
 
 def average(x: Floats) -> float:
@@ -250,19 +267,19 @@ def median(x: Floats) -> Value:
     if n == 0:
         return undefined()
     u = unit(x)
-    ordered = np.sort(x) / u
     half = Z / 2 * sqrt(n)
     low, high = int(np.floor(n / 2 - half)), int(np.ceil(n / 2 + half))
-    error = NOTHING
-    if low >= 0 and high < n and np.isfinite(ordered[[low, high]]).all():
-        error = float(ordered[high] - ordered[low]) / (2 * Z)
-    return Value(float(np.median(ordered)), error, n).scaled(u)
+    there = low >= 0 and high < n
+    *middle, below, above = ordered(x, [(n - 1) // 2, n // 2, *([low, high] if there else [0, 0])]) / u
+    error = float(above - below) / (2 * Z) if there and np.isfinite([below, above]).all() else NOTHING
+    return Value(float(np.mean(middle)), error, n).scaled(u)
 
 
 def varies(x: Floats) -> bool:
     """Whether values differ by more than rounding."""
     u = unit(x)
-    return len(x) > 1 and bool(np.ptp(x / u) > 1e-12 * np.abs(x / u).max())
+    x = x / u
+    return len(x) > 1 and bool(x.max() - x.min() > 1e-12 * np.abs(x).max())
 
 
 def jackknife(left_out: Floats) -> float:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from math import isfinite, isnan
 from shlex import quote
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from simtrial.kernels.interval_sets import TWO_RAYS
+from simtrial.arrays import Floats
+from simtrial.performance.groups import UNKNOWN
+from simtrial.performance.long_rows import LongRows, first_failures, groups_of
+from simtrial.performance.sample import present
+from simtrial.performance.tiled import quantiles
 from simtrial.report.false_alarms import alarms
 from simtrial.report.text import number, say, say_whole, show
 from simtrial.scenario.cells import label
@@ -19,31 +25,22 @@ FEW = 8
 
 
 def beside_published(
-    rows: pl.DataFrame, published: Sequence[Mapping[str, Any]], labels: Mapping[str, str]
+    rows: pl.DataFrame | LongRows, published: Sequence[Mapping[str, Any]], labels: Mapping[str, str]
 ) -> list[list[str]]:
     """Published estimate and CI half-width, each with median and central 95% range of a cell's simulated ones."""
-    lines = []
+    groups, lines = list(groups_of(rows)), []
     for row in published:
-        group = rows.filter(pl.col("method") == row["method"])
-        half = _widths(group).drop_nulls() / 2
-        estimates = group["estimate"].drop_nulls()
+        group = next((group for group in groups if row["method"] in group.methods), None)
+        sample = None if group is None else group.judged(row["method"], UNKNOWN).sample
+        estimate = _middle(NONE if sample is None else sample.estimate)
+        half = _middle(NONE if sample is None else sample.width / 2)
         printed = (row["ci_upper"] - row["ci_lower"]) / 2
-        median = half.median() if len(half) else None
-        off = "-" if median is None else f"{round(100 * (float(median) / printed - 1)):+d}%"  # type: ignore[arg-type]
+        off = f"{round(100 * (half[1] / printed - 1)):+d}%" if isfinite(half[1]) else "-"
         lines.append([
-            *_label(str(rows["cell"][0]), labels), row["method"], number(row["estimate"], 3), *_middle(estimates),
-            number(printed, 3), *_middle(half), off,
+            *_label(groups[0].cell, labels), row["method"], number(row["estimate"], 3), *_written(estimate),
+            number(printed, 3), *_written(half), off,
         ])  # fmt: skip
     return lines
-
-
-def _widths(rows: pl.DataFrame) -> pl.Series:
-    """Width of the confidence sets; that of two rays is infinite."""
-    between = rows["ci_upper"] - rows["ci_lower"]
-    if "ci_type" not in rows.columns:
-        return between
-    apart = (rows["ci_type"] == TWO_RAYS).fill_null(False) & between.is_not_null()
-    return between.set(apart, float("inf"))
 
 
 def published_table(lines: Sequence[Sequence[str]], labels: Mapping[str, str]) -> None:
@@ -68,14 +65,15 @@ def replay_table(rows: pl.DataFrame, title: str) -> None:
         say(line)
 
 
-def replay_commands(rows: pl.DataFrame, folder: str, labels: Mapping[str, str]) -> list[str]:
-    """Command that makes the first failed replicate of each method of a cell again."""
-    failed = rows.filter(pl.col("status") == "failed").sort("replicate")
-    first = failed.unique("method", keep="first", maintain_order=True).select("cell", "method", "replicate")
+def replay_commands(
+    rows: pl.DataFrame | LongRows, folder: str, labels: Mapping[str, str], methods: Collection[str] = ()
+) -> list[str]:
+    """Command that makes the first failed replicate of each method of a cell again; of some methods, or of all."""
     cells = {cell: f" --cell {quote(label)}" if _many(labels) else "" for cell, label in labels.items()}
     return [
-        f"{method}: simtrial replay {quote(folder)}{cells[str(cell)]} --replicate {replicate}"
-        for cell, method, replicate in first.iter_rows()
+        f"{method}: simtrial replay {quote(folder)}{cells[cell]} --replicate {replicate}"
+        for cell, method, replicate in first_failures(rows)
+        if not methods or method in methods
     ]
 
 
@@ -107,11 +105,18 @@ def check_table(frame: pl.DataFrame, labels: Mapping[str, str], title: str = "Ex
         say(alarms(frame))
 
 
-def _middle(values: pl.Series) -> tuple[str, str]:
-    if not len(values):
-        return "-", "-"
-    low, middle, high = (values.quantile(q, "linear") for q in (0.025, 0.5, 0.975))
-    return number(middle, 3), f"{number(low, 3)} to {number(high, 3)}"
+NONE = np.empty(0)
+
+
+def _middle(values: Floats) -> Floats:
+    """Median of values between the ends of their central 95%; NaN where there is no value."""
+    (seen,) = present(values)
+    return quantiles(seen, [0.025, 0.5, 0.975]) if len(seen) else np.full(3, np.nan)
+
+
+def _written(middle: Floats) -> tuple[str, str]:
+    low, median, high = map(float, middle)
+    return number(median, 3), "-" if isnan(median) else f"{number(low, 3)} to {number(high, 3)}"
 
 
 def _many(labels: Mapping[str, str]) -> int:

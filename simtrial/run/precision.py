@@ -16,8 +16,9 @@ from typing import Any
 import polars as pl
 
 from simtrial.performance import SHARES, Options, performance
+from simtrial.performance.long_rows import rows_of
 from simtrial.performance.summary import options_of
-from simtrial.store.reading import SUMMARISED, read_run_by_cell
+from simtrial.store.reading import SUMMARISED, stored_cells
 
 FIRST = 1000
 """Replicates before the first look: fewer hardly tell how precise they are."""
@@ -48,10 +49,10 @@ def look(folder: Path, run: Mapping[str, Any], cell: str, blocks: int, most: int
         "replicates": min(blocks * size, run["replicates"]),
         "until": {},
     }
-    parts, cells, _ = read_run_by_cell([folder], columns=SUMMARISED, run=alone)
+    (stored,), cells, _ = stored_cells([folder], columns=SUMMARISED, run=alone)
     stated = options_of(run)
     options = Options(list(run["until"]), stated.form, None, stated.alphas)
-    frame = performance(next(parts), cells.filter(pl.col("estimand") != ""), options)
+    frame = performance(rows_of(stored), cells.filter(pl.col("estimand") != ""), options)
     excess = {f"{m} of {name}": ratio for name, m, ratio in _ratios(frame, run["until"]) if ratio > 1}
     if not excess or blocks >= most:
         return Look(None, tuple(excess))

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class Stored:
     place: Place
     record: Mapping[str, Any]
 
-    @property
+    @cached_property
     def file(self) -> Path:
         """File of its rows."""
         return chunk_file(self.folder, self.place)

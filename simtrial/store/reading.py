@@ -9,11 +9,12 @@ from typing import Any
 import polars as pl
 
 from simtrial.errors import IncompleteRunError
+from simtrial.store.cell_rows import Holders, StoredCell
 from simtrial.store.cells import of_request, read_cells
-from simtrial.store.chunks import Stored, read_chunk, stored_chunks
+from simtrial.store.chunks import Stored, stored_chunks
 from simtrial.store.directory import read_run
 from simtrial.store.estimate_rows import bind
-from simtrial.store.identity import Identity, Part, from_json
+from simtrial.store.identity import Identity, from_json
 from simtrial.store.stops import wanted_replicates
 
 
@@ -49,6 +50,15 @@ def read_run_by_cell(
     ``folders`` hold the run, each a part of it. ``run``: what to read, if that is not all that the only folder is for:
     a request (`simtrial.store.directory.open_run`), or several runs put together.
     """
+    cells_of_run, cells, run = stored_cells(folders, partial, columns, run)
+    return (cell.whole() for cell in cells_of_run), cells, run
+
+
+def stored_cells(
+    folders: Sequence[Path], partial: bool = False, columns: Sequence[str] | None = None,
+    run: Mapping[str, Any] | None = None,
+) -> tuple[list[StoredCell], pl.DataFrame, dict[str, Any]]:  # fmt: skip
+    """Find the rows of a run cell by cell, to be read in pieces or whole; otherwise as `read_run_by_cell`."""
     run = dict(run or read_run(folders[0]))
     folder, identity = folders[0], from_json(run)
     cells = _cells(folders, identity)
@@ -71,7 +81,8 @@ def read_run_by_cell(
     some = [cell for cell, here in held.items() if any(here.values())]
     if not some:
         raise IncompleteRunError(f"{folder}: no block is finished yet")
-    return (_cell_rows(held[cell], identity, size, wanted[cell], columns) for cell in some), cells, run
+    found_cells = [StoredCell(cell, wanted[cell], held[cell], identity, size, columns) for cell in some]
+    return found_cells, cells, run
 
 
 def _cells(folders: Sequence[Path], identity: Identity) -> pl.DataFrame:
@@ -91,10 +102,6 @@ def _wanted(folders: Sequence[Path], run: Mapping[str, Any]) -> dict[str, int]:
     return {cell: max(own.get(cell, 0) for own in every) for cell in run["cells"]}
 
 
-Holders = dict[int, dict[Part, Stored]]
-"""The chunk that each part of each block is read from."""
-
-
 def _first_holders(chunks: Sequence[Stored], blocks: range, identity: Identity) -> Holders:
     """The first chunk that holds each part of each block: a block that two hold counts once."""
     found: Holders = {block: {} for block in blocks}
@@ -105,53 +112,3 @@ def _first_holders(chunks: Sequence[Stored], blocks: range, identity: Identity) 
                 for part in parts:
                     found[block].setdefault(part, chunk)
     return found
-
-
-def _cell_rows(
-    holders: Holders, identity: Identity, size: int, replicates: int, columns: Sequence[str] | None
-) -> pl.DataFrame:
-    """Rows of one cell, each block and part once; those of a method in order of replicates."""
-    uses: dict[Path, tuple[Stored, dict[frozenset[Part], list[int]]]] = {}
-    for block, by_part in holders.items():
-        from_chunk: dict[Path, list[Part]] = {}
-        for part, chunk in by_part.items():
-            uses.setdefault(chunk.file, (chunk, {}))
-            from_chunk.setdefault(chunk.file, []).append(part)
-        for file, parts in from_chunk.items():
-            uses[file][1].setdefault(frozenset(parts), []).append(block)
-    frames = []
-    for chunk, wanted in uses.values():
-        frame = read_chunk(chunk, columns)
-        frames += [_only(frame, chunk, parts, blocks, size, replicates) for parts, blocks in wanted.items()]
-    rows = bind(frames)
-    return rows if _in_order(holders, identity) else _by_part(rows, identity)
-
-
-def _in_order(holders: Holders, identity: Identity) -> bool:
-    """Whether every block is read from one chunk, which has the parts in the order of the request."""
-    one = all(len({chunk.file for chunk in by_part.values()}) <= 1 for by_part in holders.values())
-    chunks = {chunk.file: chunk for by_part in holders.values() for chunk in by_part.values()}
-    orders = ([part for part in chunk.parts if part in identity.parts] for chunk in chunks.values())
-    return one and all(order == [part for part in identity.parts if part in order] for order in orders)
-
-
-def _by_part(rows: pl.DataFrame, identity: Identity) -> pl.DataFrame:
-    """Rows part by part, as the request orders them, and in a part by replicate."""
-    lines = [(*part, number) for number, part in enumerate(identity.parts)]
-    kinds = {name: rows.schema[name] for name in ("method", "estimand")}
-    order = pl.DataFrame(lines, schema={"method": pl.String, "estimand": pl.String, "_part": pl.Int64}, orient="row")
-    joined = rows.join(order.cast(kinds), on=["method", "estimand"], how="left", maintain_order="left")  # type: ignore[arg-type]
-    return joined.sort("_part", "replicate").drop("_part")
-
-
-def _only(
-    frame: pl.DataFrame, chunk: Stored, parts: frozenset[Part], blocks: list[int], size: int, replicates: int
-) -> pl.DataFrame:
-    """Leave out parts and blocks of a chunk that are read from others, and replicates beyond those wanted."""
-    if parts != chunk.parts.keys():
-        pairs = pl.DataFrame(sorted(parts), schema={"method": pl.String, "estimand": pl.String}, orient="row")
-        kinds = {name: frame.schema[name] for name in ("method", "estimand")}
-        frame = frame.join(pairs.cast(kinds), on=["method", "estimand"], how="semi", maintain_order="left")  # type: ignore[arg-type]
-    if len(blocks) == len(chunk.blocks) and (blocks[-1] + 1) * size <= replicates:
-        return frame
-    return frame.filter(((pl.col("replicate") - 1) // size).is_in(blocks) & (pl.col("replicate") <= replicates))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,21 @@ from typing import Any
 import polars as pl
 
 from simtrial.errors import RunError
+from simtrial.store.cell_rows import StoredCell
 from simtrial.store.directory import read_run
 from simtrial.store.identity import difference
-from simtrial.store.reading import read_run_by_cell
+from simtrial.store.reading import stored_cells
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """Directories that are read as one run: its rows cell by cell, its cells, its description.
+    """Directories that are read as one run: the rows of its cells, not read yet, its cells, its description.
 
     ``cells`` and rows name cells apart from those of other runs beside it; ``own_cells`` are the cells as in the run.
     """
 
     folders: Sequence[Path]
-    parts: Iterator[pl.DataFrame]
+    parts: Sequence[StoredCell]
     cells: pl.DataFrame
     own_cells: pl.DataFrame
     run: Mapping[str, Any]
@@ -53,13 +54,13 @@ def _read(group: Sequence[tuple[Path, dict[str, Any]]], partial: bool, columns: 
     run = group[0][1]
     for folder, other in group[1:]:
         run = _together(run, other, folder)
-    parts, own, run = read_run_by_cell(folders, partial, columns, run)
+    parts, own, run = stored_cells(folders, partial, columns, run)
     if not name:
         return Reading(folders=folders, parts=parts, cells=own, own_cells=own, run=run)
     apart = pl.lit(f"{name}:") + pl.col("cell").cast(pl.String)
     factors = [json.dumps({"run": name, **json.loads(text)}) for text in own["factors"]]
     cells = own.with_columns(apart.alias("cell"), pl.Series("factors", factors, dtype=pl.String))
-    renamed = (rows.with_columns(apart.alias("cell")) for rows in parts)
+    renamed = [part.among_others(f"{name}:{part.cell}") for part in parts]
     return Reading(folders=folders, parts=renamed, cells=cells, own_cells=own, run=run)
 
 
