@@ -15,8 +15,8 @@ from simtrial.errors import SimtrialError, unknown
 from simtrial.files.read_results import Reading, Results, pairs, results
 from simtrial.flags import CAUSES
 from simtrial.performance import MEASURES, PAIRED, SEEN, Form, Options, performance
-from simtrial.performance.long_rows import LongRows, rows_of
 from simtrial.performance.marginal import over_other_factors
+from simtrial.performance.rows import Rows, rows_of
 from simtrial.performance.spoken import unknown_measure
 from simtrial.performance.summary import options_of
 from simtrial.report.performance import with_truths
@@ -61,7 +61,7 @@ def stored_result(folder: Path, *, partial: bool = False, request: Mapping[str, 
         """Rows cell by cell."""
         return (cell.whole() for cell in stored_cells([folder], partial, columns, request)[0])
 
-    def summarised() -> Iterator[pl.DataFrame | LongRows]:
+    def summarised() -> Iterator[Rows]:
         """Rows cell by cell, as measures are made from them."""
         return map(rows_of, stored_cells([folder], partial, SUMMARISED, request)[0])
 
@@ -126,7 +126,7 @@ class Result:
 
     _name: str
     _rows: Callable[[Sequence[str] | None], Iterator[pl.DataFrame]]
-    _summarised: Callable[[], Iterator[pl.DataFrame | LongRows]]
+    _summarised: Callable[[], Iterator[Rows]]
     _cells: pl.DataFrame
     _options: Options
     run: Mapping[str, Any]

@@ -219,7 +219,7 @@ def _performance(
     """Performance of a run's wanted cells, commands for its failed fits, and published results beside it."""
     import polars as pl
 
-    from simtrial.performance.long_rows import rows_of
+    from simtrial.performance.rows import rows_of
     from simtrial.performance.summary import summary
     from simtrial.report import tables
 

@@ -16,7 +16,7 @@ import polars as pl
 from simtrial.kernels.interval_sets import KINDS
 from simtrial.performance import measures, paired, robust
 from simtrial.performance.groups import Group, Judged, sample_of, truth_of
-from simtrial.performance.long_rows import LongRows, groups_of
+from simtrial.performance.rows import Rows, groups_of
 from simtrial.performance.sample import NOTHING, Form, Sample, Value, mean, present
 
 __all__ = [
@@ -95,7 +95,7 @@ class Options:
         return self.alphas.get(method, 0.05)
 
 
-def performance(rows: pl.DataFrame | LongRows, truths: pl.DataFrame, options: Options | None = None) -> pl.DataFrame:
+def performance(rows: Rows, truths: pl.DataFrame, options: Options | None = None) -> pl.DataFrame:
     """Summarise rows into one line per cell, method, estimand and measure.
 
     Parameters

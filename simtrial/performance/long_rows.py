@@ -20,7 +20,7 @@ import polars as pl
 from simtrial.arrays import Floats
 from simtrial.errors import EnvironmentFailure
 from simtrial.kernels.interval_sets import EMPTY, TWO_RAYS
-from simtrial.performance.groups import NUMBERS, Group, Judged, Truth, groups_held
+from simtrial.performance.groups import NUMBERS, Group, Judged, Truth
 from simtrial.performance.sample import Sample
 from simtrial.performance.tiled import TILE, Array, Known, Tiled
 
@@ -49,34 +49,6 @@ class Pieces(Protocol):
     def frames(self) -> Iterator[pl.DataFrame]:
         """Rows as `simtrial.performance.performance` takes them, each replicate of a part once."""
         ...
-
-
-class Cell(Pieces, Protocol):
-    """Rows of one cell, in pieces or in one frame."""
-
-    def whole(self) -> pl.DataFrame:
-        """All rows."""
-        ...
-
-
-def rows_of(cell: Cell) -> pl.DataFrame | LongRows:
-    """Rows of a cell for `simtrial.performance.performance`: in a frame, or in a file if a tile cannot hold them."""
-    return LongRows(cell) if cell.replicates > TILE else cell.whole()
-
-
-def groups_of(rows: pl.DataFrame | LongRows, common: bool = False) -> Iterator[Group]:
-    """Rows by cell and estimand; ``common`` as in `simtrial.performance.Options`."""
-    return rows.groups(common) if isinstance(rows, LongRows) else groups_held(rows, common)
-
-
-def first_failures(rows: pl.DataFrame | LongRows) -> list[tuple[str, str, int]]:
-    """Cell, method and number of the first replicate in which each method failed, by that number."""
-    if isinstance(rows, LongRows):
-        found = [(rows.cell, method, replicate) for method, replicate in rows.first_failures.items()]
-        return sorted(found, key=lambda line: line[2])
-    failed = rows.filter(pl.col("status") == "failed").sort("replicate", maintain_order=True)
-    first = failed.unique("method", keep="first", maintain_order=True).select("cell", "method", "replicate")
-    return [(str(cell), str(method), int(replicate)) for cell, method, replicate in first.iter_rows()]
 
 
 _BYTES = {**dict.fromkeys((*NUMBERS, "own_true_value"), np.float64), "flags": np.int32, "ci_type": np.int8,
@@ -110,7 +82,7 @@ class LongRows:
                 self._write((str(method), str(estimand)), rows)
 
     def groups(self, common: bool) -> Iterator[Group]:
-        """Rows by estimand, as `groups_of` gives them."""
+        """Rows by estimand; ``common`` as in `simtrial.performance.Options`."""
         for estimand in dict.fromkeys(estimand for _, estimand in self._parts):
             methods = [method for method, other in self._parts if other == estimand and (method, other) in self._seen]
             if methods:
@@ -229,7 +201,7 @@ class _LongGroup:
         return has & there & ~failed
 
     def judged(self, method: str, truth: Truth) -> Judged:
-        """Results of a method; nothing of them is computed yet."""
+        """Results of a method, whose numbers are not read yet."""
         there = self._column(method, "there")
         chosen = self._common if self._common is not None else None if there.all() else there
 

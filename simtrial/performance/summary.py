@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from simtrial.performance import Options, performance
-from simtrial.performance.long_rows import LongRows
+from simtrial.performance.rows import Rows
 
 
 def options_of(run: Mapping[str, Any], everything: bool = False) -> Options:
@@ -24,6 +24,6 @@ def options_of(run: Mapping[str, Any], everything: bool = False) -> Options:
     )
 
 
-def summary(rows: pl.DataFrame | LongRows, cells: pl.DataFrame, options: Options) -> pl.DataFrame:
+def summary(rows: Rows, cells: pl.DataFrame, options: Options) -> pl.DataFrame:
     """Performance of rows read back, in long form."""
     return performance(rows, cells.filter(pl.col("estimand") != ""), options)

@@ -13,7 +13,7 @@ import polars as pl
 
 from simtrial.arrays import Floats
 from simtrial.performance.groups import UNKNOWN
-from simtrial.performance.long_rows import LongRows, first_failures, groups_of
+from simtrial.performance.rows import Rows, first_failures, groups_of
 from simtrial.performance.sample import present
 from simtrial.performance.tiled import quantiles
 from simtrial.report.false_alarms import alarms
@@ -24,9 +24,7 @@ FEW = 8
 """Commands printed for failed replicates; of more, the number."""
 
 
-def beside_published(
-    rows: pl.DataFrame | LongRows, published: Sequence[Mapping[str, Any]], labels: Mapping[str, str]
-) -> list[list[str]]:
+def beside_published(rows: Rows, published: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> list[list[str]]:
     """Published estimate and CI half-width, each with median and central 95% range of a cell's simulated ones."""
     groups, lines = list(groups_of(rows)), []
     for row in published:
@@ -65,9 +63,7 @@ def replay_table(rows: pl.DataFrame, title: str) -> None:
         say(line)
 
 
-def replay_commands(
-    rows: pl.DataFrame | LongRows, folder: str, labels: Mapping[str, str], methods: Collection[str] = ()
-) -> list[str]:
+def replay_commands(rows: Rows, folder: str, labels: Mapping[str, str], methods: Collection[str] = ()) -> list[str]:
     """Command that makes the first failed replicate of each method of a cell again; of some methods, or of all."""
     cells = {cell: f" --cell {quote(label)}" if _many(labels) else "" for cell, label in labels.items()}
     return [

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from simtrial.performance import SHARES, Options, performance
-from simtrial.performance.long_rows import rows_of
+from simtrial.performance.rows import rows_of
 from simtrial.performance.summary import options_of
 from simtrial.store.reading import SUMMARISED, stored_cells
 

@@ -14,15 +14,22 @@ from rows import measured, truths
 
 from simtrial.errors import EnvironmentFailure
 from simtrial.kernels.interval_sets import KINDS
-from simtrial.performance import Options, long_rows, performance, tiled
+from simtrial.performance import Options, long_rows, performance
 from simtrial.performance.groups import UNKNOWN
-from simtrial.performance.long_rows import LongRows, first_failures, groups_of
+from simtrial.performance.long_rows import LongRows
+from simtrial.performance.rows import first_failures, groups_of
 from simtrial.report.tables import beside_published
 
 NUMBERS = ("estimate", "std_error", "ci_lower", "ci_upper", "p_value")
 PARTS = [("a", "itt"), ("b", "itt"), ("b", "cace"), ("c", "cace")]
 TOLERANCE = 1e-9
 """Relative: as in test_tiled.py."""
+
+
+def tiles_of(size: int, patch: pytest.MonkeyPatch) -> None:
+    """Make tiles of so many replicates."""
+    for module in ("tiled", "long_rows", "rows"):
+        patch.setattr(f"simtrial.performance.{module}.TILE", size)
 
 
 @dataclass
@@ -76,8 +83,7 @@ def drawn(rng: np.random.Generator, n: int) -> tuple[pl.DataFrame, Cut]:
 def test_performance_of_long_rows_is_that_of_a_frame(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(seed)
     size = int(rng.choice([3, 16, 50, 1000]))
-    monkeypatch.setattr(tiled, "TILE", size)
-    monkeypatch.setattr(long_rows, "TILE", size)
+    tiles_of(size, monkeypatch)
     rows, cut = drawn(rng, int(rng.choice([40, 131])))
     own = "own_true_value" in rows.columns
     known = pl.concat([truths(0.3, estimand=name) for name in ("itt", "cace")]).with_columns(own=pl.lit(own))
@@ -106,7 +112,7 @@ def _same_but_for_ties(one: list[Any], other: list[Any]) -> bool:
 
 
 def test_what_is_shown_beside_published_results_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(long_rows, "TILE", 16)
+    tiles_of(16, monkeypatch)
     rows, cut = drawn(np.random.default_rng(1), 131)
     published = [
         {"method": name, "estimate": 0.2, "ci_lower": -1.0, "ci_upper": 1.5} for name in ("a", "b", "c", "nobody")
@@ -167,8 +173,7 @@ def peak(replicates: int) -> int:
 
 def test_memory_does_not_grow_with_the_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
     """From ten tiles to forty: a column of numbers more than a tile long would be 120,000 bytes more."""
-    monkeypatch.setattr(tiled, "TILE", 500)
-    monkeypatch.setattr(long_rows, "TILE", 500)
+    tiles_of(500, monkeypatch)
     peak(2500)  # what is imported and kept on first use
     assert peak(20_000) < peak(5000) + 8 * 500 * 6
 
@@ -218,8 +223,7 @@ def test_summaries_of_runs_are_the_same(options: list[str], runs: Path, monkeypa
         command = ["summarise", *(str(runs / name) for name in folders), *options]
         expected = simtrial(*command)
         with monkeypatch.context() as patch:
-            patch.setattr(tiled, "TILE", 64)
-            patch.setattr(long_rows, "TILE", 64)
+            tiles_of(64, patch)
             found = simtrial(*command)
         assert expected.code == found.code == 0, (expected.err, found.err)
         assert found.out == expected.out
