@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,10 @@ class Stored:
     def parts(self) -> dict[Part, str]:
         """The parts that it holds, with their digests."""
         return {(method, estimand): digest for method, estimand, digest in self.record["parts"]}
+
+    def for_rows(self) -> Stored:
+        """The same chunk with what is needed to read its rows: the rest of thousands of records fills memory."""
+        return replace(self, record={name: self.record[name] for name in ("parts", "rows", "sha256")})
 
 
 def write_chunk(

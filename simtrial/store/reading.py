@@ -64,7 +64,8 @@ def stored_cells(
     cells = _cells(folders, identity)
     size, wanted = run["scenario"]["run"]["block"], _wanted(folders, run)
     found = {
-        cell: [chunk for place in folders for chunk in stored_chunks(place, cell, identity)] for cell in identity.cells
+        cell: [chunk.for_rows() for place in folders for chunk in stored_chunks(place, cell, identity)]
+        for cell in identity.cells
     }
     lacking, total, held = 0, 0, {}
     for cell, chunks in found.items():
