@@ -74,6 +74,8 @@ def run(
     outcome = run_directories.fill(
         found, cells, output, engine, workers, chunk, records, shard, deadline, precision_of(until)
     )
+    from simtrial.store.stock import is_complete  # heavy: by now it is imported
+
     if not outcome.chunks:
         note("nothing to run: every chunk asked for is there")
     for sentence in run_directories.more_than(output, outcome.request):
@@ -82,7 +84,7 @@ def run(
         left = f"{outcome.left} of {outcome.chunks} chunks are left"
         note(f"time is up: {left}; run the same command to go on")
         return
-    if shard != (1, 1) and not run_directories.is_complete(output, outcome.request):
+    if shard != (1, 1) and not is_complete(output, outcome.request):
         note(f"shard {shard[0]}/{shard[1]} is complete; simtrial status {output} shows the whole run")
         return
     run_directories.summarise([output], form, request=outcome.request)

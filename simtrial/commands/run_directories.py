@@ -71,19 +71,10 @@ def fill(
     return outcome
 
 
-def is_complete(folder: Path, request: Mapping[str, Any]) -> bool:
-    """Whether a directory holds all that a request wants."""
-    from simtrial.store.cells import has_cells
-    from simtrial.store.identity import from_json
-    from simtrial.store.stock import stock_of
-
-    return has_cells(folder, from_json(request)) and not stock_of(folder, request).missing
-
-
 def more_than(folder: Path, request: Mapping[str, Any]) -> list[str]:
     """What a directory holds beyond a request, in sentences: the table is of the request alone; and another core."""
     from simtrial.core import version
-    from simtrial.store.directory import core_of, read_run
+    from simtrial.store.directory import core_for, read_run
 
     stored, found = read_run(folder), list[str]()
     if stored["replicates"] > (asked := request["replicates"]):
@@ -91,7 +82,7 @@ def more_than(folder: Path, request: Mapping[str, Any]) -> list[str]:
             f"{folder} holds {stored['replicates']:,} replicates per cell: the table is of the first {asked:,}"
         )
     begun = stored["versions"].get("core", "numpy")
-    if version(goes_on := core_of(stored, folder)) != begun:
+    if (goes_on := core_for(request, folder)) is not None and version(goes_on) != begun:
         found.append(f"{folder} was begun with core {begun} and goes on with {goes_on}: rows agree but for rounding")
     for kind in ("cells", "methods"):
         more = len(stored[kind].keys() - request[kind].keys())

@@ -23,7 +23,8 @@ _LITTLE = 1e-9  # the same after the last step
 _LONGEST = 0.5  # of one step, in roots of variances where responses have variance near 1
 _ROUNDING = 1e-11  # of the criterion, relative
 _FLAT = 1e-6  # least eigenvalue of the second derivatives, as a share of the largest
-_ALIKE = 1e-9  # ends that differ by less are one, and the converged one stands for it
+_NOWHERE = 1e300  # the criterion where it is not a number
+_ALIKE = 1e-9  # ends that differ by less are one, and the first one stands for it
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,9 @@ def _lowest(sums: VisitSums, free: Bools, reml: bool) -> tuple[Floats, Bools, Bo
         who, starts = around(sums, closer, found, reml) if look else starts_of(sums, free, reml)
         x, value, done, certain = _ends(sums, who, free[who], reml, starts)
         sure[who[~certain]] = False
-        value = np.where(np.isfinite(value), value, np.finfo(float).max) + np.where(done, 0.0, _ALIKE)
+        value = np.where(np.isfinite(value), value, _NOWHERE)
+        rounding = np.maximum(_ALIKE, _ROUNDING * (1.0 + np.abs(value)))  # an end that is lower by that is not lower
+        value = value + np.where(done, 0.0, rounding)
         value += _ALIKE * (look > 0 or np.arange(len(who)) >= trials)  # of ends that are one the first start's
         order = np.argsort(-value, kind="stable")  # the lowest is written last
         better = order[value[order] < lowest[who[order]]]

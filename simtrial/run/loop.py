@@ -88,7 +88,7 @@ def run(
     """
     request = directory.open_run(folder, scenario, cells, command, plugins, until)
     per_chunk = max(1, -(-chunk_replicates // scenario.run.block))
-    with using(directory.core_of(request, folder)):
+    with using(directory.core_for(request, folder)):
         plan = Plan(folder, request, per_chunk, shard)
         own = [m.name for m in scenario.methods if is_own(m)]
         workforce = _Workforce(engine_name, workers, deadline, own, _Tally(scenario.run.block, progress))

@@ -31,6 +31,7 @@ from simtrial.store.identity import (
 )
 from simtrial.store.paths import run_file
 from simtrial.store.sealed import REPAIR, read_sealed, write_sealed
+from simtrial.store.stock import is_complete
 
 FORMAT = 3
 
@@ -52,6 +53,22 @@ def core_of(run: Mapping[str, Any], folder: Path) -> core.Core:
     return core.going_on(str(run["versions"].get("core", "numpy")), folder)
 
 
+def core_for(request: Mapping[str, Any], folder: Path) -> core.Core | None:
+    """The core that computes what a request lacks; None where one that is not here began, and all is there by now.
+
+    Raises
+    ------
+    RunError
+        When something is to be computed by a core that is not here, and the user has not named another.
+    """
+    try:
+        return core_of(request, folder)
+    except RunError:
+        if is_complete(folder, request):
+            return None
+        raise
+
+
 def provenance(scenario: Scenario, trials: str) -> str:
     """What every stored table carries: scenario, seed and versions, as JSON; the same however many replicates."""
     return json.dumps({"scenario": simulated(resolved(scenario)), "trials": trials, "versions": versions()})
@@ -69,7 +86,7 @@ def open_run(
     Raises
     ------
     RunError
-        When the directory belongs to something else.
+        When the directory belongs to something else, or needs a core that is not here.
     """
     raw, asked = resolved(scenario), identity_of(scenario, cells)
     if folder.exists() and not folder.is_dir():
@@ -95,6 +112,7 @@ def open_run(
         if not (asked.holds(there) or there.holds(asked)):
             raise _belongs_to_another(folder, held["scenario"], raw)
         now = requested(held, scenario, asked, until)
+        core_for(now, folder)
         more = _extended(held, now, plugins)
         enough = written and there.holds(asked) and held["replicates"] >= now["replicates"]
         if not asked.holds(there) or more == held or enough:
@@ -155,7 +173,7 @@ def _described(
 def _refuse_another(
     folder: Path, held: Mapping[str, Any], raw: dict[str, Any], plugins: Sequence[Mapping[str, str]]
 ) -> None:
-    """Refuse a directory that belongs to other trials, another version, core or other plugins."""
+    """Refuse a directory that belongs to other trials, another version or other plugins."""
     if held["trials"] != trials_of(raw):
         raise _belongs_to_another(folder, held["scenario"], raw)
     if held["versions"]["simtrial"] != simtrial.__version__:
@@ -163,7 +181,6 @@ def _refuse_another(
             f"{folder}: made by simtrial {held['versions']['simtrial']}, this is {simtrial.__version__}; "
             "choose another directory with -o"
         )
-    core_of(held, folder)
     here = {p["sha256"] for p in renewed(held["plugins"], plugins)}
     if not {p["sha256"] for p in held["plugins"]} <= here:
         names = ", ".join(p["name"] for p in held["plugins"])

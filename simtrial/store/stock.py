@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from simtrial.store.cells import has_cells
 from simtrial.store.chunks import held_parts
 from simtrial.store.identity import from_json
 from simtrial.store.stops import wanted_replicates
@@ -30,6 +31,11 @@ class Stock:
     def total(self) -> int:
         """Blocks of all cells."""
         return sum(self.wanted.values())
+
+
+def is_complete(folder: Path, request: Mapping[str, Any]) -> bool:
+    """Whether a directory holds all that a request wants."""
+    return has_cells(folder, from_json(request)) and not stock_of(folder, request).missing
 
 
 def stock_of(folder: Path, run: Mapping[str, Any]) -> Stock:

@@ -141,6 +141,24 @@ def test_a_run_whose_core_is_not_here_is_refused_in_one_message_that_names_the_o
 
 
 @needs_compiled
+def test_a_run_that_holds_all_that_is_wanted_needs_no_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, run = written(tmp_path, SMALL), tmp_path / "run"
+    assert simtrial("run", file, "-o", run, "--replicates", 40, "--core", "compiled").code == 0
+    monkeypatch.setattr(core, "VERSION", core.VERSION + 1)
+    for replicates in (40, 20):
+        found = simtrial("run", file, "-o", run, "--replicates", replicates)
+        assert found.code == 0, found.err
+        assert "nothing to run" in found.err
+        assert "goes on" not in found.err
+        assert "Performance" in found.out
+    before = (run / "run.json").read_bytes()
+    found = simtrial("run", file, "-o", run, "--replicates", 60)
+    assert found.code == 2
+    assert "which is not here" in found.err
+    assert (run / "run.json").read_bytes() == before
+
+
+@needs_compiled
 def test_from_python_the_core_is_an_argument(tmp_path: Path) -> None:
     study = st.load(written(tmp_path, SMALL))
     study.run(tmp_path / "run", replicates=20, core="numpy")

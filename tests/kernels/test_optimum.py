@@ -131,7 +131,8 @@ def test_no_fit_by_arm_of_hard_trials_lies_above_a_fine_search():
 
 
 def test_no_fit_of_two_visits_of_hard_trials_lies_above_a_fine_search():
-    found = [above_two_visits(seed) for seed in (50, 57, 64, 65, 66, 134)]  # two of them have valleys side by side
+    seeds = (50, 57, 64, 65, 66, 134, 1261)  # two have valleys side by side, in the last the criterion rounds at 1e-7
+    found = [above_two_visits(seed) for seed in seeds]
     assert [row for rows, _ in found for row in rows] == []
     assert sum(refused for _, refused in found) == 0
 
