@@ -54,6 +54,12 @@ def interval(
 def slot_products(
     means: Floats, within: Floats, place: Ints, slot: Ints, trial: Ints, first: int, between: Floats, pooled: Floats, /
 ) -> None: ...
+def without_clusters(
+    sizes: Floats, counts: Floats, between: Floats, within: Floats, dropped: Floats, rank: Floats, rows: Floats,
+    means: Floats, inside: Floats, place: Ints, slot: Ints, numbers: Floats, trial: Ints, chosen: Ints,
+    rounding: float, aliased: float, left_counts: Floats, left_between: Floats, left_within: Floats,
+    left_dropped: Floats, left_rank: Floats, left_rows: Floats, gone: Bools, /,
+) -> None: ...  # fmt: skip
 def gram(
     means: Floats, within: Floats, place: Ints, sizes: Floats, trial: Ints, first: int, gram: Floats, /
 ) -> None: ...

@@ -20,7 +20,7 @@ CORES: tuple[Core, ...] = ("numpy", "compiled")
 VARIABLE = "SIMTRIAL_CORE"
 """Variable of the environment that names the core, as ``--core`` does."""
 
-VERSION = 4
+VERSION = 5
 """Of the compiled kernels; one more whenever their results or arguments change."""
 
 

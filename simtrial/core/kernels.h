@@ -18,6 +18,7 @@ KERNEL(interval);
 KERNEL(expected_information);
 KERNEL(small_sample);
 KERNEL(slot_products);
+KERNEL(without_clusters);
 KERNEL(sweep);
 KERNEL(remaining);
 KERNEL(gram);

@@ -35,6 +35,7 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(expected_information),
     FUNCTION(small_sample),
     FUNCTION(slot_products),
+    FUNCTION(without_clusters),
     FUNCTION(sweep),
     FUNCTION(remaining),
     FUNCTION(gram),
@@ -77,7 +78,7 @@ static PyMethodDef FUNCTIONS[] = {
 };
 
 static int begin(PyObject *module) {
-    if (PyModule_AddIntConstant(module, "VERSION", 4) < 0) return -1;
+    if (PyModule_AddIntConstant(module, "VERSION", 5) < 0) return -1;
     return PyModule_AddIntConstant(module, "LANES", LANES);
 }
 

@@ -36,7 +36,7 @@ def slot_products(
     """
     columns = len(means)
     first, old = (0, 0) if before is None else (columns - 1, before[0].shape[1])
-    place = _places(varying, columns)
+    place = places(varying, columns)
     packed = columns * (columns + 1) // 2
     core, pooled = compiled(), np.empty((packed, trials))
     together = np.empty((trials, slots, packed))  # those of a trial, as the compiled kernels go through them
@@ -76,7 +76,7 @@ def gram(
     total = np.empty((q, q, trials))
     if before is not None:
         total[:first, :first] = before
-    own = _places(varying, q)
+    own = places(varying, q)
     if (core := compiled()) is not None:  # here and nowhere else simtrial/core/gram.c takes over
         core.gram(*in_order(means, within), own, sizes, np.ascontiguousarray(trial, np.int64), first, total)
         return total
@@ -92,7 +92,7 @@ def gram(
     return total
 
 
-def _places(varying: Sequence[int], columns: int) -> Ints:
+def places(varying: Sequence[int], columns: int) -> Ints:
     """Place of each column among those that vary within clusters, or -1 (columns,)."""
     place = np.full(columns, -1, dtype=np.int64)
     place[list(varying)] = range(len(varying))

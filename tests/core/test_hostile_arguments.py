@@ -41,6 +41,7 @@ FITS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("lmm", {"tau2": "unconstrained"}),
     ("mi", {"m": 3, "analysis": {"kind": "lmm"}, "adjust": ["region"]}),
     ("mi", {"m": 2, "analysis": {"kind": "ols"}, "imputation": "joint", "burn_in": 1, "thin": 1, "adjust": ["age"]}),
+    ("g-computation", {"model": "lmm"}),
     ("wild-bootstrap", {"draws": 19}),
     ("randomisation-test", {"draws": 19, "allocation": ALLOCATION}),
 )
