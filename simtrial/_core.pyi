@@ -138,3 +138,8 @@ def minimise_arms(
     sizes: Floats, counts: Floats, between: Floats, within: Floats, dropped: Floats, tied: Floats, count: int,
     reml: bool, trial: Ints, start: Floats, scale: Floats, held: Bools, found: Floats, ended: Floats, sure: Bools, /,
 ) -> None: ...  # fmt: skip
+def point_of_classes(
+    outcome: Floats, first: Floats, other: Floats, predictors: Floats, in_first: Floats, practice_trial: Ints,
+    sizes: Ints, at: Floats, nodes: Floats, log_weights: Floats, derivatives: bool, loglik: Floats, score: Floats,
+    complete: Floats, missing: Floats, /,
+) -> None: ...  # fmt: skip

@@ -54,5 +54,6 @@ KERNEL(values_of_visits);
 KERNEL(minimise_visits);
 KERNEL(values_of_arms);
 KERNEL(minimise_arms);
+KERNEL(point_of_classes);
 
 #endif

@@ -54,6 +54,7 @@ static PyMethodDef FUNCTIONS[] = {
     FUNCTION(minimise_visits),
     FUNCTION(values_of_arms),
     FUNCTION(minimise_arms),
+    FUNCTION(point_of_classes),
     FUNCTION(between_scores),
     FUNCTION(in_random_order),
     FUNCTION(record),

@@ -12,10 +12,13 @@ E s (Fisher), the observed information E H - Var s (Louis 1982, doi:10.1111/j.25
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 
 import numpy as np
 
-from simtrial.arrays import Floats, Ints
+from simtrial.arrays import Floats, Ints, in_order
+from simtrial.core import compiled
 from simtrial.kernels.segments import sum_by
 
 KNOWN_NODES = 3  # of a normal posterior: exact for the fourth powers that the variance of a score has
@@ -77,6 +80,8 @@ class Point:
 
 def point(people: People, at: Floats, nodes: int, derivatives: bool = True) -> Point:
     """Likelihood and its derivatives at parameters ``at`` (trials, P); without ``derivatives`` these are 0."""
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/two_classes.c takes over
+        return _compiled(core, people, at, nodes, derivatives)
     given = _Given.of(people, at, nodes if people.in_first is None else KNOWN_NODES)
     trials, size = at.shape
     loglik = sum_by(given.loglik, people.practice_trial, trials)
@@ -89,6 +94,26 @@ def point(people: People, at: Floats, nodes: int, derivatives: bool = True) -> P
         complete=_complete(people, given, _by(score, people.practice_trial, trials)),
         missing=_by(between, people.practice_trial, trials) + _of_people(people, given),
     )
+
+
+def _compiled(core: ModuleType, people: People, at: Floats, nodes: int, derivatives: bool) -> Point:
+    """The same by the compiled kernel."""
+    (trials, size), known = at.shape, people.in_first is not None
+    found = Point(np.empty(trials), np.empty((trials, size)), *np.empty((2, trials, size, size)))
+    in_first = np.empty(0) if people.in_first is None else people.in_first
+    core.point_of_classes(
+        *in_order(people.outcome, people.first, people.other, people.predictors, in_first),
+        *(np.ascontiguousarray(values, np.int64) for values in (people.practice_trial, people.sizes)),
+        *in_order(at, *_quadrature(KNOWN_NODES if known else nodes)), derivatives, *vars(found).values(),
+    )  # fmt: skip
+    return found
+
+
+@cache
+def _quadrature(nodes: int) -> tuple[Floats, Floats]:
+    """Nodes and logarithms of the weights of Gauss-Hermite quadrature for a normal variable."""
+    x, w = np.polynomial.hermite_e.hermegauss(nodes)
+    return x, np.log(w)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,13 +181,13 @@ def _nodes(
     people: People, residual: Floats, blur: Floats, tau: Floats, sigma: Floats, nodes: int
 ) -> tuple[Floats, Floats]:
     """Nodes and log weights (practices, K) about the posterior of v were the mixture normal; exact if it is."""
-    x, w = np.polynomial.hermite_e.hermegauss(nodes)
+    x, log_weight = _quadrature(nodes)
     t = tau[people.practice_trial]
     spread = sigma[people.practice_trial] ** 2 + _within(blur, people) / people.sizes
     whole = spread + people.sizes * t**2
     centre, sd = t * _within(residual, people) / whole, np.sqrt(spread / whole)
     node = centre[:, None] + sd[:, None] * x
-    weight = np.log(w) + 0.5 * x**2 + np.log(sd)[:, None] - 0.5 * node**2 - 0.5 * np.log(2.0 * np.pi)
+    weight = log_weight + 0.5 * x**2 + np.log(sd)[:, None] - 0.5 * node**2 - 0.5 * np.log(2.0 * np.pi)
     return node, weight
 
 

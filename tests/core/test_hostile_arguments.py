@@ -42,6 +42,7 @@ FITS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("mi", {"m": 3, "analysis": {"kind": "lmm"}, "adjust": ["region"]}),
     ("mi", {"m": 2, "analysis": {"kind": "ols"}, "imputation": "joint", "burn_in": 1, "thin": 1, "adjust": ["age"]}),
     ("g-computation", {"model": "lmm"}),
+    ("cace-mixture", {"received": "sessions >= 6"}),
     ("wild-bootstrap", {"draws": 19}),
     ("randomisation-test", {"draws": 19, "allocation": ALLOCATION}),
 )
