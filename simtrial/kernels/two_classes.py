@@ -80,7 +80,7 @@ class Point:
 
 def point(people: People, at: Floats, nodes: int, derivatives: bool = True) -> Point:
     """Likelihood and its derivatives at parameters ``at`` (trials, P); without ``derivatives`` these are 0."""
-    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/two_classes.c takes over
+    if (core := compiled()) is not None:  # here and nowhere else simtrial/core/two_classes_kernel.c takes over
         return _compiled(core, people, at, nodes, derivatives)
     given = _Given.of(people, at, nodes if people.in_first is None else KNOWN_NODES)
     trials, size = at.shape
