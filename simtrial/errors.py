@@ -57,6 +57,11 @@ class WorkerDiedError(Exception):
     """Every process that was given a task ended before it was done."""
 
 
+def extra(name: str) -> str:
+    """How to install what an optional part needs."""
+    return f"pip install '.[{name}]' where the source of simtrial is"
+
+
 def nearest(name: str, valid: Iterable[str]) -> str | None:
     """Return the valid name closest to a misspelt one, whatever its case, or None if none is close."""
     names = list(valid)

@@ -6,6 +6,7 @@ handlers note what they raise, and work that takes long raises it again where it
 
 from __future__ import annotations
 
+import sys
 from typing import NoReturn
 
 _noted: list[BaseException] = []
@@ -21,6 +22,11 @@ def raise_what_is_noted() -> None:
     """Raise once more what a signal has raised, if it got lost."""
     if _noted:
         raise _noted[0]
+
+
+def kept() -> str:
+    """What to say of work that a signal ends: a run is continued by the same command, other commands keep nothing."""
+    return ": finished chunks are kept; run the same command to go on" if sys.argv[1:2] == ["run"] else ""
 
 
 def forget() -> None:

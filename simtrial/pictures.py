@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from simtrial.errors import SimtrialError, unknown
+from simtrial.errors import SimtrialError, extra, unknown
 
 FEW = 24
 """Panels drawn where no cell is named."""
@@ -93,5 +93,5 @@ def _module(name: str) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("simtrial"):
-            raise SimtrialError(f"figures need {error.name}: pip install 'simtrial-bench[report]'") from None
+            raise SimtrialError(f"figures need {error.name}: {extra('report')}") from None
         raise SimtrialError("this version of simtrial draws no figures and no pages") from None

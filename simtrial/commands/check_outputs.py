@@ -77,7 +77,9 @@ def _print(found: Judged, asked: Request) -> None:
         say("")
     if found.failed_fits.height and not above.height:
         fits, failed = (found.failed_fits[name].sum() for name in ("replicates", "failed"))
-        say(f"Failed fits: {failed:,} of {fits:,}, no method above its bound")
+        stated = found.expectations.filter(pl.col("measure") == "failures").height
+        which = " by methods without an expectation about them" if stated else ""
+        say(f"Failed fits: {failed:,} of {fits:,}{which}, no method above its bound")
     if found.gate is not None:
         print_gate(found.gate, found.labels, asked.replay, found.gate.failing(asked.strict, asked.identical))
 

@@ -150,6 +150,8 @@ def summarise(
     request: Mapping[str, Any] | None = None, chosen: Selection | None = None,
 ) -> None:  # fmt: skip
     """Print the performance of runs, or of the part of one that a request is for; store that of a whole single run."""
+    from dataclasses import replace
+
     import polars as pl
 
     from simtrial.commands.selection import Selection
@@ -173,6 +175,7 @@ def summarise(
     labels, wanted = tables.cell_labels(cells), chosen.cells_of(cells)
     frames, beside, again = [], [], list[str]()
     for one in runs:
+        _tell_missing(one, labels)
         stated = options_of(one.run)
         options = _options(one.run, stated, mcse, common, chosen)
         measured, replays, lines = _performance(one, options, chosen, wanted, labels)
@@ -183,7 +186,8 @@ def summarise(
             _keep(folders[0], pl.concat(measured))
     if not frames:
         raise IncompleteRunError(f"{folders[0]}: no block of the cells that --cell names is finished yet")
-    print_performance(chosen.of(pl.concat(frames), form), cells, form, shown=chosen.shown)
+    shown = replace(chosen.shown, common=common)
+    print_performance(chosen.of(pl.concat(frames), form), cells, form, shown=shown)
     if form != "table":
         return
     for one in runs:
@@ -193,6 +197,16 @@ def summarise(
         tables.print_replays(again)
     if beside and chosen.everything and not chosen.across:
         tables.published_table(beside, labels)
+
+
+def _tell_missing(one: Reading, labels: Mapping[str, str]) -> None:
+    """Say what a table of a run that is not finished leaves out."""
+    there = {part.cell: part for part in one.parts}
+    short = [f"{labels[cell] or cell}: {p.missing} of {len(p.holders)}" for cell, p in there.items() if p.missing]
+    short += [f"{labels[cell] or cell}: all" for cell in dict.fromkeys(one.cells["cell"]) if cell not in there]
+    if short:
+        more = f"; and {len(short) - 8} more cells" if len(short) > 8 else ""
+        note(f"{one.folders[0]}: incomplete, blocks that are missing: {'; '.join(short[:8])}{more}")
 
 
 def _options(run: Mapping[str, Any], stated: Options, mcse: str | None, common: bool, chosen: Selection) -> Options:

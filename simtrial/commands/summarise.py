@@ -66,6 +66,8 @@ def _file(
     mcse: str | None, common: bool, form: str, chosen: Selection,
 ) -> None:  # fmt: skip
     """Print the performance of a file of results."""
+    from dataclasses import replace
+
     import polars as pl
 
     from simtrial.files.read_results import Reading, pairs, results
@@ -85,8 +87,11 @@ def _file(
         pairs(found, file, reference)
     for text in (found.columns, *found.notes):
         note(text)
+    if not (found.cells["true_value"].is_not_null() | found.cells["own"]).any():
+        note(f"{file.name}: no true value is known; --true VALUE or --true COLUMN gives bias and coverage")
     alphas = dict.fromkeys(methods, 1 - level)
     options = Options(measures, mcse or "robust", reference, alphas, common)  # type: ignore[arg-type]
     truths = found.cells.filter(pl.col("true_value").is_not_null() | pl.col("own"))
     frame = performance(rows.filter(pl.col("cell").is_in(list(wanted))), truths, options)
-    print_performance(chosen.of(frame, form), found.cells, form, stored=False, shown=chosen.shown)
+    shown = replace(chosen.shown, common=common)
+    print_performance(chosen.of(frame, form), found.cells, form, stored=False, shown=shown)

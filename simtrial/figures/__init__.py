@@ -6,7 +6,7 @@ import pkgutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from simtrial.errors import SimtrialError, unknown
+from simtrial.errors import SimtrialError, extra, unknown
 
 if TYPE_CHECKING:
     from simtrial.figures.parts.kind import Kind
@@ -26,7 +26,7 @@ ORDER = (
 )
 """The order in which methodologists want them: trials, estimates, intervals, then measures."""
 
-INSTALL = "figures need matplotlib and jinja2: pip install 'simtrial-bench[report]' (in a checkout: make setup)"
+INSTALL = f"figures need matplotlib and jinja2: {extra('report')}, or make setup there"
 
 
 def kind_names() -> list[str]:

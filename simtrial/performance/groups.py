@@ -43,7 +43,8 @@ UNKNOWN = truth_of({}, 0.05)
 class Judged:
     """Results of a method, and how often its rows have each text of flags and each type of confidence set.
 
-    Types are counted where a fit did not fail. ``replicates``: which ones the results are of.
+    Types are counted where a fit did not fail. ``replicates``: which ones the results are of. Where these are those
+    that all methods have in common, failures, flags and types are still counted in all.
     """
 
     sample: Sample
@@ -98,13 +99,15 @@ class Held:
         self.methods = [
             str(m) for m in rows.select(pl.col("method").filter(here).unique(maintain_order=True))["method"]
         ]
-        self._here = here
-        self._rows = _complete(rows.filter(here)) if common else rows
+        self._here, self._rows = here, rows
+        self._common = _complete(rows.filter(here)) if common else None
 
     def judged(self, method: str, truth: Truth) -> Judged:
         """Results of a method, from its rows."""
-        part = self._rows.filter(self._here & (pl.col("method") == method))
-        return Judged(sample_of(part, truth), _times(part["flags"]), _set_times(part), part["replicate"].to_numpy())
+        every = self._rows.filter(self._here & (pl.col("method") == method))
+        part = every if self._common is None else self._common.filter(pl.col("method") == method)
+        sample = replace(sample_of(part, truth), failed=_failed(every))
+        return Judged(sample, _times(every["flags"]), _set_times(every), part["replicate"].to_numpy())
 
     def beside(self, one: Judged, other: Judged) -> tuple[Sample, Sample]:
         """Results of two methods, paired by their replicates."""
@@ -133,9 +136,9 @@ def sample_of(group: pl.DataFrame, truth: Truth) -> Sample:
     def column(name: str) -> Floats:
         return group[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
 
-    failed = (group["status"] == "failed").to_numpy()
+    failed = _failed(group)
     e, s, low, high, p = (np.where(failed, np.nan, column(n)) for n in NUMBERS)  # whatever a failed fit could still say
-    sets = (
+    sets: dict[str, Any] = (
         {} if "ci_type" not in group.columns else {"apart": _is(group, TWO_RAYS), "empty": _is(group, EMPTY) & ~failed}
     )
     sample = Sample(
@@ -146,6 +149,10 @@ def sample_of(group: pl.DataFrame, truth: Truth) -> Sample:
         return sample
     there = "own_true_value" in group.columns
     return replace(sample, own=column("own_true_value") if there else np.full(group.height, np.nan))
+
+
+def _failed(group: pl.DataFrame) -> Bools:
+    return (group["status"] == "failed").to_numpy()
 
 
 def _is(group: pl.DataFrame, kind: str) -> Bools:

@@ -10,7 +10,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, Protocol, cast
 
@@ -202,14 +202,14 @@ class _LongGroup:
 
     def judged(self, method: str, truth: Truth) -> Judged:
         """Results of a method, whose numbers are not read yet."""
-        there = self._column(method, "there")
-        chosen = self._common if self._common is not None else None if there.all() else there
+        mask = self._column(method, "there")
+        there = None if mask.all() else mask
+        chosen = there if self._common is None else self._common
+        codes, kinds, failed = (_of(self._column(method, name), there) for name in ("flags", "ci_type", "failed"))
 
         def sample(chosen: Tiled | None) -> Sample:
-            return self._sample(method, truth, chosen)
+            return replace(self._sample(method, truth, chosen), failed=failed)
 
-        codes, kinds = (_of(self._column(method, name), chosen) for name in ("flags", "ci_type"))
-        failed = _of(self._column(method, "failed"), chosen)
         return _LongJudged(
             sample(chosen), _times(codes, self._rows.texts("flags")),
             _times(kinds[~failed], self._rows.texts("ci_type")), chosen, sample,
@@ -228,7 +228,7 @@ class _LongGroup:
         arrays = {name: self._column(method, name) for name in NUMBERS}
         kinds, code = self._column(method, "ci_type"), self._rows.texts("ci_type")
         sets = {"apart": kinds == code.get(TWO_RAYS, -1), "empty": (kinds == code.get(EMPTY, -1)) & ~failed}
-        arrays |= {"failed": failed} | (sets if self._rows.with_sets else {})
+        arrays |= {"failed": failed, **(sets if self._rows.with_sets else {})}
         arrays |= {"own": self._column(method, "own_true_value")} if truth.own else {}
         kept = {name: _of(values, chosen) for name, values in arrays.items()}
         return Sample(**kept, truth=truth.value, truth_mcse=truth.mcse, alpha=truth.alpha)

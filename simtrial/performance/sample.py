@@ -29,7 +29,8 @@ class Sample:
     ``truth`` with its own Monte Carlo error ``truth_mcse``; ``alpha`` the nominal type I error. ``own`` (replicates,)
     takes the place of ``truth`` where every trial has a true value of its own, known without error. ``apart`` and
     ``empty`` (replicates,) say which confidence sets are two rays, or hold nothing (see
-    `simtrial.kernels.interval_sets`); left out: none is, every set is the interval between its ends.
+    `simtrial.kernels.interval_sets`); left out: none is, every set is the interval between its ends. ``failed`` is of
+    all replicates, also where the others are of those that all methods have in common.
     """
 
     estimate: Floats
@@ -47,7 +48,8 @@ class Sample:
 
     def only(self, chosen: NDArray[np.intp]) -> Sample:
         """Return the results of some replicates, by their places."""
-        names = ("estimate", "std_error", "ci_lower", "ci_upper", "p_value", "failed", "own", "apart", "empty")
+        names = ["estimate", "std_error", "ci_lower", "ci_upper", "p_value", "own", "apart", "empty"]
+        names += ["failed"] if len(self.failed) == len(self.estimate) else []
         arrays = {name: getattr(self, name) for name in names}
         return replace(self, **{name: a[chosen] for name, a in arrays.items() if a is not None})
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from textwrap import wrap
 
 from simtrial.errors import one_line, printable
-from simtrial.report.text import emit_text, number, say, show
+from simtrial.report.text import emit_text, number, say, show, shown_digits
 
 MARKUP = ("markdown", "latex")
 """Forms of a table that other programs typeset."""
@@ -59,7 +59,11 @@ def grouped(table: Table) -> list[list[str]]:
 
 
 def aligned(pairs: Sequence[tuple[float | None, float | None]], digits: int) -> list[str]:
-    """Values with their Monte Carlo standard errors in parentheses, points below each other."""
+    """Values with their Monte Carlo standard errors in parentheses, points below each other.
+
+    They have more decimals where the errors of all would else be shown as 0.
+    """
+    digits = shown_digits([e for _, e in pairs], digits)
     errors = ["" if e is None or e != e else f"({number(e, digits)})" for _, e in pairs]
     room = max(map(len, errors), default=0)
     values = [number(value, digits) for value, _ in pairs]

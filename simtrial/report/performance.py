@@ -57,6 +57,8 @@ OWN = (
     "relative to it, trial by trial; the SEs are not."
 )
 
+COMMON = "The measures below are of the replicates in which every method has an estimate (--common)."
+
 STORED = "Failed fits are listed in the run's folder failures/; simtrial list explains the flags."
 
 PAIRED_TITLE = "Difference from the reference method on the same trials (Monte Carlo standard error)"
@@ -66,12 +68,14 @@ PAIRED_TITLE = "Difference from the reference method on the same trials (Monte C
 class Shown:
     """What of a performance is printed: measures by name (empty: the usual ones), and a factor across columns.
 
-    ``caption``: in place of the title of a table of measures, before it where there are several.
+    ``caption``: in place of the title of a table of measures, before it where there are several. ``common``: measures
+    are of the replicates in which every method has an estimate.
     """
 
     measures: Sequence[str] = ()
     across: str = ""
     caption: str = ""
+    common: bool = False
 
 
 def legend(measures: Sequence[str]) -> str:
@@ -104,7 +108,8 @@ def with_truths(frame: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
 def tables(frame: pl.DataFrame, cells: pl.DataFrame, stored: bool, shown: Shown) -> Iterator[Table]:
     """Tables of a performance: failures and flags, the measures, and the comparison with a reference."""
     beside = cell_columns(cells)
-    yield failures(frame, beside, stored)
+    counts = failures(frame, beside, stored)
+    yield replace(counts, after=f"{COMMON}\n{counts.after}".strip()) if shown.common else counts
     present = set(frame["measure"])
     usual = [name for name, _, _ in COLUMNS]
     plain = [m for m in shown.measures or usual if m in present and m not in PAIRED and not _seen(m)]

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +29,16 @@ def number(value: float | None, digits: int) -> str:
     return text.replace("-", "", 1) if float(text) == 0 else text
 
 
+def shown_digits(errors: Iterable[float | None], digits: int) -> int:
+    """Decimals with which the largest of some errors is not shown as 0: those given, or up to four more."""
+    largest = max((e for e in errors if e is not None and e == e), default=0.0)
+    enough = (more for more in range(digits, digits + 5) if round(largest, more) > 0)
+    return next(enough, digits)
+
+
 def with_mcse(value: float | None, mcse: float | None, digits: int) -> str:
-    """Format a value with its Monte Carlo standard error in parentheses."""
+    """Format a value with its Monte Carlo standard error in parentheses, with decimals that show the error."""
+    digits = shown_digits([mcse], digits)
     return number(value, digits) + ("" if mcse is None or mcse != mcse else f" ({number(mcse, digits)})")
 
 

@@ -16,7 +16,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
-from simtrial.errors import EnvironmentFailure, SimtrialError, in_words
+from simtrial.errors import EnvironmentFailure, SimtrialError, extra, in_words
 from simtrial.run import dask_worker
 
 PATIENCE = 20.0
@@ -37,7 +37,7 @@ def installed() -> Any:
     try:
         import distributed
     except ModuleNotFoundError as error:
-        needed = f"--engine dask needs pip install simtrial-bench[dask] (no module '{error.name}')"
+        needed = f"--engine dask needs module '{error.name}': {extra('dask')}"
         raise SimtrialError(needed) from None
     return distributed
 

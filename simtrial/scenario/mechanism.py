@@ -119,7 +119,9 @@ def _reads(mechanism: Mechanism) -> list[Problem]:
             absent = {s: other for s, other in steps().items() if s not in mechanism}
             home = next((s for s, other in absent.items() if name in other.model_construct().adds()), None)
             if home is not None:
-                problems.append(Problem(path, f"{stage} reads '{name}', which [mechanism.{home}] would add"))
+                problems.append(
+                    Problem(path, f"{stage} reads '{name}'; add a table [mechanism.{home}], which draws it")
+                )
             elif step.drawn_before() and name in variables(mechanism):
                 message = (
                     f"is drawn before [mechanism.{step.drawn_before()}] with these options, and '{name}' only after"

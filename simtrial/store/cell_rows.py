@@ -35,6 +35,11 @@ class StoredCell:
         """Methods and estimands, in the order of the request."""
         return list(self.identity.parts)
 
+    @property
+    def missing(self) -> int:
+        """Blocks that are not there, or lack a method."""
+        return sum(by_part.keys() != self.identity.parts.keys() for by_part in self.holders.values())
+
     def frames(self) -> Iterator[pl.DataFrame]:
         """Rows chunk by chunk, each block and part once."""
         uses: dict[Path, tuple[Stored, dict[frozenset[Part], list[int]]]] = {}

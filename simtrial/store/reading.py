@@ -75,15 +75,27 @@ def stored_cells(
         total += len(blocks)
         held[cell] = here
     if lacking and not partial:
-        raise IncompleteRunError(
-            f"{folder}: {lacking} of {total} blocks are missing; run the same command again (--replicates "
-            f"{run['replicates']}), or summarise with --partial"
-        )
+        raise IncompleteRunError(_what_lacks(folders, run, lacking, total))
     some = [cell for cell, here in held.items() if any(here.values())]
     if not some:
         raise IncompleteRunError(f"{folder}: no block is finished yet")
     found_cells = [StoredCell(cell, wanted[cell], held[cell], identity, size, columns) for cell in some]
     return found_cells, cells, run
+
+
+def _what_lacks(folders: Sequence[Path], run: Mapping[str, Any], lacking: int, total: int) -> str:
+    """How much is missing, and what to do."""
+    held = {folder: read_run(folder)["replicates"] for folder in folders}
+    few, many = min(folders, key=lambda f: held[f]), max(folders, key=lambda f: held[f])
+    if held[few] < held[many]:
+        return (
+            f"{few} is of {held[few]} replicates and {many} of {held[many]}: extend the first (simtrial run ... "
+            f"--replicates {held[many]}), or take every method's own with --partial"
+        )
+    return (
+        f"{folders[0]}: {lacking} of {total} blocks are missing; run the same command again (--replicates "
+        f"{run['replicates']}), or take what is there with --partial"
+    )
 
 
 def _cells(folders: Sequence[Path], identity: Identity) -> pl.DataFrame:

@@ -154,9 +154,7 @@ def test_without_the_packages_one_line_says_how_to_install_them() -> None:
     def importing(name: str) -> object:
         raise ImportError(name)
 
-    with pytest.raises(
-        SimtrialError, match=r"^figures need matplotlib and jinja2: pip install 'simtrial-bench\[report\]'"
-    ):
+    with pytest.raises(SimtrialError, match=r"^figures need matplotlib and jinja2: pip install '\.\[report\]'"):
         installed(importing)
 
 

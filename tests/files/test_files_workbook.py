@@ -83,4 +83,4 @@ def test_without_the_package_the_way_to_it_is_named(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "python_calamine", None)
     found = simtrial("summarise", tmp_path / "r.xlsx")
     assert found.code == 5
-    assert 'pip install "simtrial-bench[excel]"' in found.err
+    assert "pip install '.[excel]' where the source of simtrial is, or save the sheet as CSV" in found.err

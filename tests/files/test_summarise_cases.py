@@ -361,9 +361,23 @@ def test_names_of_other_programs_are_known(write, header, understood):
     ("rep,b_1,se_b_1,b_2,se_b_2,p 1,1,1,2,1,0.5", "one column 'p' (p_value) for all"),
     ("rep,b_1,se_b_1,b_2,se_b_2,est 1,1,1,2,1,0.5", "one column 'est' (estimate) for all"),
     ("rep,value 1,1", "no column of estimates"),
+    ("stat,est,mcse,method nsim,9,,A bias,1,1,A cover,1,1,A", "'stat' names measures (nsim, bias, cover"),
+    ("method,measure,value a,bias,1 a,coverage,1 a,empirical_se,1", "'measure' names measures (bias, coverage, "),
 ])  # fmt: skip
 def test_columns_that_could_mean_two_things_are_refused(write, text, message):
     assert message in refused(write(text))
+
+
+def test_a_column_of_words_of_which_two_are_measures_is_left_alone(write):
+    found, _ = scored(write("rep,est,se,note 1,1,1,bias 2,1,1,mse 3,2,1,other 4,3,1,bias"))
+    assert [value for (_, _, measure), (value, _, _) in found.items() if measure == "mean_estimate"] == [1.75]
+
+
+def test_a_file_without_true_values_is_told_how_to_give_them(write):
+    file = write("rep,est,se 1,1,1 2,2,1 3,2,1")
+    assert "no true value is known; --true VALUE or --true COLUMN gives bias" in simtrial("summarise", file).err
+    assert "no true value" not in simtrial("summarise", file, "--true", "0").err
+    assert "; write decimals with a point" in refused(file, "--true", "0,5")
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

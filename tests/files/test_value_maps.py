@@ -115,7 +115,15 @@ def test_a_name_mapped_twice_is_refused(tmp_path: Path) -> None:
 def test_words_for_arms_without_a_map_are_refused_with_the_way_out(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     words().rename({"group": "arm"}).write_csv(file)
-    assert "--map 'arm=COLUMN: Control=0, Intervention=1' maps words" in refused(file)
+    assert "--map 'arm=COLUMN: Control=0, Intervention=1' turns words into numbers" in refused(file)
+
+
+def test_words_in_place_of_numbers_are_refused_with_the_map_before_the_loss(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    names = {"y_followup": pl.Series(["yes", "no"] * (len(frame()) // 2) + ["no"] * (len(frame()) % 2))}
+    frame().with_columns(**names).write_csv(file)
+    told = refused(file)
+    assert "--map 'y_followup=COLUMN: yes=0, OTHER=1' turns words into numbers; --missing yes would take" in told
 
 
 def test_any_outcome_with_columns_of_any_name(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-MISSING = "no dask here: pip install simtrial-bench[dask]"
+MISSING = "no dask here: pip install '.[dask]'"
 
 
 def search_path() -> dict[str, str]:

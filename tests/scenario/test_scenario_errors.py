@@ -82,7 +82,7 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
     "estimands as text": ('[[estimands]]\nname = "itt"\nkind = "itt"\n\n[[estimands]]\nname = "cace"\nkind = "cace"\n'
                           'received = "sessions >= 6"', '[estimands]\nkind = "itt"', ["written as [[estimands]]"]),
     "stage that reads one left out": ("[mechanism.delivery]\n\n", "",
-                                      ["sessions", "which [mechanism.delivery] would add"]),
+                                      ["sessions", "add a table [mechanism.delivery], which draws it"]),
     "stage that must be there": ('[mechanism.allocation]\nmethod = "minimisation"\n'
                                  'factors = ["region", "practice_size"]\n', "",
                                  ["missing table [mechanism.allocation]"]),

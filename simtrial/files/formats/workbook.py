@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from simtrial.errors import DataError, EnvironmentFailure, unknown
+from simtrial.errors import DataError, EnvironmentFailure, extra, unknown
 from simtrial.files.formats.cells import as_text
 from simtrial.files.formats.source import Content, Source, blanked, reading, stripped
 
@@ -55,7 +55,7 @@ def _rows(file: Path, book: Path, sheet: str) -> list[list[Any]]:
     try:
         from python_calamine import CalamineWorkbook
     except ImportError:
-        advice = 'pip install "simtrial-bench[excel]", or save the sheet as CSV'
+        advice = f"{extra('excel')}, or save the sheet as CSV"
         raise EnvironmentFailure(f"{file}: a workbook needs one more package: {advice}") from None
     with reading(file, KIND):
         opened = CalamineWorkbook.from_path(str(book))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from simtrial.files.formats.source import shown
 from simtrial.files.read_trials import hint
 from simtrial.files.results.reading import Reading
 from simtrial.files.results.wide import Stem, stems_of
+from simtrial.performance import MEASURES
 
 PLACE = ":place"
 """Column of where rows stand in the file, in the words of a message."""
@@ -76,6 +77,7 @@ def plain(name: str) -> str:
 def columns_of(frame: pl.DataFrame, file: Path, reading: Reading) -> Columns:
     """Meaning of every column; the user's options come first, and columns they name have no other meaning."""
     roles = _mapped(frame, file, reading)
+    _refuse_summaries(frame, file, {*roles.values(), *reading.by})
     factors = _factors(frame, file, reading, roles)
     if reading.true_number is not None and "true_value" in roles:
         raise DataError(f"--true {reading.true}: --map true_value={roles['true_value']} names another; give one")
@@ -105,6 +107,22 @@ def columns_of(frame: pl.DataFrame, file: Path, reading: Reading) -> Columns:
     roles = dict(sorted(roles.items(), key=lambda item: order[item[1]]))
     spare = [c for c in frame.columns if c not in {*used, *factors}]
     return Columns(roles, factors, stems, spare)
+
+
+SUMMARIES = frozenset(map(plain, (*MEASURES, "nsim", "thetamean", "thetamedian", "se2mean", "se2median", "empse",
+                                  "relprec", "modelse", "relerror", "cover", "becover", "power")))  # fmt: skip
+"""Names of measures, ours and those of rsimsum, as a column of a table of summaries has them."""
+
+
+def _refuse_summaries(frame: pl.DataFrame, file: Path, named: Collection[str]) -> None:
+    """Refuse a table whose rows are measures of performance: their values are no estimates."""
+    for column in (c for c in frame.columns if frame.schema[c] == pl.String and c not in named):
+        found = [word for word in frame[column].unique(maintain_order=True).drop_nulls() if plain(word) in SUMMARIES]
+        if len(found) > 2:
+            raise DataError(
+                f"{file}: column '{shown(column)}' names measures ({', '.join(found[:3])}, ...): a table of summaries; "
+                "what is read are estimates, one row for each replicate and method"
+            )
 
 
 def _misspelt(free: Sequence[str]) -> str:
@@ -142,7 +160,8 @@ def _true_column(
     """The column that --true names; it has no other meaning."""
     name = str(reading.true_column)
     if name not in frame.columns:
-        raise DataError(f"{file}: --true {name}: neither a number nor a column{hint(name, frame.columns)}")
+        comma = "; write decimals with a point" if re.fullmatch(r"[+-]?\d*,\d+", name) else ""
+        raise DataError(f"{file}: --true {name}: neither a number nor a column{hint(name, frame.columns)}{comma}")
     others = [ours for ours, theirs in roles.items() if theirs == name and ours != "true_value"]
     if others or ("true_value" in roles and roles["true_value"] != name):
         meaning = f"{others[0]}={name}" if others else f"true_value={roles['true_value']}"

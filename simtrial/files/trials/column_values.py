@@ -165,8 +165,10 @@ def numbers_of(pieces: Pieces) -> NDArray[np.float64]:
 def _no_number(name: str, place: str, cell: str) -> DataError:
     marks = bool(pl.Series([cell]).str.contains(PARTED)[0])
     advice = "; write decimals with a point, and no mark between thousands, unit or %" if marks else ""
-    advice += f"; --missing {quote(cell)} takes such cells as missing" if not any(c.isdigit() for c in cell) else ""
-    advice += "; --map 'arm=COLUMN: Control=0, Intervention=1' maps words" if name == "arm" else ""
+    if not any(c.isdigit() for c in cell):
+        words = "Control=0, Intervention=1" if name == "arm" else f"{cell}=0, OTHER=1"
+        advice += f"; --map {quote(f'{name}=COLUMN: {words}')} turns words into numbers"
+        advice += f"; --missing {quote(cell)} would take such cells as missing"
     return DataError(f"{place}: column '{name}' must hold numbers (blank or NA if missing); '{cell}' given{advice}")
 
 
