@@ -51,13 +51,13 @@ class Pieces(Protocol):
         ...
 
 
-_BYTES = {**dict.fromkeys((*NUMBERS, "own_true_value"), np.float64), "flags": np.int32, "ci_type": np.int8,
+_KINDS = {**dict.fromkeys((*NUMBERS, "own_true_value"), np.float64), **dict.fromkeys(("flags", "ci_type"), np.int32),
           "failed": np.bool_, "there": np.bool_}  # fmt: skip
 """Columns in the file; a file is made of zeros, so that ``there`` is false where a part has no row."""
 
 
 class LongRows:
-    """Rows of one cell, written to a file piece by piece.
+    """Rows of one cell, written to a file piece by piece; for one thread, for the file has one place to read from.
 
     Raises
     ------
@@ -67,19 +67,27 @@ class LongRows:
 
     def __init__(self, pieces: Pieces) -> None:
         self.cell, self.replicates = pieces.cell, pieces.replicates
-        self.first_failures: dict[str, int] = {}
+        self._failed: dict[str, int] = {}
         with _room():
             self._file = tempfile.TemporaryFile(buffering=0)
         weakref.finalize(self, self._file.close)
         self._parts = {part: number for number, part in enumerate(pieces.parts)}
         self._seen, self.with_sets = set[Part](), False
         self._codes = {"flags": {"": 0}, "ci_type": {"": 0}}
-        starts = np.cumsum([0, *(self.replicates * np.dtype(kind).itemsize for kind in _BYTES.values())])
-        self._starts, self._part_size = dict(zip(_BYTES, starts.tolist(), strict=False)), int(starts[-1])
+        starts = np.cumsum([0, *(self.replicates * np.dtype(kind).itemsize for kind in _KINDS.values())])
+        self._starts, self._part_size = dict(zip(_KINDS, starts.tolist(), strict=False)), int(starts[-1])
         for frame in _together(pieces.frames()):
             self.with_sets |= "ci_type" in frame.columns
             for (method, estimand), rows in frame.partition_by("method", "estimand", as_dict=True).items():
                 self._write((str(method), str(estimand)), rows)
+        with _room():
+            self._file.truncate(self._part_size * len(self._parts))  # to its end, so that no place is beyond it
+
+    @property
+    def first_failures(self) -> list[tuple[str, int]]:
+        """Number of the first replicate in which each method failed, by that number, then as methods are ordered."""
+        methods = list(dict.fromkeys(method for method, _ in self._parts))
+        return sorted(self._failed.items(), key=lambda found: (found[1], methods.index(found[0])))
 
     def groups(self, common: bool) -> Iterator[Group]:
         """Rows by estimand; ``common`` as in `simtrial.performance.Options`."""
@@ -90,12 +98,11 @@ class LongRows:
 
     def column(self, part: Part, name: str) -> Tiled:
         """A column of a part, a value for each replicate, read tile by tile."""
-        kind = np.dtype(_BYTES[name])
+        kind = np.dtype(_KINDS[name])
 
         def read(tile: int, known: Known) -> Array:
-            values = np.zeros(min(TILE, self.replicates - tile * TILE), dtype=kind)
-            self._file.seek(self._place(part, name, tile * TILE))
-            self._file.readinto(values.data.cast("B"))  # what lies beyond the end of the file is zero as well
+            values = np.empty(min(TILE, self.replicates - tile * TILE), dtype=kind)
+            self._get(self._place(part, name, tile * TILE), values.data.cast("B"))
             return values
 
         return Tiled(-(-self.replicates // TILE), read, self, self.replicates)
@@ -110,7 +117,7 @@ class LongRows:
         failed = (rows["status"] == "failed").to_numpy()
         if failed.any():
             first = int(replicates[failed].min())
-            self.first_failures[part[0]] = min(first, self.first_failures.get(part[0], first))
+            self._failed[part[0]] = min(first, self._failed.get(part[0], first))
         columns: dict[str, Array] = {"failed": failed, "there": np.ones(rows.height, dtype=bool)}
         columns |= {name: np.where(failed, np.nan, _numbers(rows, name)) for name in NUMBERS}
         columns["own_true_value"] = _numbers(rows, "own_true_value")
@@ -118,13 +125,22 @@ class LongRows:
         ends = (np.flatnonzero(np.diff(replicates) != 1) + 1).tolist()  # rows of a chunk mostly follow each other
         for start, stop in zip([0, *ends], [*ends, len(replicates)], strict=True):
             for name, values in columns.items():
-                content = values[start:stop].astype(_BYTES[name]).tobytes()
+                content = values[start:stop].astype(_KINDS[name]).tobytes()
                 self._put(self._place(part, name, int(replicates[start]) - 1), content)
         self._seen.add(part)
 
     def _place(self, part: Part, column: str, row: int) -> int:
-        inside: int = self._starts[column] + row * np.dtype(_BYTES[column]).itemsize
+        inside: int = self._starts[column] + row * np.dtype(_KINDS[column]).itemsize
         return self._parts[part] * self._part_size + inside
+
+    def _get(self, place: int, into: memoryview) -> None:
+        with _room():
+            self._file.seek(place)
+            while into:
+                read = self._file.readinto(into)
+                if not read:
+                    raise OSError(None, "it is shorter than what was written")
+                into = into[read:]
 
     def _put(self, place: int, content: bytes) -> None:
         with _room():

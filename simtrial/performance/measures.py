@@ -65,7 +65,7 @@ def bias(sample: Sample, form: Form) -> Value:
 def relative_bias(sample: Sample, form: Form) -> Value:
     """Bias in percent of the absolute true value; undefined for a true value of 0."""
     d, theta, u = sample.errors_beside_truth()
-    if not isinstance(theta, float):
+    if not isinstance(theta, float | int):
         return over_truth(100 * d, theta).scaled(u)
     found = bias(sample, form)
     return undefined(found.n) if sample.truth == 0 else found.scaled(100 / abs(sample.truth))
@@ -85,7 +85,7 @@ def standardised_bias(sample: Sample, form: Form) -> Value:
         return undefined(n)
     u = unit(e)
     e, theta = e / u, theta / u
-    s, centre = sqrt(variance_of(e)), theta if isinstance(theta, float) else float(theta.mean())
+    s, centre = sqrt(variance_of(e)), theta if isinstance(theta, float | int) else float(theta.mean())
     b = float(e.mean()) - centre
     influence = (e - e.mean() - (theta - centre)) / s - b / (2 * s) * (((e - e.mean()) / s) ** 2 - 1)
     error = float(np.hypot(influence.std(ddof=1) / sqrt(n), sample.truth_mcse / u / s))
@@ -218,7 +218,7 @@ def _root(found: Value) -> Value:
 def relative_mse(sample: Sample, form: Form) -> Value:
     """MSE over theta^2; undefined for a true value of 0."""
     d, theta, u = sample.errors_beside_truth()
-    if not isinstance(theta, float):
+    if not isinstance(theta, float | int):
         return over_truth(d**2, theta / u, power=2)
     found, u = _mse(sample)
     if sample.truth == 0:
@@ -287,7 +287,7 @@ def rejection_rate(sample: Sample, form: Form) -> Share:
 def type_s_rate(sample: Sample, form: Form) -> Share:
     """Share of rejections whose estimate has the wrong sign; undefined for a true value of 0."""
     e, theta = _rejections(sample)
-    if not isinstance(theta, float):
+    if not isinstance(theta, float | int):
         known = theta != 0
         e, theta = e[known], theta[known]
     elif sample.truth == 0 or np.isnan(sample.truth):
@@ -299,13 +299,13 @@ def _rejections(sample: Sample) -> tuple[Floats, Floats | float]:
     """Estimates that reject the null hypothesis, and their true values."""
     (e, rejected), theta = sample.beside_truth(sample.estimate, sample.rejected)
     chosen = rejected == 1
-    return e[chosen], theta if isinstance(theta, float) else theta[chosen]
+    return e[chosen], theta if isinstance(theta, float | int) else theta[chosen]
 
 
 def exaggeration_ratio(sample: Sample, form: Form) -> Value:
     """Mean |e| of the rejections over |theta|, or over mean |theta| of the same; undefined for a true value of 0."""
     e, theta = _rejections(sample)
-    if not isinstance(theta, float):
+    if not isinstance(theta, float | int):
         return over_truth(np.abs(e), np.abs(theta))
     if sample.truth == 0 or np.isnan(sample.truth):
         return undefined(len(e))

@@ -36,8 +36,7 @@ def groups_of(rows: Rows, common: bool = False) -> Iterator[Group]:
 def first_failures(rows: Rows) -> list[tuple[str, str, int]]:
     """Cell, method and number of the first replicate in which each method failed, by that number."""
     if isinstance(rows, LongRows):
-        found = [(rows.cell, method, replicate) for method, replicate in rows.first_failures.items()]
-        return sorted(found, key=lambda line: line[2])
+        return [(rows.cell, method, replicate) for method, replicate in rows.first_failures]
     failed = rows.filter(pl.col("status") == "failed").sort("replicate", maintain_order=True)
     first = failed.unique("method", keep="first", maintain_order=True).select("cell", "method", "replicate")
     return [(str(cell), str(method), int(replicate)) for cell, method, replicate in first.iter_rows()]

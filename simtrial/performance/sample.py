@@ -293,11 +293,21 @@ def jackknife(left_out: Floats) -> float:
 
 
 def without_each(x: Floats) -> tuple[Floats, Floats]:
-    """Mean and variance (divisor n - 2) of a sample with each value left out in turn."""
+    """Mean and variance (divisor n - 2) of a sample with each value left out in turn.
+
+    Both are differences of those of all. Where a value holds more than half of the sum of squares (one can), they would
+    be rounding, and are those of the others.
+    """
     n = len(x)
     centre = x - x.mean()
-    total = float((centre**2).sum())
-    return x.mean() - centre / (n - 1), np.maximum(total - centre**2 * n / (n - 1), 0.0) / (n - 2)
+    squares = centre**2
+    total = float(squares.sum())
+    mean, spread = x.mean() - centre / (n - 1), np.maximum(total - squares * n / (n - 1), 0.0) / (n - 2)
+    most = squares > total / 2
+    others = x[~most]
+    if len(others) == n or n < 3:
+        return mean, spread
+    return where(most, others.mean(), mean), where(most, others.var(ddof=1), spread)
 
 
 def both_errors(value: Value, truth_error: float) -> Value:

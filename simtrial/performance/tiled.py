@@ -170,7 +170,7 @@ def tiles_of(values: Floats | Tiled | float) -> Iterator[Floats]:
 
 
 def ordered(values: Floats | Tiled, places: Sequence[int]) -> Floats:
-    """Order statistics at some places, 0 the least; none of the values may be NaN."""
+    """Order statistics at some places, 0 the least; NaN comes last."""
     if not isinstance(values, Tiled):
         return np.partition(values, places)[list(places)]
     found = _of_prefix(values, 0, 0, places)
@@ -178,7 +178,7 @@ def ordered(values: Floats | Tiled, places: Sequence[int]) -> Floats:
 
 
 def quantiles(values: Floats | Tiled, shares: Sequence[float]) -> Floats:
-    """Quantiles, between two order statistics by a straight line; none of the values may be NaN, some infinite.
+    """Quantiles, between two order statistics by a straight line; values may be infinite.
 
     Rounded as numpy rounds them, from the nearer of the two.
     """
@@ -231,9 +231,13 @@ _SIGN = np.uint64(1 << 63)
 
 
 def _keys(values: Floats) -> NDArray[np.uint64]:
-    """Whole numbers in the order of the values: their bits, all turned where negative, else the sign alone."""
+    """Whole numbers in the order of the values: their bits, all turned where negative, else the sign alone.
+
+    NaN comes last, as numpy sorts it.
+    """
     bits = np.ascontiguousarray(values, dtype=np.float64).view(np.uint64)
-    return bits ^ np.where(bits & _SIGN, ~np.uint64(0), _SIGN)
+    keys = bits ^ np.where(bits & _SIGN, ~np.uint64(0), _SIGN)
+    return np.where(np.isnan(values), ~np.uint64(0), keys)
 
 
 def _values(keys: NDArray[np.uint64]) -> Floats:

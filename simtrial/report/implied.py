@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from simtrial.report.text import number, say, show
+from simtrial.report.text import number, say, show, shown_digits
 from simtrial.run.implied import ImpliedCells
 from simtrial.run.implied_people import Quantity
 
@@ -55,6 +55,7 @@ def text(found: Quantity | None, digits: int) -> str:
     """Value with its Monte Carlo error; without one where it is exact, with a question mark where it is unknown."""
     if found is None:
         return "-"
+    digits = shown_digits([found.mcse], digits)
     value = number(found.value, digits)
     if found.mcse == 0 or value == "-":
         return value

@@ -69,11 +69,11 @@ class StoredCell:
 
 
 def _in_order(holders: Holders, identity: Identity) -> bool:
-    """Whether every block is read from one chunk, which has the parts in the order of the request."""
+    """Whether every block is read from one chunk, which has all parts, in the order of the request."""
     one = all(len({chunk.file for chunk in by_part.values()}) <= 1 for by_part in holders.values())
     chunks = {chunk.file: chunk for by_part in holders.values() for chunk in by_part.values()}
     orders = ([part for part in chunk.parts if part in identity.parts] for chunk in chunks.values())
-    return one and all(order == [part for part in identity.parts if part in order] for order in orders)
+    return one and all(order == list(identity.parts) for order in orders)
 
 
 def _by_part(rows: pl.DataFrame, identity: Identity) -> pl.DataFrame:

@@ -61,6 +61,40 @@ def test_runs_of_different_sizes_are_named_with_them(tmp_path: Path) -> None:
         assert simtrial("summarise", *(tmp_path / name for name in names), "--partial").code == 0
 
 
+MORE = """
+[[methods]]
+name = "first"
+kind = "ols"
+estimand = "itt"
+
+[[methods]]
+name = "mixed model"
+kind = "lmm"
+estimand = "itt"
+"""
+
+
+def test_the_order_of_methods_is_that_of_the_request_whichever_chunk_is_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first half of the blocks lacks a method; a frame and a file of the rows are summarised alike."""
+    head = SMALL[: SMALL.index("[[methods]]")]
+    both = head + MORE + SMALL[SMALL.index("[run]") :]
+    only = head + MORE[MORE.index('[[methods]]\nname = "mixed') :] + SMALL[SMALL.index("[run]") :]
+    go(tmp_path / "run", 40, text=only, shard=(1, 2), chunk_replicates=10)
+    go(tmp_path / "run", 40, text=both, shard=(2, 2), chunk_replicates=10)
+    found = []
+    for size in (1 << 15, 16):
+        for module in ("tiled", "long_rows", "rows"):
+            monkeypatch.setattr(f"simtrial.performance.{module}.TILE", size)
+        found.append(simtrial("summarise", tmp_path / "run", "--partial"))
+        found.append(simtrial("summarise", tmp_path / "run", "--partial", "--measure", "bias"))
+    assert [one.code for one in found] == [0] * 4
+    assert found[0].out == found[2].out
+    assert found[1].out == found[3].out
+    assert found[0].out.index("first ") < found[0].out.index("mixed model ")
+
+
 def test_failures_are_counted_in_all_replicates_whichever_the_measures_are_of(tmp_path: Path) -> None:
     numbers = {"estimate": [1.0, 2, 3, 4, 6], "std_error": [1.0, 1, 1, 1, 2]}
     holed = {name: [*values[:3], None, None] for name, values in numbers.items()}

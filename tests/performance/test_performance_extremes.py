@@ -179,3 +179,31 @@ def test_shares_say_so_themselves() -> None:
     assert {"lower_miss", "upper_miss", "type_s_rate", "winsorised_share", "coverage", "convergence_rate"} <= SHARES
     assert len(SHARES) == 9
     assert "mean_width" not in SHARES
+
+
+@pytest.mark.parametrize("size", [1e5, 1e7, 1e9, 1e12, -1e30])
+def test_jackknife_errors_beside_one_outlier_are_those_of_their_definition(size: float) -> None:
+    """Without the outlier its sum of squares is left out of one that it makes up; with it 40 others are.
+
+    The variance without each of the others has the outlier's rounding, eps in relation to it, and these hardly count.
+    """
+    x = np.random.default_rng(3).standard_normal(41)
+    x[7] = size
+    s = np.full(41, 0.5)
+    sample = Sample(x, s, x - 1, x + 1, np.full(41, 0.5), np.zeros(41, dtype=bool), 0.0)
+    apart = [np.delete(x, at) for at in range(41)]
+    ratios = np.array([0.25 / (others / abs(size)).var(ddof=1) / size / size for others in apart])
+    ratios[7] = 0.25 / apart[7].var(ddof=1)
+    expected = 100 * math.sqrt(40 / 41 * float(((ratios - ratios.mean()) ** 2).sum()))
+    assert MEASURES["relative_bias_variance"](sample, "robust").mcse == pytest.approx(expected, rel=1e-9)
+    spreads = np.array([(others / abs(size)).std(ddof=1) * abs(size) for others in apart])
+    unit = abs(size)
+    error = unit * math.sqrt(40 / 41 * float((((spreads - spreads.mean()) / unit) ** 2).sum()))
+    assert MEASURES["empirical_se"](sample, "jackknife").mcse == pytest.approx(error, rel=1e-9)
+
+
+def test_a_true_value_may_be_a_whole_number() -> None:
+    e = np.array([1.0, 2.0, 2.5, 4.0])
+    whole, real = (Sample(e, e, e - 1, e + 1, e / 9, np.zeros(4, dtype=bool), truth) for truth in (1, 1.0))
+    for name, measure in MEASURES.items():
+        assert repr(measure(whole, "robust")) == repr(measure(real, "robust")), name
