@@ -10,7 +10,7 @@ import numpy as np
 from simtrial.arrays import Bools, Floats
 from simtrial.check.paired_tests import Shift, mean_shift, share_shift, unknown_shift
 from simtrial.check.pairs import ROUNDING, Pair, Side, State, differing, state_of
-from simtrial.performance.sample import constant, unit
+from simtrial.performance.summing import constant, unit
 
 NAN = float("nan")
 

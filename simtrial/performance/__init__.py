@@ -17,7 +17,9 @@ from simtrial.kernels.interval_sets import KINDS
 from simtrial.performance import measures, paired, robust
 from simtrial.performance.groups import Group, Judged, sample_of, truth_of
 from simtrial.performance.rows import Rows, groups_of
-from simtrial.performance.sample import NOTHING, Form, Sample, Value, mean, present
+from simtrial.performance.sample import Sample
+from simtrial.performance.summing import mean, present
+from simtrial.performance.values import NOTHING, Form, Value
 
 __all__ = [
     "MEASURES", "PAIRED", "SHARES", "Form", "Options", "Sample", "Value", "counted", "performance", "sample_of",

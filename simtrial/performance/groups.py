@@ -11,7 +11,8 @@ import polars as pl
 
 from simtrial.arrays import Bools, Floats
 from simtrial.kernels.interval_sets import EMPTY, KINDS, TWO_RAYS
-from simtrial.performance.sample import NOTHING, Sample
+from simtrial.performance.sample import Sample
+from simtrial.performance.values import NOTHING
 
 NUMBERS = ("estimate", "std_error", "ci_lower", "ci_upper", "p_value")
 """Columns of numbers that every row has; null where there is none."""

@@ -12,13 +12,8 @@ from math import sqrt
 import numpy as np
 
 from simtrial.arrays import Floats
-from simtrial.performance.sample import (
-    NOTHING,
-    Form,
-    Sample,
-    Share,
-    Value,
-    Width,
+from simtrial.performance.sample import Sample
+from simtrial.performance.summing import (
     average,
     both_errors,
     jackknife,
@@ -27,13 +22,13 @@ from simtrial.performance.sample import (
     over_truth,
     present,
     share,
-    undefined,
     unit,
     variance_of,
     varies,
     without_each,
 )
 from simtrial.performance.tiled import where
+from simtrial.performance.values import NOTHING, Form, Share, Value, Width, undefined
 
 
 def n_estimates(sample: Sample, form: Form) -> Value:

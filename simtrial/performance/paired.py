@@ -7,19 +7,10 @@ from math import sqrt
 import numpy as np
 
 from simtrial.arrays import Floats
-from simtrial.performance.sample import (
-    Form,
-    Sample,
-    Value,
-    jackknife,
-    mean,
-    present,
-    undefined,
-    unit,
-    varies,
-    without_each,
-)
+from simtrial.performance.sample import Sample
+from simtrial.performance.summing import jackknife, mean, present, unit, varies, without_each
 from simtrial.performance.tiled import where
+from simtrial.performance.values import Form, Value, undefined
 
 
 def relative_precision(sample: Sample, reference: Sample, form: Form) -> Value:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from simtrial.arrays import Floats
 from simtrial.performance import Options, Sample, sample_of, truth_of
-from simtrial.performance.sample import Z
+from simtrial.performance.values import Z
 
 POINTS = {
     "estimand": pl.String, "cell": pl.String, "method": pl.String, "replicate": pl.Int64, "estimate": pl.Float64,

@@ -9,20 +9,10 @@ import numpy as np
 
 from simtrial.arrays import Floats
 from simtrial.performance import measures
-from simtrial.performance.sample import (
-    Form,
-    Sample,
-    Share,
-    Value,
-    average,
-    both_errors,
-    present,
-    share,
-    undefined,
-    unit,
-    variance_of,
-)
+from simtrial.performance.sample import Sample
+from simtrial.performance.summing import average, both_errors, present, share, unit, variance_of
 from simtrial.performance.tiled import ordered, quantiles
+from simtrial.performance.values import Form, Share, Value, undefined
 
 TRIM = 0.05  # share cut off either end
 FENCE = 2.0  # winsorised at the quartiles and this many interquartile ranges beyond

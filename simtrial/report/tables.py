@@ -14,7 +14,7 @@ import polars as pl
 from simtrial.arrays import Floats
 from simtrial.performance.groups import UNKNOWN
 from simtrial.performance.rows import Rows, first_failures, groups_of
-from simtrial.performance.sample import present
+from simtrial.performance.summing import present
 from simtrial.performance.tiled import quantiles
 from simtrial.report.false_alarms import alarms
 from simtrial.report.text import number, say, say_whole, show

@@ -9,7 +9,7 @@ import pytest
 
 from simtrial.performance import MEASURES, PAIRED, Form, Sample
 from simtrial.performance import tiled as module
-from simtrial.performance.sample import present
+from simtrial.performance.summing import present
 from simtrial.performance.tiled import Tiled, ordered, quantiles
 
 FORMS: tuple[Form, ...] = ("robust", "jackknife", "normal")
