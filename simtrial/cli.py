@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def main() -> NoReturn:
     """Run the command line; a user's mistake is one message and exit 2, never a traceback (unless --debug)."""
-    from simtrial.interruption import forget, kept, raise_and_note
+    from simtrial.interruption import forget, raise_and_note, what_is_kept
 
     forget()
     signal.signal(signal.SIGINT, lambda number, frame: raise_and_note(KeyboardInterrupt()))
@@ -25,7 +25,7 @@ def main() -> NoReturn:
 
         run()
     except KeyboardInterrupt:
-        sys.stderr.write(f"interrupted{kept()}\n")
+        sys.stderr.write(f"interrupted{what_is_kept()}\n")
         sys.exit(130)
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -16,7 +16,7 @@ import simtrial
 from simtrial import commands
 from simtrial.commands.since_start import process_began
 from simtrial.errors import EnvironmentFailure, SimtrialError, printable
-from simtrial.interruption import kept, raise_and_note
+from simtrial.interruption import raise_and_note, what_is_kept
 
 
 def run() -> NoReturn:
@@ -66,7 +66,7 @@ def _unforeseen(error: Exception) -> str:
 
 
 def _terminated(number: int, frame: object) -> NoReturn:
-    click.echo(f"terminated{kept()}", err=True)
+    click.echo(f"terminated{what_is_kept()}", err=True)
     raise_and_note(SystemExit(143))
 
 

@@ -24,7 +24,7 @@ def raise_what_is_noted() -> None:
         raise _noted[0]
 
 
-def kept() -> str:
+def what_is_kept() -> str:
     """What to say of work that a signal ends: a run is continued by the same command, other commands keep nothing."""
     return ": finished chunks are kept; run the same command to go on" if sys.argv[1:2] == ["run"] else ""
 

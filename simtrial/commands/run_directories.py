@@ -150,8 +150,6 @@ def summarise(
     request: Mapping[str, Any] | None = None, chosen: Selection | None = None,
 ) -> None:  # fmt: skip
     """Print the performance of runs, or of the part of one that a request is for; store that of a whole single run."""
-    from dataclasses import replace
-
     import polars as pl
 
     from simtrial.commands.selection import Selection
@@ -175,7 +173,7 @@ def summarise(
     labels, wanted = tables.cell_labels(cells), chosen.cells_of(cells)
     frames, beside, again = [], [], list[str]()
     for one in runs:
-        _tell_missing(one, labels)
+        _tell_missing(one, labels, wanted)
         stated = options_of(one.run)
         options = _options(one.run, stated, mcse, common, chosen)
         measured, replays, lines = _performance(one, options, chosen, wanted, labels)
@@ -186,8 +184,7 @@ def summarise(
             _keep(folders[0], pl.concat(measured))
     if not frames:
         raise IncompleteRunError(f"{folders[0]}: no block of the cells that --cell names is finished yet")
-    shown = replace(chosen.shown, common=common)
-    print_performance(chosen.of(pl.concat(frames), form), cells, form, shown=shown)
+    print_performance(chosen.of(pl.concat(frames), form), cells, form, shown=chosen.shown(common))
     if form != "table":
         return
     for one in runs:
@@ -199,14 +196,20 @@ def summarise(
         tables.published_table(beside, labels)
 
 
-def _tell_missing(one: Reading, labels: Mapping[str, str]) -> None:
-    """Say what a table of a run that is not finished leaves out."""
+def _tell_missing(one: Reading, labels: Mapping[str, str], wanted: Collection[str]) -> None:
+    """Say what a table of a run that is not finished leaves out of the cells that are wanted."""
+    from simtrial.report.tables import FEW
+
     there = {part.cell: part for part in one.parts}
-    short = [f"{labels[cell] or cell}: {p.missing} of {len(p.holders)}" for cell, p in there.items() if p.missing]
-    short += [f"{labels[cell] or cell}: all" for cell in dict.fromkeys(one.cells["cell"]) if cell not in there]
+    short = []
+    for cell in (cell for cell in dict.fromkeys(one.cells["cell"]) if cell in wanted):
+        part = there.get(cell)
+        if part is None or part.missing:
+            blocks = "all" if part is None else f"{part.missing} of {len(part.holders)}"
+            short.append(f"{labels[cell] or cell}: {blocks}")
     if short:
-        more = f"; and {len(short) - 8} more cells" if len(short) > 8 else ""
-        note(f"{one.folders[0]}: incomplete, blocks that are missing: {'; '.join(short[:8])}{more}")
+        more = f"; and {len(short) - FEW} more cells" if len(short) > FEW else ""
+        note(f"{one.folders[0]}: incomplete, blocks that are missing: {'; '.join(short[:FEW])}{more}")
 
 
 def _options(run: Mapping[str, Any], stated: Options, mcse: str | None, common: bool, chosen: Selection) -> Options:

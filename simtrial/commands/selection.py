@@ -88,9 +88,8 @@ class Selection:
         wanted = pl.col("measure").is_in(asked)
         return frame.filter(wanted if form in ("csv", "json") else wanted | counted)
 
-    @property
-    def shown(self) -> Shown:
-        """What the tables print."""
+    def shown(self, common: bool) -> Shown:
+        """What the tables print; ``common``: of the replicates in which every method has an estimate."""
         from simtrial.report.performance import Shown
 
-        return Shown(self.measures, self.across, self.caption)
+        return Shown(self.measures, self.across, self.caption, common)

@@ -66,8 +66,6 @@ def _file(
     mcse: str | None, common: bool, form: str, chosen: Selection,
 ) -> None:  # fmt: skip
     """Print the performance of a file of results."""
-    from dataclasses import replace
-
     import polars as pl
 
     from simtrial.files.read_results import Reading, pairs, results
@@ -93,5 +91,4 @@ def _file(
     options = Options(measures, mcse or "robust", reference, alphas, common)  # type: ignore[arg-type]
     truths = found.cells.filter(pl.col("true_value").is_not_null() | pl.col("own"))
     frame = performance(rows.filter(pl.col("cell").is_in(list(wanted))), truths, options)
-    shown = replace(chosen.shown, common=common)
-    print_performance(chosen.of(frame, form), found.cells, form, stored=False, shown=shown)
+    print_performance(chosen.of(frame, form), found.cells, form, stored=False, shown=chosen.shown(common))

@@ -140,6 +140,16 @@ int are_places(const array *one, int64_t limit) {
     return 1;
 }
 
+int are_places_or_none(const array *one, int64_t limit) {
+    const int64_t *places = one->at;
+    for (Py_ssize_t k = 0; k < one->view.len / one->view.itemsize; k++)
+        if (places[k] < -1 || places[k] >= limit) {
+            PyErr_Format(PyExc_IndexError, "%s: entry %zd is no place in an array of %lld, nor -1", one->name, k, (long long)limit);
+            return 0;
+        }
+    return 1;
+}
+
 double *room_for(Py_ssize_t numbers, Py_ssize_t times) {
     if (numbers < 0 || times < 0 || (times > 0 && numbers > PY_SSIZE_T_MAX / 8 / times)) {
         PyErr_NoMemory();

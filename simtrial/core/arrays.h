@@ -32,6 +32,9 @@ void release_arrays(array *arrays, int count);
 /* Every entry from 0 to below the limit, else 0 with an exception set. */
 int are_places(const array *one, int64_t limit);
 
+/* Every entry such a place, or -1 for none. */
+int are_places_or_none(const array *one, int64_t limit);
+
 /* An entry of an argument's array, and the place from which so many of its entries are read or written. Plain access; in
    a build with CHECKED (make sanitize) the program ends where these are not all inside one argument, though the memory
    may be there: sanitizers do not see an index that lands in another array. */

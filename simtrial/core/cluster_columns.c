@@ -22,16 +22,11 @@ int take_columns(array *a, PyObject *const *given, PyObject *first, cluster_colu
 }
 
 int are_columns(const array *a, const cluster_columns *of, Py_ssize_t trials) {
-    if (!are_places(&a[TRIAL], trials)) return 0;
+    if (!are_places(&a[TRIAL], trials) || !are_places_or_none(&a[PLACE], of->varying)) return 0;
     if (of->first < 0 || of->first > of->columns) {
         PyErr_SetString(PyExc_ValueError, "first: the number of a column is wanted");
         return 0;
     }
-    for (Py_ssize_t k = 0; k < of->columns; k++)
-        if (of->place[k] < -1 || of->place[k] >= of->varying) {
-            PyErr_SetString(PyExc_IndexError, "place: the place of a column in within, or -1, is wanted");
-            return 0;
-        }
     for (Py_ssize_t c = 1; c < of->clusters; c++)
         if (of->trial[c] < of->trial[c - 1]) {
             PyErr_SetString(PyExc_ValueError, "trial: clusters of a trial must stand together, trials in order");

@@ -102,16 +102,6 @@ static void leave_out(const leaving *w, Py_ssize_t f) {
     AT(w->gone, f) = number > 0;
 }
 
-static int are_columns_of(const array *place, Py_ssize_t varying) {
-    const int64_t *at = place->at;
-    for (Py_ssize_t k = 0; k < place->shape[0]; k++)
-        if (at[k] < -1 || at[k] >= varying) {
-            PyErr_SetString(PyExc_IndexError, "place: the place of a column in within, or -1, is wanted");
-            return 0;
-        }
-    return 1;
-}
-
 PyObject *core_without_clusters(PyObject *self, PyObject *const *given, Py_ssize_t number) {
     (void)self;
     enum { SUMS = 4, DROPPED = SUMS, RANK, ROWS, MEANS, INSIDE, PLACE, SLOT, NUMBERS, TRIAL, CHOSEN,
@@ -148,7 +138,7 @@ PyObject *core_without_clusters(PyObject *self, PyObject *const *given, Py_ssize
                                   {w.fits, 0}, {w.fits, 0}, {w.fits, 0}};
     for (int k = COUNTS; k < END; k++) a[k].shape[0] = left[k - COUNTS][0], a[k].shape[1] = left[k - COUNTS][1];
     if (!take_arrays(a + COUNTS, END - COUNTS, given + COUNTS + MORE)) goto end;
-    if (!are_columns_of(&a[PLACE], w.varying) || !are_places(&a[SLOT], slots) || !are_places(&a[TRIAL], trials) ||
+    if (!are_places_or_none(&a[PLACE], w.varying) || !are_places(&a[SLOT], slots) || !are_places(&a[TRIAL], trials) ||
         !are_places(&a[CHOSEN], w.clusters))
         goto end;
     w.dropped = a[DROPPED].at, w.rank = a[RANK].at, w.rows = a[ROWS].at, w.means = a[MEANS].at, w.inside = a[INSIDE].at;

@@ -57,20 +57,9 @@ class Judged:
 class Group(Protocol):
     """Rows of one cell and estimand, by method."""
 
-    @property
-    def cell(self) -> str:
-        """Name of the cell."""
-        ...
-
-    @property
-    def estimand(self) -> str:
-        """Name of the estimand."""
-        ...
-
-    @property
-    def methods(self) -> Sequence[str]:
-        """Methods in order."""
-        ...
+    cell: str
+    estimand: str
+    methods: Sequence[str]
 
     def judged(self, method: str, truth: Truth) -> Judged:
         """Results of a method."""
@@ -97,7 +86,7 @@ class Held:
     def __init__(self, rows: pl.DataFrame, cell: str, estimand: str, common: bool) -> None:
         self.cell, self.estimand = cell, estimand
         here = (pl.col("cell") == cell) & (pl.col("estimand") == estimand)
-        self.methods = [
+        self.methods: Sequence[str] = [
             str(m) for m in rows.select(pl.col("method").filter(here).unique(maintain_order=True))["method"]
         ]
         self._here, self._rows = here, rows
@@ -107,7 +96,7 @@ class Held:
         """Results of a method, from its rows."""
         every = self._rows.filter(self._here & (pl.col("method") == method))
         part = every if self._common is None else self._common.filter(pl.col("method") == method)
-        sample = replace(sample_of(part, truth), failed=_failed(every))
+        sample = sample_of(part, truth) if part is every else replace(sample_of(part, truth), failed=failed(every))
         return Judged(sample, _times(every["flags"]), _set_times(every), part["replicate"].to_numpy())
 
     def beside(self, one: Judged, other: Judged) -> tuple[Sample, Sample]:
@@ -133,27 +122,32 @@ def _complete(group: pl.DataFrame) -> pl.DataFrame:
 
 def sample_of(group: pl.DataFrame, truth: Truth) -> Sample:
     """Arrays of one method's rows beside what they are judged against."""
-
-    def column(name: str) -> Floats:
-        return group[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-
-    failed = _failed(group)
-    e, s, low, high, p = (np.where(failed, np.nan, column(n)) for n in NUMBERS)  # whatever a failed fit could still say
-    sets: dict[str, Any] = (
-        {} if "ci_type" not in group.columns else {"apart": _is(group, TWO_RAYS), "empty": _is(group, EMPTY) & ~failed}
-    )
-    sample = Sample(
-        estimate=e, std_error=s, ci_lower=low, ci_upper=high, p_value=p, failed=failed,
-        truth=truth.value, truth_mcse=truth.mcse, alpha=truth.alpha, **sets,
-    )  # fmt: skip
-    if not truth.own:
-        return sample
-    there = "own_true_value" in group.columns
-    return replace(sample, own=column("own_true_value") if there else np.full(group.height, np.nan))
+    gone = failed(group)
+    columns: dict[str, Any] = {**numbers(group, gone), "failed": gone}
+    if "ci_type" in group.columns:
+        columns |= {"apart": _is(group, TWO_RAYS), "empty": _is(group, EMPTY) & ~gone}
+    if truth.own:
+        columns["own"] = own_true_values(group)
+    return Sample(**columns, truth=truth.value, truth_mcse=truth.mcse, alpha=truth.alpha)
 
 
-def _failed(group: pl.DataFrame) -> Bools:
+def numbers(group: pl.DataFrame, gone: Bools) -> dict[str, Floats]:
+    """Columns of `NUMBERS`, NaN where there is none or the fit is ``gone``, whatever it could still say."""
+    return {name: np.where(gone, np.nan, _column(group, name)) for name in NUMBERS}
+
+
+def own_true_values(group: pl.DataFrame) -> Floats:
+    """True values of the trials themselves, NaN where there is none."""
+    return _column(group, "own_true_value") if "own_true_value" in group.columns else np.full(group.height, np.nan)
+
+
+def failed(group: pl.DataFrame) -> Bools:
+    """Which fits failed."""
     return (group["status"] == "failed").to_numpy()
+
+
+def _column(group: pl.DataFrame, name: str) -> Floats:
+    return group[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
 def _is(group: pl.DataFrame, kind: str) -> Bools:

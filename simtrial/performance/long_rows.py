@@ -10,17 +10,16 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Protocol, cast
 
 import numpy as np
 import polars as pl
 
-from simtrial.arrays import Floats
 from simtrial.errors import EnvironmentFailure
 from simtrial.kernels.interval_sets import EMPTY, TWO_RAYS
-from simtrial.performance.groups import NUMBERS, Group, Judged, Truth
+from simtrial.performance.groups import NUMBERS, Group, Judged, Truth, failed, numbers, own_true_values
 from simtrial.performance.sample import Sample
 from simtrial.performance.tiled import TILE, Array, Known, Tiled
 
@@ -114,13 +113,12 @@ class LongRows:
     def _write(self, part: Part, rows: pl.DataFrame) -> None:
         """Put rows of a part into their places."""
         replicates = rows["replicate"].to_numpy()
-        failed = (rows["status"] == "failed").to_numpy()
-        if failed.any():
-            first = int(replicates[failed].min())
+        gone = failed(rows)
+        if gone.any():
+            first = int(replicates[gone].min())
             self._failed[part[0]] = min(first, self._failed.get(part[0], first))
-        columns: dict[str, Array] = {"failed": failed, "there": np.ones(rows.height, dtype=bool)}
-        columns |= {name: np.where(failed, np.nan, _numbers(rows, name)) for name in NUMBERS}
-        columns["own_true_value"] = _numbers(rows, "own_true_value")
+        columns: dict[str, Array] = {"failed": gone, "there": np.ones(rows.height, dtype=bool), **numbers(rows, gone)}
+        columns["own_true_value"] = own_true_values(rows)
         columns |= {name: _coded(rows[name], codes) for name, codes in self._codes.items() if name in rows.columns}
         ends = (np.flatnonzero(np.diff(replicates) != 1) + 1).tolist()  # rows of a chunk mostly follow each other
         for start, stop in zip([0, *ends], [*ends, len(replicates)], strict=True):
@@ -171,13 +169,6 @@ def _together(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         yield pl.concat(held, how="diagonal")
 
 
-def _numbers(rows: pl.DataFrame, name: str) -> Floats:
-    """A column of numbers, NaN where there is none."""
-    if name not in rows.columns:
-        return np.full(rows.height, np.nan)
-    return rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-
-
 def _coded(texts: pl.Series, codes: dict[str, int]) -> Array:
     """Numbers that stand for texts; null is the empty text."""
     texts = texts.cast(pl.String).fill_null("")
@@ -209,45 +200,44 @@ class _LongGroup:
 
     def _complete(self, method: str) -> Any:
         """Replicates of a method that count where all methods must have an estimate, as in `Held`."""
-        e, s, p, failed, there = (
+        e, s, p, gone, there = (
             self._column(method, name) for name in ("estimate", "std_error", "p_value", "failed", "there")
         )
         ever = bool((there & ~np.isnan(s)).any())
         has = (~np.isnan(e) & (~np.isnan(s) if ever else there)) | (np.isnan(e) & ~np.isnan(p))
-        return has & there & ~failed
+        return has & there & ~gone
 
     def judged(self, method: str, truth: Truth) -> Judged:
         """Results of a method, whose numbers are not read yet."""
         mask = self._column(method, "there")
         there = None if mask.all() else mask
         chosen = there if self._common is None else self._common
-        codes, kinds, failed = (_of(self._column(method, name), there) for name in ("flags", "ci_type", "failed"))
+        codes, kinds, gone = (_of(self._column(method, name), there) for name in ("flags", "ci_type", "failed"))
 
         def sample(chosen: Tiled | None) -> Sample:
-            return replace(self._sample(method, truth, chosen), failed=failed)
+            return self._sample(method, truth, chosen, gone)
 
         return _LongJudged(
             sample(chosen), _times(codes, self._rows.texts("flags")),
-            _times(kinds[~failed], self._rows.texts("ci_type")), chosen, sample,
+            _times(kinds[~gone], self._rows.texts("ci_type")), chosen, sample,
         )  # fmt: skip
 
     def beside(self, one: Judged, other: Judged) -> tuple[Sample, Sample]:
         """Results of two methods in the replicates that both have."""
-        masks = [each.replicates for each in (one, other) if each.replicates is not None]
         if one.replicates is other.replicates:
             return one.sample, other.sample
-        both = reduce(np.logical_and, masks)
+        both = reduce(np.logical_and, [each.replicates for each in (one, other) if each.replicates is not None])
         return cast(_LongJudged, one).within(both), cast(_LongJudged, other).within(both)
 
-    def _sample(self, method: str, truth: Truth, chosen: Tiled | None) -> Sample:
-        failed = self._column(method, "failed")
-        arrays = {name: self._column(method, name) for name in NUMBERS}
-        kinds, code = self._column(method, "ci_type"), self._rows.texts("ci_type")
-        sets = {"apart": kinds == code.get(TWO_RAYS, -1), "empty": (kinds == code.get(EMPTY, -1)) & ~failed}
-        arrays |= {"failed": failed, **(sets if self._rows.with_sets else {})}
-        arrays |= {"own": self._column(method, "own_true_value")} if truth.own else {}
+    def _sample(self, method: str, truth: Truth, chosen: Tiled | None, gone: Any) -> Sample:
+        names = (*NUMBERS, "own_true_value") if truth.own else NUMBERS
+        arrays = {name.removesuffix("_true_value"): self._column(method, name) for name in names}
+        if self._rows.with_sets:
+            kinds, code = self._column(method, "ci_type"), self._rows.texts("ci_type")
+            empty = (kinds == code.get(EMPTY, -1)) & ~self._column(method, "failed")
+            arrays |= {"apart": kinds == code.get(TWO_RAYS, -1), "empty": empty}
         kept = {name: _of(values, chosen) for name, values in arrays.items()}
-        return Sample(**kept, truth=truth.value, truth_mcse=truth.mcse, alpha=truth.alpha)
+        return Sample(**kept, failed=gone, truth=truth.value, truth_mcse=truth.mcse, alpha=truth.alpha)
 
 
 def _of(values: Any, chosen: Tiled | None) -> Any:

@@ -8,7 +8,7 @@ which one is in memory. So formulas are written once, for arrays, and memory doe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import wraps
+from functools import partial, wraps
 from math import sqrt
 from typing import Any, ParamSpec, cast
 
@@ -147,7 +147,7 @@ def by_tile(function: Callable[P, Floats]) -> Callable[P, Floats]:
     @wraps(function)
     def applied(*inputs: P.args, **keywords: P.kwargs) -> Floats:
         if any(isinstance(value, Tiled) for value in inputs):
-            return cast(Floats, _applied(function, inputs))
+            return cast(Floats, _applied(partial(function, **keywords), inputs))
         return function(*inputs, **keywords)
 
     return applied

@@ -16,7 +16,7 @@ Holders = dict[int, dict[Part, Stored]]
 """The chunk that each part of each block is read from."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StoredCell:
     """Rows of a cell in a run directory, not read yet.
 

@@ -79,8 +79,13 @@ def stored_cells(
     some = [cell for cell, here in held.items() if any(here.values())]
     if not some:
         raise IncompleteRunError(f"{folder}: no block is finished yet")
-    found_cells = [StoredCell(cell, wanted[cell], held[cell], identity, size, columns) for cell in some]
-    return found_cells, cells, run
+    stored = [
+        StoredCell(
+            cell=cell, replicates=wanted[cell], holders=held[cell], identity=identity, block=size, columns=columns
+        )
+        for cell in some
+    ]  # fmt: skip
+    return stored, cells, run
 
 
 def _what_lacks(folders: Sequence[Path], run: Mapping[str, Any], lacking: int, total: int) -> str:

@@ -48,7 +48,7 @@ def test_runs_of_different_sizes_are_named_with_them(tmp_path: Path) -> None:
     go(tmp_path / "many", 40)
     for names in (("few", "many"), ("many", "few")):
         found = simtrial("summarise", *(tmp_path / name for name in names))
-        assert found.code in (0, 3)
+        assert found.code == 0, "the larger run holds all that the smaller one lacks"
     go(
         tmp_path / "other",
         40,
